@@ -1,0 +1,38 @@
+//! The claim: one annotation on a node that says whose it is while it is out.
+//! It is written with the cordon in one guarded patch and is the first effect of a step, never its intent.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The annotation that holds a [`Claim`] as JSON.
+pub const CLAIM: &str = "windlass.dev/claim";
+/// Asks cluster-autoscaler not to remove a node that is empty only because we drained it.
+pub const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// The annotation by which a person keeps a node from being touched; its value is the reason.
+pub const HOLD: &str = "windlass.dev/hold";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Claim {
+    /// A node that was deleted and came back under its name is another node.
+    pub node_uid: String,
+    pub run: String,
+    pub step: String,
+    pub plan_digest: String,
+    /// `leaseTransitions` of the leader that wrote it; a lower epoch never overwrites a higher one.
+    pub epoch: u64,
+    /// Whether the node was unschedulable before us; then it is left so.
+    pub was_unschedulable: bool,
+    /// Whether an autoscaler had been asked to leave it alone before us; then it is left so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scale_down_was_disabled: bool,
+    /// Whether we cordoned it; the servers of a control plane node are moved without a cordon.
+    pub cordoned: bool,
+    pub at: Timestamp,
+    /// Since when the drain has been blocked without a break; the ladder's timers hang on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_since: Option<Timestamp>,
+    /// When the last pod to be evicted was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained_at: Option<Timestamp>,
+}

@@ -1,0 +1,432 @@
+//! The cluster as it was last seen, compact: what the stages ask of it, and nothing that only Kubernetes needs.
+//! Stale from the moment it exists. Filled by the `live` stage, read by all others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::claim::Claim;
+use super::decision::Key;
+use super::desired::Selector;
+use super::plan::{Component, Fact};
+use super::version::Version;
+
+/// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
+pub type Id = Arc<str>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// UID of the namespace `kube-system`: which cluster this is.
+    pub cluster_uid: Option<String>,
+    pub nodes: BTreeMap<Id, Node>,
+    /// By UID: a name alone may mean another pod a moment later.
+    pub pods: BTreeMap<Id, Pod>,
+    pub pods_of_node: BTreeMap<Id, BTreeSet<Id>>,
+    pub pods_of_owner: BTreeMap<Id, BTreeSet<Id>>,
+    pub budgets: BTreeMap<(Id, Id), Budget>,
+    /// Controllers by UID.
+    pub workloads: BTreeMap<Id, Workload>,
+    /// Our own Jobs by name.
+    pub jobs: BTreeMap<String, Job>,
+    /// Attached volumes by name of the attachment: the node.
+    pub attachments: BTreeMap<Id, Id>,
+    /// Whether every kind has been listed once: before that nothing may be concluded from an absence.
+    pub complete: bool,
+    pub stop: Option<Note>,
+    pub resume: Option<Note>,
+    /// What the API server says of itself at its front door, and since when it has answered without a break.
+    pub api: Api,
+    pub leases: BTreeMap<Id, Renewal>,
+    /// The lease that says who should act; nothing while it has not been looked at or does not exist.
+    pub lock: Option<Lock>,
+    /// What the ConfigMap `upgrade-status` holds; nothing while it has not been read.
+    pub published: Option<String>,
+    /// When each probe last answered, well or not.
+    pub probed: BTreeMap<Probe, Timestamp>,
+    pub overlay: Overlay,
+}
+
+/// A question that no watch answers; asked while something in hand needs the answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Probe {
+    /// Which cluster this is.
+    ClusterUid,
+    /// `/readyz` and `/version` at the front door.
+    Api,
+    /// A node's heartbeat.
+    Heartbeat(String),
+    /// The lease that says who should act.
+    Lock,
+    /// The ConfigMap `upgrade-status`.
+    Published,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Api {
+    pub version: Option<Version>,
+    /// Since when `/readyz` has answered well at every look.
+    pub ready_since: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A node's heartbeat, looked at only while the node is in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// As the kubelet wrote it: by its clock, so only ever compared with itself.
+    pub renewed: String,
+    /// When we saw it differ from the one before, by our clock; nothing while we have seen only one.
+    pub changed: Option<Timestamp>,
+}
+
+/// The lease that says who should act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    pub holder: String,
+    pub transitions: u64,
+    pub resource_version: String,
+    /// As its holder wrote it; compared only with itself.
+    pub renewed: String,
+    /// When this very state was first seen, by our clock.
+    pub seen: Timestamp,
+    pub seconds: i64,
+}
+
+/// A ConfigMap by which a person stops or resumes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub uid: String,
+    pub reason: String,
+    pub by: String,
+    pub created: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    True,
+    False,
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub name: Id,
+    pub uid: Id,
+    pub resource_version: String,
+    pub labels: BTreeMap<Id, Id>,
+    pub zone: Id,
+    pub control_plane: bool,
+    pub kubelet: Option<Version>,
+    /// When we first saw it report this version, by our clock.
+    pub kubelet_since: Timestamp,
+    pub ready: Ready,
+    pub ready_since: Timestamp,
+    pub unschedulable: bool,
+    pub claim: Option<ClaimState>,
+    pub hold: Option<String>,
+    /// Taints by which an autoscaler has marked the node for removal.
+    pub to_be_deleted: bool,
+    /// An autoscaler has been asked to leave the node alone.
+    pub scale_down_disabled: bool,
+    pub volumes_in_use: u32,
+    pub network_unavailable: bool,
+}
+
+/// A claim that cannot be read is somebody's all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    Ours(Claim),
+    Unreadable(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OwnerKind {
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    Node,
+    ReplicationController,
+    /// Any other controller; it counts as managed.
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub kind: OwnerKind,
+    pub uid: Id,
+    pub name: Id,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub uid: Id,
+    pub resource_version: u64,
+    pub namespace: Id,
+    pub name: Id,
+    pub node: Option<Id>,
+    pub owner: Option<Owner>,
+    pub labels: Arc<BTreeMap<Id, Id>>,
+    pub phase: Phase,
+    pub ready: bool,
+    pub deleting: Option<Timestamp>,
+    pub created: Timestamp,
+    pub grace_seconds: u32,
+    pub mirror: bool,
+    pub empty_dir: bool,
+    /// It asks not to be disrupted (cluster-autoscaler's or Karpenter's annotation).
+    pub do_not_disrupt: bool,
+    /// Names of the claims whose volumes must be detached after it.
+    pub volume_claims: Vec<Id>,
+    /// All containers have ended, whatever keeps the object.
+    pub containers_gone: bool,
+    /// Of a static pod of the control plane.
+    pub server: Option<Box<Server>>,
+}
+
+/// What one static pod of the control plane says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or `etcd`.
+    pub component: Id,
+    /// From the image that runs, not from the manifest; nothing where the tag is no version.
+    pub version: Option<Version>,
+    pub started: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    pub resource_version: u64,
+    pub selector: Option<Selector>,
+    pub disruptions_allowed: i32,
+    pub current_healthy: i32,
+    pub desired_healthy: i32,
+    pub expected_pods: i32,
+    /// The status speaks of the present spec.
+    pub observed: bool,
+    /// The controller could not compute it (`SyncFailed`).
+    pub sync_failed: bool,
+    pub always_allow_unhealthy: bool,
+    /// Names of pods whose eviction was accepted and that are not gone yet.
+    pub disrupted: BTreeSet<Id>,
+    /// It can never allow a disruption while the workload has the size it has, in words; see `live::budget`.
+    pub never: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    pub kind: OwnerKind,
+    /// Which watch brought it: what a list of that kind does not name is gone.
+    pub watched: &'static str,
+    pub namespace: Id,
+    pub name: Id,
+    pub replicas: u32,
+    /// The Deployment over a ReplicaSet.
+    pub parent: Option<Id>,
+    /// Of a DaemonSet: it carries networking, proxy or storage.
+    pub essential: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub uid: String,
+    pub node: String,
+    pub run: String,
+    pub component: String,
+    pub target: String,
+    pub state: JobState,
+    pub created: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// No pod of it has started.
+    Waiting(String),
+    Running,
+    Complete,
+    Failed(String),
+}
+
+/// Our own writes that no watch has shown yet. Each ends by the watch showing it, or by its deadline.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// Pods whose eviction was accepted, by UID. Kept until the pod is gone: it is never evicted again.
+    pub evicted: BTreeMap<Id, Timestamp>,
+    /// What the last refused eviction of a pod said, and when it may be tried again.
+    pub refused: BTreeMap<Id, Refusal>,
+    /// Effects that were sent and have not answered, with the time after which they count as lost.
+    pub in_flight: BTreeMap<String, Timestamp>,
+    /// When an effect that failed may be tried again, and why it failed.
+    pub backoff: BTreeMap<String, Backoff>,
+    /// Since when each wait has been there without a break, by reason key and object.
+    pub waits: BTreeMap<(Key, String), Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    pub until: Timestamp,
+    pub tries: u32,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub kind: RefusalKind,
+    pub message: String,
+    pub until: Timestamp,
+    pub tries: u32,
+}
+
+/// The server's answers to an eviction that are not a yes; the three 429s are three different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// A disruption budget says no.
+    Budget,
+    /// Priority and fairness: too many requests.
+    Busy,
+    /// The API server is shutting down.
+    ShuttingDown,
+    /// Several budgets match: it will never pass.
+    SeveralBudgets,
+    /// An admission webhook or a rule says no.
+    Denied,
+    /// No answer, or one that says nothing.
+    Unclear,
+}
+
+impl Live {
+    /// What plans depend on: which nodes there are, and what runs on them.
+    pub fn inventory(&self, hash: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        for node in self.nodes.values() {
+            (&node.name, &node.uid, &node.kubelet, &node.labels, node.control_plane).hash(hash);
+            if node.control_plane {
+                self.servers_of(&node.name).hash(hash);
+            }
+        }
+        self.api_servers().hash(hash);
+    }
+
+    /// The version of one component on one node, and where it was read; nothing when it is unknown.
+    pub fn runs(&self, component: Component, node: &str) -> Option<Version> {
+        match component {
+            Component::Kubelet => self.nodes.get(node)?.kubelet.clone(),
+            Component::Servers => self.servers_of(node),
+        }
+    }
+
+    /// The oldest of the Kubernetes servers on a control plane node; nothing while one of them is not Ready.
+    fn servers_of(&self, node: &str) -> Option<Version> {
+        let mut oldest: Option<Version> = None;
+        let mut api_server = false;
+        for pod in self.pods_on(node) {
+            let Some(server) = &pod.server else { continue };
+            if &*server.component == "etcd" {
+                continue;
+            }
+            if !pod.ready || pod.deleting.is_some() {
+                return None;
+            }
+            api_server |= &*server.component == "kube-apiserver";
+            let version = server.version.clone()?;
+            oldest = Some(oldest.map_or(version.clone(), |oldest| oldest.min(version)));
+        }
+        oldest.filter(|_| api_server)
+    }
+
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Pod> {
+        self.pods_of_node.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    pub fn control_plane(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.control_plane)
+    }
+
+    /// The version of each API server by node, with its source; a hosted control plane has one, from its front door.
+    pub fn api_servers(&self) -> BTreeMap<Id, Option<Version>> {
+        let servers: BTreeMap<_, _> =
+            self.control_plane().map(|node| (node.name.clone(), self.api_server_of(node))).collect();
+        match servers.len() {
+            0 => BTreeMap::from([(Id::from("kubernetes"), self.api.version.clone())]),
+            // With one instance the front door is that instance.
+            1 => servers.into_iter().map(|(name, version)| (name, version.or(self.api.version.clone()))).collect(),
+            _ => servers,
+        }
+    }
+
+    fn api_server_of(&self, node: &Node) -> Option<Version> {
+        self.pods_on(&node.name)
+            .find(|pod| pod.server.as_ref().is_some_and(|server| &*server.component == "kube-apiserver"))
+            .filter(|pod| pod.ready && pod.deleting.is_none())
+            .and_then(|pod| pod.server.as_ref()?.version.clone())
+    }
+
+    /// Whether a fact holds. What nobody saw holds of nothing.
+    pub fn holds(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Runs(component, node, version) => self.runs(*component, node).is_some_and(|runs| runs == *version),
+            Fact::ServersAtLeast(version) => {
+                self.api_servers().values().all(|seen| seen.as_ref().is_some_and(|seen| seen >= version))
+            }
+            Fact::Ready(node) => self.nodes.get(node.as_str()).is_some_and(|node| node.ready == Ready::True),
+            Fact::Exists(node, uid) => self.nodes.get(node.as_str()).is_some_and(|node| *node.uid == **uid),
+        }
+    }
+
+    /// The controller that people know: the Deployment over a ReplicaSet, else the owner itself.
+    pub fn top_owner(&self, owner: &Owner) -> Id {
+        self.workloads.get(&owner.uid).and_then(|workload| workload.parent.clone()).unwrap_or(owner.uid.clone())
+    }
+
+    /// `deployment/shop/cart` or as near as can be said.
+    pub fn owner_name(&self, uid: &Id) -> String {
+        self.workloads
+            .get(uid)
+            .map_or_else(|| format!("owner/{uid}"), |w| format!("{}/{}/{}", w.kind.noun(), w.namespace, w.name))
+    }
+
+    pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = (&'a (Id, Id), &'a Budget)> {
+        let first = (pod.namespace.clone(), Id::from(""));
+        self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace).filter(|(_, budget)| {
+            budget
+                .selector
+                .as_ref()
+                .is_some_and(|selector| selector.matches(|key| pod.labels.get(key).map(|value| &**value)))
+        })
+    }
+}
+
+impl Pod {
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// `pod/shop/cart-0`.
+    pub fn object(&self) -> String {
+        format!("pod/{}/{}", self.namespace, self.name)
+    }
+}
+
+impl OwnerKind {
+    pub fn noun(self) -> &'static str {
+        match self {
+            // People know the Deployment by whose name a ReplicaSet is called; a bare one is rare.
+            Self::ReplicaSet => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+            Self::Job => "job",
+            Self::Node => "node",
+            Self::ReplicationController => "replicationcontroller",
+            Self::Other => "owner",
+        }
+    }
+}

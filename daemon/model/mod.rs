@@ -1,0 +1,28 @@
+//! The nouns that every stage shares: data and small arithmetic, imported by everything, importing nothing of ours.
+//! What a word means is decided here once; no stage keeps a second copy of it.
+
+pub mod claim;
+pub mod decision;
+pub mod desired;
+pub mod entry;
+pub mod live;
+pub mod plan;
+pub mod version;
+
+/// A commit of the desired or of the status branch, in full hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct CommitId(pub String);
+
+impl CommitId {
+    /// The first twelve digits: enough for people and for names.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl std::fmt::Display for CommitId {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.0)
+    }
+}

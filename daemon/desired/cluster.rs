@@ -1,0 +1,279 @@
+//! Reads `kind: Cluster`.
+
+use std::collections::BTreeMap;
+
+use super::defaults;
+use super::fields::{Fields, list};
+use super::kubeadm::kubeadm;
+use super::problem::{Place, Problems, quoted};
+use super::selector::{labels, selector};
+use super::tree::Node;
+use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
+use crate::model::desired::{
+    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, Pool, Provider, Selector,
+};
+use crate::model::version::Version;
+use jiff::SignedDuration;
+
+const PROVIDERS: &[(&str, Provider)] = &[("kubeadm", Provider::Kubeadm), ("external", Provider::External)];
+const LATER_PROVIDERS: &[&str] = &["k3s", "rke2", "clusterApi", "command"];
+
+/// What a cluster file says, as far as it could be read.
+#[derive(Default)]
+pub(super) struct Read {
+    /// Known even when something else in the file is wrong: policies are matched against them.
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) cluster: Option<Cluster>,
+}
+
+/// Reads `metadata` and `spec`; the cluster's name must be that of its folder.
+pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> Read {
+    let metadata = fields.required("metadata", &format!("metadata: {{name: {folder}}}"), |node, problems| {
+        metadata(folder, node, problems)
+    });
+    let spec = fields.required("spec", "spec:", spec);
+    let labels = metadata.map(|(_, labels)| labels);
+    let cluster = labels.clone().zip(spec).map(|(labels, spec)| Cluster {
+        name: folder.to_owned(),
+        labels,
+        mode: spec.mode,
+        version: spec.version,
+        max_unavailable: spec.max_unavailable,
+        control_plane: spec.control_plane,
+        etcd_unproven: spec.etcd_unproven,
+        pools: spec.pools,
+    });
+    Read { labels, cluster }
+}
+
+fn metadata(
+    folder: &str,
+    node: &Node,
+    problems: &mut Problems<'_>,
+) -> Option<(String, BTreeMap<String, String>)> {
+    let before = problems.count();
+    let mut fields = Fields::open(node, problems)?;
+    let name = fields.required("name", &format!("name: {folder}"), |node, problems| {
+        let name = name(node, problems)?;
+        if name != folder {
+            problems.push_fix(
+                node.place,
+                format_args!("the cluster is called {} and its folder {}", quoted(&name), quoted(folder)),
+                "give both the same name",
+            );
+        }
+        Some(name)
+    });
+    let labels = fields.optional("labels", labels).unwrap_or_default();
+    fields.close(&[]);
+    (problems.count() == before).then_some((name?, labels))
+}
+
+struct Spec {
+    mode: Mode,
+    version: Version,
+    max_unavailable: Option<crate::model::desired::Limit>,
+    control_plane: ControlPlane,
+    etcd_unproven: Option<String>,
+    pools: Vec<Pool>,
+}
+
+fn spec(node: &Node, problems: &mut Problems<'_>) -> Option<Spec> {
+    let mut fields = Fields::open(node, problems)?;
+    let mode = fields.optional("mode", |node, problems| {
+        choice(&[("observe", Mode::Observe), ("act", Mode::Act)], &[], node, problems)
+    });
+    let version = fields.required("kubernetes", "kubernetes: {version: v1.36.3}", |node, problems| {
+        let mut fields = Fields::open(node, problems)?;
+        let version = fields.required("version", "version: v1.36.3", |node, problems| {
+            Some((version(node, problems)?, node.place))
+        });
+        fields.close(&[]);
+        version
+    });
+    let max_unavailable = fields.optional("maxUnavailable", limit);
+    let control_plane = fields.required("controlPlane", "controlPlane: {provider: kubeadm}", control_plane);
+    let etcd_unproven = fields.optional("etcd", |node, problems| {
+        let mut fields = Fields::open(node, problems)?;
+        let unproven = fields.optional("unproven", sentence);
+        fields.close(&["snapshot"]);
+        unproven
+    });
+    let provider = control_plane.as_ref().map(|(provider, ..)| *provider);
+    let before = fields.problems().count();
+    let pools =
+        fields.optional("nodePools", |node, problems| pools(provider, node, problems)).unwrap_or_default();
+    let pools_known = fields.problems().count() == before;
+    if let (Some((version, place)), Some(provider)) = (&version, provider) {
+        vendor(version, *place, provider, fields.problems());
+    }
+    fields.close(&["addons", "checks", "probes"]);
+    let (provider, settings) = control_plane?;
+    let used = provider == Provider::Kubeadm || pools.iter().any(|pool| pool.provider == Provider::Kubeadm);
+    if let (false, true, Some((_, place))) = (used, pools_known, &settings) {
+        problems.within("controlPlane.kubeadm", *place, |problems| {
+            problems.push_fix(
+                *place,
+                "nothing here is moved by kubeadm, so these settings have no effect",
+                "remove them, or write `provider: kubeadm` where it is meant",
+            );
+        });
+    }
+    let kubeadm = settings.map(|(settings, _)| settings).unwrap_or_default();
+    Some(Spec {
+        mode: mode.unwrap_or(defaults::MODE),
+        version: version?.0,
+        max_unavailable,
+        control_plane: ControlPlane { provider, kubeadm },
+        etcd_unproven,
+        pools,
+    })
+}
+
+type Settings = (Kubeadm, Place);
+
+fn control_plane(node: &Node, problems: &mut Problems<'_>) -> Option<(Provider, Option<Settings>)> {
+    let mut fields = Fields::open(node, problems)?;
+    let provider = fields.required("provider", "provider: kubeadm", provider);
+    let place = fields.place_of("kubeadm");
+    let kubeadm = fields.optional("kubeadm", kubeadm).map(|settings| (settings, place));
+    fields.close(LATER_PROVIDERS);
+    Some((provider?, kubeadm))
+}
+
+fn provider(node: &Node, problems: &mut Problems<'_>) -> Option<Provider> {
+    choice(PROVIDERS, LATER_PROVIDERS, node, problems)
+}
+
+/// A suffix such as `+k3s1` names a build that kubeadm and its packages do not know.
+fn vendor(version: &Version, place: Place, provider: Provider, problems: &mut Problems<'_>) {
+    match provider {
+        Provider::Kubeadm if !version.suffix.is_empty() => {
+            problems.within("kubernetes.version", place, |problems| {
+                problems.push_fix(
+                    place,
+                    format_args!("kubeadm has no build {}", quoted(&version.to_string())),
+                    format_args!("write v{}.{}.{}", version.major, version.minor, version.patch),
+                );
+            });
+        }
+        Provider::Kubeadm | Provider::External => {}
+    }
+}
+
+fn pools(default: Option<Provider>, node: &Node, problems: &mut Problems<'_>) -> Option<Vec<Pool>> {
+    let mut names = BTreeMap::<String, u32>::new();
+    let mut selectors = Vec::<(Selector, String, u32)>::new();
+    list(node, problems, |node, problems| {
+        let mut fields = Fields::open(node, problems)?;
+        let name = fields.required("name", "name: general", |node, problems| {
+            let name = name(node, problems)?;
+            if let Some(line) = names.insert(name.clone(), node.place.line) {
+                problems.push_fix(
+                    node.place,
+                    format_args!("a pool called {} is already in line {line}", quoted(&name)),
+                    "give every pool its own name",
+                );
+            }
+            Some(name)
+        });
+        let selector =
+            fields.required("selector", "selector: {matchLabels: {pool: general}}", |node, problems| {
+                let place = problems.here().unwrap_or(node.place);
+                let selector = selector(node, problems)?;
+                if let Some((_, other, line)) = selectors.iter().find(|(known, ..)| *known == selector) {
+                    problems.push_fix(
+                        place,
+                        format_args!("selects the same nodes as the pool {} in line {line}", quoted(other)),
+                        "a node belongs to one pool: narrow one of the two, or make them one",
+                    );
+                }
+                selectors.push((selector.clone(), name.clone().unwrap_or_default(), place.line));
+                Some(selector)
+            });
+        let pool = pool(default, name, selector, &mut fields);
+        fields.close(&[]);
+        pool
+    })
+}
+
+fn pool(
+    default: Option<Provider>,
+    name: Option<String>,
+    selector: Option<Selector>,
+    fields: &mut Fields<'_, '_, '_>,
+) -> Option<Pool> {
+    let provider = fields.optional("provider", provider).or(default);
+    let canary =
+        fields.optional("canary", |node, problems| count(0, defaults::MOST_CANARIES, node, problems));
+    let soak = fields.optional("soak", |node, problems| {
+        length(SignedDuration::from_secs(1), defaults::LONGEST, node, problems)
+    });
+    if canary == Some(0) && soak.is_some() {
+        let place = fields.place_of("soak");
+        fields.problems().push_fix(
+            place,
+            "soak has no effect with `canary: 0`",
+            "remove `soak`, or let at least one node go first with `canary: 1`",
+        );
+    }
+    let max_unavailable = fields.optional("maxUnavailable", limit);
+    let per_zone =
+        fields.optional("maxUnavailablePerZone", |node, problems| count(1, MAX_COUNT, node, problems));
+    let foreign_cordon = fields.optional("foreignCordon", |node, problems| {
+        choice(&[("skip", ForeignCordon::Skip), ("upgrade", ForeignCordon::Upgrade)], &[], node, problems)
+    });
+    let drain = fields.optional("drain", drain).unwrap_or_default();
+    Some(Pool {
+        name: name?,
+        selector: selector?,
+        provider: provider?,
+        canary: canary.unwrap_or(defaults::CANARY),
+        soak: soak.unwrap_or(defaults::SOAK),
+        max_unavailable: max_unavailable.unwrap_or(defaults::MAX_UNAVAILABLE),
+        max_unavailable_per_zone: per_zone,
+        foreign_cordon: foreign_cordon.unwrap_or(defaults::FOREIGN_CORDON),
+        drain,
+    })
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            when: defaults::DRAIN_WHEN,
+            timeout: defaults::DRAIN_TIMEOUT,
+            delete_empty_dir_data: defaults::DELETE_EMPTY_DIR_DATA,
+            jobs: defaults::DRAIN_JOBS,
+            implicit_budgets: defaults::IMPLICIT_BUDGETS,
+        }
+    }
+}
+
+fn drain(node: &Node, problems: &mut Problems<'_>) -> Option<Drain> {
+    let plain = Drain::default();
+    let mut fields = Fields::open(node, problems)?;
+    let when = fields.optional("for", |node, problems| {
+        choice(&[("always", DrainWhen::Always), ("minor", DrainWhen::Minor)], &[], node, problems)
+    });
+    let timeout = fields
+        .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
+    // Zero is a choice: a node with a running Job is set aside at once.
+    let jobs = fields
+        .optional("jobs", |node, problems| length(SignedDuration::ZERO, defaults::LONGEST, node, problems));
+    let delete_empty_dir_data = fields.optional("deleteEmptyDirData", flag);
+    let implicit_budgets = fields.optional("implicitBudgets", flag);
+    fields.optional("onBlocked", on_blocked);
+    fields.close(&[]);
+    Some(Drain {
+        when: when.unwrap_or(plain.when),
+        timeout: timeout.unwrap_or(plain.timeout),
+        delete_empty_dir_data: delete_empty_dir_data.unwrap_or(plain.delete_empty_dir_data),
+        jobs: jobs.unwrap_or(plain.jobs),
+        implicit_budgets: implicit_budgets.unwrap_or(plain.implicit_budgets),
+    })
+}
+
+/// There is one answer, and writing it down is allowed; there is no force.
+fn on_blocked(node: &Node, problems: &mut Problems<'_>) -> Option<()> {
+    choice(&[("setAside", ())], &[], node, problems)
+}

@@ -1,0 +1,120 @@
+//! Which file of the repository is what, by its path alone.
+
+use super::fields::not_built;
+use super::problem::quoted;
+use super::values::is_name;
+
+/// What a path means to us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Role<'p> {
+    /// The file that describes the cluster of this folder.
+    Cluster(&'p str),
+    Policy,
+    /// Looks like ours but is not read; the cluster it concerns, if it lies in a folder of one.
+    Stray(Option<&'p str>, String),
+    /// Something else of people or tools: `README.md`, `OWNERS`, `.gitkeep`; the folder of a cluster it lies in.
+    Foreign(Option<&'p str>),
+}
+
+/// Judges a path; `refused` says that its content was not given (a link, too large, not text).
+pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
+    let parts: Vec<&str> = path.split('/').collect();
+    if parts.iter().any(|part| part.starts_with('.')) {
+        return Role::Foreign(None);
+    }
+    match parts.as_slice() {
+        ["desired-state", folder, "cluster.yaml"] => Role::Cluster(folder),
+        ["desired-state", folder, rest @ ..] if !rest.is_empty() => in_cluster(folder, rest),
+        ["desired-state" | "policies"] => {
+            Role::Stray(None, "`desired-state` and `policies` must be folders".into())
+        }
+        ["desired-state", file] => beside_clusters(file, refused),
+        ["policies", file] if file.strip_suffix(".yaml").is_some() => Role::Policy,
+        ["policies", file] if is_yaml(file) => {
+            Role::Stray(None, "policies are read from files that end in `.yaml`; rename it".into())
+        }
+        ["policies", .., file] if is_yaml(file) => {
+            Role::Stray(None, "policies are read from `policies/` itself, not from folders below it".into())
+        }
+        ["policies", folder] if refused && is_name(folder) => {
+            Role::Stray(None, "policies are read from files in `policies/` only".into())
+        }
+        _ => Role::Foreign(None),
+    }
+}
+
+fn in_cluster<'p>(folder: &'p str, rest: &[&str]) -> Role<'p> {
+    let stray = |message: String| Role::Stray(Some(folder), message);
+    match rest {
+        ["plan.lock"] => stray(not_built("plan.lock")),
+        ["addons", ..] => stray(not_built("addons")),
+        ["cluster.yml"] => stray("a cluster is read from `cluster.yaml`; rename it".into()),
+        [.., file] if is_yaml(file) => {
+            stray(format!("unexpected file {}: a cluster's folder holds `cluster.yaml`", quoted(file)))
+        }
+        _ => Role::Foreign(Some(folder)),
+    }
+}
+
+fn beside_clusters(file: &str, refused: bool) -> Role<'_> {
+    if is_yaml(file) {
+        Role::Stray(
+            None,
+            "a cluster is read from `desired-state/<cluster>/cluster.yaml`; move it into a folder".into(),
+        )
+    } else if refused && is_name(file) {
+        // A link where a cluster's folder could be; a refused README.md does not matter.
+        Role::Stray(Some(file), "a cluster must be a folder with `cluster.yaml`".into())
+    } else {
+        Role::Foreign(None)
+    }
+}
+
+fn is_yaml(file: &str) -> bool {
+    let lower = file.to_ascii_lowercase();
+    [".yaml", ".yml"].iter().any(|end| lower.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_a_role() {
+        let stray = |role: Role<'_>| match role {
+            Role::Stray(folder, _) => folder.map(str::to_owned),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(role("desired-state/demo/cluster.yaml", false), Role::Cluster("demo"));
+        assert_eq!(role("policies/a.yaml", false), Role::Policy);
+        for path in [
+            "README.md",
+            "policies/README.md",
+            "policies/.x.yaml",
+            "desired-state/OWNERS",
+            ".github/x.yaml",
+            "daemon/x.yaml",
+        ] {
+            assert_eq!(role(path, false), Role::Foreign(None), "{path}");
+        }
+        assert_eq!(role("desired-state/demo/README.md", true), Role::Foreign(Some("demo")));
+        for path in [
+            "plan.lock",
+            "addons/x/values.yaml",
+            "addons/note.txt",
+            "cluster.yml",
+            "Cluster.yaml",
+            "x/cluster.yaml",
+        ] {
+            assert_eq!(
+                stray(role(&format!("desired-state/demo/{path}"), false)),
+                Some("demo".into()),
+                "{path}"
+            );
+        }
+        for path in ["policies/a.yml", "policies/sub/a.yaml", "desired-state/cluster.yaml", "policies"] {
+            assert_eq!(stray(role(path, false)), None, "{path}");
+        }
+        assert_eq!(stray(role("desired-state/prod", true)), Some("prod".into()));
+    }
+}

@@ -1,0 +1,164 @@
+//! Files to resources: reads each document's header, dispatches on its kind, and refuses what is in the wrong place.
+
+use super::cluster::{Read, cluster};
+use super::fields::{Fields, listed, nearest, not_built};
+use super::policy::{Placed, freeze, window};
+use super::problem::{Problem, Problems, quoted};
+use super::tree::{Node, documents};
+use super::values::text;
+use crate::model::desired::{Freeze, Window};
+
+const API_VERSION: &str = "windlass.dev/v1alpha1";
+const KINDS: &[&str] = &["Cluster", "MaintenanceWindow", "Freeze"];
+/// Named in the documents, not built; asked for in the same breath as the known ones.
+const LATER_KINDS: &[&str] = &["Override", "Approval", "DisruptionLimit"];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cluster,
+    MaintenanceWindow,
+    Freeze,
+}
+
+/// What a file of `policies/` holds; a document with a problem is left out.
+#[derive(Default)]
+pub(super) struct PolicyFile {
+    pub(super) windows: Vec<Placed<Window>>,
+    pub(super) freezes: Vec<Placed<Freeze>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads `desired-state/<folder>/cluster.yaml`: one document, one cluster.
+pub(super) fn cluster_file(folder: &str, path: &str, text: &str) -> (Read, Vec<Problem>) {
+    let mut problems = Problems::new(path, text);
+    let documents = documents(text, &mut problems);
+    let mut read = Read::default();
+    match documents.as_slice() {
+        [] => nothing_in(&mut problems, "the file describes no cluster"),
+        [node, more @ ..] => {
+            if let Some(second) = more.first() {
+                problems.push_fix(
+                    second.place,
+                    "a second document in a cluster's file",
+                    "give each cluster its own folder; policies belong in `policies/`",
+                );
+            }
+            read = one_cluster(folder, node, &mut problems);
+        }
+    }
+    (read, problems.into_list())
+}
+
+fn one_cluster(folder: &str, node: &Node, problems: &mut Problems<'_>) -> Read {
+    let Some(mut fields) = Fields::open(node, problems) else { return Read::default() };
+    match header(&mut fields) {
+        Some(Kind::Cluster) => {
+            let read = cluster(folder, &mut fields);
+            fields.close(&[]);
+            read
+        }
+        Some(Kind::MaintenanceWindow | Kind::Freeze) => {
+            let place = fields.place_of("kind");
+            fields.problems().push_fix(place, "a policy in a cluster's folder", "move it into `policies/`");
+            Read::default()
+        }
+        None => {
+            kindless(fields);
+            Read::default()
+        }
+    }
+}
+
+/// Reads a file of `policies/`: any number of documents.
+pub(super) fn policy_file(path: &str, text: &str) -> PolicyFile {
+    let mut problems = Problems::new(path, text);
+    let documents = documents(text, &mut problems);
+    if documents.is_empty() {
+        nothing_in(&mut problems, "the file holds no policy");
+    }
+    let mut file = PolicyFile::default();
+    for node in &documents {
+        policy(node, &mut file, &mut problems);
+    }
+    file.problems = problems.into_list();
+    file
+}
+
+fn policy(node: &Node, file: &mut PolicyFile, problems: &mut Problems<'_>) {
+    let before = problems.count();
+    let Some(mut fields) = Fields::open(node, problems) else { return };
+    let (mut windows, mut freezes) = (None, None);
+    match header(&mut fields) {
+        Some(Kind::MaintenanceWindow) => windows = window(&mut fields),
+        Some(Kind::Freeze) => freezes = freeze(&mut fields),
+        Some(Kind::Cluster) => {
+            let place = fields.place_of("kind");
+            fields.problems().push_fix(
+                place,
+                "a cluster among the policies",
+                "move it to desired-state/<cluster>/cluster.yaml",
+            );
+            return;
+        }
+        None => {
+            kindless(fields);
+            return;
+        }
+    }
+    fields.close(&[]);
+    // A policy of which one part is unclear is not half in force.
+    if problems.count() == before {
+        file.windows.extend(windows);
+        file.freezes.extend(freezes);
+    }
+}
+
+/// Reads `apiVersion` and `kind`. Nothing when the rest of the document cannot be judged.
+fn header(fields: &mut Fields<'_, '_, '_>) -> Option<Kind> {
+    fields.required("apiVersion", &format!("apiVersion: {API_VERSION}"), |node, problems| {
+        let version = text(node, problems)?;
+        if version != API_VERSION {
+            problems.push_fix(
+                node.place,
+                format_args!("{} is not known to this version of Windlass", quoted(version)),
+                format_args!("write `{API_VERSION}`"),
+            );
+        }
+        Some(())
+    });
+    fields.required("kind", "kind: Cluster", |node, problems| {
+        let word = text(node, problems)?;
+        match word {
+            "Cluster" => return Some(Kind::Cluster),
+            "MaintenanceWindow" => return Some(Kind::MaintenanceWindow),
+            "Freeze" => return Some(Kind::Freeze),
+            _ => {}
+        }
+        let hint = nearest(word, KINDS.iter().chain(LATER_KINDS).copied());
+        let unknown = format!("unknown kind {}", quoted(word));
+        match hint {
+            _ if LATER_KINDS.contains(&word) => {
+                problems.push_fix(node.place, not_built(word), "remove the document");
+            }
+            Some(hint) => problems.push(node.place, format_args!("{unknown}; did you mean `{hint}`?")),
+            None => problems.push_fix(node.place, unknown, format_args!("the kinds are {}", listed(KINDS))),
+        }
+        None
+    })
+}
+
+/// Without a kind only the outermost keys can be judged; one of them may be the kind, misspelt.
+fn kindless(mut fields: Fields<'_, '_, '_>) {
+    if !fields.has("kind") {
+        fields.optional("metadata", |_, _| Some(()));
+        fields.optional("spec", |_, _| Some(()));
+        fields.close(&[]);
+    }
+}
+
+/// Says that a file is empty, unless a document was there and could not be read.
+fn nothing_in(problems: &mut Problems<'_>, message: &str) {
+    if problems.count() == 0 {
+        problems.push_file(format_args!("{message}: it is empty, or holds only comments"));
+    }
+}

@@ -1,0 +1,218 @@
+//! What comes before what: hops one minor at a time, servers before kubelets, control plane before workers,
+//! workers between two hops only where the skew asks for it, and which worker goes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::node::{self, Move};
+use super::patches::newest_known;
+use super::risk::Loads;
+use super::{too_old, Member, World};
+use crate::model::desired::{ForeignCordon, Pool, Provider};
+use crate::model::live::{ClaimState, Node, Ready};
+use crate::model::plan::{Hop, Stage, StageKind, Step};
+use crate::model::version::Version;
+
+/// All hops and stages from here to the target.
+pub(super) fn stages(world: &World, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
+    let Some(start) = world.oldest_server() else { return Default::default() };
+    let mut walk = Walk {
+        world,
+        loads,
+        servers: known(world.servers.iter().map(|(name, version)| (name.as_str(), version.as_ref()))),
+        kubelets: known(world.managed().map(|member| (member.name(), member.node.kubelet.as_ref()))),
+        hops: Vec::new(),
+        stages: Vec::new(),
+    };
+    let mut at = start;
+    for to in targets(world, &at) {
+        walk.finish_before(&at, &to);
+        walk.hop(&at, &to);
+        at = to;
+    }
+    walk.finish();
+    (walk.hops, walk.stages)
+}
+
+fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTreeMap<&'a str, Version> {
+    all.filter_map(|(name, version)| Some((name, version?.clone()))).collect()
+}
+
+/// The versions the servers pass through. An interrupted hop goes on to where it was going; where there is
+/// nothing to see of one, it goes to the newest known patch; the last is the target as written.
+fn targets(world: &World, at: &Version) -> Vec<Version> {
+    let target = world.target();
+    if world.servers.values().flatten().all(|version| version == target) {
+        return Vec::new();
+    }
+    let between = (at.minor + 1..target.minor).map(|minor| {
+        let seen = world.servers.values().flatten().filter(|version| version.minor == minor).max();
+        seen.cloned().unwrap_or_else(|| newest_known(minor))
+    });
+    between.chain([target.clone()]).collect()
+}
+
+/// The cluster as it will be, step by step, and the plan so far.
+struct Walk<'a> {
+    world: &'a World<'a>,
+    loads: &'a Loads<'a>,
+    servers: BTreeMap<&'a str, Version>,
+    kubelets: BTreeMap<&'a str, Version>,
+    hops: Vec<Hop>,
+    stages: Vec<Stage>,
+}
+
+impl<'a> Walk<'a> {
+    /// What has to catch up with the servers before they may leave for the next minor.
+    fn finish_before(&mut self, at: &Version, next: &Version) {
+        if next.same_minor(at) {
+            return;
+        }
+        let by_us = self.world.cluster.control_plane.provider == Provider::Kubeadm;
+        // A hop of ours is finished before the next one begins; elsewhere only the skew counts.
+        let late = self.behind(at, |member, kubelet| {
+            let unfinished = by_us && member.node.control_plane && !kubelet.same_minor(at);
+            unfinished || too_old(kubelet, next)
+        });
+        self.kubelets_to(at, late);
+    }
+
+    /// Moves the servers, then the control plane's kubelets, which follow them minor by minor.
+    fn hop(&mut self, at: &Version, to: &Version) {
+        self.hops.push(Hop { from: at.clone(), to: to.clone() });
+        match self.world.cluster.control_plane.provider {
+            Provider::External => {
+                let exact = to == self.world.target();
+                let servers = if exact { to.clone() } else { Version::new(to.major, to.minor, 0) };
+                self.push(StageKind::AwaitServers, to, vec![node::await_servers(at, to, &servers)]);
+                self.servers.values_mut().for_each(|version| *version = to.clone());
+            }
+            Provider::Kubeadm => {
+                let steps = self.move_servers(at, to);
+                self.push(StageKind::Servers, to, steps);
+                // After the last hop they go with everything else that is left.
+                let passing = to != self.world.target();
+                let late = self.behind(to, |member, kubelet| {
+                    passing && member.node.control_plane && !kubelet.same_minor(to)
+                });
+                self.kubelets_to(to, late);
+            }
+        }
+    }
+
+    fn move_servers(&mut self, at: &Version, to: &Version) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for member in self.world.managed() {
+            let Some(from) = self.servers.get(member.name()).filter(|from| *from < to) else { continue };
+            let provider = self.world.cluster.control_plane.provider;
+            steps.push(node::servers(member, &Move { from, to, provider, servers: at, canary: false }));
+            self.servers.insert(member.name(), to.clone());
+        }
+        steps
+    }
+
+    /// Everything that is left, to the target.
+    fn finish(&mut self) {
+        let target = self.world.target();
+        let late = self.behind(target, |_, _| true);
+        self.kubelets_to(target, late);
+    }
+
+    fn behind(&self, to: &Version, also: impl Fn(&Member, &Version) -> bool) -> Vec<&'a Member<'a>> {
+        let late = |member: &&Member| {
+            self.kubelets.get(member.name()).is_some_and(|kubelet| kubelet < to && also(member, kubelet))
+        };
+        self.world.managed().filter(late).collect()
+    }
+
+    /// The control plane's kubelets one by one, then workers. They belong to the hop that brought the servers
+    /// to `to`; where an earlier run did, a hop stands for what it left over.
+    fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
+        let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else { return };
+        if self.hops.is_empty() {
+            self.hops.push(Hop { from: oldest.clone(), to: to.clone() });
+        }
+        let (control_plane, workers): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| member.node.control_plane);
+        let provider = self.world.cluster.control_plane.provider;
+        let steps = control_plane.iter().map(|member| self.kubelet(member, to, provider, false)).collect();
+        self.push(StageKind::ControlPlaneKubelets, to, steps);
+        let steps = self.in_turn(&workers).into_iter().map(|turn| {
+            self.kubelet(turn.member, to, turn.pool.provider, turn.canary)
+        });
+        let steps = steps.collect();
+        self.push(StageKind::Workers, to, steps);
+        for member in control_plane.iter().chain(&workers) {
+            self.kubelets.insert(member.name(), to.clone());
+        }
+    }
+
+    fn kubelet(&self, member: &Member, to: &Version, provider: Provider, canary: bool) -> Step {
+        let from = self.kubelets.get(member.name()).unwrap_or(to);
+        // Of servers that somebody else moves, the patch on the way is not known, and skew is about minors.
+        let by_us = self.world.cluster.control_plane.provider == Provider::Kubeadm;
+        let floor = Version::new(to.major, to.minor, 0);
+        let servers = if by_us || to == self.world.target() { to } else { &floor };
+        node::kubelet(member, &Move { from, to, provider, servers, canary })
+    }
+
+    /// Pool by pool as written; in each its canaries first, then by how easily a node is emptied.
+    fn in_turn(&self, workers: &[&'a Member<'a>]) -> Vec<Turn<'a>> {
+        let mut turns = Vec::with_capacity(workers.len());
+        for pool in &self.world.cluster.pools {
+            let of_pool = |member: &&&Member| member.pool().is_some_and(|of| of.name == pool.name);
+            let mut members: Vec<_> = workers.iter().filter(of_pool).copied().collect();
+            // What an autoscaler is about to remove may be gone before its turn.
+            members.sort_by_key(|member| (member.node.to_be_deleted, self.loads.of(member.name()), member.name()));
+            let canaries = canaries(pool, &members);
+            members.sort_by_key(|member| !canaries.contains(member.name()));
+            turns.extend(members.into_iter().map(|member| {
+                Turn { member, pool, canary: canaries.contains(member.name()) }
+            }));
+        }
+        turns
+    }
+
+    fn push(&mut self, kind: StageKind, to: &Version, steps: Vec<Step>) {
+        if !steps.is_empty() {
+            let hop = self.hops.len().saturating_sub(1);
+            self.stages.push(Stage { kind, hop, to: to.clone(), steps });
+        }
+    }
+}
+
+struct Turn<'a> {
+    member: &'a Member<'a>,
+    pool: &'a Pool,
+    canary: bool,
+}
+
+/// The first nodes in order, one of each zone before a second of any: a canary should show what the zones
+/// differ in. A node that will not be taken out proves nothing, so it is one only for want of others.
+fn canaries<'a>(pool: &Pool, in_order: &[&Member<'a>]) -> BTreeSet<&'a str> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ranked: Vec<(bool, usize, &str)> = Vec::with_capacity(in_order.len());
+    for member in in_order {
+        let unfit = !fit(member.node, pool);
+        // An unfit node does not use up its zone's first place.
+        let place = seen.entry(&member.node.zone).or_default();
+        ranked.push((unfit, *place, member.name()));
+        *place += usize::from(!unfit);
+    }
+    ranked.sort_by_key(|&(unfit, place, _)| (unfit, place));
+    ranked.into_iter().take(pool.canary as usize).map(|(_, _, name)| name).collect()
+}
+
+/// Whether nothing that is seen now keeps the node from being taken out.
+fn fit(node: &Node, pool: &Pool) -> bool {
+    let skipped = foreign_cordon(node) && pool.foreign_cordon == ForeignCordon::Skip;
+    node.ready == Ready::True && node.hold.is_none() && !node.to_be_deleted && !skipped
+}
+
+/// Whether somebody else made the node unschedulable.
+pub(super) fn foreign_cordon(node: &Node) -> bool {
+    let ours = match &node.claim {
+        Some(ClaimState::Ours(claim)) => claim.cordoned && !claim.was_unschedulable,
+        Some(ClaimState::Unreadable(_)) | None => false,
+    };
+    node.unschedulable && !ours
+}

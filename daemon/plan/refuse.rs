@@ -1,0 +1,145 @@
+//! Why a plan cannot be carried out as it stands: what nobody knows, what Kubernetes does not support, and
+//! what only a person may decide. Each is said with its object and with what to do about it.
+
+use super::{too_old, Member, World};
+use crate::diff::Membership;
+use crate::model::decision::{Key, Reason};
+use crate::model::desired::Provider;
+use crate::model::live::Ready;
+use crate::model::plan::{Stage, StageKind};
+use crate::model::version::Version;
+
+/// More hops than this in one change is a slip of the finger: ten minors are three years of releases.
+const MOST_HOPS: i32 = 12;
+
+/// What makes any stage meaningless.
+pub(super) fn at_start(world: &World) -> Vec<Reason> {
+    if !world.live.complete {
+        let text = "the cluster has not been listed completely yet, so nothing follows from what is missing";
+        return vec![Reason::new(Key::ApiUnreachable, cluster(world), text)];
+    }
+    let mut reasons = unknown_servers(world);
+    reasons.extend(no_control_plane(world));
+    for member in &world.nodes {
+        reasons.extend(several_pools(member));
+        reasons.extend(kubelet(world, member));
+    }
+    reasons.extend(servers(world));
+    reasons
+}
+
+/// What only matters for certain stages.
+pub(super) fn before_stages(world: &World, stages: &[Stage]) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if stages.iter().any(|stage| stage.kind == StageKind::Servers) && world.cluster.etcd_unproven.is_none() {
+        let text = "this version takes no snapshot of etcd itself, so a person has to say what stands in for one: \
+                    write spec.etcd.unproven with the reason, as in `unproven: velero, nightly`";
+        reasons.push(Reason::new(Key::NoProvenSnapshot, cluster(world), text));
+    }
+    let touches_control_plane = stages.iter().any(|stage| match stage.kind {
+        StageKind::Servers | StageKind::ControlPlaneKubelets => true,
+        StageKind::AwaitServers | StageKind::Workers => false,
+    });
+    if touches_control_plane {
+        let down = world.managed().filter(|member| member.node.control_plane && member.node.ready != Ready::True);
+        let text = "is not Ready, and a control plane is only moved while all of it is well";
+        reasons.extend(down.map(|member| Reason::new(Key::NodeNotReady, object(member), text)));
+    }
+    reasons
+}
+
+fn no_control_plane(world: &World) -> Option<Reason> {
+    let missing = world.cluster.control_plane.provider == Provider::Kubeadm && world.servers.is_empty();
+    missing.then(|| {
+        let text = "no node bears the label node-role.kubernetes.io/control-plane; if the control plane is hosted, \
+                    write `provider: external`";
+        Reason::new(Key::NoControlPlane, cluster(world), text)
+    })
+}
+
+fn unknown_servers(world: &World) -> Vec<Reason> {
+    let unknown = world.servers.iter().filter(|(_, version)| version.is_none());
+    let reason = |name: &String| {
+        if world.live.nodes.contains_key(name.as_str()) {
+            let text = "the version of its servers is unknown: its static pods in kube-system were asked, and either \
+                        one of them is not Ready or its image has no version";
+            Reason::new(Key::VersionUnknown, format!("node/{name}"), text)
+        } else {
+            let text = "the version of the control plane is unknown: /version of the API server was asked";
+            Reason::new(Key::VersionUnknown, cluster(world), text)
+        }
+    };
+    unknown.map(|(name, _)| reason(name)).collect()
+}
+
+fn several_pools(member: &Member) -> Option<Reason> {
+    let Membership::Several(pools) = &member.membership else { return None };
+    let names: Vec<_> = pools.iter().map(|pool| format!("`{}`", pool.name)).collect();
+    let text = format!("selected by the pools {}; a node belongs to one", names.join(" and "));
+    Some(Reason::new(Key::NodeInTwoPools, object(member), text))
+}
+
+/// What one kubelet's version forbids. A node in no pool is never moved, but it has to bear what the servers do.
+fn kubelet(world: &World, member: &Member) -> Option<Reason> {
+    let target = world.target();
+    let managed = member.membership.scope().is_some();
+    let Some(kubelet) = &member.node.kubelet else {
+        let text = "its kubelet's version is unknown: status.nodeInfo.kubeletVersion was asked";
+        return Some(Reason::new(Key::VersionUnknown, object(member), text));
+    };
+    let oldest = world.oldest_server()?;
+    if kubelet.minors_ahead_of(&oldest) > 0 {
+        let text = format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
+        return Some(Reason::new(Key::SkewTooLarge, object(member), text));
+    }
+    if managed && kubelet > target {
+        return Some(Reason::new(Key::Downgrade, object(member), down("its kubelet runs", kubelet, target)));
+    }
+    let moves = target.minors_ahead_of(&oldest) > 0;
+    if !managed && moves && too_old(kubelet, target) {
+        let text = format!("runs {kubelet}, too old for API servers of {}, and no pool selects it", target.minor_name());
+        return Some(Reason::new(Key::SkewTooLarge, object(member), text));
+    }
+    None
+}
+
+fn servers(world: &World) -> Vec<Reason> {
+    let target = world.target();
+    let newer = world.servers.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
+    let mut reasons: Vec<_> = newer
+        .filter(|(_, version)| *version > target)
+        .map(|(name, version)| {
+            let seen = world.live.nodes.contains_key(name.as_str());
+            let object = if seen { format!("node/{name}") } else { cluster(world) };
+            Reason::new(Key::Downgrade, object, down("its servers run", version, target))
+        })
+        .collect();
+    let (Some(oldest), Some(newest)) = (world.oldest_server(), world.newest_server()) else { return reasons };
+    if newest.minors_ahead_of(&oldest) > 1 {
+        let text = format!("its API servers run {oldest} and {newest}, and may be one minor apart");
+        reasons.push(Reason::new(Key::SkewTooLarge, cluster(world), text));
+    }
+    if target.minors_ahead_of(&oldest) > MOST_HOPS {
+        let text = format!("from {oldest} to {target} is more than {MOST_HOPS} minors, which one change may not ask for");
+        reasons.push(Reason::new(Key::SkewTooLarge, cluster(world), text));
+    }
+    reasons
+}
+
+/// The same numbers with another vendor's suffix are no downgrade to a person, but one is not known to follow
+/// the other.
+fn down(what: &str, runs: &Version, target: &Version) -> String {
+    let numbers = |version: &Version| (version.major, version.minor, version.patch, version.maturity);
+    if numbers(runs) == numbers(target) {
+        return format!("{what} {runs}, and {target} does not follow it: write the version with its suffix");
+    }
+    format!("{what} {runs}, newer than {target}; going down is asked for by `windlass rollback`, never by a version")
+}
+
+fn cluster(world: &World) -> String {
+    format!("cluster/{}", world.cluster.name)
+}
+
+fn object(member: &Member) -> String {
+    format!("node/{}", member.name())
+}

@@ -1,0 +1,244 @@
+//! The text of the object `kube-system/upgrade-status`: the status for those who only have kubectl.
+//! Bounded, and without a clock: it changes only when the record does.
+
+use std::fmt::Write as _;
+
+use super::status_types::{
+    ControlPlaneState, ControlPlaneStatus, NodeState, NodeStatus, Phase, RunStatus, Status,
+};
+use super::text::{minute, one_line, outcome, phase, plural, reason, shorten, stage};
+use crate::model::version::Version;
+
+/// Namespace and name of the object; the text lies under its key `status`.
+pub const CONFIG_MAP: (&str, &str) = ("kube-system", "upgrade-status");
+/// A sixteenth of what the API server takes, so that watching it stays cheap.
+pub const CONFIG_MAP_BYTES: usize = 64 * 1024;
+/// Objections shown: whoever wants all of them asks `windlass status`.
+const WAITS: usize = 10;
+/// One line may hold a name of 253 characters and a reason.
+const LINE_CHARS: usize = 500;
+/// Where each part of the text must end, so that many nodes crowd out neither what is waited for nor the end.
+const NODES_END: usize = 24 * 1024;
+const TIMELINE_END: usize = 44 * 1024;
+const WAITS_END: usize = 60 * 1024;
+
+pub fn config_map_text(status: &Status) -> String {
+    let mut page = Page { text: String::new(), limit: TIMELINE_END, left_out: 0 };
+    page.put("Cluster Upgrade Status:");
+    match &status.run {
+        Some(run) => in_progress(&mut page, status, run),
+        None => at_rest(&mut page, status),
+    }
+    page.limit = WAITS_END;
+    waits(&mut page, status);
+    page.end(status)
+}
+
+fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
+    let held = matches!(status.phase, Phase::Stopped | Phase::Halted | Phase::Waiting | Phase::Refused);
+    let state = match run.control_plane.state {
+        ControlPlaneState::Stable => None,
+        ControlPlaneState::Pending => Some("pending"),
+        ControlPlaneState::InProgress if held => Some("in-progress, held"),
+        ControlPlaneState::InProgress => Some("in-progress"),
+        ControlPlaneState::Failed => Some("failed"),
+        ControlPlaneState::Done => Some("complete"),
+    };
+    match state {
+        Some(state) => {
+            page.put(&format!("- Control Plane: {} → {} ({state})", bare(&run.from), bare(&run.to)));
+        }
+        None => page.put(&format!("- Control Plane: {} (stable)", bare(&run.to))),
+    }
+    page.limit = NODES_END;
+    run.nodes.iter().for_each(|node| page.put(&node_line(node)));
+    page.limit = TIMELINE_END;
+    if run.nodes_left_out > 0 {
+        page.put(&format!("- {}", counted(run)));
+    }
+    page.put("");
+    timeline(page, run);
+}
+
+fn node_line(node: &NodeStatus) -> String {
+    let name = one_line(&node.node);
+    let word = match node.state {
+        NodeState::Pending => "pending",
+        NodeState::InHand => "in-progress",
+        NodeState::Done => return format!("- {name}: {} (complete)", bare(&node.to)),
+        NodeState::SetAside => "set aside",
+        NodeState::Failed => "failed",
+        NodeState::Gone => "gone",
+    };
+    let why = node.reasons.first().map_or_else(String::new, |first| format!(": {}", reason(first)));
+    format!("- {name}: {} → {} ({word}{why})", bare(&node.from), bare(&node.to))
+}
+
+/// The nodes of a large run that are not listed one by one.
+fn counted(run: &RunStatus) -> String {
+    let counts = &run.counts;
+    format!(
+        "{} in all: {} complete, {} in progress, {} pending, {} set aside, {} failed, {} gone",
+        plural(counts.total, "node"),
+        counts.done,
+        counts.in_hand,
+        counts.pending,
+        counts.set_aside,
+        counts.failed,
+        counts.gone
+    )
+}
+
+fn timeline(page: &mut Page, run: &RunStatus) {
+    page.put("Timeline:");
+    page.put(&format!("- Start: {}", minute(run.started)));
+    let servers = servers(&run.control_plane);
+    // They are one step of a node and move together; the sheet has a line for each.
+    for component in ["API Server", "Controller Manager", "Scheduler"] {
+        page.put(&format!("- {component}: {servers}"));
+    }
+    if let Some(stage_now) = &run.stage {
+        page.put(&format!(
+            "- Stage {} of {}: {} to {}, {} of {} done",
+            stage_now.number,
+            stage_now.of,
+            stage(stage_now.kind),
+            bare(&stage_now.to),
+            stage_now.steps_done,
+            stage_now.steps
+        ));
+    }
+    run.nodes.iter().for_each(|node| page.put(&format!("- {}: {}", one_line(&node.node), node_mark(node))));
+}
+
+fn servers(control_plane: &ControlPlaneStatus) -> String {
+    let (done, steps) = (control_plane.steps_done, control_plane.steps);
+    match control_plane.state {
+        ControlPlaneState::Stable => "✓ Complete (not part of this run)".to_owned(),
+        ControlPlaneState::Done => "✓ Complete".to_owned(),
+        ControlPlaneState::Pending => "⏳ Waiting".to_owned(),
+        ControlPlaneState::InProgress => format!("⏳ In Progress ({done} of {steps})"),
+        ControlPlaneState::Failed => format!("✗ Failed ({done} of {steps} complete)"),
+    }
+}
+
+fn node_mark(node: &NodeStatus) -> String {
+    let since = node.since.map_or_else(String::new, |since| format!(" since {}", minute(since)));
+    match (node.state, node.phase) {
+        (NodeState::Pending, _) => "⏳ Waiting".to_owned(),
+        (NodeState::InHand, Some(reached)) => format!("⏳ In Progress ({}{since})", phase(reached)),
+        (NodeState::InHand, None) => "⏳ In Progress".to_owned(),
+        (NodeState::Done, _) => "✓ Complete".to_owned(),
+        (NodeState::SetAside, _) => format!("✗ Set Aside{since}"),
+        (NodeState::Failed, _) => format!("✗ Failed{since}"),
+        (NodeState::Gone, _) => format!("✗ Gone{since}"),
+    }
+}
+
+fn at_rest(page: &mut Page, status: &Status) {
+    match (&status.accepted, status.phase) {
+        (None, _) => page.put("- Control Plane: no desired version has been accepted yet"),
+        (Some(accepted), Phase::AsDesired) => {
+            page.put(&format!("- Control Plane: {} (stable)", bare(&accepted.version)));
+        }
+        (Some(accepted), _) => {
+            page.put(&format!("- Control Plane: {} wanted (not begun)", bare(&accepted.version)));
+        }
+    }
+    if let Some(last) = status.last_runs.first() {
+        page.put("");
+        page.put("Timeline:");
+        page.put(&format!("- Start: {}", minute(last.started)));
+        page.put(&format!(
+            "- End: {} ({} → {}, {}, {} set aside, {} failed)",
+            minute(last.ended),
+            bare(&last.from),
+            bare(&last.to),
+            outcome(last.outcome),
+            last.set_aside,
+            last.failed
+        ));
+    }
+}
+
+fn waits(page: &mut Page, status: &Status) {
+    let mut lines = Vec::new();
+    if let Some(stopped) = &status.stopped {
+        lines.push(format!("- stopped since {}: {}", minute(stopped.since), one_line(&stopped.reason)));
+    }
+    if let Some(halted) = &status.halted {
+        lines.push(format!(
+            "- halted since {}: {}",
+            minute(halted.since),
+            super::text::reasons(&halted.reasons)
+        ));
+    }
+    if let Some(refused) = &status.refused {
+        let problems = refused.problems.len() + refused.problems_left_out as usize;
+        lines.push(format!(
+            "- commit {} is refused: {}",
+            refused.commit.short(),
+            plural(super::text::count(problems), "problem")
+        ));
+    }
+    for waiting in status.waiting.iter().take(WAITS) {
+        let next = waiting.next.map_or_else(String::new, |next| format!(", until {}", minute(next)));
+        lines.push(format!("- {} since {}{next}", one_line(&waiting.text), minute(waiting.since)));
+    }
+    let more = status.waiting.len().saturating_sub(WAITS) + status.waiting_left_out as usize;
+    if more > 0 {
+        lines.push(format!("- and {more} more"));
+    }
+    if !lines.is_empty() {
+        page.put("");
+        page.put("Waiting:");
+        for line in &lines {
+            page.put(line);
+        }
+    }
+}
+
+fn rollback(status: &Status) -> String {
+    let point = status.rollback_points.first();
+    match point.map(|point| point.commit.as_ref()) {
+        None => "No".to_owned(),
+        Some(None) => "No (no desired commit to go back to; no snapshot)".to_owned(),
+        Some(Some(commit)) => format!("No (desired commit {} to go back to; no snapshot)", commit.short()),
+    }
+}
+
+/// `1.36.3`: the sheet writes versions without their letter.
+fn bare(version: &Version) -> String {
+    let text = version.to_string();
+    text.strip_prefix('v').unwrap_or(&text).to_owned()
+}
+
+/// Lines up to the bound; what does not fit is counted.
+struct Page {
+    text: String,
+    limit: usize,
+    left_out: u32,
+}
+
+impl Page {
+    fn put(&mut self, line: &str) {
+        let line = shorten(line, LINE_CHARS);
+        if self.text.len() + line.len() >= self.limit {
+            self.left_out += 1;
+        } else {
+            self.text.push_str(&line);
+            self.text.push('\n');
+        }
+    }
+
+    fn end(mut self, status: &Status) -> String {
+        if self.left_out > 0 {
+            let _ = writeln!(self.text, "({} left out)", plural(self.left_out, "line"));
+        }
+        let _ = writeln!(self.text, "\nRollback Available: {}", rollback(status));
+        if let Some(at) = status.run.as_ref().and_then(|run| run.estimated_completion) {
+            let _ = writeln!(self.text, "Estimated Completion: {}", minute(at));
+        }
+        self.text
+    }
+}

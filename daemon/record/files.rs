@@ -1,0 +1,93 @@
+//! What one commit adds to the status branch. Equal records and entries give equal bytes.
+
+use std::collections::BTreeMap;
+
+use super::yaml::{self, YamlError};
+use super::{Record, Run, layout, report, rollback, status};
+use crate::model::entry::{Entry, What};
+use crate::model::plan::Plan;
+
+/// Why a commit cannot be made of these entries. Committed all the same, the record could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("writing {path}")]
+    Unwritable { path: String, source: YamlError },
+    #[error("entry {seq} starts a run, and its plan is not there to be frozen")]
+    NoPlan { seq: u64 },
+    #[error("entry {seq} starts or ends a run and does not say which")]
+    NamelessRun { seq: u64 },
+    #[error("entry {seq} ends run {run}, which is not there to be reported on")]
+    NoRun { seq: u64, run: String },
+}
+
+/// Applies entries in their order; what comes back is the run as it was just before it ended, if one ended.
+pub fn advance(record: &mut Record, entries: &[Entry], plan: Option<&Plan>) -> Option<Run> {
+    let mut ended = None;
+    for entry in entries {
+        if matches!(entry.what, What::RunEnded { .. }) {
+            ended = record.run.clone().or(ended);
+        }
+        record.apply(entry, plan);
+    }
+    ended
+}
+
+/// The files of one commit: the entries, the status after them, and what single entries bring along.
+///
+/// `after` has the entries applied; `plan` is the one that a `RunStarted` among them freezes; `ended` is the run
+/// as it was just before a `RunEnded` among them, as [`advance`] returns it.
+pub fn files(
+    cluster: &str,
+    entries: &[Entry],
+    after: &Record,
+    plan: Option<&Plan>,
+    ended: Option<&Run>,
+) -> Result<BTreeMap<String, Vec<u8>>, WriteError> {
+    let mut files = Files::default();
+    for entry in entries {
+        let seq = entry.seq;
+        files.yaml(layout::entry(cluster, entry.run.as_deref(), seq), entry)?;
+        match &entry.what {
+            What::RunStarted { .. } => {
+                let run = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
+                files.yaml(layout::plan(cluster, run), plan.ok_or(WriteError::NoPlan { seq })?)?;
+            }
+            What::RollbackPoint { id } => {
+                if let Some(run) = after.run.as_ref().or(ended) {
+                    let point = rollback::from_plan(id, run, entry.at);
+                    files.yaml(layout::rollback_point(cluster, id), &point)?;
+                }
+            }
+            What::RunEnded { outcome, reasons } => {
+                let id = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
+                let run = ended
+                    .filter(|run| run.id == id)
+                    .ok_or_else(|| WriteError::NoRun { seq, run: id.to_owned() })?;
+                let report = report::report(cluster, run, *outcome, reasons, entry.at);
+                files.text(layout::report(cluster, id), report);
+            }
+            _ => {}
+        }
+    }
+    files.yaml(layout::status(cluster), &status::status(cluster, after))?;
+    Ok(files.0)
+}
+
+#[derive(Default)]
+struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    fn text(&mut self, path: String, text: String) {
+        self.0.insert(path, text.into_bytes());
+    }
+
+    fn yaml<T: serde::Serialize>(&mut self, path: String, value: &T) -> Result<(), WriteError> {
+        match yaml::write(value) {
+            Ok(text) => {
+                self.text(path, text);
+                Ok(())
+            }
+            Err(source) => Err(WriteError::Unwritable { path, source }),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Where each file of a cluster lies on the status branch, and what a path found there is.
+//!
+//! Entries of a run lie in the run's folder, all others in the cluster's; both count in one sequence, so the
+//! order of everything that happened to a cluster is the order of its numbers.
+
+/// Files a folder: GitHub and `git ls-tree` stay quick, and a fresh commit rewrites small trees only.
+const PER_FOLDER: u64 = 1000;
+
+pub(super) fn entry(cluster: &str, run: Option<&str>, seq: u64) -> String {
+    let folder = seq / PER_FOLDER;
+    match run {
+        Some(run) => format!("{cluster}/runs/{run}/journal/{folder}/{seq:08}.yaml"),
+        None => format!("{cluster}/journal/{folder}/{seq:08}.yaml"),
+    }
+}
+
+pub(super) fn status(cluster: &str) -> String {
+    format!("{cluster}/status.yaml")
+}
+
+pub(super) fn plan(cluster: &str, run: &str) -> String {
+    format!("{cluster}/runs/{run}/plan.yaml")
+}
+
+pub(super) fn report(cluster: &str, run: &str) -> String {
+    format!("{cluster}/runs/{run}/report.md")
+}
+
+pub(super) fn rollback_point(cluster: &str, id: &str) -> String {
+    format!("{cluster}/rollback-points/{id}.yaml")
+}
+
+/// What a path below the cluster's folder is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    Entry,
+    Plan {
+        run: &'a str,
+    },
+    /// Written for people, never read back.
+    Page,
+    /// In a place where only our files may lie.
+    Stray,
+    /// Not below the cluster's folder.
+    Elsewhere,
+}
+
+pub(super) fn place<'a>(cluster: &str, path: &'a str) -> Place<'a> {
+    let Some(rest) = path.strip_prefix(cluster).and_then(|rest| rest.strip_prefix('/')) else {
+        return Place::Elsewhere;
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    match parts.as_slice() {
+        ["runs", run, "plan.yaml"] => Place::Plan { run },
+        ["runs", _, "report.md"] | ["rollback-points", _] => Place::Page,
+        ["runs", _, "journal", _, _] | ["journal", _, _] => Place::Entry,
+        ["runs" | "journal", ..] => Place::Stray,
+        _ => Place::Page,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_apart() {
+        assert_eq!(entry("c", Some("a-1"), 12_345), "c/runs/a-1/journal/12/00012345.yaml");
+        assert_eq!(entry("c", None, 7), "c/journal/0/00000007.yaml");
+        assert_eq!(place("c", &entry("c", Some("a-1"), 12_345)), Place::Entry);
+        assert_eq!(place("c", &entry("c", None, 7)), Place::Entry);
+        assert_eq!(place("c", &plan("c", "a-1")), Place::Plan { run: "a-1" });
+        for page in [status("c"), report("c", "a-1"), rollback_point("c", "a-1"), "c/README.md".into()] {
+            assert_eq!(place("c", &page), Place::Page, "{page}");
+        }
+        for stray in ["c/runs/a-1/notes.txt", "c/runs/x", "c/journal/x.yaml", "c/runs/a-1/journal/1.yaml"] {
+            assert_eq!(place("c", stray), Place::Stray, "{stray}");
+        }
+        for elsewhere in ["d/status.yaml", "cc/status.yaml", "status.yaml"] {
+            assert_eq!(place("c", elsewhere), Place::Elsewhere, "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What the status branch says, as a fold over its journal, and the files and messages that go onto it.
+//! The status is never kept beside the journal: it is the journal, added up.
+
+mod config_map;
+mod files;
+mod layout;
+mod log;
+mod message;
+mod read;
+mod report;
+mod report_parts;
+mod rollback;
+mod run;
+mod sentence;
+mod status;
+mod status_types;
+mod tally;
+pub mod text;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::model::CommitId;
+use crate::model::decision::{Answer, Key, Reason};
+use crate::model::entry::{Entry, RunOutcome, What};
+use crate::model::plan::Plan;
+use crate::model::version::Version;
+
+pub use config_map::{CONFIG_MAP, CONFIG_MAP_BYTES, config_map_text};
+pub use files::{WriteError, advance, files};
+pub use log::{Interruption, InterruptionKind, RunLog, Total, Waited};
+pub use message::message;
+pub use read::{ReadError, journal, read};
+pub use report::report;
+pub use rollback::{LiveVersions, NodeVersions, RollbackPoint, rollback_file, rollback_point, tag};
+pub use run::{Run, StepEnd, StepRecord};
+pub use sentence::sentence;
+pub use status::{read_status, status, status_yaml};
+pub use status_types::*;
+pub use yaml::YamlError;
+
+/// Everything a tick needs to know that the world does not show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The next entry's number.
+    pub next_seq: u64,
+    /// When the last entry was written: nothing is ever recorded before it.
+    pub last_at: Option<Timestamp>,
+    pub cluster_uid: Option<String>,
+    pub accepted: Option<(CommitId, Version)>,
+    pub accepted_at: Option<Timestamp>,
+    /// The last accepted commit that asked for another version than the accepted one does.
+    pub accepted_before: Option<(CommitId, Version)>,
+    pub refused: Option<(CommitId, Vec<String>)>,
+    pub stopped: Option<Since<String>>,
+    pub halted: Option<Since<Vec<Reason>>>,
+    /// What is waited for, each answer with the time at which it was first given without a break.
+    pub waiting: Vec<Since<Answer>>,
+    /// The run in progress.
+    pub run: Option<Run>,
+    /// Ended runs in their order: what they were and how they ended.
+    pub ended: Vec<EndedRun>,
+    /// How often each commit has started a run: the ordinal of the next.
+    pub runs_of_commit: BTreeMap<String, u32>,
+    pub rollback_points: Vec<String>,
+    /// The desired commit that each rollback point goes back to, where there is one.
+    pub rollback_commits: BTreeMap<String, CommitId>,
+}
+
+/// A value and since when it has been so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Since<T> {
+    pub value: T,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedRun {
+    pub run: String,
+    pub commit: CommitId,
+    pub from: Version,
+    pub to: Version,
+    pub digest: String,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    pub outcome: RunOutcome,
+    pub reasons: Vec<Reason>,
+    pub steps_done: u32,
+    pub set_aside: u32,
+    pub failed: u32,
+    pub rollback_point: Option<String>,
+}
+
+impl Record {
+    /// The id of the run that this commit would start now.
+    pub fn next_run(&self, commit: &CommitId) -> String {
+        let ordinal = self.runs_of_commit.get(&commit.0).copied().unwrap_or(0) + 1;
+        format!("{}-{ordinal}", commit.short())
+    }
+
+    /// Adds one entry. `plan` is the frozen plan that a `RunStarted` refers to.
+    pub fn apply(&mut self, entry: &Entry, plan: Option<&Plan>) {
+        self.next_seq = entry.seq + 1;
+        self.last_at = Some(entry.at);
+        match &entry.what {
+            What::ClusterMet { uid } => self.cluster_uid = Some(uid.clone()),
+            What::Accepted { commit, version } => self.accept(commit, version, entry.at),
+            What::Refused { commit, problems } => self.refused = Some((commit.clone(), problems.clone())),
+            What::Waiting { answers } => self.wait(answers, entry.at),
+            What::Halted { .. } | What::Resumed { .. } | What::Stopped { .. } | What::StopEnded => {
+                self.interrupt(entry);
+            }
+            What::RunStarted { .. } => self.start_run(entry, plan),
+            What::RollbackPoint { id } => {
+                self.rollback_points.push(id.clone());
+                if let Some(run) = &mut self.run {
+                    run.rollback_point = Some(id.clone());
+                    if let Some((commit, _)) = &run.before {
+                        self.rollback_commits.insert(id.clone(), commit.clone());
+                    }
+                }
+            }
+            What::RunEnded { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),
+            What::StepStarted { .. }
+            | What::StepMoved { .. }
+            | What::StepDone { .. }
+            | What::StepSetAside { .. }
+            | What::StepFailed { .. }
+            | What::StepGone { .. } => {
+                if let Some(run) = &mut self.run {
+                    run.apply_step(entry);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, commit: &CommitId, version: &Version, at: Timestamp) {
+        let before = self.accepted.replace((commit.clone(), version.clone()));
+        if let Some((old, asked)) = before.filter(|(_, asked)| asked != version) {
+            self.accepted_before = Some((old, asked));
+        }
+        self.accepted_at = Some(at);
+        self.refused = None;
+    }
+
+    fn start_run(&mut self, entry: &Entry, plan: Option<&Plan>) {
+        let What::RunStarted { commit, from, to, digest, .. } = &entry.what else { return };
+        *self.runs_of_commit.entry(commit.0.clone()).or_default() += 1;
+        let accepted =
+            self.accepted_at.filter(|_| self.accepted.as_ref().is_some_and(|(id, _)| id == commit));
+        let waiting = self.waiting.iter().map(|answer| &answer.value);
+        let log = RunLog::begin(accepted, waiting, entry.at);
+        self.run = plan.zip(entry.run.as_ref()).map(|(plan, id)| Run {
+            id: id.clone(),
+            commit: commit.clone(),
+            from: from.clone(),
+            to: to.clone(),
+            digest: digest.clone(),
+            started: entry.at,
+            epoch: entry.epoch,
+            plan: plan.clone(),
+            rollback_point: None,
+            steps: BTreeMap::new(),
+            before: self.accepted_before.clone(),
+            log,
+        });
+    }
+
+    /// Keeps the time of every answer that stays the same, so that "since when" survives the others' changes.
+    fn wait(&mut self, answers: &[Answer], at: Timestamp) {
+        let before = std::mem::take(&mut self.waiting);
+        let mut since: BTreeMap<(Key, &str), Timestamp> = BTreeMap::new();
+        for old in &before {
+            since.entry((old.value.reason.key, &old.value.reason.object)).or_insert(old.since);
+        }
+        let since = |answer: &Answer| {
+            since.get(&(answer.reason.key, answer.reason.object.as_str())).copied().unwrap_or(at)
+        };
+        self.waiting = answers.iter().map(|a| Since { value: a.clone(), since: since(a) }).collect();
+        if let Some(run) = &mut self.run {
+            run.log.wait(answers.iter(), at);
+        }
+    }
+
+    /// Halts and stops, their ends, and what the run remembers of both.
+    fn interrupt(&mut self, entry: &Entry) {
+        let mut unheard = RunLog::default();
+        let log = self.run.as_mut().map_or(&mut unheard, |run| &mut run.log);
+        match &entry.what {
+            What::Halted { reasons } => {
+                self.halted = Some(Since { value: reasons.clone(), since: entry.at });
+                log.interrupt(InterruptionKind::Halt, text::reasons(reasons), entry.at);
+            }
+            What::Resumed { by, reason } => {
+                self.halted = None;
+                log.interruption_ended(InterruptionKind::Halt, Some(&text::said(by, reason)), entry.at);
+            }
+            What::Stopped { by, reason } => {
+                self.stopped = Some(Since { value: reason.clone(), since: entry.at });
+                log.interrupt(InterruptionKind::Stop, text::said(by, reason), entry.at);
+            }
+            What::StopEnded => {
+                self.stopped = None;
+                log.interruption_ended(InterruptionKind::Stop, None, entry.at);
+            }
+            What::ClusterMet { .. }
+            | What::Accepted { .. }
+            | What::Refused { .. }
+            | What::Waiting { .. }
+            | What::RunStarted { .. }
+            | What::RollbackPoint { .. }
+            | What::StepStarted { .. }
+            | What::StepMoved { .. }
+            | What::StepDone { .. }
+            | What::StepSetAside { .. }
+            | What::StepFailed { .. }
+            | What::StepGone { .. }
+            | What::RunEnded { .. } => {}
+        }
+    }
+
+    fn end_run(&mut self, at: Timestamp, outcome: RunOutcome, reasons: &[Reason]) {
+        let Some(run) = self.run.take() else { return };
+        let ended = |want: fn(&StepEnd) -> bool| {
+            text::count(run.steps.values().filter(|step| step.end.as_ref().is_some_and(want)).count())
+        };
+        self.ended.push(EndedRun {
+            steps_done: ended(|end| matches!(end, StepEnd::Done)),
+            set_aside: ended(|end| matches!(end, StepEnd::SetAside { .. })),
+            failed: ended(|end| matches!(end, StepEnd::Failed(_))),
+            run: run.id,
+            commit: run.commit,
+            from: run.from,
+            to: run.to,
+            digest: run.digest,
+            started: run.started,
+            ended: at,
+            outcome,
+            reasons: reasons.to_vec(),
+            rollback_point: run.rollback_point,
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! The files of one cluster back into its record. Everything is checked: a record that is not understood whole
+//! is not acted upon, because a step that was not seen would be taken twice.
+
+use std::collections::BTreeMap;
+
+use super::layout::{self, Place};
+use super::sentence::step_of;
+use super::yaml::{self, YamlError};
+use super::{Record, Run};
+use crate::model::entry::{Entry, What};
+use crate::model::plan::Plan;
+
+/// Why a record cannot be used; each names the file, and a person has to look at it.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("reading {path}")]
+    Unreadable { path: String, source: YamlError },
+    #[error("{path} is not part of a record: only the daemon writes below this folder")]
+    Stray { path: String },
+    #[error("{path} does not lie below the folder of cluster {cluster}")]
+    Elsewhere { path: String, cluster: String },
+    #[error("{path} holds entry {seq} of {owner}, which belongs into {expected}")]
+    Misplaced { path: String, seq: u64, owner: String, expected: String },
+    #[error("entry {missing} is missing from the journal: the next one that is there is {path}")]
+    Gap { missing: u64, path: String },
+    #[error("entry {seq} is there twice: {path} and {other}")]
+    Twice { seq: u64, path: String, other: String },
+    #[error("{path} starts run {run}, whose frozen plan {plan} is missing")]
+    NoPlan { path: String, run: String, plan: String },
+    #[error("{plan} has the digest {found}, but {path} started its run with {expected}")]
+    OtherPlan { path: String, plan: String, found: String, expected: String },
+    #[error("{path} starts a run and does not say which")]
+    NamelessRun { path: String },
+    #[error("{path} belongs to run {run}, which is not in progress there")]
+    NotInProgress { path: String, run: String },
+}
+
+/// Adds up all files below the cluster's folder of the status branch; paths count from the top of the branch.
+///
+/// No file at all is an empty record: the status branch may be deleted at any time.
+pub fn read(cluster: &str, files: &BTreeMap<String, String>) -> Result<Record, ReadError> {
+    let mut record = Record::default();
+    for (path, entry) in entries(cluster, files)? {
+        let plan = plan_of(cluster, files, path, &entry)?;
+        in_progress(path, &entry, record.run.as_ref())?;
+        record.apply(&entry, plan.as_ref());
+    }
+    Ok(record)
+}
+
+/// Every entry of a cluster in its order, for pages that tell the whole story.
+pub fn journal(cluster: &str, files: &BTreeMap<String, String>) -> Result<Vec<Entry>, ReadError> {
+    Ok(entries(cluster, files)?.into_iter().map(|(_, entry)| entry).collect())
+}
+
+fn entries<'a>(
+    cluster: &str,
+    files: &'a BTreeMap<String, String>,
+) -> Result<Vec<(&'a str, Entry)>, ReadError> {
+    let mut found: BTreeMap<u64, (&str, Entry)> = BTreeMap::new();
+    for (path, text) in files {
+        match layout::place(cluster, path) {
+            Place::Entry => {}
+            Place::Plan { .. } | Place::Page => continue,
+            Place::Stray => return Err(ReadError::Stray { path: path.clone() }),
+            Place::Elsewhere => {
+                return Err(ReadError::Elsewhere { path: path.clone(), cluster: cluster.to_owned() });
+            }
+        }
+        let entry = one(cluster, path, text)?;
+        if let Some((other, entry)) = found.insert(entry.seq, (path, entry)) {
+            return Err(ReadError::Twice { seq: entry.seq, path: path.clone(), other: other.to_owned() });
+        }
+    }
+    for (expected, (seq, (path, _))) in (0_u64..).zip(&found) {
+        if expected != *seq {
+            return Err(ReadError::Gap { missing: expected, path: (*path).to_owned() });
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn one(cluster: &str, path: &str, text: &str) -> Result<Entry, ReadError> {
+    let entry: Entry =
+        yaml::read(text).map_err(|source| ReadError::Unreadable { path: path.to_owned(), source })?;
+    let expected = layout::entry(cluster, entry.run.as_deref(), entry.seq);
+    if expected == path {
+        return Ok(entry);
+    }
+    let owner = entry.run.map_or_else(|| format!("cluster {cluster}"), |run| format!("run {run}"));
+    Err(ReadError::Misplaced { path: path.to_owned(), seq: entry.seq, owner, expected })
+}
+
+/// The frozen plan of a run that starts here, which must be the one that it was started with.
+fn plan_of(
+    cluster: &str,
+    files: &BTreeMap<String, String>,
+    path: &str,
+    entry: &Entry,
+) -> Result<Option<Plan>, ReadError> {
+    let What::RunStarted { digest, .. } = &entry.what else { return Ok(None) };
+    let Some(run) = &entry.run else { return Err(ReadError::NamelessRun { path: path.to_owned() }) };
+    let place = layout::plan(cluster, run);
+    let Some(text) = files.get(&place) else {
+        return Err(ReadError::NoPlan { path: path.to_owned(), run: run.clone(), plan: place });
+    };
+    let plan: Plan =
+        yaml::read(text).map_err(|source| ReadError::Unreadable { path: place.clone(), source })?;
+    if plan.digest == *digest {
+        return Ok(Some(plan));
+    }
+    Err(ReadError::OtherPlan {
+        path: path.to_owned(),
+        plan: place,
+        found: plan.digest,
+        expected: digest.clone(),
+    })
+}
+
+/// A step of a run that has not begun or is over would be lost in the fold without a word.
+fn in_progress(path: &str, entry: &Entry, current: Option<&Run>) -> Result<(), ReadError> {
+    let known = entry.run.is_some() && entry.run.as_ref() == current.map(|run| &run.id);
+    if known || step_of(&entry.what).is_none() {
+        return Ok(());
+    }
+    let run = entry.run.clone().unwrap_or_else(|| "(none)".to_owned());
+    Err(ReadError::NotInProgress { path: path.to_owned(), run })
+}

@@ -1,0 +1,335 @@
+//! The tables and lists of the report. Rows are bounded, and what is left out is counted in words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::log::{InterruptionKind, RunLog, Waited};
+use super::sentence::thing;
+use super::status_types::NodeCounts;
+use super::text::{count, length, one_line, plural, reason, second, stage};
+use super::{Run, StepEnd, StepRecord};
+use crate::model::decision::{Key, Reason};
+use crate::model::entry::StepPhase;
+use crate::model::plan::{Stage, Step};
+
+/// Rows of the node table: with more, the abnormal and the slowest are shown and the journal has the rest.
+const NODE_ROWS: usize = 1_000;
+/// Rows of the wait tables; the totals count all.
+const WAIT_ROWS: usize = 50;
+
+pub(super) fn hops(run: &Run) -> String {
+    let hops: Vec<String> = run.plan.hops.iter().map(|hop| format!("{} → {}", hop.from, hop.to)).collect();
+    if hops.is_empty() { "none: the control plane stayed as it was".to_owned() } else { hops.join(", ") }
+}
+
+pub(super) fn node_counts(counts: NodeCounts) -> String {
+    format!(
+        "{} in the plan: {} done, {} not begun, {} set aside, {} failed, {} gone, {} still in hand",
+        counts.total,
+        counts.done,
+        counts.pending,
+        counts.set_aside,
+        counts.failed,
+        counts.gone,
+        counts.in_hand
+    )
+}
+
+pub(super) fn reason_list(page: &mut String, reasons: &[Reason]) {
+    for each in reasons {
+        let _ = writeln!(page, "* {} (`{}`)", cell(&reason(each)), each.key.as_str());
+    }
+}
+
+pub(super) fn stages(page: &mut String, run: &Run) {
+    if run.plan.stages.is_empty() {
+        page.push_str("The plan has no stages.\n");
+        return;
+    }
+    page.push_str("| hop | stage | to | done | began | ended | took |\n|---|---|---|---|---|---|---|\n");
+    for (index, hop) in run.plan.hops.iter().enumerate() {
+        let stages: Vec<&Stage> = run.plan.stages.iter().filter(|stage| stage.hop == index).collect();
+        if let [_, _, ..] = stages.as_slice() {
+            let name = format!("{} → {}", hop.from, hop.to);
+            span_row(page, index + 1, &name, &hop.to.to_string(), run, &stages);
+        }
+        for each in stages {
+            span_row(page, index + 1, stage(each.kind), &each.to.to_string(), run, &[each]);
+        }
+    }
+    for each in run.plan.stages.iter().filter(|each| each.hop >= run.plan.hops.len()) {
+        span_row(page, each.hop + 1, stage(each.kind), &each.to.to_string(), run, &[each]);
+    }
+}
+
+fn span_row(page: &mut String, hop: usize, name: &str, to: &str, run: &Run, stages: &[&Stage]) {
+    let steps: Vec<&Step> = stages.iter().flat_map(|stage| &stage.steps).collect();
+    let records: Vec<&StepRecord> = steps.iter().filter_map(|step| run.steps.get(&step.id)).collect();
+    let done = records.iter().filter(|record| record.end == Some(StepEnd::Done)).count();
+    let began = records.iter().filter_map(|record| record.started()).min();
+    let ended = records.iter().filter_map(|record| record.ended).max();
+    let _ = writeln!(
+        page,
+        "| {hop} | {name} | {to} | {done} of {} | {} | {} | {} |",
+        steps.len(),
+        began.map_or_else(dash, second),
+        ended.map_or_else(dash, second),
+        between(began, ended).map_or_else(dash, length)
+    );
+}
+
+pub(super) fn nodes(page: &mut String, run: &Run) {
+    let mut rows: Vec<(&Step, &StepRecord)> = recorded(run).collect();
+    let unrecorded = run.plan.steps().count() - rows.len();
+    let left_out = rows.len().saturating_sub(NODE_ROWS);
+    if left_out > 0 {
+        rows.sort_by_key(|(_, record)| {
+            let normal = record.end == Some(StepEnd::Done);
+            (normal, std::cmp::Reverse(whole(record).unwrap_or_default()))
+        });
+        rows.truncate(NODE_ROWS);
+    }
+    page.push_str(
+        "| node | pool | result | from | to | pods | evicted | drain | upgrade | return | owners recovered | in all |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (step, record) in rows {
+        node_row(page, step, record);
+    }
+    if left_out > 0 {
+        let _ = writeln!(
+            page,
+            "\nShown are the abnormal and the slowest; {} that went well and faster are in the journal.",
+            plural(count(left_out), "step")
+        );
+    }
+    if unrecorded > 0 {
+        let _ = writeln!(
+            page,
+            "\n{} of the plan have no entry: not begun, or there was nothing left to be done.",
+            plural(count(unrecorded), "step")
+        );
+    }
+}
+
+fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
+    let at = |phase: StepPhase| record.at.get(&phase).copied();
+    let took =
+        |from: Option<Timestamp>, until: Option<Timestamp>| between(from, until).map_or_else(dash, length);
+    let drain = took(at(StepPhase::Claimed), at(StepPhase::Drained));
+    let upgrade = took(at(StepPhase::Upgrading), at(StepPhase::Upgraded));
+    let back = took(at(StepPhase::Upgraded), at(StepPhase::Returned));
+    let recovered = took(at(StepPhase::Returned), record.ended);
+    let canary = if step.canary { ", canary" } else { "" };
+    let _ = writeln!(
+        page,
+        "| {} | {}{canary} | {} | {} | {} | {} | {} | {drain} | {upgrade} | {back} | {recovered} | {} |",
+        cell(&thing(&step.id, &step.node)),
+        cell(&step.pool),
+        result(record),
+        step.from,
+        step.to,
+        record.pods,
+        record.evicted,
+        whole(record).map_or_else(dash, length)
+    );
+}
+
+pub(super) fn left_behind(page: &mut String, run: &Run) {
+    let mut none = true;
+    for (step, record) in recorded(run) {
+        let name = cell(&thing(&step.id, &step.node));
+        let (how, reasons) = match &record.end {
+            Some(StepEnd::SetAside { touched: true, reasons }) => {
+                ("set aside, changed and left cordoned", reasons)
+            }
+            Some(StepEnd::SetAside { touched: false, reasons }) => ("set aside, untouched", reasons),
+            Some(StepEnd::Failed(reasons)) => ("failed, left cordoned and claimed", reasons),
+            Some(StepEnd::Gone) => {
+                none = false;
+                let _ = writeln!(page, "* **{name}** is gone or was replaced by another node of its name");
+                continue;
+            }
+            None | Some(StepEnd::Done) => continue,
+        };
+        none = false;
+        let why: Vec<String> =
+            reasons.iter().map(|each| format!("{} (`{}`)", cell(&reason(each)), each.key.as_str())).collect();
+        let _ = writeln!(page, "* **{name}** {how}: {}", why.join("; "));
+    }
+    if none {
+        page.push_str("None.\n");
+    }
+}
+
+pub(super) fn waits(page: &mut String, log: &RunLog) {
+    if log.totals.is_empty() {
+        page.push_str("Nothing.\n");
+        return;
+    }
+    page.push_str("| reason | times | in all |\n|---|---|---|\n");
+    for (key, total) in &log.totals {
+        let _ = writeln!(page, "| `{}` | {} | {} |", key.as_str(), total.times, length(total.length));
+    }
+    page.push_str("\nWaits of several objects overlap: they do not add up to the length of the run.\n\n");
+    wait_table(page, &longest(log, |_| true));
+}
+
+pub(super) fn blocked_drains(page: &mut String, log: &RunLog) {
+    let blocked = longest(log, blocks_a_drain);
+    if blocked.is_empty() {
+        page.push_str("None.\n");
+    } else {
+        wait_table(page, &blocked);
+    }
+}
+
+/// The longest waits whose key is wanted, in the order in which they began.
+fn longest(log: &RunLog, want: fn(Key) -> bool) -> Vec<&Waited> {
+    let mut waits: Vec<&Waited> = log.waits.iter().filter(|waited| want(waited.answer.reason.key)).collect();
+    waits.sort_by_key(|waited| std::cmp::Reverse(waited.length()));
+    waits.truncate(WAIT_ROWS);
+    waits.sort_by(|a, b| (a.from, &a.answer.reason).cmp(&(b.from, &b.answer.reason)));
+    waits
+}
+
+fn wait_table(page: &mut String, waits: &[&Waited]) {
+    page.push_str("| from | for | reason | object | what was said |\n|---|---|---|---|---|\n");
+    for waited in waits {
+        let said = &waited.answer.reason;
+        let _ = writeln!(
+            page,
+            "| {} | {} | `{}` | {} | {} |",
+            second(waited.from),
+            length(waited.length()),
+            said.key.as_str(),
+            cell(&said.object),
+            cell(&said.text)
+        );
+    }
+}
+
+/// Whether a reason is one for which an eviction or the end of a drain waits.
+fn blocks_a_drain(key: Key) -> bool {
+    matches!(
+        key,
+        Key::BudgetBlocks
+            | Key::BudgetNeverAllows
+            | Key::SeveralBudgets
+            | Key::OwnerNotReady
+            | Key::Unmanaged
+            | Key::LocalData
+            | Key::OrphanOfDaemonSet
+            | Key::JobRunning
+            | Key::DoNotDisrupt
+            | Key::GraceTooLong
+            | Key::EvictionRefused
+            | Key::StuckTerminating
+            | Key::VolumesAttached
+            | Key::LateArrival
+            | Key::DrainTimedOut
+    )
+}
+
+pub(super) fn interruptions(page: &mut String, log: &RunLog, ended: Timestamp) {
+    if log.interruptions.is_empty() {
+        page.push_str("None.\n");
+    }
+    for interruption in &log.interruptions {
+        let word = match interruption.kind {
+            InterruptionKind::Halt => "Halted",
+            InterruptionKind::Stop => "Stopped",
+        };
+        let lasted = interruption.until.unwrap_or(ended).duration_since(interruption.from);
+        let end = match (interruption.until, &interruption.ended_by) {
+            (None, _) => format!("not ended when the run did, {} later", length(lasted)),
+            (Some(_), Some(by)) => format!("ended after {} by {}", length(lasted), cell(by)),
+            (Some(_), None) => format!("ended after {}", length(lasted)),
+        };
+        let _ =
+            writeln!(page, "* {word} at {}: {}; {end}", second(interruption.from), cell(&interruption.text));
+    }
+    if log.interruptions_left_out > 0 {
+        let _ = writeln!(page, "* and {} more, in the journal", log.interruptions_left_out);
+    }
+}
+
+pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Timestamp) {
+    let done = || recorded(run).filter(|(_, record)| record.end == Some(StepEnd::Done));
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(page, "* {name}: {value}");
+    };
+    fact("In all", length(ended.duration_since(run.started)));
+    let lengths: Vec<SignedDuration> = done().filter_map(|(_, record)| whole(record)).collect();
+    let sum = lengths.iter().fold(SignedDuration::ZERO, |sum, each| sum.saturating_add(*each));
+    let steps = i32::try_from(lengths.len()).unwrap_or(i32::MAX);
+    fact("Steps done", count(lengths.len()).to_string());
+    fact("Mean per step", sum.checked_div(steps).map_or_else(dash, length));
+    let slowest =
+        done().filter_map(|(step, record)| Some((whole(record)?, step))).max_by_key(|(took, _)| *took);
+    if let Some((took, step)) = slowest {
+        fact("Slowest step", format!("{}, {}", cell(&thing(&step.id, &step.node)), length(took)));
+    }
+    let recovery = done().filter_map(|(step, record)| {
+        Some((between(record.at.get(&StepPhase::Returned).copied(), record.ended)?, step))
+    });
+    if let Some((took, step)) = recovery.max_by_key(|(took, _)| *took) {
+        fact("Slowest recovery of evicted pods' owners", format!("{}, {}", cell(&step.node), length(took)));
+    }
+    let evicted: u64 = recorded(run).map(|(_, record)| u64::from(record.evicted)).sum();
+    fact("Pods evicted", evicted.to_string());
+    let by_kind = log.interruptions.iter().fold(BTreeMap::new(), |mut kinds, each| {
+        *kinds.entry(each.kind).or_insert(0_u32) += 1;
+        kinds
+    });
+    let times = |kind| by_kind.get(&kind).copied().unwrap_or(0).to_string();
+    fact("Halts", times(InterruptionKind::Halt));
+    fact("Stops", times(InterruptionKind::Stop));
+}
+
+/// Steps with an entry, in the plan's order.
+fn recorded(run: &Run) -> impl Iterator<Item = (&Step, &StepRecord)> {
+    run.plan.steps().filter_map(|step| Some((step, run.steps.get(&step.id)?)))
+}
+
+fn result(record: &StepRecord) -> &'static str {
+    match record.end {
+        None => "in hand",
+        Some(StepEnd::Done) => "done",
+        Some(StepEnd::SetAside { .. }) => "set aside",
+        Some(StepEnd::Failed(_)) => "failed",
+        Some(StepEnd::Gone) => "gone",
+    }
+}
+
+fn whole(record: &StepRecord) -> Option<SignedDuration> {
+    between(record.started(), record.ended)
+}
+
+fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<SignedDuration> {
+    Some(until?.duration_since(from?))
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
+
+/// Text from outside in a table or a list: one line that neither ends a cell nor becomes markup.
+fn cell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in one_line(text).chars() {
+        match c {
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,168 @@
+//! What a run leaves behind to go back to, and the tag that points there. It says plainly what it is not:
+//! without a proven snapshot, going back means that a commit is put in force again, and nothing more.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::files::WriteError;
+use super::status_types::API_VERSION;
+use super::text::second;
+use super::{Run, layout, yaml};
+use crate::model::CommitId;
+use crate::model::plan::Component;
+use crate::model::version::Version;
+
+/// Per node: what its API server and what its kubelet run.
+pub type LiveVersions = BTreeMap<String, (Option<Version>, Version)>;
+
+/// One `rollback-points/<id>.yaml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RollbackPoint {
+    pub api_version: String,
+    pub kind: String,
+    pub id: String,
+    pub run: String,
+    pub at: Timestamp,
+    pub from: Version,
+    pub to: Version,
+    /// The commit that had asked for what ran before; nothing where none was accepted before.
+    pub desired_commit: Option<CommitId>,
+    pub snapshot: Snapshot,
+    /// Where the versions below come from.
+    pub versions_from: VersionsFrom,
+    pub versions: BTreeMap<String, NodeVersions>,
+    /// What going back means here, in words.
+    pub going_back: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Snapshot {
+    /// No snapshot of etcd belongs to this point, and why.
+    None { unproven: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VersionsFrom {
+    /// Seen in the cluster when the point was made.
+    Live,
+    /// Taken from the frozen plan: nodes that it does not move are missing.
+    Plan,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeVersions {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubelet: Option<Version>,
+}
+
+const NO_SNAPSHOT: &str = "this version of Windlass takes no snapshot of etcd";
+
+/// The point as the live cluster shows it. `desired_before` is the commit to go back to; [`Record::accepted_before`]
+/// has it. `unproven` is the reason a person gave in the cluster file, where there is one.
+///
+/// [`Record::accepted_before`]: super::Record::accepted_before
+pub fn rollback_point(
+    id: &str,
+    run: &Run,
+    live: &LiveVersions,
+    desired_before: Option<&CommitId>,
+    unproven: Option<&str>,
+    at: Timestamp,
+) -> RollbackPoint {
+    let versions = live.iter().map(|(node, (servers, kubelet))| {
+        (node.clone(), NodeVersions { servers: servers.clone(), kubelet: Some(kubelet.clone()) })
+    });
+    let snapshot = Snapshot::None { unproven: unproven.unwrap_or(NO_SNAPSHOT).to_owned() };
+    RollbackPoint {
+        desired_commit: desired_before.cloned(),
+        going_back: going_back(desired_before),
+        snapshot,
+        versions_from: VersionsFrom::Live,
+        ..bare(id, run, at, versions.collect())
+    }
+}
+
+/// The path and the bytes of its file; put over what [`super::files`] made, it takes the place of the plan's versions.
+pub fn rollback_file(cluster: &str, point: &RollbackPoint) -> Result<(String, Vec<u8>), WriteError> {
+    let path = layout::rollback_point(cluster, &point.id);
+    match yaml::write(point) {
+        Ok(text) => Ok((path, text.into_bytes())),
+        Err(source) => Err(WriteError::Unwritable { path, source }),
+    }
+}
+
+/// The tag's name, which is a rollback point's address for `git`, and what it says.
+pub fn tag(cluster: &str, run: &Run) -> (String, String) {
+    let id = run.rollback_point.as_deref().unwrap_or(&run.id);
+    let name = format!("windlass/{cluster}/rollback/{id}");
+    let message = format!(
+        "{cluster}: the point before run {}, {} to {}\n\nMade at {}.\n{}\n\nCluster: {cluster}\nRun: {}\n\
+         Desired-Commit: {}\nPlan-Digest: {}\nEpoch: {}\n",
+        run.id,
+        run.from,
+        run.to,
+        second(run.started),
+        going_back(run.before.as_ref().map(|(commit, _)| commit)),
+        run.id,
+        run.commit,
+        run.digest,
+        run.epoch,
+    );
+    (name, message)
+}
+
+/// The point as far as the frozen plan knows it: the versions that its steps start from.
+pub(super) fn from_plan(id: &str, run: &Run, at: Timestamp) -> RollbackPoint {
+    let mut versions: BTreeMap<String, NodeVersions> = BTreeMap::new();
+    for step in run.plan.steps().filter(|step| !step.node.is_empty()) {
+        let node = versions.entry(step.node.clone()).or_default();
+        let version = match step.component {
+            Component::Servers => &mut node.servers,
+            Component::Kubelet => &mut node.kubelet,
+        };
+        version.get_or_insert_with(|| step.from.clone());
+    }
+    bare(id, run, at, versions)
+}
+
+fn bare(id: &str, run: &Run, at: Timestamp, versions: BTreeMap<String, NodeVersions>) -> RollbackPoint {
+    let commit = run.before.as_ref().map(|(commit, _)| commit.clone());
+    RollbackPoint {
+        api_version: API_VERSION.to_owned(),
+        kind: "RollbackPoint".to_owned(),
+        id: id.to_owned(),
+        run: run.id.clone(),
+        at,
+        from: run.from.clone(),
+        to: run.to.clone(),
+        going_back: going_back(commit.as_ref()),
+        desired_commit: commit,
+        snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
+        versions_from: VersionsFrom::Plan,
+        versions,
+    }
+}
+
+fn going_back(commit: Option<&CommitId>) -> String {
+    match commit {
+        Some(commit) => format!(
+            "Going back means a desired commit only: putting what commit {} asked for in force again. Before the \
+             control plane has moved, that cancels the run and returns the nodes. Afterwards nothing goes down by \
+             itself, and no snapshot of etcd belongs to this point",
+            commit.short()
+        ),
+        None => {
+            "There is nothing to go back to: no commit that asked for another version was accepted before, \
+                 and no snapshot of etcd belongs to this point"
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Record → status: the same record gives the same bytes, whenever and wherever it is asked.
+
+use super::status_types::{
+    API_VERSION, AcceptedCommit, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus, Phase,
+    RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor,
+};
+use super::text::{count, shorten};
+use super::yaml::{self, YamlError};
+use super::{EndedRun, Record, Run, Since, tally};
+use crate::model::decision::{Answer, Verdict};
+
+/// Runs up to this size list every node: a person reads that many lines, and the file stays below a few KiB.
+const NODES_IN_FULL: usize = 64;
+/// Nodes in hand or ended abnormally that are listed in a large run.
+const NODES_LISTED: usize = 200;
+/// Objections that are listed; a thousand nodes that wait for the same window are one fact, not a thousand.
+const WAITING_LISTED: usize = 50;
+const PROBLEMS_LISTED: usize = 20;
+/// A problem of a file is shown with its source lines.
+const PROBLEM_CHARS: usize = 1_000;
+const REASONS_LISTED: usize = 20;
+const RUNS_LISTED: usize = 10;
+const ROLLBACK_POINTS_LISTED: usize = 10;
+
+pub fn status(cluster: &str, record: &Record) -> Status {
+    let objections = || record.waiting.iter().filter(|waiting| waiting.value.verdict != Verdict::Allow);
+    let points = record.rollback_points.iter().rev().take(ROLLBACK_POINTS_LISTED);
+    Status {
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        cluster: cluster.to_owned(),
+        cluster_uid: record.cluster_uid.clone(),
+        phase: phase(record),
+        journal: record.last_at.zip(record.next_seq.checked_sub(1)).map(|(at, seq)| JournalEnd { seq, at }),
+        accepted: record.accepted.as_ref().map(|(commit, version)| AcceptedCommit {
+            commit: commit.clone(),
+            version: version.clone(),
+            at: record.accepted_at,
+        }),
+        refused: refused(record),
+        stopped: record
+            .stopped
+            .as_ref()
+            .map(|stopped| StoppedSince { reason: stopped.value.clone(), since: stopped.since }),
+        halted: record.halted.as_ref().map(|halted| HaltedSince {
+            reasons: halted.value.iter().take(REASONS_LISTED).cloned().collect(),
+            since: halted.since,
+        }),
+        waiting: objections().take(WAITING_LISTED).map(waiting).collect(),
+        waiting_left_out: count(objections().skip(WAITING_LISTED).count()),
+        run: record.run.as_ref().map(|run| run_status(run, record)),
+        last_runs: record.ended.iter().rev().take(RUNS_LISTED).map(last_run).collect(),
+        rollback_points: points
+            .map(|id| RollbackPointStatus {
+                id: id.clone(),
+                commit: record.rollback_commits.get(id).cloned(),
+            })
+            .collect(),
+    }
+}
+
+/// The file that is committed. It cannot fail for a status of ours: every value in it is plain text or a number.
+pub fn status_yaml(status: &Status) -> Result<String, YamlError> {
+    yaml::write(status)
+}
+
+/// Reads `status.yaml` alone, for those who do not need the journal.
+pub fn read_status(text: &str) -> Result<Status, YamlError> {
+    yaml::read(text)
+}
+
+fn phase(record: &Record) -> Phase {
+    let objected = record.waiting.iter().any(|waiting| waiting.value.verdict != Verdict::Allow);
+    let in_hand = record.run.as_ref().is_some_and(|run| run.in_hand().next().is_some());
+    if record.stopped.is_some() {
+        Phase::Stopped
+    } else if record.halted.is_some() {
+        Phase::Halted
+    } else if in_hand {
+        Phase::Running
+    } else if record.refused.is_some() {
+        Phase::Refused
+    } else if objected {
+        Phase::Waiting
+    } else if record.run.is_some() {
+        Phase::Running
+    } else if record.accepted.is_none() {
+        Phase::Idle
+    } else {
+        Phase::AsDesired
+    }
+}
+
+fn refused(record: &Record) -> Option<RefusedCommit> {
+    let (commit, problems) = record.refused.as_ref()?;
+    Some(RefusedCommit {
+        commit: commit.clone(),
+        problems: problems
+            .iter()
+            .take(PROBLEMS_LISTED)
+            .map(|problem| shorten(problem, PROBLEM_CHARS))
+            .collect(),
+        problems_left_out: count(problems.len().saturating_sub(PROBLEMS_LISTED)),
+    })
+}
+
+fn waiting(waiting: &Since<Answer>) -> WaitingFor {
+    let answer = &waiting.value;
+    WaitingFor {
+        key: answer.reason.key,
+        gate: answer.gate,
+        verdict: answer.verdict,
+        object: answer.reason.object.clone(),
+        text: answer.reason.text.clone(),
+        since: waiting.since,
+        next: answer.next,
+    }
+}
+
+fn run_status(run: &Run, record: &Record) -> RunStatus {
+    let nodes = tally::nodes(run);
+    let counts = tally::counts(&nodes);
+    let total = nodes.len();
+    let listed: Vec<NodeStatus> = if total <= NODES_IN_FULL {
+        nodes
+    } else {
+        let mut listed: Vec<_> = nodes.into_iter().filter(|node| rank(node.state).is_some()).collect();
+        listed.sort_by_key(|node| rank(node.state));
+        listed.truncate(NODES_LISTED);
+        listed
+    };
+    let moving = phase(record) == Phase::Running;
+    RunStatus {
+        id: run.id.clone(),
+        commit: run.commit.clone(),
+        from: run.from.clone(),
+        to: run.to.clone(),
+        digest: run.digest.clone(),
+        started: run.started,
+        epoch: run.epoch,
+        hops: run.plan.hops.clone(),
+        stage: tally::current_stage(run),
+        control_plane: tally::control_plane(run),
+        counts,
+        nodes_left_out: count(total.saturating_sub(listed.len())),
+        nodes: listed,
+        rollback_point: run.rollback_point.clone(),
+        estimated_completion: record
+            .last_at
+            .filter(|_| moving)
+            .and_then(|last| tally::estimated_completion(run, last)),
+    }
+}
+
+/// The order in which a large run's nodes are listed; nothing for those that are as expected.
+fn rank(state: NodeState) -> Option<u8> {
+    match state {
+        NodeState::Pending | NodeState::Done => None,
+        NodeState::InHand => Some(0),
+        NodeState::Failed => Some(1),
+        NodeState::SetAside => Some(2),
+        NodeState::Gone => Some(3),
+    }
+}
+
+fn last_run(run: &EndedRun) -> LastRun {
+    LastRun {
+        id: run.run.clone(),
+        commit: run.commit.clone(),
+        from: run.from.clone(),
+        to: run.to.clone(),
+        started: run.started,
+        ended: run.ended,
+        outcome: run.outcome,
+        steps_done: run.steps_done,
+        set_aside: run.set_aside,
+        failed: run.failed,
+        reasons: run.reasons.iter().take(REASONS_LISTED).cloned().collect(),
+    }
+}

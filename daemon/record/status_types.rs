@@ -1,0 +1,253 @@
+//! The shape of `status.yaml`, a public contract: `docs/reference/status.md` says what each key means.
+//! Keys are only ever added. Every list has a bound, so that the file stays small on the largest cluster.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::CommitId;
+use crate::model::decision::{Gate, Key, Reason, Verdict};
+use crate::model::entry::{RunOutcome, StepPhase};
+use crate::model::plan::{Hop, StageKind};
+use crate::model::version::Version;
+
+pub const API_VERSION: &str = "windlass.dev/v1alpha1";
+pub const KIND: &str = "ClusterStatus";
+
+/// Where one cluster stands, as its journal says. Nothing in it depends on the time at which it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Status {
+    pub api_version: String,
+    pub kind: String,
+    pub cluster: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    pub phase: Phase,
+    /// The journal entry up to which this status has been added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalEnd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<AcceptedCommit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedCommit>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StoppedSince>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<HaltedSince>,
+    /// What objects, the first of many where there are many.
+    pub waiting: Vec<WaitingFor>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting_left_out: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
+    /// Newest first.
+    pub last_runs: Vec<LastRun>,
+    /// Newest first.
+    pub rollback_points: Vec<RollbackPointStatus>,
+}
+
+/// One word for where a cluster stands; the first that applies, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// A person stopped it.
+    Stopped,
+    /// Something failed; it goes on when a person says so.
+    Halted,
+    /// Nodes are in hand.
+    Running,
+    /// The newest commit is not valid, and nothing is in hand.
+    Refused,
+    /// There is work, and something stands against it.
+    Waiting,
+    /// Nothing has been accepted yet.
+    Idle,
+    /// Nothing is left to be done.
+    AsDesired,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JournalEnd {
+    pub seq: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AcceptedCommit {
+    pub commit: CommitId,
+    pub version: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefusedCommit {
+    pub commit: CommitId,
+    pub problems: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub problems_left_out: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoppedSince {
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HaltedSince {
+    pub reasons: Vec<Reason>,
+    pub since: Timestamp,
+}
+
+/// One objection: what it is about, since when, and when it could next pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WaitingFor {
+    pub key: Key,
+    pub gate: Gate,
+    pub verdict: Verdict,
+    pub object: String,
+    pub text: String,
+    pub since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunStatus {
+    pub id: String,
+    pub commit: CommitId,
+    pub from: Version,
+    pub to: Version,
+    pub digest: String,
+    pub started: Timestamp,
+    pub epoch: u64,
+    pub hops: Vec<Hop>,
+    /// The first stage that is not through; nothing when all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageStatus>,
+    pub control_plane: ControlPlaneStatus,
+    pub counts: NodeCounts,
+    /// Every node of a small run; of a large one those in hand or ended abnormally.
+    pub nodes: Vec<NodeStatus>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nodes_left_out: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_point: Option<String>,
+    /// When it would be through at the pace it has had; nothing while there is no pace to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_completion: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageStatus {
+    pub kind: StageKind,
+    /// Counted from one, of `of`.
+    pub number: u32,
+    pub of: u32,
+    /// The hop it belongs to, counted from one.
+    pub hop: u32,
+    pub to: Version,
+    pub steps: u32,
+    pub steps_done: u32,
+}
+
+/// The API servers and what goes with them, over all hops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlaneStatus {
+    pub state: ControlPlaneState,
+    pub steps: u32,
+    pub steps_done: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ControlPlaneState {
+    /// The run does not move it.
+    Stable,
+    Pending,
+    InProgress,
+    Failed,
+    Done,
+}
+
+/// Nodes of the run, each counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeCounts {
+    pub total: u32,
+    pub done: u32,
+    pub in_hand: u32,
+    pub set_aside: u32,
+    pub failed: u32,
+    pub gone: u32,
+    pub pending: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeStatus {
+    pub node: String,
+    pub state: NodeState,
+    /// How far the step in hand has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<StepPhase>,
+    pub from: Version,
+    pub to: Version,
+    /// Since when it has been in this state or phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NodeState {
+    Pending,
+    InHand,
+    Done,
+    SetAside,
+    Failed,
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LastRun {
+    pub id: String,
+    pub commit: CommitId,
+    pub from: Version,
+    pub to: Version,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    pub outcome: RunOutcome,
+    pub steps_done: u32,
+    pub set_aside: u32,
+    pub failed: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RollbackPointStatus {
+    pub id: String,
+    /// The desired commit to go back to; nothing where none was accepted before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to skip_serializing_if")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}

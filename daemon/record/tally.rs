@@ -1,0 +1,211 @@
+//! A run added up: the state of each node over all of its steps, how far each stage is, and the pace.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::status_types::{
+    ControlPlaneState, ControlPlaneStatus, NodeCounts, NodeState, NodeStatus, StageStatus,
+};
+use super::text::count;
+use super::{Run, StepEnd, StepRecord};
+use crate::model::entry::StepPhase;
+use crate::model::plan::{Stage, StageKind, Step};
+
+/// Reasons of one node that the status repeats; the journal has all of them.
+const REASONS_OF_NODE: usize = 3;
+
+/// How far the steps of one stage have come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub steps: u32,
+    pub done: u32,
+    pub ended: u32,
+    pub begun: u32,
+}
+
+pub(super) fn progress(run: &Run, stage: &Stage) -> Progress {
+    let mut progress = Progress::default();
+    for step in &stage.steps {
+        progress.steps += 1;
+        let Some(record) = run.steps.get(&step.id) else { continue };
+        progress.begun += 1;
+        progress.ended += u32::from(record.end.is_some());
+        progress.done += u32::from(record.end == Some(StepEnd::Done));
+    }
+    progress
+}
+
+/// The first stage with a step that has not ended.
+pub(super) fn current_stage(run: &Run) -> Option<StageStatus> {
+    let stages = run.plan.stages.iter().map(|stage| (stage, progress(run, stage)));
+    let (index, (stage, progress)) =
+        stages.enumerate().find(|(_, (_, progress))| progress.ended < progress.steps)?;
+    Some(StageStatus {
+        kind: stage.kind,
+        number: count(index + 1),
+        of: count(run.plan.stages.len()),
+        hop: count(stage.hop + 1),
+        to: stage.to.clone(),
+        steps: progress.steps,
+        steps_done: progress.done,
+    })
+}
+
+pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
+    let moves = |stage: &&Stage| matches!(stage.kind, StageKind::AwaitServers | StageKind::Servers);
+    let mut whole = Progress::default();
+    let mut failed = false;
+    for stage in run.plan.stages.iter().filter(moves) {
+        let progress = progress(run, stage);
+        whole.steps += progress.steps;
+        whole.done += progress.done;
+        whole.begun += progress.begun;
+        failed |= stage
+            .steps
+            .iter()
+            .filter_map(|step| run.steps.get(&step.id))
+            .any(|record| matches!(record.end, Some(StepEnd::Failed(_))));
+    }
+    let state = match whole {
+        Progress { steps: 0, .. } => ControlPlaneState::Stable,
+        _ if failed => ControlPlaneState::Failed,
+        Progress { steps, done, .. } if steps == done => ControlPlaneState::Done,
+        Progress { begun: 0, .. } => ControlPlaneState::Pending,
+        _ => ControlPlaneState::InProgress,
+    };
+    ControlPlaneStatus { state, steps: whole.steps, steps_done: whole.done }
+}
+
+/// Every node of the run once, in the order in which the plan first names it.
+pub(super) fn nodes(run: &Run) -> Vec<NodeStatus> {
+    let mut place: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut steps: Vec<Vec<&Step>> = Vec::new();
+    for step in run.plan.steps().filter(|step| !step.node.is_empty()) {
+        let index = *place.entry(&step.node).or_insert(steps.len());
+        match steps.get_mut(index) {
+            Some(known) => known.push(step),
+            None => steps.push(vec![step]),
+        }
+    }
+    steps.iter().filter_map(|steps| node(run, steps)).collect()
+}
+
+/// The worst of its steps is the state of a node; it is done only when all of them are.
+fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
+    let (first, last) = (steps.first()?, steps.last()?);
+    let record = |step: &&Step| run.steps.get(&step.id).map(|record| (state(record), record));
+    let worst = steps.iter().filter_map(record).max_by_key(|(state, _)| severity(*state));
+    let all_done = steps.iter().all(|step| record(step).is_some_and(|(state, _)| state == NodeState::Done));
+    let shown = worst.filter(|(state, _)| *state != NodeState::Done || all_done);
+    let state = shown.map_or(NodeState::Pending, |(state, _)| state);
+    let record = shown.map(|(_, record)| record);
+    Some(NodeStatus {
+        node: first.node.clone(),
+        state,
+        phase: record.filter(|_| state == NodeState::InHand).map(|record| record.phase),
+        from: first.from.clone(),
+        to: last.to.clone(),
+        since: record.and_then(since),
+        reasons: record.map(reasons).unwrap_or_default(),
+    })
+}
+
+fn state(record: &StepRecord) -> NodeState {
+    match record.end {
+        None => NodeState::InHand,
+        Some(StepEnd::Done) => NodeState::Done,
+        Some(StepEnd::SetAside { .. }) => NodeState::SetAside,
+        Some(StepEnd::Failed(_)) => NodeState::Failed,
+        Some(StepEnd::Gone) => NodeState::Gone,
+    }
+}
+
+/// A node in hand is what is happening to it now, whatever an earlier step came to, unless it failed.
+fn severity(state: NodeState) -> u8 {
+    match state {
+        NodeState::Pending => 0,
+        NodeState::Done => 1,
+        NodeState::Gone => 2,
+        NodeState::SetAside => 3,
+        NodeState::InHand => 4,
+        NodeState::Failed => 5,
+    }
+}
+
+fn since(record: &StepRecord) -> Option<Timestamp> {
+    record.ended.or_else(|| record.at.get(&record.phase).copied())
+}
+
+fn reasons(record: &StepRecord) -> Vec<crate::model::decision::Reason> {
+    match &record.end {
+        Some(StepEnd::SetAside { reasons, .. } | StepEnd::Failed(reasons)) => {
+            reasons.iter().take(REASONS_OF_NODE).cloned().collect()
+        }
+        None | Some(StepEnd::Done | StepEnd::Gone) => Vec::new(),
+    }
+}
+
+pub(super) fn counts(nodes: &[NodeStatus]) -> NodeCounts {
+    let mut counts = NodeCounts { total: count(nodes.len()), ..NodeCounts::default() };
+    for node in nodes {
+        let of_state = match node.state {
+            NodeState::Pending => &mut counts.pending,
+            NodeState::InHand => &mut counts.in_hand,
+            NodeState::Done => &mut counts.done,
+            NodeState::SetAside => &mut counts.set_aside,
+            NodeState::Failed => &mut counts.failed,
+            NodeState::Gone => &mut counts.gone,
+        };
+        *of_state += 1;
+    }
+    counts
+}
+
+/// When the run would be through if its steps went on at the pace of those of the same kind that are done.
+///
+/// Counted from the last entry, not from now: between two entries the answer stays the same. Nothing while a
+/// kind of step that is still to come has no step done. Soaks to come are not foreseen.
+pub(super) fn estimated_completion(run: &Run, last: Timestamp) -> Option<Timestamp> {
+    let mut kinds: BTreeMap<StageKind, Pace> = BTreeMap::new();
+    for stage in &run.plan.stages {
+        let pace = kinds.entry(stage.kind).or_default();
+        stage.steps.iter().for_each(|step| pace.add(run.steps.get(&step.id)));
+    }
+    let mut left = SignedDuration::ZERO;
+    for pace in kinds.values().filter(|pace| pace.left > 0) {
+        left = left.checked_add(pace.interval()?.checked_mul(pace.left)?)?;
+    }
+    last.checked_add(left).ok().filter(|_| left > SignedDuration::ZERO)
+}
+
+#[derive(Default)]
+struct Pace {
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    done: i32,
+    left: i32,
+}
+
+impl Pace {
+    fn add(&mut self, step: Option<&StepRecord>) {
+        let Some(step) = step else {
+            self.left = self.left.saturating_add(1);
+            return;
+        };
+        self.first = self.first.into_iter().chain(step.at.get(&StepPhase::Started).copied()).min();
+        match step.end {
+            None => self.left = self.left.saturating_add(1),
+            Some(StepEnd::Done) => {
+                self.done = self.done.saturating_add(1);
+                self.last = self.last.max(step.ended);
+            }
+            Some(StepEnd::SetAside { .. } | StepEnd::Failed(_) | StepEnd::Gone) => {}
+        }
+    }
+
+    /// From one end of a step to the next, all that run at the same time taken together.
+    fn interval(&self) -> Option<SignedDuration> {
+        self.last?.duration_since(self.first?).checked_div(self.done)
+    }
+}

@@ -1,0 +1,255 @@
+//! Reads files at a commit out of the object database, with limits that hold before a byte is read.
+//!
+//! Nothing is checked out and no link is followed, so no path in a repository reaches outside it.
+
+use std::collections::BTreeMap;
+
+use git2::{Odb, Oid, Repository, Tree, TreeEntry};
+
+use super::error::GitError;
+use super::types::CommitId;
+
+const MIB: u64 = 1024 * 1024;
+/// Longer paths are no use to anyone, and deep trees would make them grow without end.
+const PATH_LIMIT: usize = 4096;
+const MODE_SYMLINK: i32 = 0o120_000;
+const MODE_SUBMODULE: i32 = 0o160_000;
+const MODE_FOLDER: i32 = 0o040_000;
+
+/// How much one commit may ask of us.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one file; a larger one is refused by itself.
+    pub blob: u64,
+    /// Bytes of everything that is read; above it the commit is refused.
+    pub total: u64,
+    /// Files and folders; above it the commit is refused.
+    pub entries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { blob: MIB, total: 64 * MIB, entries: 100_000 }
+    }
+}
+
+/// The record is written by us, so these are far above what a year of runs leaves in one folder.
+const RECORD_LIMITS: Limits = Limits { blob: 8 * MIB, total: 256 * MIB, entries: 1_000_000 };
+
+/// One file, or why its content is not to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blob {
+    Text(String),
+    Refused { why: Refusal },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("it is a symbolic link, and links are not followed")]
+    Symlink,
+    #[error("it is a submodule, and submodules are not read")]
+    Submodule,
+    #[error("it is a file where a folder is expected")]
+    NotAFolder,
+    #[error("its {size} bytes are over the limit of {limit}")]
+    TooLarge { size: u64, limit: u64 },
+    #[error("its name is not one that a file may have here")]
+    Name,
+    #[error("it is not UTF-8 text")]
+    Encoding,
+    #[error("its folder names it twice")]
+    Twice,
+}
+
+/// All files below `folders` at a commit, by path.
+pub(super) fn read(
+    repo: &Repository,
+    place: &str,
+    commit: CommitId,
+    folders: &[&str],
+    limits: Limits,
+) -> Result<BTreeMap<String, Blob>, GitError> {
+    let fail = |error| GitError::git(&format!("reading commit {commit}"), place, error);
+    let odb = repo.odb().map_err(fail)?;
+    let root = repo.find_commit(commit.0).map_err(fail)?.tree_id();
+    let mut walk = Walk { repo, odb, limits, total: 0, entries: 0, found: BTreeMap::new() };
+    for folder in outermost(folders) {
+        walk.folder(root, &folder).map_err(|stop| match stop {
+            Stop::Over(limit) => GitError::TooMuch { commit, limit },
+            Stop::Git(source) => fail(source),
+        })?;
+    }
+    Ok(walk.found)
+}
+
+/// All files below a folder of the record. Here every refusal is an error.
+pub(super) fn read_record(
+    repo: &Repository,
+    place: &str,
+    commit: CommitId,
+    folder: &str,
+) -> Result<BTreeMap<String, String>, GitError> {
+    read(repo, place, commit, &[folder], RECORD_LIMITS)?
+        .into_iter()
+        .map(|(path, blob)| match blob {
+            Blob::Text(text) => Ok((path, text)),
+            Blob::Refused { why } => Err(GitError::Record { commit, path, why }),
+        })
+        .collect()
+}
+
+/// Folder names without stray slashes, leaving out those that lie inside another one.
+fn outermost(folders: &[&str]) -> Vec<String> {
+    let mut names: Vec<String> = folders.iter().map(|folder| components(folder).join("/")).collect();
+    names.sort();
+    names.dedup();
+    let inside = |name: &String, outer: &String| {
+        name != outer && (outer.is_empty() || name.starts_with(&format!("{outer}/")))
+    };
+    names.iter().filter(|name| !names.iter().any(|outer| inside(name, outer))).cloned().collect()
+}
+
+fn components(folder: &str) -> Vec<&str> {
+    folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect()
+}
+
+enum Stop {
+    Over(String),
+    Git(git2::Error),
+}
+
+impl From<git2::Error> for Stop {
+    fn from(source: git2::Error) -> Self {
+        Self::Git(source)
+    }
+}
+
+struct Walk<'a> {
+    repo: &'a Repository,
+    odb: Odb<'a>,
+    limits: Limits,
+    total: u64,
+    entries: usize,
+    found: BTreeMap<String, Blob>,
+}
+
+impl<'a> Walk<'a> {
+    /// Goes down to `folder` without following anything, then reads all that is below it.
+    fn folder(&mut self, root: Oid, folder: &str) -> Result<(), Stop> {
+        let mut tree = self.tree(root)?;
+        let mut path = String::new();
+        for part in components(folder) {
+            path = joined(&path, part);
+            let Some(entry) = tree.get_name(part) else { return Ok(()) };
+            let (id, mode) = (entry.id(), entry.filemode());
+            drop(entry);
+            let why = match mode {
+                MODE_FOLDER => {
+                    tree = self.tree(id)?;
+                    continue;
+                }
+                MODE_SYMLINK => Refusal::Symlink,
+                MODE_SUBMODULE => Refusal::Submodule,
+                _ => Refusal::NotAFolder,
+            };
+            self.refuse(path, why);
+            return Ok(());
+        }
+        self.below(path, tree.id())
+    }
+
+    fn below(&mut self, path: String, top: Oid) -> Result<(), Stop> {
+        let mut open = vec![(path, top)];
+        while let Some((path, id)) = open.pop() {
+            let tree = self.tree(id)?;
+            for entry in &tree {
+                self.entries += 1;
+                if self.entries > self.limits.entries {
+                    return Err(Stop::Over(format!("{} files and folders", self.limits.entries)));
+                }
+                if let Some(folder) = self.entry(&path, &entry)? {
+                    open.push(folder);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file or says why not; hands a folder back to be opened.
+    fn entry(&mut self, at: &str, entry: &TreeEntry<'_>) -> Result<Option<(String, Oid)>, Stop> {
+        let Some(name) = plain(entry.name_bytes()) else {
+            let shown = entry.name_bytes().escape_ascii().to_string();
+            self.refuse(joined(at, &shown), Refusal::Name);
+            return Ok(None);
+        };
+        let path = joined(at, name);
+        if path.len() > PATH_LIMIT {
+            let start = path.chars().take(64).collect();
+            self.refuse(start, Refusal::Name);
+            return Ok(None);
+        }
+        match entry.filemode() {
+            MODE_FOLDER => return Ok(Some((path, entry.id()))),
+            MODE_SYMLINK => self.refuse(path, Refusal::Symlink),
+            MODE_SUBMODULE => self.refuse(path, Refusal::Submodule),
+            _ => self.file(path, entry.id())?,
+        }
+        Ok(None)
+    }
+
+    fn file(&mut self, path: String, id: Oid) -> Result<(), Stop> {
+        let (size, limit) = (self.size(id)?, self.limits.blob);
+        if size > limit {
+            self.refuse(path, Refusal::TooLarge { size, limit });
+            return Ok(());
+        }
+        self.charge(size)?;
+        let text = std::str::from_utf8(self.odb.read(id)?.data()).map(str::to_owned);
+        match text {
+            Ok(text) if !self.found.contains_key(&path) => {
+                self.found.insert(path, Blob::Text(text));
+            }
+            Ok(_) => self.refuse(path, Refusal::Twice),
+            Err(_) => self.refuse(path, Refusal::Encoding),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, path: String, why: Refusal) {
+        self.found.insert(path, Blob::Refused { why });
+    }
+
+    fn tree(&mut self, id: Oid) -> Result<Tree<'a>, Stop> {
+        let size = self.size(id)?;
+        self.charge(size)?;
+        Ok(self.repo.find_tree(id)?)
+    }
+
+    /// The size that an object's header states; its content is not looked at.
+    fn size(&self, id: Oid) -> Result<u64, Stop> {
+        let (size, _) = self.odb.read_header(id)?;
+        Ok(u64::try_from(size).unwrap_or(u64::MAX))
+    }
+
+    fn charge(&mut self, size: u64) -> Result<(), Stop> {
+        self.total = self.total.saturating_add(size);
+        if self.total > self.limits.total {
+            return Err(Stop::Over(format!("{} bytes", self.limits.total)));
+        }
+        Ok(())
+    }
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// A name that is safe to show and to use as part of a path.
+fn plain(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?;
+    let odd = matches!(name, "" | "." | "..")
+        || name.eq_ignore_ascii_case(".git")
+        || name.contains(['/', '\\'])
+        || name.chars().any(char::is_control);
+    (!odd).then_some(name)
+}

@@ -1,0 +1,121 @@
+//! PodDisruptionBudgets: what the server says of them, and whether they can ever allow a disruption.
+//! The arithmetic is the disruption controller's (`pkg/controller/disruption` of Kubernetes).
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::convert::{Interner, revision};
+use crate::model::desired::{Operator, Requirement, Selector};
+use crate::model::live::{Budget, Id};
+
+pub(super) fn convert(object: &PodDisruptionBudget, names: &mut Interner) -> Option<((Id, Id), Budget)> {
+    let meta = &object.metadata;
+    let spec = object.spec.as_ref()?;
+    let status = object.status.as_ref();
+    let key = (names.id(meta.namespace.as_deref()?), names.id(meta.name.as_deref()?));
+    let observed = status.is_some_and(|status| {
+        status.observed_generation.unwrap_or(0) >= meta.generation.unwrap_or(0)
+    });
+    let budget = Budget {
+        resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
+        // Null matches nothing, empty matches everything in the namespace (policy/v1).
+        selector: spec.selector.as_ref().map(selector),
+        disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
+        current_healthy: status.and_then(|status| status.current_healthy).unwrap_or(0),
+        desired_healthy: status.and_then(|status| status.desired_healthy).unwrap_or(0),
+        expected_pods: status.and_then(|status| status.expected_pods).unwrap_or(0),
+        observed,
+        sync_failed: status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
+            condition.type_ == "DisruptionAllowed" && condition.status == "False" && condition.reason == "SyncFailed"
+        }),
+        always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
+        disrupted: status
+            .and_then(|status| status.disrupted_pods.as_ref())
+            .into_iter()
+            .flatten()
+            .map(|(pod, _)| Id::from(pod.as_str()))
+            .collect(),
+        never: status.filter(|_| observed).and_then(|status| never(spec, status.expected_pods.unwrap_or(0))),
+    };
+    Some((key, budget))
+}
+
+/// Why this budget can never allow a disruption of a workload of this size; nothing if it can.
+fn never(spec: &PodDisruptionBudgetSpec, expected: i32) -> Option<String> {
+    if expected <= 0 {
+        return None;
+    }
+    if let Some(max) = &spec.max_unavailable {
+        let allowed = resolve(max, expected)?;
+        return (allowed <= 0).then(|| format!("maxUnavailable {} of {expected} pods allows none to go", show(max)));
+    }
+    let min = spec.min_available.as_ref()?;
+    let needed = resolve(min, expected)?;
+    (needed >= expected).then(|| format!("minAvailable {} of {expected} pods leaves none that may go", show(min)))
+}
+
+/// A number, or a share rounded up, as the disruption controller has it for both bounds.
+fn resolve(bound: &IntOrString, of: i32) -> Option<i32> {
+    match bound {
+        IntOrString::Int(count) => Some(*count),
+        IntOrString::String(text) => {
+            let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
+            i32::try_from((i64::from(of) * percent + 99) / 100).ok()
+        }
+    }
+}
+
+fn show(bound: &IntOrString) -> String {
+    match bound {
+        IntOrString::Int(count) => count.to_string(),
+        IntOrString::String(text) => text.clone(),
+    }
+}
+
+fn selector(selector: &LabelSelector) -> Selector {
+    let requirement = |r: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| Requirement {
+        key: r.key.clone(),
+        operator: match r.operator.as_str() {
+            "In" => Operator::In,
+            "NotIn" => Operator::NotIn,
+            "Exists" => Operator::Exists,
+            _ => Operator::DoesNotExist,
+        },
+        values: r.values.clone().unwrap_or_default(),
+    };
+    Selector {
+        match_labels: selector.match_labels.clone().unwrap_or_default(),
+        match_expressions: selector.match_expressions.iter().flatten().map(requirement).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(min: Option<IntOrString>, max: Option<IntOrString>) -> PodDisruptionBudgetSpec {
+        PodDisruptionBudgetSpec { min_available: min, max_unavailable: max, ..Default::default() }
+    }
+
+    #[test]
+    fn a_budget_that_can_never_allow_anything_is_known_beforehand() {
+        let int = |n| Some(IntOrString::Int(n));
+        let share = |s: &str| Some(IntOrString::String(s.to_owned()));
+        for (min, max, pods, blocked) in [
+            (int(1), None, 1, true),
+            (int(1), None, 2, false),
+            (int(3), None, 3, true),
+            (share("51%"), None, 2, true),
+            (share("50%"), None, 2, false),
+            (share("100%"), None, 7, true),
+            (None, int(0), 5, true),
+            (None, share("0%"), 5, true),
+            (None, int(1), 1, false),
+            (None, share("1%"), 3, false),
+            (int(1), None, 0, false),
+        ] {
+            assert_eq!(never(&spec(min.clone(), max.clone()), pods).is_some(), blocked, "{min:?} {max:?} of {pods}");
+        }
+    }
+}

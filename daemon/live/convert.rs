@@ -1,0 +1,330 @@
+//! One Kubernetes object → the few fields that the stages ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job as KubeJob;
+use k8s_openapi::api::core::v1::{self, Pod as KubePod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use super::fold::Labels;
+use crate::model::claim::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
+use crate::model::live::{ClaimState, Id, Job, JobState, Node, Owner, OwnerKind, Phase, Pod, Ready, Server, Workload};
+
+/// Marks a pod that the kubelet runs from a file: it cannot be evicted.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const ZONE: &str = "topology.kubernetes.io/zone";
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// What a pod's grace is where the object does not say (the API server's default).
+const DEFAULT_GRACE: i64 = 30;
+
+/// Names that many objects mention, kept once.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    names: BTreeSet<Id>,
+    labels: BTreeSet<Labels>,
+}
+
+impl Interner {
+    pub(super) fn id(&mut self, text: &str) -> Id {
+        if let Some(known) = self.names.get(text) {
+            return known.clone();
+        }
+        let id = Id::from(text);
+        self.names.insert(id.clone());
+        id
+    }
+
+    fn labels(&mut self, labels: Option<&BTreeMap<String, String>>) -> Labels {
+        let set: BTreeMap<Id, Id> =
+            labels.into_iter().flatten().map(|(key, value)| (self.id(key), self.id(value))).collect();
+        if let Some(known) = self.labels.get(&set) {
+            return known.clone();
+        }
+        let set = Arc::new(set);
+        self.labels.insert(set.clone());
+        set
+    }
+}
+
+/// How an object is known in the picture.
+pub(super) trait Named {
+    fn key(&self) -> String;
+}
+
+macro_rules! named {
+    ($($kind:ty => |$meta:ident| $key:expr),* $(,)?) => {
+        $(impl Named for $kind {
+            fn key(&self) -> String {
+                let $meta = &self.metadata;
+                $key
+            }
+        })*
+    };
+}
+
+named! {
+    v1::Node => |meta| meta.name.clone().unwrap_or_default(),
+    KubePod => |meta| meta.uid.clone().unwrap_or_default(),
+    k8s_openapi::api::policy::v1::PodDisruptionBudget => |meta| format!(
+        "{}/{}",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default()
+    ),
+    Deployment => |meta| meta.uid.clone().unwrap_or_default(),
+    ReplicaSet => |meta| meta.uid.clone().unwrap_or_default(),
+    StatefulSet => |meta| meta.uid.clone().unwrap_or_default(),
+    DaemonSet => |meta| meta.uid.clone().unwrap_or_default(),
+    KubeJob => |meta| meta.name.clone().unwrap_or_default(),
+    VolumeAttachment => |meta| meta.name.clone().unwrap_or_default(),
+    v1::ConfigMap => |meta| meta.name.clone().unwrap_or_default(),
+}
+
+/// Resource versions are ordered numbers within one kind.
+pub(super) fn revision(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}
+
+pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> Option<Node> {
+    let meta = &object.metadata;
+    let labels: BTreeMap<Id, Id> =
+        meta.labels.iter().flatten().map(|(key, value)| (names.id(key), names.id(value))).collect();
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    let status = object.status.as_ref();
+    let spec = object.spec.as_ref();
+    let condition = |kind: &str| {
+        status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|condition| condition.type_ == kind)
+    };
+    let ready = condition("Ready");
+    Some(Node {
+        name: names.id(meta.name.as_deref()?),
+        uid: names.id(meta.uid.as_deref()?),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        zone: labels.get(ZONE).cloned().unwrap_or_else(|| names.id("")),
+        control_plane: labels.contains_key(CONTROL_PLANE),
+        labels,
+        kubelet: status
+            .and_then(|status| status.node_info.as_ref())
+            .and_then(|info| info.kubelet_version.parse().ok()),
+        kubelet_since: now,
+        ready: match ready.map(|condition| condition.status.as_str()) {
+            Some("True") => Ready::True,
+            Some("False") => Ready::False,
+            _ => Ready::Unknown,
+        },
+        ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).map_or(now, |time| time.0.min(now)),
+        unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        claim: annotation(CLAIM).map(claim),
+        hold: annotation(HOLD).map(|reason| reason.chars().filter(|c| !c.is_control()).take(200).collect()),
+        to_be_deleted: spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten().any(|taint| {
+            matches!(taint.key.as_str(), "ToBeDeletedByClusterAutoscaler" | "karpenter.sh/disrupted")
+        }),
+        scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
+        volumes_in_use: count(status.and_then(|status| status.volumes_in_use.as_ref())),
+        network_unavailable: condition("NetworkUnavailable").is_some_and(|condition| condition.status == "True"),
+    })
+}
+
+fn count<T>(list: Option<&Vec<T>>) -> u32 {
+    list.map_or(0, |list| u32::try_from(list.len()).unwrap_or(u32::MAX))
+}
+
+fn claim(text: &str) -> ClaimState {
+    match serde_json::from_str(text) {
+        Ok(claim) => ClaimState::Ours(claim),
+        Err(error) => ClaimState::Unreadable(error.to_string()),
+    }
+}
+
+pub(super) fn pod(object: &KubePod, names: &mut Interner) -> Option<Pod> {
+    let meta = &object.metadata;
+    let spec = object.spec.as_ref();
+    let status = object.status.as_ref();
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    let volumes = || spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    Some(Pod {
+        uid: names.id(meta.uid.as_deref()?),
+        resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
+        namespace: names.id(meta.namespace.as_deref()?),
+        name: Id::from(meta.name.as_deref()?),
+        node: spec.and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty()).map(|n| names.id(n)),
+        owner: owner(meta, names),
+        labels: names.labels(meta.labels.as_ref()),
+        phase: phase(status.and_then(|status| status.phase.as_deref())),
+        ready: status
+            .and_then(|status| status.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        grace_seconds: grace(spec),
+        mirror: annotation(MIRROR).is_some(),
+        empty_dir: volumes().any(|volume| volume.empty_dir.is_some()),
+        do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
+            || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
+        volume_claims: volumes()
+            .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+            .map(|claim| names.id(&claim.claim_name))
+            .collect(),
+        containers_gone: containers_gone(status),
+        server: server(object, names),
+    })
+}
+
+fn grace(spec: Option<&v1::PodSpec>) -> u32 {
+    let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE);
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
+}
+
+fn phase(text: Option<&str>) -> Phase {
+    match text {
+        Some("Pending") => Phase::Pending,
+        Some("Running") => Phase::Running,
+        Some("Succeeded") => Phase::Succeeded,
+        Some("Failed") => Phase::Failed,
+        _ => Phase::Unknown,
+    }
+}
+
+fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+fn owner(meta: &ObjectMeta, names: &mut Interner) -> Option<Owner> {
+    let owner = controller(meta)?;
+    let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
+        ("apps/v1", "ReplicaSet") => OwnerKind::ReplicaSet,
+        ("apps/v1", "StatefulSet") => OwnerKind::StatefulSet,
+        ("apps/v1", "DaemonSet") => OwnerKind::DaemonSet,
+        ("batch/v1", "Job") => OwnerKind::Job,
+        ("v1", "Node") => OwnerKind::Node,
+        ("v1", "ReplicationController") => OwnerKind::ReplicationController,
+        _ => OwnerKind::Other,
+    };
+    Some(Owner { kind, uid: names.id(&owner.uid), name: names.id(&owner.name) })
+}
+
+/// The containers have ended, whatever still keeps the object (a finalizer, a lost kubelet's last word).
+fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
+    let mut states = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
+    states.peek().is_some()
+        && states.all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+}
+
+/// A static pod of the control plane tells its version by the image that runs, not by the one its manifest wants.
+fn server(object: &KubePod, names: &mut Interner) -> Option<Box<Server>> {
+    let labels = object.metadata.labels.as_ref()?;
+    if labels.get("tier").map(String::as_str) != Some("control-plane") {
+        return None;
+    }
+    let component = labels.get("component")?;
+    let container = object.status.as_ref()?.container_statuses.as_ref()?.first();
+    let wanted = object.spec.as_ref()?.containers.first()?.image.as_deref().unwrap_or_default();
+    let image = container.map(|c| c.image.as_str()).filter(|image| image.contains(':')).unwrap_or(wanted);
+    // A runtime may show the digest instead of the tag; then the manifest's tag of a running container has to do.
+    let tag = |image: &str| image.rsplit_once(':').and_then(|(_, tag)| tag.replace('_', "+").parse().ok());
+    let running = container.and_then(|c| c.state.as_ref()).and_then(|state| state.running.as_ref());
+    Some(Box::new(Server {
+        component: names.id(component),
+        version: running.and_then(|_| tag(image).or_else(|| tag(wanted))),
+        started: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
+    }))
+}
+
+fn workload(meta: &ObjectMeta, kind: OwnerKind, watched: &'static str, replicas: i32, names: &mut Interner) -> Option<(Id, Workload)> {
+    let uid = names.id(meta.uid.as_deref()?);
+    let workload = Workload {
+        kind,
+        watched,
+        namespace: names.id(meta.namespace.as_deref()?),
+        name: names.id(meta.name.as_deref()?),
+        replicas: u32::try_from(replicas).unwrap_or(0),
+        parent: None,
+        essential: false,
+    };
+    Some((uid, workload))
+}
+
+pub(super) fn deployment(object: &Deployment, names: &mut Interner) -> Option<(Id, Workload)> {
+    let replicas = object.spec.replicas.unwrap_or(1);
+    workload(&object.metadata, OwnerKind::ReplicaSet, "deployment", replicas, names)
+}
+
+pub(super) fn replica_set(object: &ReplicaSet, names: &mut Interner) -> Option<(Id, Workload)> {
+    let replicas = object.spec.replicas.unwrap_or(1);
+    let (uid, mut set) = workload(&object.metadata, OwnerKind::ReplicaSet, "replicaset", replicas, names)?;
+    set.parent = controller(&object.metadata).map(|owner| names.id(&owner.uid));
+    Some((uid, set))
+}
+
+pub(super) fn stateful_set(object: &StatefulSet, names: &mut Interner) -> Option<(Id, Workload)> {
+    let replicas = object.spec.replicas.unwrap_or(1);
+    workload(&object.metadata, OwnerKind::StatefulSet, "statefulset", replicas, names)
+}
+
+pub(super) fn daemon_set(object: &DaemonSet, names: &mut Interner) -> Option<(Id, Workload)> {
+    let (uid, mut set) = workload(&object.metadata, OwnerKind::DaemonSet, "daemonset", 0, names)?;
+    set.essential = object
+        .spec
+        .template
+        .spec
+        .as_ref()
+        .is_some_and(|spec| essential(object.metadata.name.as_deref().unwrap_or_default(), spec));
+    Some((uid, set))
+}
+
+/// Whether a DaemonSet carries networking, proxy or storage: it is node-critical, or it installs a network or
+/// storage plugin on the host.
+fn essential(name: &str, spec: &v1::PodSpec) -> bool {
+    const PLUGINS: [&str; 4] = ["/etc/cni", "/opt/cni", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"];
+    name == "kube-proxy"
+        || spec.priority_class_name.as_deref() == Some("system-node-critical")
+        || spec.volumes.iter().flatten().any(|volume| {
+            volume.host_path.as_ref().is_some_and(|host| PLUGINS.iter().any(|plugin| host.path.starts_with(plugin)))
+        })
+}
+
+pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
+    let meta = &object.metadata;
+    // A label too long for Kubernetes is hashed; the full name is then in the annotation of the same key.
+    let tell = |key: &str| {
+        let in_annotations = meta.annotations.as_ref().and_then(|all| all.get(key));
+        in_annotations.or_else(|| meta.labels.as_ref().and_then(|all| all.get(key))).cloned().unwrap_or_default()
+    };
+    let job = Job {
+        uid: meta.uid.clone().unwrap_or_default(),
+        node: tell("windlass.dev/node"),
+        run: tell("windlass.dev/run"),
+        component: tell("windlass.dev/component"),
+        target: tell("windlass.dev/target-version"),
+        state: job_state(object),
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    };
+    Some((meta.name.clone()?, job))
+}
+
+fn job_state(object: &KubeJob) -> JobState {
+    let Some(status) = &object.status else { return JobState::Waiting("it has no status yet".to_owned()) };
+    let condition = |kind: &str| {
+        status.conditions.iter().flatten().find(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    if condition("Complete").or_else(|| condition("SuccessCriteriaMet")).is_some() {
+        return JobState::Complete;
+    }
+    if let Some(failed) = condition("Failed").or_else(|| condition("FailureTarget")) {
+        let reason = failed.reason.as_deref().unwrap_or("Failed");
+        return JobState::Failed(format!("{reason}: {}", failed.message.as_deref().unwrap_or("no message")));
+    }
+    if status.ready.unwrap_or(0) > 0 || status.active.unwrap_or(0) > 0 {
+        return JobState::Running;
+    }
+    JobState::Waiting("no pod of it was created yet".to_owned())
+}
+
+pub(super) fn attachment(object: &VolumeAttachment, names: &mut Interner) -> Option<(Id, Id)> {
+    Some((names.id(object.metadata.name.as_deref()?), names.id(&object.spec.node_name)))
+}

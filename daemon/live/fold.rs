@@ -1,0 +1,349 @@
+//! The fold itself: one thing seen, one change of the picture.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::convert::{self, Interner};
+use super::{Answer, Deed, Event, ProbeAnswer, Seen, budget};
+use crate::model::live::{Backoff, Id, Live, Note, Pod, Probe, Ready, Refusal, RefusalKind, Renewal, Workload};
+
+/// Kinds that are listed before anything is concluded.
+const KINDS: usize = 11;
+
+/// The picture of one cluster and what is needed to keep it.
+#[derive(Debug, Default)]
+pub struct Folder {
+    pub live: Live,
+    names: Interner,
+    /// By kind: what the list that is under way has named so far.
+    listing: BTreeMap<&'static str, BTreeSet<Id>>,
+    listed: BTreeSet<&'static str>,
+}
+
+impl Folder {
+    /// Takes in one thing seen at `now`.
+    pub fn fold(&mut self, seen: Seen, now: Timestamp) {
+        match seen {
+            Seen::Node(event) => self.watch("node", event, now, Self::put_node, Self::drop_node),
+            Seen::Pod(event) => self.watch("pod", event, now, Self::put_pod, Self::drop_pod),
+            Seen::Budget(event) => self.watch("budget", event, now, Self::put_budget, Self::drop_budget),
+            Seen::Deployment(event) => self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload),
+            Seen::ReplicaSet(event) => self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload),
+            Seen::StatefulSet(event) => self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload),
+            Seen::DaemonSet(event) => self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload),
+            Seen::Job(event) => self.watch("job", event, now, Self::put_job, Self::drop_job),
+            Seen::Attachment(event) => self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment),
+            Seen::Stop(event) => self.watch("stop", event, now, |s, map, _| s.live.stop = Some(note(map)), |s, _| s.live.stop = None),
+            Seen::Resume(event) => {
+                self.watch("resume", event, now, |s, map, _| s.live.resume = Some(note(map)), |s, _| s.live.resume = None);
+            }
+            Seen::Probed(probe, answer) => self.probed(probe, answer, now),
+            Seen::Done(deed, answer) => self.done(&deed, answer, now),
+        }
+    }
+
+    /// One event of one kind; a list that ends drops what it did not name.
+    fn watch<K: convert::Named>(
+        &mut self,
+        kind: &'static str,
+        event: Event<Box<K>>,
+        now: Timestamp,
+        put: impl Fn(&mut Self, &K, Timestamp),
+        drop: impl Fn(&mut Self, &Id),
+    ) {
+        match event {
+            Event::Begin => {
+                self.listing.insert(kind, BTreeSet::new());
+            }
+            Event::Listed(object) => {
+                let key = self.names.id(&object.key());
+                if let Some(named) = self.listing.get_mut(kind) {
+                    named.insert(key);
+                }
+                put(self, &object, now);
+            }
+            Event::End => {
+                let named = self.listing.remove(kind).unwrap_or_default();
+                for gone in self.keys(kind).into_iter().filter(|key| !named.contains(key)) {
+                    drop(self, &gone);
+                }
+                self.listed.insert(kind);
+                self.live.complete = self.listed.len() == KINDS;
+            }
+            Event::Applied(object) => put(self, &object, now),
+            Event::Deleted(object) => {
+                let key = self.names.id(&object.key());
+                drop(self, &key);
+            }
+        }
+    }
+
+    /// The keys of everything of one kind that is in the picture.
+    fn keys(&self, kind: &str) -> Vec<Id> {
+        let live = &self.live;
+        let workloads = |noun: &str| {
+            let of_kind = live.workloads.iter().filter(|(_, workload)| workload.watched == noun);
+            of_kind.map(|(uid, _)| uid.clone()).collect()
+        };
+        match kind {
+            "node" => live.nodes.keys().cloned().collect(),
+            "pod" => live.pods.keys().cloned().collect(),
+            "budget" => live.budgets.keys().map(|(space, name)| Id::from(format!("{space}/{name}"))).collect(),
+            "job" => live.jobs.keys().map(|name| Id::from(name.as_str())).collect(),
+            "attachment" => live.attachments.keys().cloned().collect(),
+            "stop" => live.stop.iter().map(|_| Id::from("windlass-stop")).collect(),
+            "resume" => live.resume.iter().map(|_| Id::from("windlass-resume")).collect(),
+            workload => workloads(workload),
+        }
+    }
+
+    fn put_node(&mut self, object: &k8s_openapi::api::core::v1::Node, now: Timestamp) {
+        let Some(mut node) = convert::node(object, &mut self.names, now) else { return };
+        if let Some(before) = self.live.nodes.get(&node.name).filter(|before| before.uid == node.uid) {
+            // A lagging watch must not undo what the answer to our own write has shown.
+            if convert::revision(&before.resource_version) > convert::revision(&node.resource_version) {
+                return;
+            }
+            if before.kubelet == node.kubelet {
+                node.kubelet_since = before.kubelet_since;
+            }
+            if before.ready == Ready::True && node.ready == Ready::True {
+                node.ready_since = node.ready_since.max(before.ready_since).min(now);
+            }
+        }
+        self.live.nodes.insert(node.name.clone(), node);
+    }
+
+    fn drop_node(&mut self, name: &Id) {
+        self.live.nodes.remove(name);
+        self.live.leases.remove(name);
+    }
+
+    fn put_pod(&mut self, object: &k8s_openapi::api::core::v1::Pod, _: Timestamp) {
+        let Some(pod) = convert::pod(object, &mut self.names) else { return };
+        if self.live.pods.get(&pod.uid).is_some_and(|before| before.resource_version > pod.resource_version) {
+            return;
+        }
+        self.unlink(&pod.uid);
+        self.link(&pod);
+        self.live.pods.insert(pod.uid.clone(), pod);
+    }
+
+    fn link(&mut self, pod: &Pod) {
+        if let Some(node) = &pod.node {
+            self.live.pods_of_node.entry(node.clone()).or_default().insert(pod.uid.clone());
+        }
+        if let Some(owner) = &pod.owner {
+            self.live.pods_of_owner.entry(owner.uid.clone()).or_default().insert(pod.uid.clone());
+        }
+    }
+
+    fn unlink(&mut self, uid: &Id) {
+        let Some(before) = self.live.pods.get(uid) else { return };
+        for (index, key) in [
+            (&mut self.live.pods_of_node, before.node.clone()),
+            (&mut self.live.pods_of_owner, before.owner.as_ref().map(|owner| owner.uid.clone())),
+        ] {
+            let Some(key) = key else { continue };
+            if let Some(uids) = index.get_mut(&key) {
+                uids.remove(uid);
+                if uids.is_empty() {
+                    index.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn drop_pod(&mut self, uid: &Id) {
+        self.unlink(uid);
+        self.live.pods.remove(uid);
+        self.live.overlay.evicted.remove(uid);
+        self.live.overlay.refused.remove(uid);
+    }
+
+    fn put_budget(&mut self, object: &k8s_openapi::api::policy::v1::PodDisruptionBudget, _: Timestamp) {
+        let Some((key, budget)) = budget::convert(object, &mut self.names) else { return };
+        if self.live.budgets.get(&key).is_none_or(|before| before.resource_version <= budget.resource_version) {
+            self.live.budgets.insert(key, budget);
+        }
+    }
+
+    fn drop_budget(&mut self, key: &Id) {
+        let Some((space, name)) = key.split_once('/') else { return };
+        let key = (self.names.id(space), self.names.id(name));
+        self.live.budgets.remove(&key);
+    }
+
+    fn put_deployment(&mut self, object: &k8s_openapi::api::apps::v1::Deployment, _: Timestamp) {
+        let workload = convert::deployment(object, &mut self.names);
+        self.put_workload(workload);
+    }
+
+    fn put_replica_set(&mut self, object: &k8s_openapi::api::apps::v1::ReplicaSet, _: Timestamp) {
+        let workload = convert::replica_set(object, &mut self.names);
+        self.put_workload(workload);
+    }
+
+    fn put_stateful_set(&mut self, object: &k8s_openapi::api::apps::v1::StatefulSet, _: Timestamp) {
+        let workload = convert::stateful_set(object, &mut self.names);
+        self.put_workload(workload);
+    }
+
+    fn put_daemon_set(&mut self, object: &k8s_openapi::api::apps::v1::DaemonSet, _: Timestamp) {
+        let workload = convert::daemon_set(object, &mut self.names);
+        self.put_workload(workload);
+    }
+
+    fn put_workload(&mut self, workload: Option<(Id, Workload)>) {
+        if let Some((uid, workload)) = workload {
+            self.live.workloads.insert(uid, workload);
+        }
+    }
+
+    fn drop_workload(&mut self, uid: &Id) {
+        self.live.workloads.remove(uid);
+    }
+
+    fn put_job(&mut self, object: &k8s_openapi::api::batch::v1::Job, _: Timestamp) {
+        if let Some((name, job)) = convert::job(object) {
+            self.live.jobs.insert(name, job);
+        }
+    }
+
+    fn drop_job(&mut self, name: &Id) {
+        self.live.jobs.remove(&**name);
+    }
+
+    fn put_attachment(&mut self, object: &k8s_openapi::api::storage::v1::VolumeAttachment, _: Timestamp) {
+        if let Some((name, attachment)) = convert::attachment(object, &mut self.names) {
+            self.live.attachments.insert(name, attachment);
+        }
+    }
+
+    fn drop_attachment(&mut self, name: &Id) {
+        self.live.attachments.remove(name);
+    }
+
+    fn probed(&mut self, probe: Probe, answer: ProbeAnswer, now: Timestamp) {
+        match (&probe, answer) {
+            (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
+            (_, ProbeAnswer::Api { ready, version }) => self.api(ready, version, now),
+            (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
+                let node = self.names.id(node);
+                let before = self.live.leases.get(&node);
+                let changed = match before {
+                    Some(before) if before.renewed == renewed => before.changed,
+                    Some(_) => Some(now),
+                    None => None,
+                };
+                self.live.leases.insert(node, Renewal { renewed, changed });
+            }
+            (_, ProbeAnswer::Lock(lock)) => self.lock(lock, now),
+            (_, ProbeAnswer::Published(text)) => self.live.published = Some(text.unwrap_or_default()),
+            (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
+            (_, ProbeAnswer::Nothing(_) | ProbeAnswer::Heartbeat(_)) => {}
+        }
+        self.live.probed.insert(probe, now);
+    }
+
+    fn api(&mut self, ready: bool, version: Option<crate::model::version::Version>, now: Timestamp) {
+        let api = &mut self.live.api;
+        api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
+        if version.is_some() {
+            api.version = version;
+        }
+        api.last_seen = Some(now);
+    }
+
+    /// Keeps the time at which this very state of the lease was first seen: another's clock is never trusted.
+    fn lock(&mut self, lock: Option<crate::model::live::Lock>, now: Timestamp) {
+        self.live.lock = lock.map(|mut lock| {
+            let same = self.live.lock.as_ref().filter(|old| old.renewed == lock.renewed && old.holder == lock.holder);
+            lock.seen = same.map_or(now, |old| old.seen);
+            lock
+        });
+    }
+
+    fn done(&mut self, deed: &Deed, answer: Answer, now: Timestamp) {
+        self.live.overlay.in_flight.remove(&deed.key);
+        match answer {
+            Answer::Done => self.succeeded(deed, now),
+            Answer::Node(node) => {
+                self.put_node(&node, now);
+                self.succeeded(deed, now);
+            }
+            Answer::Lock(lock) => {
+                self.live.lock = lock.map(|lock| crate::model::live::Lock { seen: now, ..lock });
+                self.succeeded(deed, now);
+            }
+            Answer::Published(text) => {
+                self.live.published = Some(text);
+                self.succeeded(deed, now);
+            }
+            // The watch will show what moved; asking again at once would only meet the same old picture.
+            Answer::Stale(why) => self.back_off(deed, &why, now, SignedDuration::from_millis(500)),
+            Answer::Missing => match &deed.evicted {
+                Some(uid) => {
+                    let uid = self.names.id(uid);
+                    self.drop_pod(&uid);
+                }
+                None => self.back_off(deed, "it is not there", now, SignedDuration::from_secs(2)),
+            },
+            Answer::Refused(kind, message, until) => self.refused(deed, kind, message, until, now),
+            Answer::Failed(why) => self.back_off(deed, &why, now, SignedDuration::from_secs(2)),
+        }
+    }
+
+    fn succeeded(&mut self, deed: &Deed, now: Timestamp) {
+        self.live.overlay.backoff.remove(&deed.key);
+        if let Some(uid) = &deed.evicted {
+            let uid = self.names.id(uid);
+            self.live.overlay.refused.remove(&uid);
+            self.live.overlay.evicted.insert(uid, now);
+        }
+    }
+
+    fn back_off(&mut self, deed: &Deed, why: &str, now: Timestamp, first: SignedDuration) {
+        let tries = self.live.overlay.backoff.get(&deed.key).map_or(0, |before| before.tries) + 1;
+        let until = after(now, first, tries);
+        self.live.overlay.backoff.insert(deed.key.clone(), Backoff { until, tries, why: why.to_owned() });
+    }
+
+    fn refused(&mut self, deed: &Deed, kind: RefusalKind, message: String, until: Option<Timestamp>, now: Timestamp) {
+        let Some(uid) = &deed.evicted else {
+            return self.back_off(deed, &message, now, SignedDuration::from_secs(2));
+        };
+        let uid = self.names.id(uid);
+        let tries = self.live.overlay.refused.get(&uid).map_or(0, |before| before.tries) + 1;
+        let until = until.unwrap_or_else(|| after(now, SignedDuration::from_secs(5), tries));
+        self.live.overlay.refused.insert(uid, Refusal { kind, message, until, tries });
+    }
+}
+
+/// Doubling from `first`, up to half a minute: nothing that was refused is asked for more often than that helps.
+fn after(now: Timestamp, first: SignedDuration, tries: u32) -> Timestamp {
+    const LONGEST: SignedDuration = SignedDuration::from_secs(30);
+    let factor = 1_i32 << tries.saturating_sub(1).min(6);
+    now.saturating_add(first.saturating_mul(factor).min(LONGEST)).unwrap_or(Timestamp::MAX)
+}
+
+fn note(map: &ConfigMap) -> Note {
+    let field = |key: &str| {
+        let text = map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
+        // What people write ends up in commits and on terminals: one line, of a bearable length.
+        text.chars().filter(|c| !c.is_control()).take(500).collect::<String>()
+    };
+    let meta = &map.metadata;
+    Note {
+        uid: meta.uid.clone().unwrap_or_default(),
+        reason: field("reason"),
+        by: field("by"),
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    }
+}
+
+/// Shared label sets: pods of one owner differ in few labels, and most not at all.
+pub(super) type Labels = Arc<BTreeMap<Id, Id>>;

@@ -1,0 +1,133 @@
+//! The only holder of a Kubernetes client: watches, asks, and carries out single writes.
+//! It decides nothing; what a write expects of the world travels with the request.
+
+mod observe;
+mod probe;
+mod write;
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+pub use observe::watch;
+pub use write::{LockMove, NodePatch};
+
+/// No single call may take longer: what has not answered by then is looked at again.
+const CALL: Duration = Duration::from_secs(10);
+/// Jobs and the lease live here.
+pub const NAMESPACE: &str = "windlass-system";
+/// Where people and the daemon leave each other notes.
+pub const NOTES: &str = "kube-system";
+pub const STOP: &str = "windlass-stop";
+pub const RESUME: &str = "windlass-resume";
+pub const STATUS: &str = "upgrade-status";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("reading kubeconfig {path}")]
+    Read { path: String, source: Box<kube::config::KubeconfigError> },
+    #[error(
+        "kubeconfig {path} has no context `{context}` for this cluster; it has: {there}. Name the context like the \
+         cluster, or map it in the settings under `contexts`"
+    )]
+    NoContext { path: String, context: String, there: String },
+    #[error("making a client for context `{context}` of kubeconfig {path}")]
+    Client { path: String, context: String, source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// One cluster's API, as an edge.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Over any service that speaks Kubernetes. It must not retry by itself: a refused eviction has to come back.
+    pub fn over(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Over a kubeconfig's context. No default context is guessed.
+    pub async fn connect(path: &Path, context: &str) -> Result<Self, ConnectError> {
+        let shown = path.display().to_string();
+        let file = Kubeconfig::read_from(path)
+            .map_err(|source| ConnectError::Read { path: shown.clone(), source: Box::new(source) })?;
+        if !file.contexts.iter().any(|known| known.name == context) {
+            let there: Vec<&str> = file.contexts.iter().map(|known| known.name.as_str()).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            return Err(ConnectError::NoContext { path: shown, context: context.to_owned(), there });
+        }
+        let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Client {
+            path: shown.clone(),
+            context: context.to_owned(),
+            source,
+        };
+        let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(Box::new(e)))?;
+        config.default_retry = false;
+        config.connect_timeout = Some(CALL);
+        let agent = HeaderValue::from_static(concat!("windlass/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((HeaderName::from_static("user-agent"), agent));
+        Ok(Self { client: Client::try_from(config).map_err(|e| failed(Box::new(e)))? })
+    }
+}
+
+/// One call with its deadline, and its failure in words.
+async fn call<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+    match tokio::time::timeout(CALL, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(CallError::of(error)),
+        Err(_) => Err(CallError::Silent),
+    }
+}
+
+/// What came back instead of a value.
+#[derive(Debug)]
+enum CallError {
+    /// A proper Kubernetes `Status`.
+    Status(Box<kube::core::Status>),
+    /// An answer that is no `Status`, a broken connection, or nothing at all in time.
+    Transport(String),
+    Silent,
+}
+
+impl CallError {
+    fn of(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Status(status),
+            other => Self::Transport(chain(&other)),
+        }
+    }
+
+    fn code(&self) -> u16 {
+        match self {
+            Self::Status(status) => status.code,
+            Self::Transport(_) | Self::Silent => 0,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Status(status) => format!("{} ({})", status.message, status.code),
+            Self::Transport(words) => words.clone(),
+            Self::Silent => format!("no answer within {} s", CALL.as_secs()),
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_words = cause.to_string();
+        if !words.contains(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
+        source = cause.source();
+    }
+    words.chars().take(400).collect()
+}

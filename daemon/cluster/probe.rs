@@ -1,0 +1,74 @@
+//! Questions that no watch answers.
+
+use http::Request;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::Api;
+
+use super::{CallError, Cluster, NAMESPACE, NOTES, STATUS, call};
+use crate::live::ProbeAnswer;
+use crate::model::live::{Lock, Probe};
+
+impl Cluster {
+    /// Asks one question. A failure is an answer too: nothing is known.
+    pub async fn ask(&self, probe: &Probe, lock: &str) -> ProbeAnswer {
+        let answer = match probe {
+            Probe::ClusterUid => self.cluster_uid().await,
+            Probe::Api => self.api_answer().await,
+            Probe::Heartbeat(node) => self.heartbeat(node).await,
+            Probe::Lock => self.lock(lock).await.map(ProbeAnswer::Lock),
+            Probe::Published => self.published().await.map(ProbeAnswer::Published),
+        };
+        answer.unwrap_or_else(|error| ProbeAnswer::Nothing(error.words()))
+    }
+
+    async fn cluster_uid(&self) -> Result<ProbeAnswer, CallError> {
+        let space = call(Api::<Namespace>::all(self.client.clone()).get("kube-system")).await?;
+        Ok(ProbeAnswer::ClusterUid(space.metadata.uid.unwrap_or_default()))
+    }
+
+    async fn api_answer(&self) -> Result<ProbeAnswer, CallError> {
+        let ready = Request::get("/readyz").body(Vec::new()).map_err(|e| CallError::Transport(e.to_string()))?;
+        let ready = call(self.client.request_text(ready)).await.is_ok_and(|text| text.trim() == "ok");
+        let version = call(self.client.apiserver_version()).await.ok();
+        // The vendor's suffix counts: `gitVersion` has it, the minor alone may carry a `+`.
+        let version = version.and_then(|info| info.git_version.parse().ok());
+        Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version })
+    }
+
+    async fn heartbeat(&self, node: &str) -> Result<ProbeAnswer, CallError> {
+        let lease = call(Api::<Lease>::namespaced(self.client.clone(), "kube-node-lease").get(node)).await?;
+        let renewed = lease.spec.and_then(|spec| spec.renew_time);
+        Ok(ProbeAnswer::Heartbeat(renewed.map(|time| time.0.to_string()).unwrap_or_default()))
+    }
+
+    async fn lock(&self, name: &str) -> Result<Option<Lock>, CallError> {
+        match call(Api::<Lease>::namespaced(self.client.clone(), NAMESPACE).get(name)).await {
+            Ok(lease) => Ok(Some(read_lock(&lease))),
+            Err(error) if error.code() == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn published(&self) -> Result<Option<String>, CallError> {
+        match call(Api::<ConfigMap>::namespaced(self.client.clone(), NOTES).get(STATUS)).await {
+            Ok(map) => Ok(map.data.and_then(|mut data| data.remove("status"))),
+            Err(error) if error.code() == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+pub(super) fn read_lock(lease: &Lease) -> Lock {
+    let spec = lease.spec.clone().unwrap_or_default();
+    Lock {
+        holder: spec.holder_identity.unwrap_or_default(),
+        transitions: u64::try_from(spec.lease_transitions.unwrap_or(0)).unwrap_or(0),
+        resource_version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        renewed: spec.renew_time.map(|time| time.0.to_string()).unwrap_or_default(),
+        // Whoever folds it knows when it was first seen.
+        seen: Timestamp::UNIX_EPOCH,
+        seconds: i64::from(spec.lease_duration_seconds.unwrap_or(0)),
+    }
+}

@@ -1,0 +1,264 @@
+//! Single writes, each with what it expects: a resourceVersion, a UID, a name that must be free.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use serde_json::{Value, json};
+
+use super::probe::read_lock;
+use super::{CallError, Cluster, NAMESPACE, NOTES, RESUME, STATUS, call};
+use crate::live::Answer;
+use crate::model::claim::{CLAIM, Claim, SCALE_DOWN_DISABLED};
+use crate::model::live::RefusalKind;
+
+/// What is done to a node, all in one merge patch that carries its `resourceVersion`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodePatch {
+    /// Writes the claim, and cordons where the claim says so.
+    Claim(Claim),
+    /// Writes the claim's new timers, nothing else.
+    Note(Claim),
+    /// Takes the claim away and leaves the node as the claim says it was found.
+    Release(Claim),
+    /// Takes a claim away that cannot be read; nothing else is known, so nothing else is touched.
+    Forget,
+}
+
+/// What is done to the lease that says who should act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockMove {
+    Create { holder: String },
+    /// Takes it over or renews it; refused when it has changed since `resource_version`.
+    Hold { holder: String, transitions: u64, resource_version: String },
+    Release { holder: String, transitions: u64, resource_version: String },
+}
+
+impl NodePatch {
+    fn body(&self, resource_version: &str) -> Value {
+        let (annotations, unschedulable) = match self {
+            Self::Claim(claim) => {
+                let mut annotations = json!({CLAIM: text(claim)});
+                if claim.cordoned {
+                    set(&mut annotations, SCALE_DOWN_DISABLED, json!("true"));
+                }
+                (annotations, claim.cordoned.then_some(json!(true)))
+            }
+            Self::Note(claim) => (json!({CLAIM: text(claim)}), None),
+            Self::Release(claim) => {
+                let mut annotations = json!({CLAIM: null});
+                if claim.cordoned && !claim.scale_down_was_disabled {
+                    set(&mut annotations, SCALE_DOWN_DISABLED, Value::Null);
+                }
+                (annotations, (claim.cordoned && !claim.was_unschedulable).then_some(Value::Null))
+            }
+            Self::Forget => (json!({CLAIM: null}), None),
+        };
+        let mut body = json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}});
+        if let Some(value) = unschedulable {
+            set(&mut body, "spec", json!({"unschedulable": value}));
+        }
+        body
+    }
+}
+
+fn set(object: &mut Value, key: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+fn text(claim: &Claim) -> String {
+    serde_json::to_string(claim).unwrap_or_default()
+}
+
+impl Cluster {
+    pub async fn patch_node(&self, name: &str, resource_version: &str, patch: &NodePatch) -> Answer {
+        let body = patch.body(resource_version);
+        let api = Api::<Node>::all(self.client.clone());
+        match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
+            Ok(node) => Answer::Node(Box::new(node)),
+            Err(error) => refused(&error),
+        }
+    }
+
+    /// Evicts the pod that was observed and no other of its name. Never deletes.
+    ///
+    /// Built by hand: the client's own call writes the options under a key that the server ignores.
+    pub async fn evict(&self, namespace: &str, pod: &str, uid: &str, now: Timestamp) -> Answer {
+        let body = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        });
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/eviction");
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes());
+        let Ok(request) = request else { return Answer::Failed("the pod's name makes no path".to_owned()) };
+        match call(self.client.request::<Value>(request)).await {
+            Ok(_) => Answer::Done,
+            Err(error) => eviction_refused(&error, now),
+        }
+    }
+
+    pub async fn create_job(&self, manifest: &Value) -> Answer {
+        let job: Job = match serde_json::from_value(manifest.clone()) {
+            Ok(job) => job,
+            Err(error) => return Answer::Failed(format!("the Job's manifest is not one: {error}")),
+        };
+        match call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &job)).await {
+            Ok(_) => Answer::Done,
+            // Its name is derived from the step: a Job of that name is this Job.
+            Err(error) if error.code() == 409 => Answer::Done,
+            Err(error) => refused(&error),
+        }
+    }
+
+    pub async fn delete_job(&self, name: &str, uid: &str) -> Answer {
+        let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams {
+            preconditions: Some(only),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..Default::default()
+        };
+        match call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).delete(name, &params)).await {
+            Ok(_) => Answer::Done,
+            Err(error) if error.code() == 404 => Answer::Done,
+            Err(error) => refused(&error),
+        }
+    }
+
+    pub async fn create_namespace(&self, manifest: &Value) -> Answer {
+        let space: Namespace = match serde_json::from_value(manifest.clone()) {
+            Ok(space) => space,
+            Err(error) => return Answer::Failed(format!("the namespace's manifest is not one: {error}")),
+        };
+        match call(Api::<Namespace>::all(self.client.clone()).create(&PostParams::default(), &space)).await {
+            Ok(_) => Answer::Done,
+            Err(error) if error.code() == 409 => Answer::Done,
+            Err(error) => refused(&error),
+        }
+    }
+
+    pub async fn move_lock(&self, name: &str, lock: &LockMove, length: SignedDuration, now: Timestamp) -> Answer {
+        let api = Api::<Lease>::namespaced(self.client.clone(), NAMESPACE);
+        let params = PostParams::default();
+        let lease = |holder: Option<&str>, transitions: u64, resource_version: Option<&str>| Lease {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(NAMESPACE.to_owned()),
+                resource_version: resource_version.map(str::to_owned),
+                ..Default::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: holder.map(str::to_owned),
+                lease_transitions: i32::try_from(transitions).ok(),
+                lease_duration_seconds: i32::try_from(length.as_secs()).ok(),
+                renew_time: Some(MicroTime(now)),
+                ..Default::default()
+            }),
+        };
+        let done = match lock {
+            LockMove::Create { holder } => call(api.create(&params, &lease(Some(holder), 1, None))).await,
+            LockMove::Hold { holder, transitions, resource_version } => {
+                let lease = lease(Some(holder), *transitions, Some(resource_version));
+                call(api.replace(name, &params, &lease)).await
+            }
+            LockMove::Release { transitions, resource_version, .. } => {
+                let lease = lease(None, *transitions, Some(resource_version));
+                call(api.replace(name, &params, &lease)).await
+            }
+        };
+        match done {
+            Ok(lease) => Answer::Lock(Some(read_lock(&lease))),
+            Err(error) => refused(&error),
+        }
+    }
+
+    /// The ConfigMap `kube-system/upgrade-status`; server-side apply, so that it is made or changed alike.
+    pub async fn publish(&self, status: &str) -> Answer {
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": STATUS, "namespace": NOTES},
+            "data": {"status": status},
+        });
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
+        match call(api.patch(STATUS, &PatchParams::apply("windlass").force(), &Patch::Apply(map))).await {
+            Ok(_) => Answer::Published(status.to_owned()),
+            Err(error) => refused(&error),
+        }
+    }
+
+    /// Leaves a note for the daemon: to stop, or to go on.
+    pub async fn leave_note(&self, name: &str, reason: &str, by: &str) -> Result<(), String> {
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": NOTES},
+            "data": {"reason": reason, "by": by},
+        });
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
+        let params = PatchParams::apply("windlass-cli").force();
+        call(api.patch(name, &params, &Patch::Apply(map))).await.map(|_| ()).map_err(|error| error.words())
+    }
+
+    /// Takes a note away; whether it was there.
+    pub async fn take_note(&self, name: &str) -> Result<bool, String> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
+        match call(api.delete(name, &DeleteParams::default())).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == 404 => Ok(false),
+            Err(error) => Err(error.words()),
+        }
+    }
+
+    /// Takes the resume note away once it is recorded; only the one that was read.
+    pub async fn forget_resume(&self, uid: &str) -> Answer {
+        let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(only), ..Default::default() };
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
+        match call(api.delete(RESUME, &params)).await {
+            Ok(_) => Answer::Done,
+            Err(error) if error.code() == 404 => Answer::Done,
+            Err(error) => refused(&error),
+        }
+    }
+}
+
+fn refused(error: &CallError) -> Answer {
+    match error.code() {
+        404 => Answer::Missing,
+        409 => Answer::Stale(error.words()),
+        _ => Answer::Failed(error.words()),
+    }
+}
+
+/// Three kinds of 429 reach an evictor, and a 500 that will never pass: told apart here, once.
+fn eviction_refused(error: &CallError, now: Timestamp) -> Answer {
+    let CallError::Status(status) = error else {
+        return Answer::Refused(RefusalKind::Unclear, error.words(), None);
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let budget = causes.clone().any(|cause| cause.reason == "DisruptionBudget");
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let later = (seconds > 0).then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok()).flatten();
+    let kind = match status.code {
+        404 => return Answer::Missing,
+        // The pod of this name is another one by now; any other conflict is a race to be run again.
+        409 if status.message.contains("UID in precondition") => return Answer::Missing,
+        429 if budget => RefusalKind::Budget,
+        // The body of a server that is going away is plain text and makes a Status without a reason.
+        429 if status.reason == "TooManyRequests" => RefusalKind::Busy,
+        429 => RefusalKind::ShuttingDown,
+        500 if status.message.contains("more than one PodDisruptionBudget") => RefusalKind::SeveralBudgets,
+        403 | 422 | 400 => RefusalKind::Denied,
+        _ => RefusalKind::Unclear,
+    };
+    Answer::Refused(kind, status.message.clone(), later)
+}

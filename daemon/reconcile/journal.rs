@@ -1,0 +1,327 @@
+//! The one writer of a repository's record, and its reader of desired state: one task per repository.
+//! Entries of all clusters go through it in order; a push that was refused, lost or raced is resolved here and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::wanted::{self, Known};
+use super::Wanted;
+use crate::clock::Clock;
+use crate::git::{Append, AppendError, CommitId, GitError, Repository, Tag};
+use crate::model::decision::{Key, Reason};
+
+/// How long a push that failed rests; doubled up to the second figure.
+const REST: SignedDuration = SignedDuration::from_secs(2);
+const LONGEST_REST: SignedDuration = SignedDuration::from_secs(60);
+/// A refusal by a rule of the host is no race: only a person can change it, so it is asked about rarely.
+const REFUSED_REST: SignedDuration = SignedDuration::from_secs(60);
+/// More batches than clusters would ever have waiting: each cluster has one.
+const QUEUE: usize = 256;
+
+/// What one cluster wants on the remote.
+#[derive(Debug)]
+pub struct Batch {
+    pub cluster: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub message: String,
+    /// Name, message and target of the tags that go with it.
+    pub tags: Vec<(String, String, String)>,
+    pub at: Timestamp,
+}
+
+/// Somebody else writes our cluster's record: we have lost, and stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record of {cluster} was changed by somebody else ({path}); this process no longer acts on it")]
+pub struct Lost {
+    pub cluster: String,
+    pub path: String,
+}
+
+type Reply = oneshot::Sender<Result<(), Lost>>;
+
+/// Where batches are handed in.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    batches: mpsc::Sender<(Batch, Reply)>,
+    /// What keeps pushes from getting through, and since when.
+    pub trouble: watch::Receiver<Option<Trouble>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub reason: Reason,
+    pub since: Timestamp,
+}
+
+impl Journal {
+    /// Comes back when the batch is on the remote, however long that takes.
+    pub async fn append(&self, batch: Batch) -> Result<(), Lost> {
+        let (reply, answer) = oneshot::channel();
+        let lost = Lost { cluster: batch.cluster.clone(), path: "the writer has ended".to_owned() };
+        if self.batches.send((batch, reply)).await.is_err() {
+            return Err(lost);
+        }
+        answer.await.unwrap_or(Err(lost))
+    }
+}
+
+/// How a repository is looked at.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// Folder of `desired-state/` and `policies/` in the repository; empty for its root.
+    pub path: String,
+    /// How often the remote is asked when nothing tells of a push.
+    pub poll: SignedDuration,
+}
+
+/// Everything one repository's task holds.
+pub struct Keeper {
+    repository: Arc<Mutex<Repository>>,
+    clock: Clock,
+    watching: Watching,
+    batches: mpsc::Receiver<(Batch, Reply)>,
+    trouble: watch::Sender<Option<Trouble>>,
+    wake: mpsc::Receiver<()>,
+    wanted: watch::Sender<BTreeMap<String, Wanted>>,
+    tip: Option<CommitId>,
+    known: Known,
+    waiting: Vec<(Batch, Reply)>,
+    tries: u32,
+    next_try: Option<Timestamp>,
+    next_poll: Timestamp,
+}
+
+/// The ends of a keeper's wires.
+pub struct Wires {
+    pub journal: Journal,
+    /// What git wants of every cluster; empty until the first look.
+    pub wanted: watch::Receiver<BTreeMap<String, Wanted>>,
+    /// Says "look again"; carries nothing.
+    pub wake: mpsc::Sender<()>,
+}
+
+impl Keeper {
+    /// `known` is what the record says of each cluster's accepted commit; `tip` is the record's branch as it was read.
+    pub fn new(
+        repository: Repository,
+        clock: Clock,
+        watching: Watching,
+        tip: Option<CommitId>,
+        accepted: BTreeMap<String, String>,
+    ) -> (Self, Wires) {
+        let (batch_in, batches) = mpsc::channel(QUEUE);
+        let (trouble, troubled) = watch::channel(None);
+        let (wake_in, wake) = mpsc::channel(1);
+        let (wanted, wanted_out) = watch::channel(BTreeMap::new());
+        let next_poll = clock.now();
+        let keeper = Self {
+            repository: Arc::new(Mutex::new(repository)),
+            clock,
+            watching,
+            batches,
+            trouble,
+            wake,
+            wanted,
+            tip,
+            known: Known::new(accepted),
+            waiting: Vec::new(),
+            tries: 0,
+            next_try: None,
+            next_poll,
+        };
+        let journal = Journal { batches: batch_in, trouble: troubled };
+        (keeper, Wires { journal, wanted: wanted_out, wake: wake_in })
+    }
+
+    /// Runs until nobody hands anything in any more.
+    pub async fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            if self.next_poll <= now {
+                self.look().await;
+                self.next_poll = later(self.clock.now(), self.watching.poll);
+            }
+            if !self.waiting.is_empty() && self.next_try.is_none_or(|at| at <= now) {
+                self.push().await;
+            }
+            let due = self.next_try.filter(|_| !self.waiting.is_empty()).map_or(self.next_poll, |at| at.min(self.next_poll));
+            tokio::select! {
+                biased;
+                batch = self.batches.recv() => match batch {
+                    Some(batch) => self.gather(batch),
+                    None => return,
+                },
+                Some(()) = self.wake.recv() => self.next_poll = self.clock.now(),
+                () = self.clock.sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// What is waiting by now goes into one commit.
+    fn gather(&mut self, first: (Batch, Reply)) {
+        self.waiting.push(first);
+        while let Ok(more) = self.batches.try_recv() {
+            self.waiting.push(more);
+        }
+    }
+
+    /// One short call on a blocking thread: virtual time stands still meanwhile.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Repository) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let repository = Arc::clone(&self.repository);
+        let done = tokio::task::spawn_blocking(move || match repository.lock() {
+            Ok(mut repository) => Ok(work(&mut repository)),
+            Err(_) => Err("an earlier call on the repository did not end in order".to_owned()),
+        });
+        done.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn look(&mut self) {
+        let path = self.watching.path.clone();
+        let mut known = self.known.clone();
+        let looked = self.blocking(move |repository| wanted::look(repository, &path, &mut known).map(|w| (w, known))).await;
+        match looked {
+            Ok(Ok((Some(wanted), known))) => {
+                self.known = known;
+                self.wanted.send_replace(wanted);
+                self.settle_fetch();
+            }
+            Ok(Ok((None, known))) => {
+                self.known = known;
+                self.settle_fetch();
+            }
+            Ok(Err(error)) => self.fetch_failed(&words(&error)),
+            Err(error) => self.fetch_failed(&error),
+        }
+    }
+
+    fn settle_fetch(&mut self) {
+        self.trouble.send_if_modified(|trouble| {
+            let over = trouble.as_ref().is_some_and(|trouble| trouble.reason.key == Key::GitUnreachable);
+            if over {
+                tracing::info!("the repository answers again");
+                *trouble = None;
+            }
+            over
+        });
+    }
+
+    fn fetch_failed(&mut self, error: &str) {
+        self.in_trouble(Key::GitUnreachable, format!("the repository cannot be read: {error}"));
+    }
+
+    fn in_trouble(&mut self, key: Key, text: String) {
+        let now = self.clock.now();
+        self.trouble.send_if_modified(|trouble| {
+            if trouble.as_ref().is_some_and(|known| known.reason.key == key && known.reason.text == text) {
+                return false;
+            }
+            tracing::warn!(reason = key.as_str(), "{text}");
+            let since = trouble.as_ref().filter(|known| known.reason.key == key).map_or(now, |known| known.since);
+            *trouble = Some(Trouble { reason: Reason::new(key, "repository", text), since });
+            true
+        });
+    }
+
+    async fn push(&mut self) {
+        let append = match self.append() {
+            Ok(append) => append,
+            Err(error) => return self.failed(Key::RecordRefused, error, REFUSED_REST),
+        };
+        let pushed = self.blocking(move |repository| repository.append(&append)).await;
+        match pushed {
+            Ok(Ok(tip)) => self.pushed(tip),
+            Ok(Err(AppendError::Moved { tip, changed })) => self.moved(tip, &changed),
+            Ok(Err(AppendError::Refused { words })) => {
+                self.failed(Key::RecordRefused, format!("the host refuses the record: {words}"), REFUSED_REST);
+            }
+            Ok(Err(error)) => {
+                let text = format!("the record cannot be written: {}", words(&error));
+                self.failed(Key::RecordUnreachable, text, REST);
+            }
+            Err(error) => self.failed(Key::RecordUnreachable, error, REST),
+        }
+    }
+
+    /// All that waits, as one commit on the tip that we believe in.
+    fn append(&self) -> Result<Append, String> {
+        let mut tags = Vec::new();
+        for (name, message, target) in self.waiting.iter().flat_map(|(batch, _)| &batch.tags) {
+            let target = target.parse().map_err(|error: GitError| error.to_string())?;
+            tags.push(Tag { name: name.clone(), message: message.clone(), target });
+        }
+        let messages: Vec<&str> = self.waiting.iter().map(|(batch, _)| batch.message.as_str()).collect();
+        Ok(Append {
+            expected: self.tip,
+            files: self.waiting.iter().flat_map(|(batch, _)| batch.files.clone()).collect(),
+            message: join(&messages),
+            at: self.waiting.iter().map(|(batch, _)| batch.at).max().unwrap_or(Timestamp::UNIX_EPOCH),
+            tags,
+        })
+    }
+
+    fn pushed(&mut self, tip: CommitId) {
+        self.tip = Some(tip);
+        self.tries = 0;
+        self.next_try = None;
+        self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+        for (_, reply) in self.waiting.drain(..) {
+            // Whoever asked may be gone by now; the record is there all the same.
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// Somebody else wrote. If it was not about our clusters, we write on top of it; if it was, we have lost.
+    fn moved(&mut self, tip: Option<CommitId>, changed: &[String]) {
+        self.tip = tip;
+        let ours: BTreeSet<&str> = changed.iter().filter_map(|path| path.split('/').next()).collect();
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).partition(|(batch, _)| ours.contains(batch.cluster.as_str()));
+        self.waiting = kept;
+        self.next_try = None;
+        for (batch, reply) in lost {
+            let prefix = format!("{}/", batch.cluster);
+            let path = changed.iter().find(|path| path.starts_with(&prefix)).cloned().unwrap_or_default();
+            let _ = reply.send(Err(Lost { cluster: batch.cluster, path }));
+        }
+    }
+
+    fn failed(&mut self, key: Key, text: String, rest: SignedDuration) {
+        self.in_trouble(key, text);
+        let factor = 1_i32 << self.tries.min(5);
+        self.tries += 1;
+        let rest = rest.saturating_mul(factor).min(LONGEST_REST);
+        self.next_try = Some(later(self.clock.now(), rest));
+    }
+}
+
+/// One message for several batches: the first subject, and all messages whole.
+fn join(messages: &[&str]) -> String {
+    match messages {
+        [only] => (*only).to_owned(),
+        [first, ..] => {
+            let subject = first.lines().next().unwrap_or_default();
+            format!("{subject} (and {} more)\n\n{}", messages.len() - 1, messages.join("\n"))
+        }
+        [] => String::new(),
+    }
+}
+
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

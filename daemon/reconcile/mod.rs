@@ -1,0 +1,96 @@
+//! One pure pass through the stages, and the loop around it.
+//! A pass starts every step that is ready and allowed, waits for none, and returns its silence too: every gate's
+//! answer, and when to look again.
+
+mod choose;
+mod drain;
+pub mod journal;
+mod lock;
+mod pass;
+mod run;
+mod settle;
+mod step;
+pub mod wanted;
+
+use jiff::Timestamp;
+
+use crate::execute::Effect;
+use crate::model::CommitId;
+use crate::model::decision::Answer;
+use crate::model::desired::Desired;
+use crate::model::entry::What;
+use crate::model::live::{Live, Probe};
+use crate::model::plan::Plan;
+use crate::record::Record;
+
+pub use pass::tick;
+pub use run::{End, Links, Settings, Told, drive};
+
+/// What git wants of one cluster, as far as it can be told.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The newest commit, whether it is good or not.
+    pub newest: CommitId,
+    /// The newest good one; the last accepted one while the newest is broken.
+    pub desired: Option<Desired>,
+    /// What is wrong with the newest commit; empty when it is good.
+    pub problems: Vec<String>,
+}
+
+/// Who we are among those who may act.
+#[derive(Clone, Debug)]
+pub struct Me {
+    pub cluster: String,
+    /// New for each process.
+    pub holder: String,
+    /// A holder of which it is certain that it is gone: the process before us on the same host.
+    pub predecessor: Option<String>,
+}
+
+/// Everything a pass looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub me: &'a Me,
+    pub wanted: &'a Wanted,
+    pub live: &'a Live,
+    pub record: &'a Record,
+    /// What there would be to do for the wanted commit, where no run is under way.
+    pub fresh: Option<&'a Plan>,
+    pub now: Timestamp,
+}
+
+/// What a pass answers.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Tick {
+    pub entries: Vec<What>,
+    /// The plan that a `RunStarted` among the entries freezes.
+    pub frozen: Option<Plan>,
+    /// Each with the entry that releases it: it may be sent once that entry is on the remote.
+    pub effects: Vec<(Effect, u64)>,
+    pub probes: Vec<Probe>,
+    pub status: Status,
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Where things stand, for `windlass why`, for the exit code and for nothing else.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Status {
+    /// Every answer of every gate that was asked, the passing ones too.
+    pub answers: Vec<Answer>,
+    pub standing: Standing,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not everything has been seen yet.
+    #[default]
+    Looking,
+    AsDesired,
+    /// Something is in flight: a drain, a Job, a soak, a push.
+    Moving,
+    /// Nothing is in flight and a gate, a person or an external provider has to move first.
+    Waiting,
+    Halted,
+    Refused,
+}

@@ -1,0 +1,451 @@
+//! The loop around the pass, one per cluster: look, decide, write down, do. It is almost empty; everything that
+//! could be wrong is in what it calls.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::journal::{Batch, Journal, Lost};
+use super::{Input, Me, Standing, Status, Tick, Wanted, lock, tick};
+use crate::cluster;
+use crate::execute::{Edges, Effect, Fence, perform};
+use crate::live::{Folder, Seen};
+use crate::model::decision::{Gate, Key, Reason, Verdict};
+use crate::model::entry::{Entry, What};
+use crate::model::live::Probe;
+use crate::model::plan::Plan;
+use crate::plan;
+use crate::provider;
+use crate::record::{self, Record, Run};
+
+/// Things seen within this are looked at together: a rollout is hundreds of events.
+const GATHER: SignedDuration = SignedDuration::from_millis(20);
+/// Entries that release nothing are written down together, no later than this.
+const FLUSH: SignedDuration = SignedDuration::from_secs(10);
+/// An effect that has not answered by then is looked at again; single calls give up before.
+const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// Watches wait here while a pass runs; a full channel slows them down, and loses nothing.
+const SEEN: usize = 4096;
+/// A pass that keeps finding something to write down is a mistake of ours; it must not spin.
+const MOST_ROUNDS: usize = 16;
+/// A push may take a moment before anybody needs to hear of it.
+const PUSH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// How one cluster's loop is to run.
+#[derive(Clone)]
+pub struct Settings {
+    pub me: Me,
+    /// End when nothing is in flight and nothing goes on by itself.
+    pub until_idle: bool,
+    /// Where everything that people may care about is told.
+    pub tell: Option<mpsc::UnboundedSender<Told>>,
+}
+
+/// What a loop tells of itself, for a person who looks on.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Entry(Box<Entry>),
+    Status(Status),
+    /// An eviction was accepted: namespace and pod.
+    Evicted(String, String),
+}
+
+/// Why a loop ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing more goes on by itself.
+    Idle(Standing),
+    /// Asked to end; what was in hand was finished and recorded.
+    Asked,
+    /// The fence ended the process here.
+    Fenced,
+    /// Somebody else acts for this cluster.
+    Lost(String),
+}
+
+/// The wires of one loop.
+pub struct Links {
+    pub wanted: watch::Receiver<BTreeMap<String, Wanted>>,
+    pub journal: Journal,
+    /// True once the process is asked to end.
+    pub ending: watch::Receiver<bool>,
+}
+
+/// What comes back from the world.
+enum Back {
+    Seen(Box<Seen>),
+    /// Everything up to this entry is on the remote.
+    Recorded(u64),
+    Lost(Lost),
+    /// The fence let nothing through any more.
+    Halted,
+}
+
+struct Loop {
+    edges: Edges,
+    fence: Arc<dyn Fence>,
+    links: Links,
+    settings: Settings,
+    folder: Folder,
+    record: Record,
+    wanted: Option<Wanted>,
+    /// Entries up to this one are on the remote.
+    durable: Option<u64>,
+    unsent: Vec<Entry>,
+    frozen: Option<Plan>,
+    ended: Option<Run>,
+    pushing: Option<Timestamp>,
+    works: JoinSet<Back>,
+    fresh: Option<(u64, Plan)>,
+    told: Option<Status>,
+}
+
+/// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
+pub async fn drive(edges: Edges, fence: Arc<dyn Fence>, links: Links, settings: Settings, record: Record) -> End {
+    let (seen_in, mut seen) = mpsc::channel(SEEN);
+    let _watches = cluster::watch(&edges.cluster, &edges.clock, &seen_in);
+    let durable = record.next_seq.checked_sub(1);
+    let mut this = Loop {
+        edges,
+        fence,
+        links,
+        settings,
+        folder: Folder::default(),
+        record,
+        wanted: None,
+        durable,
+        unsent: Vec::new(),
+        frozen: None,
+        ended: None,
+        pushing: None,
+        works: JoinSet::new(),
+        fresh: None,
+        told: None,
+    };
+    loop {
+        this.take_wanted();
+        let (status, wake_at) = this.pass();
+        this.flush(status.standing);
+        if let Some(end) = this.idle(&status) {
+            return end;
+        }
+        if let Some(end) = this.wait(&mut seen, wake_at).await {
+            return end;
+        }
+    }
+}
+
+impl Loop {
+    fn take_wanted(&mut self) {
+        let all = self.links.wanted.borrow_and_update();
+        match all.get(&self.settings.me.cluster) {
+            Some(wanted) => self.wanted = Some(wanted.clone()),
+            None if all.is_empty() => {}
+            // Its folder is gone: what is in hand is finished by the last commit that had it, nothing is begun.
+            None => {
+                if let Some(wanted) = &mut self.wanted {
+                    wanted.problems = vec!["its folder is no longer there; nothing new is begun".to_owned()];
+                }
+            }
+        }
+    }
+
+    /// Passes until nothing more is to be written down; then sends what may be sent.
+    fn pass(&mut self) -> (Status, Option<Timestamp>) {
+        let Some(wanted) = self.wanted.clone() else { return (Status::default(), None) };
+        self.replan(&wanted);
+        for _ in 0..MOST_ROUNDS {
+            // A run's end is written down by itself, so that the status beside it is of that moment.
+            if self.unsent.iter().any(|entry| matches!(entry.what, What::RunEnded { .. })) {
+                return (Status { standing: Standing::Moving, ..Status::default() }, None);
+            }
+            let now = self.edges.clock.now();
+            let input = Input {
+                me: &self.settings.me,
+                wanted: &wanted,
+                live: &self.folder.live,
+                record: &self.record,
+                fresh: self.fresh.as_ref().map(|(_, plan)| plan),
+                now,
+            };
+            let mut tick = tick(input);
+            self.note_waits(&tick.status, now);
+            if tick.entries.is_empty() {
+                self.trouble(&mut tick.status, now);
+                self.send(&mut tick, now);
+                self.tell_status(&tick.status);
+                return (tick.status, tick.wake_at);
+            }
+            self.write_down(tick, now);
+            self.replan(&wanted);
+        }
+        tracing::error!("the passes do not settle; looking again in a moment");
+        (Status { standing: Standing::Moving, ..Status::default() }, Some(later(self.edges.clock.now(), FLUSH)))
+    }
+
+    /// Keeps since when each wait has been there; the record takes it up if it lasts.
+    fn note_waits(&mut self, status: &Status, now: Timestamp) {
+        let before = std::mem::take(&mut self.folder.live.overlay.waits);
+        for answer in status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+            let key = (answer.reason.key, answer.reason.object.clone());
+            let since = before.get(&key).copied().unwrap_or(now);
+            self.folder.live.overlay.waits.insert(key, since);
+        }
+    }
+
+    /// Plans afresh where no run is under way and something that plans depend on has changed.
+    fn replan(&mut self, wanted: &Wanted) {
+        let Some(desired) = wanted.desired.as_ref().filter(|_| self.record.run.is_none() && self.folder.live.complete)
+        else {
+            self.fresh = None;
+            return;
+        };
+        let mut hash = DefaultHasher::new();
+        desired.commit.hash(&mut hash);
+        self.folder.live.inventory(&mut hash);
+        let key = hash.finish();
+        if self.fresh.as_ref().is_some_and(|(known, _)| *known == key) {
+            return;
+        }
+        let live = &self.folder.live;
+        let draft = plan::plan(desired, live, "");
+        let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|s| (s.kind, &s.to)));
+        let mut fresh = plan::plan(desired, live, &scripts);
+        let objections = plan::check(&fresh, desired, live);
+        fresh.blockers.extend(objections);
+        self.fresh = Some((key, fresh));
+    }
+
+    /// Entries get their numbers and times, are folded into the record, and wait for the next push.
+    fn write_down(&mut self, tick: Tick, now: Timestamp) {
+        if tick.frozen.is_some() {
+            self.frozen = tick.frozen;
+        }
+        let at = self.record.last_at.map_or(now, |last| last.max(now));
+        for what in tick.entries {
+            let run = match (&what, &self.record.run) {
+                (What::RunStarted { commit, .. }, _) => Some(self.record.next_run(commit)),
+                (What::Accepted { .. } | What::Refused { .. } | What::ClusterMet { .. }, _) => None,
+                (_, run) => run.as_ref().map(|run| run.id.clone()),
+            };
+            let epoch = self.folder.live.lock.as_ref().map_or(0, |lock| lock.transitions);
+            let entry = Entry { seq: self.record.next_seq, at, run, epoch, what };
+            tracing::info!(cluster = %self.settings.me.cluster, seq = entry.seq, "{}", record::sentence(&entry));
+            if let Some(run) = record::advance(&mut self.record, std::slice::from_ref(&entry), self.frozen.as_ref()) {
+                self.ended = Some(run);
+            }
+            self.tell(Told::Entry(Box::new(entry.clone())));
+            self.unsent.push(entry);
+        }
+    }
+
+    /// Says that pushes do not get through, when they have not for a while.
+    fn trouble(&mut self, status: &mut Status, now: Timestamp) {
+        let trouble = self.links.journal.trouble.borrow().clone();
+        let slow = self.pushing.is_some_and(|since| later(since, PUSH_PATIENCE) <= now);
+        let reason = match trouble {
+            Some(trouble) => trouble.reason,
+            None if slow => Reason::new(Key::RecordUnreachable, "repository", "a push has not been answered"),
+            None => return,
+        };
+        status.answers.push(crate::model::decision::Answer {
+            gate: Gate::Record,
+            verdict: Verdict::Wait,
+            reason,
+            next: None,
+        });
+    }
+
+    /// Sends what its entries release, and asks what is to be asked.
+    fn send(&mut self, tick: &mut Tick, now: Timestamp) {
+        *self.edges.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            lock::deadline(self.folder.live.lock.as_ref(), &self.settings.me.holder);
+        if *self.links.ending.borrow() {
+            return;
+        }
+        for (effect, after) in tick.effects.drain(..) {
+            let free = self.record.next_seq == 0 || (after == 0 && !matters(&effect));
+            if free || self.durable.is_some_and(|durable| after <= durable) {
+                self.do_effect(effect, now);
+            }
+        }
+        for probe in tick.probes.drain(..) {
+            self.ask(probe, now);
+        }
+    }
+
+    fn do_effect(&mut self, effect: Effect, now: Timestamp) {
+        self.folder.live.overlay.in_flight.insert(effect.key(), later(now, LOST_AFTER));
+        let (edges, fence) = (self.edges.clone(), Arc::clone(&self.fence));
+        let evicting = match &effect {
+            Effect::Evict { namespace, pod, .. } => Some((namespace.clone(), pod.clone())),
+            _ => None,
+        };
+        let tell = self.settings.tell.clone();
+        self.works.spawn(async move {
+            let seen = perform(&edges, effect, &*fence).await;
+            if let (Some(tell), Some((namespace, pod)), Some(Seen::Done(_, crate::live::Answer::Done))) =
+                (tell, evicting, &seen)
+            {
+                let _ = tell.send(Told::Evicted(namespace, pod));
+            }
+            seen.map_or(Back::Halted, |seen| Back::Seen(Box::new(seen)))
+        });
+    }
+
+    fn ask(&mut self, probe: Probe, now: Timestamp) {
+        let key = format!("probe/{probe:?}");
+        if self.folder.live.overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
+            return;
+        }
+        self.folder.live.overlay.in_flight.insert(key, later(now, LOST_AFTER));
+        let cluster = self.edges.cluster.clone();
+        self.works.spawn(async move {
+            let answer = cluster.ask(&probe, lock::NAME).await;
+            Back::Seen(Box::new(Seen::Probed(probe, answer)))
+        });
+    }
+
+    /// Hands the entries that wait to the repository's writer: at once if anything waits for them.
+    fn flush(&mut self, standing: Standing) {
+        let Some(first) = self.unsent.first().filter(|_| self.pushing.is_none()) else { return };
+        let now = self.edges.clock.now();
+        let urgent = self.unsent.iter().any(|entry| releases(&entry.what));
+        let ending = *self.links.ending.borrow() || (self.settings.until_idle && standing != Standing::Moving);
+        if !urgent && !ending && later(first.at, FLUSH) > now {
+            return;
+        }
+        let entries = std::mem::take(&mut self.unsent);
+        let last = entries.last().map_or(0, |entry| entry.seq);
+        let cluster = &self.settings.me.cluster;
+        let files = record::files(cluster, &entries, &self.record, self.frozen.as_ref(), self.ended.as_ref());
+        let files = match files {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::error!(%error, "the record cannot be put into files");
+                self.works.spawn(async move { Back::Lost(Lost { cluster: String::new(), path: error.to_string() }) });
+                return;
+            }
+        };
+        let batch = Batch {
+            cluster: cluster.clone(),
+            files,
+            message: record::message(cluster, &entries, &self.record),
+            tags: self.tags(&entries),
+            at: now,
+        };
+        self.pushing = Some(now);
+        let (edges, fence, journal) = (self.edges.clone(), Arc::clone(&self.fence), self.links.journal.clone());
+        self.works.spawn(async move {
+            let pushed = edges.fenced(&*fence, false, journal.append(batch), || Ok(())).await;
+            match pushed {
+                Some(Ok(())) => Back::Recorded(last),
+                Some(Err(lost)) => Back::Lost(lost),
+                None => Back::Halted,
+            }
+        });
+    }
+
+    /// The tag of a rollback point, where there is a desired commit to go back to.
+    fn tags(&self, entries: &[Entry]) -> Vec<(String, String, String)> {
+        let made = entries.iter().any(|entry| matches!(entry.what, What::RollbackPoint { .. }));
+        let run = self.record.run.as_ref().filter(|_| made);
+        let target = run.and_then(|run| run.before.as_ref().map(|(commit, _)| (run, commit)));
+        let tag = target.map(|(run, commit)| {
+            let (name, message) = record::tag(&self.settings.me.cluster, run);
+            (name, message, commit.0.clone())
+        });
+        tag.into_iter().collect()
+    }
+
+    fn idle(&self, status: &Status) -> Option<End> {
+        let settled = !matches!(status.standing, Standing::Looking | Standing::Moving);
+        let quiet = self.works.is_empty() && self.unsent.is_empty() && self.pushing.is_none();
+        (self.settings.until_idle && settled && quiet).then_some(End::Idle(status.standing))
+    }
+
+    /// Waits for anything, and takes in all that has come meanwhile.
+    async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
+        let clock = self.edges.clock.clone();
+        let flush_at = self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
+        let wake = super::pass::earliest(wake_at, flush_at).unwrap_or(Timestamp::MAX);
+        if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() {
+            return Some(End::Asked);
+        }
+        tokio::select! {
+            biased;
+            back = self.works.join_next(), if !self.works.is_empty() => return self.back(back),
+            changed = self.links.wanted.changed() => if changed.is_err() { return Some(End::Asked) },
+            changed = self.links.ending.changed() => if changed.is_err() { return Some(End::Asked) },
+            _ = self.links.journal.trouble.changed() => {}
+            first = seen.recv() => {
+                let first = first?;
+                self.folder.fold(first, clock.now());
+                clock.sleep(GATHER).await;
+            }
+            () = clock.sleep_until(wake) => {}
+        }
+        while let Ok(more) = seen.try_recv() {
+            self.folder.fold(more, clock.now());
+        }
+        None
+    }
+
+    fn back(&mut self, back: Option<Result<Back, tokio::task::JoinError>>) -> Option<End> {
+        match back? {
+            Ok(Back::Seen(seen)) => {
+                if let Seen::Probed(probe, _) = &*seen {
+                    self.folder.live.overlay.in_flight.remove(&format!("probe/{probe:?}"));
+                }
+                self.folder.fold(*seen, self.edges.clock.now());
+                None
+            }
+            Ok(Back::Recorded(seq)) => {
+                self.durable = Some(seq);
+                self.pushing = None;
+                None
+            }
+            Ok(Back::Lost(lost)) => Some(End::Lost(lost.to_string())),
+            Ok(Back::Halted) => Some(End::Fenced),
+            Err(error) => {
+                tracing::error!(%error, "an effect did not end in order");
+                None
+            }
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        if let Some(tell) = &self.settings.tell {
+            // Whoever looked on may have gone.
+            let _ = tell.send(told);
+        }
+    }
+
+    fn tell_status(&mut self, status: &Status) {
+        if self.settings.tell.is_some() && self.told.as_ref() != Some(status) {
+            self.told = Some(status.clone());
+            self.tell(Told::Status(status.clone()));
+        }
+    }
+}
+
+/// Whether something may follow from an entry, or a person waits for it: those are written at once.
+fn releases(what: &What) -> bool {
+    !matches!(
+        what,
+        What::StepMoved { .. } | What::StepDone { .. } | What::StepGone { .. } | What::Waiting { .. }
+    )
+}
+
+/// Whether an effect touches what people run; the lease, its namespace and the public status do not.
+fn matters(effect: &Effect) -> bool {
+    !matches!(effect, Effect::Lock { .. } | Effect::CreateNamespace(_) | Effect::Publish(_))
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

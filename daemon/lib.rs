@@ -1,0 +1,17 @@
+//! Windlass: git asks for cluster versions, Windlass converges the clusters and git tells the story.
+
+pub mod clock;
+pub mod cluster;
+pub mod desired;
+pub mod diff;
+pub mod execute;
+pub mod gate;
+pub mod git;
+pub mod live;
+pub mod model;
+pub mod plan;
+pub mod provider;
+pub mod reconcile;
+pub mod record;
+pub mod sim;
+pub mod verify;

@@ -1,5 +1,6 @@
 //! Windlass: git asks for cluster versions, Windlass converges the clusters and git tells the story.
 
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod desired;

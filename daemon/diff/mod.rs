@@ -1,6 +1,8 @@
 //! What runs against what is asked for: one change per component and node that is not there yet, and how
 //! people read them. It says nothing of order, of steps, or of whether a change may be made.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::model::desired::{Cluster, Desired, Pool};
@@ -61,10 +63,14 @@ pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
             pods: 0,
         });
     }
+    let leaving = leaving(live);
     for node in live.nodes.values() {
         let membership = membership(&desired.cluster, node);
-        let parts: &[Component] =
-            if node.control_plane { &[Component::Servers, Component::Kubelet] } else { &[Component::Kubelet] };
+        let parts: &[Component] = if node.control_plane {
+            &[Component::Servers, Component::Kubelet]
+        } else {
+            &[Component::Kubelet]
+        };
         for &component in parts {
             let from = live.runs(component, &node.name);
             if from.as_ref() == Some(to) {
@@ -72,10 +78,17 @@ pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
             }
             let pods = match component {
                 Component::Servers => 0,
-                Component::Kubelet => evictable(live, &node.name),
+                Component::Kubelet => leaving.get(&*node.name).copied().unwrap_or_default(),
             };
             let scope = membership.scope().map(str::to_owned);
-            changes.push(Change { scope, component, node: node.name.to_string(), from, to: to.clone(), pods });
+            changes.push(Change {
+                scope,
+                component,
+                node: node.name.to_string(),
+                from,
+                to: to.clone(),
+                pods,
+            });
         }
     }
     let rank = |change: &Change| change.scope.as_deref().map_or(2, |scope| u8::from(scope != CONTROL_PLANE));
@@ -93,21 +106,26 @@ pub fn membership<'a>(cluster: &'a Cluster, node: &Node) -> Membership<'a> {
     match (pools.next(), pools.next()) {
         (None, _) => Membership::Nowhere,
         (Some(pool), None) => Membership::Pool(pool),
-        (Some(first), Some(second)) => Membership::Several([first, second].into_iter().chain(pools).collect()),
+        (Some(first), Some(second)) => {
+            Membership::Several([first, second].into_iter().chain(pools).collect())
+        }
     }
 }
 
 /// Whether a drain makes this pod leave: it is neither of the node's own making nor already over.
 pub fn leaves(pod: &Pod) -> bool {
-    let of_the_node = pod
-        .owner
-        .as_ref()
-        .is_some_and(|owner| matches!(owner.kind, OwnerKind::DaemonSet | OwnerKind::Node));
+    let of_the_node =
+        pod.owner.as_ref().is_some_and(|owner| matches!(owner.kind, OwnerKind::DaemonSet | OwnerKind::Node));
     !pod.mirror && !of_the_node && !pod.finished() && pod.server.is_none()
 }
 
-fn evictable(live: &Live, node: &str) -> u32 {
-    u32::try_from(live.pods_on(node).filter(|pod| leaves(pod)).count()).unwrap_or(u32::MAX)
+/// How many pods a drain would make leave, by node.
+fn leaving(live: &Live) -> BTreeMap<&str, u32> {
+    let mut count = BTreeMap::new();
+    for node in live.pods.values().filter(|pod| leaves(pod)).filter_map(|pod| pod.node.as_deref()) {
+        *count.entry(node).or_default() += 1;
+    }
+    count
 }
 
 /// Changes as people read them, one line for all nodes that go the same way:

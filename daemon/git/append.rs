@@ -36,7 +36,7 @@ pub struct Tag {
 pub enum AppendError {
     /// Somebody else wrote first. `changed` are the paths in which `tip` differs from the
     /// expected commit; whether it also descends from it is the caller's question to ask.
-    #[error("the record's branch {}; {} paths differ", destination(tip.as_ref()), changed.len())]
+    #[error("the record's branch {}; paths that differ: {}", destination(tip.as_ref()), changed.len())]
     Moved { tip: Option<CommitId>, changed: Vec<String> },
     /// A rule of the host: a hook, a protected branch. Trying again changes nothing.
     #[error("the host refused the entry: {words}")]

@@ -82,11 +82,14 @@ pub(super) fn strict(repo: &Repository, cache: &Path) -> Result<(), GitError> {
     make_folder(cache)?;
     let path = cache.join("strict.gitconfig");
     let fail = |source| GitError::Cache { path: path.clone(), source };
+    let lock = File::create(path.with_extension("lock")).map_err(fail)?;
+    lock.lock().map_err(fail)?;
     if fs::read(&path).ok().as_deref() != Some(STRICT.as_bytes()) {
-        let draft = cache.join(format!("strict.gitconfig.{}", std::process::id()));
-        fs::write(&draft, STRICT).map_err(fail)?;
-        fs::rename(&draft, &path).map_err(fail)?;
+        // Others may be reading: the file appears whole or not at all.
+        let draft = path.with_extension("new");
+        fs::write(&draft, STRICT).and_then(|()| fs::rename(&draft, &path)).map_err(fail)?;
     }
+    drop(lock);
     repo.config()
         .and_then(|mut config| config.add_file(&path, ConfigLevel::App, true))
         .map_err(|error| GitError::open(&repo.path().display().to_string(), error))

@@ -166,20 +166,19 @@ pub(super) fn is_open(key: &str) -> bool {
 fn stored(remote: &Remote) -> Option<Offer> {
     let path = store_file()?;
     let text = fs::read_to_string(&path).ok()?;
+    let (username, password) = stored_for(&text, remote)?;
+    Some(Offer::Password { username, password, what: format!("what {} has", path.display()) })
+}
+
+/// The user and password of the first line that is for the same host.
+pub(super) fn stored_for(text: &str, remote: &Remote) -> Option<(String, String)> {
     text.lines().find_map(|line| {
-        let Ok(Address::Remote(entry)) = Address::parse(&format!("{}/-", line.trim_end_matches('/'))) else {
-            return None;
-        };
+        let line = line.trim_end_matches('/');
+        let Ok(Address::Remote(entry)) = Address::parse(&format!("{line}/-")) else { return None };
+        let same_place =
+            entry.scheme() == remote.scheme() && entry.host == remote.host && entry.port == remote.port;
         let same_user = remote.username.is_none() || remote.username == entry.username;
-        let same = entry.scheme() == remote.scheme()
-            && entry.host == remote.host
-            && entry.port == remote.port
-            && same_user;
-        same.then_some(Offer::Password {
-            username: entry.username?,
-            password: entry.password?,
-            what: format!("what {} has", path.display()),
-        })
+        if same_place && same_user { Some((entry.username?, entry.password?)) } else { None }
     })
 }
 

@@ -51,7 +51,7 @@ pub enum GitError {
 
     #[error("there is no commit \"{rev}\"")]
     NoSuchCommit { rev: String },
-    #[error("commit {commit} holds more than {limit} of what is read")]
+    #[error("what commit {commit} holds is over the limit of {limit}")]
     TooMuch { commit: CommitId, limit: String },
     #[error("\"{path}\" in the record at {commit} cannot be read: {why}")]
     Record { commit: CommitId, path: String, why: Refusal },
@@ -68,6 +68,8 @@ pub enum GitError {
     TagTarget { name: String, target: CommitId },
     #[error("another writer holds \"{reference}\" in {place}; if none runs, delete its .lock file")]
     Busy { place: String, reference: String },
+    #[error("{place} has \"{with}\", and git cannot hold \"{reference}\" beside it")]
+    Clash { place: String, reference: String, with: String },
     #[error("making {} durable", path.display())]
     Sync { path: PathBuf, source: io::Error },
     #[error("watching {}", path.display())]

@@ -24,14 +24,16 @@ pub(super) fn append(store: &Store, settings: &Settings, change: &Append) -> Res
     let built = build::commit(&store.repo, &store.place, &settings.author, change)?;
     let common = store.repo.commondir();
     let tip = store.tip(branch)?;
-    if tip != change.expected && tip != Some(CommitId(built.id)) {
+    let ours = CommitId(built.id);
+    let written = tip.map_or(Ok(false), |tip| store.is_descendant(&ours, &tip))?;
+    if tip != change.expected && !written {
         return Err(moved(store, branch, change));
     }
     for tag in &change.tags {
         make_tag(store, settings, change, tag)?;
     }
     durable::objects(common, &built.objects)?;
-    if tip != Some(CommitId(built.id)) {
+    if !written {
         let expected = change.expected.map_or(Oid::ZERO_SHA1, |id| id.0);
         match place(store, &branch_ref(branch), built.id, expected)? {
             Placed::Done => {}
@@ -39,7 +41,7 @@ pub(super) fn append(store: &Store, settings: &Settings, change: &Append) -> Res
         }
     }
     durable::reference(common, &branch_ref(branch))?;
-    Ok(CommitId(built.id))
+    Ok(ours)
 }
 
 enum Placed {
@@ -58,9 +60,25 @@ fn place(store: &Store, name: &str, id: Oid, expected: Oid) -> Result<Placed, Gi
                 let (place, reference) = (store.place.clone(), name.to_owned());
                 Err(GitError::Busy { place, reference })
             }
-            _ => Err(store.failed(&format!("moving {name}"), error)),
+            _ => match clash(store, name) {
+                Some(with) => {
+                    let (place, reference) = (store.place.clone(), name.to_owned());
+                    Err(GitError::Clash { place, reference, with })
+                }
+                None => Err(store.failed(&format!("moving {name}"), error)),
+            },
         },
     }
+}
+
+/// A ref whose name is a folder of `name`, or the other way round.
+fn clash(store: &Store, name: &str) -> Option<String> {
+    let above = name.match_indices('/').filter_map(|(end, _)| name.get(..end));
+    let above = above.map(str::to_owned).find(|above| store.repo.find_reference(above).is_ok());
+    above.or_else(|| {
+        let mut below = store.repo.references_glob(&format!("{name}/*")).ok()?;
+        below.names().find_map(|name| name.ok().map(str::to_owned))
+    })
 }
 
 fn make_tag(store: &Store, settings: &Settings, change: &Append, tag: &Tag) -> Result<(), GitError> {

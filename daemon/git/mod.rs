@@ -109,7 +109,7 @@ impl Repository {
     /// Appends one commit to the record's branch if its tip is still the expected one.
     ///
     /// The same change on the same tip is the same commit, so trying again is harmless: a change
-    /// that is already the tip is a success. Two writers must therefore never write the same
+    /// that is already on the branch is a success. Two writers must therefore never write the same
     /// bytes; an epoch or a holder's name in the message keeps them apart.
     pub fn append(&mut self, change: &Append) -> Result<CommitId, AppendError> {
         let store = self.record.as_mut().unwrap_or(&mut self.desired);

@@ -30,7 +30,7 @@ pub(super) fn append(
             Ok(ours)
         }
         Pushed::Differs { there } if there == built.id => Ok(ours),
-        Pushed::Differs { .. } => Err(moved(store, settings, change)),
+        Pushed::Differs { .. } => differing(store, settings, change, ours),
         Pushed::Declined { status, words } => {
             if classify::may_be_a_race(&status) {
                 let read = Read { ours, failure: Failure::Declined(words) };
@@ -143,9 +143,7 @@ fn read_back(
             return Err(AppendError::Unreachable { attempted, source });
         }
     };
-    if let Some(tip) = tip
-        && store.is_descendant(&read.ours, &tip)?
-    {
+    if arrived(store, read.ours, tip)? {
         return Ok(read.ours);
     }
     if tip != change.expected {
@@ -160,12 +158,20 @@ fn read_back(
     })
 }
 
-fn moved(store: &mut Store, settings: &Settings, change: &Append) -> AppendError {
+/// The server has another tip than the expected one: somebody's, or an earlier try of ours.
+fn differing(
+    store: &mut Store,
+    settings: &Settings,
+    change: &Append,
+    ours: CommitId,
+) -> Result<CommitId, AppendError> {
     let branch = settings.record_branch.as_str();
-    match store.fetch(&[branch], settings) {
-        Ok(found) => moved_to(store, change, found.get(branch)),
-        Err(error) => error.into(),
-    }
+    let tip = store.fetch(&[branch], settings)?.get(branch);
+    if arrived(store, ours, tip)? { Ok(ours) } else { Err(moved_to(store, change, tip)) }
+}
+
+fn arrived(store: &Store, ours: CommitId, tip: Option<CommitId>) -> Result<bool, GitError> {
+    tip.map_or(Ok(false), |tip| store.is_descendant(&ours, &tip))
 }
 
 fn moved_to(store: &Store, change: &Append, tip: Option<CommitId>) -> AppendError {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use git2::{Odb, Oid, Repository, Tree, TreeEntry};
+use git2::{ObjectType, Odb, Oid, Repository, Tree, TreeEntry};
 
 use super::error::GitError;
 use super::types::CommitId;
@@ -51,6 +51,8 @@ pub enum Refusal {
     Submodule,
     #[error("it is a file where a folder is expected")]
     NotAFolder,
+    #[error("its folder calls it a file, which it is not")]
+    NotAFile,
     #[error("its {size} bytes are over the limit of {limit}")]
     TooLarge { size: u64, limit: u64 },
     #[error("its name is not one that a file may have here")]
@@ -198,7 +200,11 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, path: String, id: Oid) -> Result<(), Stop> {
-        let (size, limit) = (self.size(id)?, self.limits.blob);
+        let ((size, kind), limit) = (self.header(id)?, self.limits.blob);
+        if kind != ObjectType::Blob {
+            self.refuse(path, Refusal::NotAFile);
+            return Ok(());
+        }
         if size > limit {
             self.refuse(path, Refusal::TooLarge { size, limit });
             return Ok(());
@@ -220,15 +226,15 @@ impl<'a> Walk<'a> {
     }
 
     fn tree(&mut self, id: Oid) -> Result<Tree<'a>, Stop> {
-        let size = self.size(id)?;
+        let (size, _) = self.header(id)?;
         self.charge(size)?;
         Ok(self.repo.find_tree(id)?)
     }
 
-    /// The size that an object's header states; its content is not looked at.
-    fn size(&self, id: Oid) -> Result<u64, Stop> {
-        let (size, _) = self.odb.read_header(id)?;
-        Ok(u64::try_from(size).unwrap_or(u64::MAX))
+    /// What an object's header states; its content is not looked at.
+    fn header(&self, id: Oid) -> Result<(u64, ObjectType), Stop> {
+        let (size, kind) = self.odb.read_header(id)?;
+        Ok((u64::try_from(size).unwrap_or(u64::MAX), kind))
     }
 
     fn charge(&mut self, size: u64) -> Result<(), Stop> {

@@ -13,6 +13,10 @@ use crate::model::live::{Backoff, Id, Live, Note, Pod, Probe, Ready, Refusal, Re
 /// Kinds that are listed before anything is concluded.
 const KINDS: usize = 11;
 
+/// Keys of deeds; the lease lives in a namespace that has to be there first.
+const NAMESPACE: &str = "namespace";
+const LOCK: &str = "lock";
+
 /// The picture of one cluster and what is needed to keep it.
 #[derive(Debug, Default)]
 pub struct Folder {
@@ -281,6 +285,7 @@ impl Folder {
             }
             Answer::Published(text) => {
                 self.live.published = Some(text);
+                self.live.probed.insert(Probe::Published, now);
                 self.succeeded(deed, now);
             }
             // The watch will show what moved; asking again at once would only meet the same old picture.
@@ -299,6 +304,10 @@ impl Folder {
 
     fn succeeded(&mut self, deed: &Deed, now: Timestamp) {
         self.live.overlay.backoff.remove(&deed.key);
+        if deed.key == NAMESPACE {
+            // What could not be made for want of it can be made now.
+            self.live.overlay.backoff.remove(LOCK);
+        }
         if let Some(uid) = &deed.evicted {
             let uid = self.names.id(uid);
             self.live.overlay.refused.remove(&uid);

@@ -11,7 +11,7 @@ mod risk;
 
 use std::collections::BTreeMap;
 
-use crate::diff::{membership, Membership, CONTROL_PLANE};
+use crate::diff::{CONTROL_PLANE, Membership, membership};
 use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, Pool, Provider};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{Component, DrainLimits, Plan, PoolLimits};
@@ -41,12 +41,9 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
 pub fn plan(desired: &Desired, live: &Live, scripts: &str) -> Plan {
     let world = World::of(&desired.cluster, live);
     let mut blockers = refuse::at_start(&world);
-    let (loads, mut risks) = risk::survey(&world);
+    let (loads, risks) = risk::survey(&world);
     let (hops, stages) = if blockers.is_empty() { order::stages(&world, &loads) } else { Default::default() };
     blockers.extend(refuse::before_stages(&world, &stages));
-    blockers.sort();
-    blockers.dedup();
-    risks.sort();
     let mut plan = Plan {
         cluster: desired.cluster.name.clone(),
         commit: desired.commit.clone(),
@@ -57,7 +54,7 @@ pub fn plan(desired: &Desired, live: &Live, scripts: &str) -> Plan {
         pools: limits(&desired.cluster),
         max_unavailable: desired.cluster.max_unavailable,
         risks,
-        blockers,
+        blockers: risk::first_of_each(blockers.into_iter().collect()),
         digest: String::new(),
     };
     plan.digest = digest::of(&plan, &desired.cluster, scripts);
@@ -115,8 +112,10 @@ struct Member<'a> {
 
 impl<'a> World<'a> {
     fn of(cluster: &'a Cluster, live: &'a Live) -> Self {
-        let nodes = live.nodes.values().map(|node| Member { node, membership: membership(cluster, node) }).collect();
-        let api_servers = || live.api_servers().into_iter().map(|(name, version)| (name.to_string(), version)).collect();
+        let nodes =
+            live.nodes.values().map(|node| Member { node, membership: membership(cluster, node) }).collect();
+        let api_servers =
+            || live.api_servers().into_iter().map(|(name, version)| (name.to_string(), version)).collect();
         let servers = match cluster.control_plane.provider {
             // All servers of a node count, the controllers too: an interrupted kubeadm leaves them behind.
             Provider::Kubeadm => live

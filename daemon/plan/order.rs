@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::node::{self, Move};
 use super::patches::newest_known;
 use super::risk::Loads;
-use super::{too_old, Member, World};
+use super::{Member, World, too_old};
 use crate::model::desired::{ForeignCordon, Pool, Provider};
 use crate::model::live::{ClaimState, Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
@@ -37,15 +37,16 @@ fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTree
     all.filter_map(|(name, version)| Some((name, version?.clone()))).collect()
 }
 
-/// The versions the servers pass through. An interrupted hop goes on to where it was going; where there is
-/// nothing to see of one, it goes to the newest known patch; the last is the target as written.
+/// The versions the servers pass through. An interrupted hop goes on to where it was going: to what the
+/// servers that have made it run, the oldest of them, so that none moves twice. Where none has, it goes to the
+/// newest known patch; the last is the target as written.
 fn targets(world: &World, at: &Version) -> Vec<Version> {
     let target = world.target();
     if world.servers.values().flatten().all(|version| version == target) {
         return Vec::new();
     }
     let between = (at.minor + 1..target.minor).map(|minor| {
-        let seen = world.servers.values().flatten().filter(|version| version.minor == minor).max();
+        let seen = world.servers.values().flatten().filter(|version| version.minor == minor).min();
         seen.cloned().unwrap_or_else(|| newest_known(minor))
     });
     between.chain([target.clone()]).collect()
@@ -127,7 +128,9 @@ impl<'a> Walk<'a> {
     /// The control plane's kubelets one by one, then workers. They belong to the hop that brought the servers
     /// to `to`; where an earlier run did, a hop stands for what it left over.
     fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
-        let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else { return };
+        let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else {
+            return;
+        };
         if self.hops.is_empty() {
             self.hops.push(Hop { from: oldest.clone(), to: to.clone() });
         }
@@ -136,9 +139,10 @@ impl<'a> Walk<'a> {
         let provider = self.world.cluster.control_plane.provider;
         let steps = control_plane.iter().map(|member| self.kubelet(member, to, provider, false)).collect();
         self.push(StageKind::ControlPlaneKubelets, to, steps);
-        let steps = self.in_turn(&workers).into_iter().map(|turn| {
-            self.kubelet(turn.member, to, turn.pool.provider, turn.canary)
-        });
+        let steps = self
+            .in_turn(&workers)
+            .into_iter()
+            .map(|turn| self.kubelet(turn.member, to, turn.pool.provider, turn.canary));
         let steps = steps.collect();
         self.push(StageKind::Workers, to, steps);
         for member in control_plane.iter().chain(&workers) {
@@ -162,11 +166,15 @@ impl<'a> Walk<'a> {
             let of_pool = |member: &&&Member| member.pool().is_some_and(|of| of.name == pool.name);
             let mut members: Vec<_> = workers.iter().filter(of_pool).copied().collect();
             // What an autoscaler is about to remove may be gone before its turn.
-            members.sort_by_key(|member| (member.node.to_be_deleted, self.loads.of(member.name()), member.name()));
+            members.sort_by_key(|member| {
+                (member.node.to_be_deleted, self.loads.of(member.name()), member.name())
+            });
             let canaries = canaries(pool, &members);
             members.sort_by_key(|member| !canaries.contains(member.name()));
-            turns.extend(members.into_iter().map(|member| {
-                Turn { member, pool, canary: canaries.contains(member.name()) }
+            turns.extend(members.into_iter().map(|member| Turn {
+                member,
+                pool,
+                canary: canaries.contains(member.name()),
             }));
         }
         turns

@@ -6,8 +6,24 @@ use crate::model::version::Version;
 /// As of this release of Windlass. A reviewed plan names the exact version, so that a newer table in a newer
 /// release shows up as a changed plan and never as a silent one.
 const NEWEST: [(u16, u16); 18] = [
-    (20, 15), (21, 14), (22, 17), (23, 17), (24, 17), (25, 16), (26, 15), (27, 16), (28, 15), (29, 15), (30, 14),
-    (31, 14), (32, 13), (33, 13), (34, 4), (35, 4), (36, 3), (37, 2),
+    (20, 15),
+    (21, 14),
+    (22, 17),
+    (23, 17),
+    (24, 17),
+    (25, 16),
+    (26, 15),
+    (27, 16),
+    (28, 15),
+    (29, 15),
+    (30, 14),
+    (31, 14),
+    (32, 13),
+    (33, 13),
+    (34, 4),
+    (35, 4),
+    (36, 3),
+    (37, 2),
 ];
 
 /// The newest known patch of a minor; `.0`, which every minor has, where the table does not reach.

@@ -1,11 +1,10 @@
 //! Why a plan cannot be carried out as it stands: what nobody knows, what Kubernetes does not support, and
 //! what only a person may decide. Each is said with its object and with what to do about it.
 
-use super::{too_old, Member, World};
+use super::{Member, World, too_old};
 use crate::diff::Membership;
 use crate::model::decision::{Key, Reason};
 use crate::model::desired::Provider;
-use crate::model::live::Ready;
 use crate::model::plan::{Stage, StageKind};
 use crate::model::version::Version;
 
@@ -28,22 +27,14 @@ pub(super) fn at_start(world: &World) -> Vec<Reason> {
     reasons
 }
 
-/// What only matters for certain stages.
+/// What only matters for certain stages. Health is not among it: it changes while a plan stands, and is asked
+/// again before every step.
 pub(super) fn before_stages(world: &World, stages: &[Stage]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if stages.iter().any(|stage| stage.kind == StageKind::Servers) && world.cluster.etcd_unproven.is_none() {
         let text = "this version takes no snapshot of etcd itself, so a person has to say what stands in for one: \
                     write spec.etcd.unproven with the reason, as in `unproven: velero, nightly`";
         reasons.push(Reason::new(Key::NoProvenSnapshot, cluster(world), text));
-    }
-    let touches_control_plane = stages.iter().any(|stage| match stage.kind {
-        StageKind::Servers | StageKind::ControlPlaneKubelets => true,
-        StageKind::AwaitServers | StageKind::Workers => false,
-    });
-    if touches_control_plane {
-        let down = world.managed().filter(|member| member.node.control_plane && member.node.ready != Ready::True);
-        let text = "is not Ready, and a control plane is only moved while all of it is well";
-        reasons.extend(down.map(|member| Reason::new(Key::NodeNotReady, object(member), text)));
     }
     reasons
 }
@@ -89,7 +80,8 @@ fn kubelet(world: &World, member: &Member) -> Option<Reason> {
     };
     let oldest = world.oldest_server()?;
     if kubelet.minors_ahead_of(&oldest) > 0 {
-        let text = format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
+        let text =
+            format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
         return Some(Reason::new(Key::SkewTooLarge, object(member), text));
     }
     if managed && kubelet > target {
@@ -97,7 +89,10 @@ fn kubelet(world: &World, member: &Member) -> Option<Reason> {
     }
     let moves = target.minors_ahead_of(&oldest) > 0;
     if !managed && moves && too_old(kubelet, target) {
-        let text = format!("runs {kubelet}, too old for API servers of {}, and no pool selects it", target.minor_name());
+        let text = format!(
+            "runs {kubelet}, too old for API servers of {}, and no pool selects it",
+            target.minor_name()
+        );
         return Some(Reason::new(Key::SkewTooLarge, object(member), text));
     }
     None
@@ -120,7 +115,9 @@ fn servers(world: &World) -> Vec<Reason> {
         reasons.push(Reason::new(Key::SkewTooLarge, cluster(world), text));
     }
     if target.minors_ahead_of(&oldest) > MOST_HOPS {
-        let text = format!("from {oldest} to {target} is more than {MOST_HOPS} minors, which one change may not ask for");
+        let text = format!(
+            "from {oldest} to {target} is more than {MOST_HOPS} minors, which one change may not ask for"
+        );
         reasons.push(Reason::new(Key::SkewTooLarge, cluster(world), text));
     }
     reasons
@@ -133,7 +130,9 @@ fn down(what: &str, runs: &Version, target: &Version) -> String {
     if numbers(runs) == numbers(target) {
         return format!("{what} {runs}, and {target} does not follow it: write the version with its suffix");
     }
-    format!("{what} {runs}, newer than {target}; going down is asked for by `windlass rollback`, never by a version")
+    format!(
+        "{what} {runs}, newer than {target}; going down is asked for by `windlass rollback`, never by a version"
+    )
 }
 
 fn cluster(world: &World) -> String {

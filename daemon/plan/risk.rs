@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::order::foreign_cordon;
-use super::{node, Member, World, CONTROL_PLANE_LIMITS};
-use crate::diff::{leaves, Membership};
+use super::{CONTROL_PLANE_LIMITS, Member, World, node, too_old};
+use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Budget, ClaimState, Id, Live, OwnerKind, Pod, Ready};
 
-/// How many risks of one kind a plan names: enough to act on, and a page that a person still reads.
-const NAMED_PER_KEY: usize = 50;
+/// How many findings of one kind a plan names: enough to act on, and a page that a person still reads.
+const NAMED_PER_KEY: usize = 20;
 
 /// How hard nodes are to empty.
 pub(super) struct Loads<'a>(BTreeMap<&'a str, Load>);
@@ -32,16 +32,18 @@ impl Loads<'_> {
 
 /// The load of every node that is behind, and the risks of moving it.
 pub(super) fn survey<'a>(world: &'a World) -> (Loads<'a>, Vec<Reason>) {
+    let places = places(world);
     let mut survey = Survey {
         live: world.live,
-        terms: terms(world),
+        by_name: places.iter().enumerate().map(|(number, place)| (place.node, number)).collect(),
+        places,
+        by_address: BTreeMap::new(),
         budgets: budgets_by_namespace(world.live),
         matched: BTreeMap::new(),
         blocking: BTreeSet::new(),
         never: BTreeMap::new(),
         owners: BTreeSet::new(),
-        loads: BTreeMap::new(),
-        risks: BTreeMap::new(),
+        risks: BTreeSet::new(),
     };
     survey.nodes(world);
     for pod in world.live.pods.values() {
@@ -50,14 +52,23 @@ pub(super) fn survey<'a>(world: &'a World) -> (Loads<'a>, Vec<Reason>) {
     for (name, why) in std::mem::take(&mut survey.never) {
         survey.add(Key::BudgetNeverAllows, &format!("budget/{}/{}", name.0, name.1), why.to_owned());
     }
-    for (name, _) in &survey.blocking {
-        survey.loads.entry(name).or_default().blocked += 1;
+    for (number, _) in &survey.blocking {
+        if let Some(place) = survey.places.get_mut(*number) {
+            place.load.blocked += 1;
+        }
     }
-    let risks = survey.risks.into_iter().flat_map(|(key, found)| bounded(key, found)).collect();
-    (Loads(survey.loads), risks)
+    let loads = survey.places.into_iter().map(|place| (place.node, place.load)).collect();
+    (Loads(loads), first_of_each(survey.risks))
 }
 
-/// On what terms the pods of a node that is behind have to leave it.
+/// A node that is behind, what is on it, and on what terms that has to leave.
+struct Place<'a> {
+    node: &'a str,
+    load: Load,
+    terms: Terms<'a>,
+}
+
+#[derive(Clone, Copy)]
 struct Terms<'a> {
     scope: &'a str,
     /// Whether any step of the plan empties it; if not, its pods are no risk.
@@ -66,21 +77,19 @@ struct Terms<'a> {
     timeout_seconds: i64,
 }
 
-fn terms<'a>(world: &'a World) -> BTreeMap<&'a str, Terms<'a>> {
+fn places<'a>(world: &'a World) -> Vec<Place<'a>> {
     let of = |member: &'a Member<'a>| {
         let kubelet = member.node.kubelet.as_ref().filter(|kubelet| *kubelet < world.target())?;
         let pool = member.pool().map(|pool| &pool.drain);
         let ours = &CONTROL_PLANE_LIMITS.drain;
-        Some((
-            member.name(),
-            Terms {
-                scope: member.membership.scope()?,
-                drained: node::drains(member, kubelet, world.target()),
-                // On the control plane nobody has said so; it is done, and named.
-                empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
-                timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
-            },
-        ))
+        let terms = Terms {
+            scope: member.membership.scope()?,
+            drained: node::drains(member, kubelet, world.target()),
+            // On the control plane nobody has said so; it is done, and named.
+            empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
+            timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
+        };
+        Some(Place { node: member.name(), load: Load::default(), terms })
     };
     world.managed().filter_map(of).collect()
 }
@@ -95,33 +104,52 @@ fn budgets_by_namespace(live: &Live) -> BTreeMap<&str, Vec<Named<'_>>> {
     all
 }
 
+/// Names are interned, so that an address mostly stands for what lies there. Addresses only save time: what
+/// is found is the same without them, and none is ever seen in an order.
 struct Survey<'a> {
     live: &'a Live,
-    terms: BTreeMap<&'a str, Terms<'a>>,
+    places: Vec<Place<'a>>,
+    by_name: BTreeMap<&'a str, usize>,
+    /// Nodes by the address of their name; nothing for those that are not behind.
+    by_address: BTreeMap<usize, Option<usize>>,
     budgets: BTreeMap<&'a str, Vec<Named<'a>>>,
-    /// Budgets by namespace and label set. Pods of one template share the set, so the selectors are asked once
-    /// for all of them; the address is only looked up, never seen in an order.
-    matched: BTreeMap<(&'a str, usize), Vec<Named<'a>>>,
-    blocking: BTreeSet<(&'a str, &'a (Id, Id))>,
+    /// Budgets by the addresses of label set and namespace: pods of one template share both, and the selectors
+    /// are asked once for all of them.
+    matched: BTreeMap<(usize, usize), Vec<Named<'a>>>,
+    /// Budgets without room, by place and address.
+    blocking: BTreeSet<(usize, usize)>,
     never: BTreeMap<&'a (Id, Id), &'a str>,
-    /// Owners that were looked at already, once for each kind of finding.
-    owners: BTreeSet<(Key, &'a str)>,
-    loads: BTreeMap<&'a str, Load>,
-    risks: BTreeMap<Key, BTreeSet<(String, String)>>,
+    /// Owners that were looked at already, by address, for each kind of finding and, where that says
+    /// something else in another scope, for each scope.
+    owners: BTreeSet<(usize, usize, Key)>,
+    risks: BTreeSet<Reason>,
 }
 
 impl<'a> Survey<'a> {
     fn nodes(&mut self, world: &World) {
+        let newest = world.newest_server();
         for member in &world.nodes {
             let object = format!("node/{}", member.name());
             if member.membership == Membership::Nowhere {
                 let text = "no pool selects it: it is not touched, and the run will not be complete";
                 self.add(Key::NodeInNoPool, &object, text.to_owned());
             }
+            if let (Some(kubelet), Some(server)) = (&member.node.kubelet, &newest)
+                && too_old(kubelet, server)
+            {
+                let text = format!(
+                    "runs {kubelet}, too old for API servers of {}; moving it is the cure",
+                    server.minor_name()
+                );
+                self.add(Key::SkewTooLarge, &object, text);
+            }
             let servers_behind = || {
-                world.servers.get(member.name()).is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < world.target()))
+                world
+                    .servers
+                    .get(member.name())
+                    .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < world.target()))
             };
-            if self.terms.contains_key(member.name()) || servers_behind() {
+            if self.by_name.contains_key(member.name()) || servers_behind() {
                 self.node(member, &object);
             }
         }
@@ -137,83 +165,92 @@ impl<'a> Survey<'a> {
         if let Some(ClaimState::Unreadable(_)) = &member.node.claim {
             self.add(Key::ForeignClaim, object, "bears a claim that cannot be read".to_owned());
         }
-        if member.node.ready != Ready::True && !member.node.control_plane {
-            self.add(Key::NodeNotReady, object, "is not Ready, and counts as out until it is".to_owned());
+        if member.node.ready != Ready::True {
+            let text = if member.node.control_plane {
+                "is not Ready; the control plane is moved only while all its nodes are"
+            } else {
+                "is not Ready; it is not moved, and counts as out, until it is"
+            };
+            self.add(Key::NodeNotReady, object, text.to_owned());
         }
     }
 
     fn pod(&mut self, pod: &'a Pod) {
-        let Some(node) = pod.node.as_deref() else { return };
-        let Some((&node, terms)) = self.terms.get_key_value(node) else { return };
+        let Some(number) = pod.node.as_ref().and_then(|node| self.place_of(node)) else { return };
+        let Some(place) = self.places.get_mut(number) else { return };
+        let terms = place.terms;
         if !leaves(pod) {
             if terms.drained {
                 self.orphan(pod);
             }
             return;
         }
-        let (drained, empty_dir, grace) =
-            (terms.drained, pod.empty_dir && !terms.empty_dir_may_go, i64::from(pod.grace_seconds) > terms.timeout_seconds);
-        let scope = terms.scope;
-        self.loads.entry(node).or_default().pods += 1;
-        self.budgets(pod, node, drained);
-        if !drained {
+        place.load.pods += 1;
+        self.budgets(pod, number, terms);
+        if terms.drained {
+            self.drained(pod, terms);
+        }
+    }
+
+    fn place_of(&mut self, node: &'a Id) -> Option<usize> {
+        let by_name = &self.by_name;
+        *self.by_address.entry(Arc::as_ptr(node).addr()).or_insert_with(|| by_name.get(&**node).copied())
+    }
+
+    fn budgets(&mut self, pod: &'a Pod, place: usize, terms: Terms<'a>) {
+        let addresses = (Arc::as_ptr(&pod.labels).addr(), Arc::as_ptr(&pod.namespace).addr());
+        let budgets = &self.budgets;
+        let matched = self.matched.entry(addresses).or_insert_with(|| {
+            budgets.get(&*pod.namespace).map_or_else(Vec::new, |budgets| matching(budgets, pod))
+        });
+        for (_, budget) in matched.iter().filter(|(_, budget)| budget.disruptions_allowed <= 0) {
+            self.blocking.insert((place, std::ptr::from_ref(*budget).addr()));
+        }
+        if !terms.drained || matched.is_empty() {
             return;
         }
-        if empty_dir {
-            self.add_for_owner(Key::LocalData, pod, || local_data(scope));
+        let never = matched.iter().filter_map(|(name, budget)| Some((*name, budget.never.as_deref()?)));
+        self.never.extend(never);
+        if let [(first, _), (second, _), ..] = matched.as_slice() {
+            let (first, second) = (*first, *second);
+            self.add_for_owner(Key::SeveralBudgets, pod, "", || {
+                let names =
+                    format!("both budget/{}/{} and budget/{}/{}", first.0, first.1, second.0, second.1);
+                format!("{names} select it, and then no eviction passes")
+            });
         }
-        if grace {
+    }
+
+    /// What is to be known of one pod that is made to leave.
+    fn drained(&mut self, pod: &'a Pod, terms: Terms<'a>) {
+        let scope = terms.scope;
+        if pod.empty_dir && !terms.empty_dir_may_go {
+            self.add_for_owner(Key::LocalData, pod, scope, || local_data(scope));
+        }
+        if i64::from(pod.grace_seconds) > terms.timeout_seconds {
             let text = || format!("may take longer to stop than the drain of `{scope}` waits");
-            self.add_for_owner(Key::GraceTooLong, pod, text);
+            self.add_for_owner(Key::GraceTooLong, pod, scope, text);
         }
         if pod.do_not_disrupt {
-            let text = || "asks not to be disrupted: waited for up to the pool's `jobs`, then the node is set aside";
-            self.add_for_owner(Key::DoNotDisrupt, pod, || text().to_owned());
+            let text =
+                "asks not to be disrupted: waited for up to the pool's `jobs`, then the node is set aside";
+            self.add_for_owner(Key::DoNotDisrupt, pod, scope, || text.to_owned());
         }
-        self.owner(pod);
-    }
-
-    fn budgets(&mut self, pod: &'a Pod, node: &'a str, drained: bool) {
-        let Some(budgets) = self.budgets.get(&*pod.namespace) else { return };
-        let labels = (&*pod.namespace, Arc::as_ptr(&pod.labels) as usize);
-        let matched = self.matched.entry(labels).or_insert_with(|| matching(budgets, pod));
-        for (name, _) in matched.iter().filter(|(_, budget)| budget.disruptions_allowed <= 0) {
-            self.blocking.insert((node, *name));
-        }
-        if !drained || matched.is_empty() {
-            return;
-        }
-        let several = match matched.as_slice() {
-            [first, second, ..] => Some(format!(
-                "both budget/{}/{} and budget/{}/{} select it, and then no eviction passes",
-                first.0.0, first.0.1, second.0.0, second.0.1
-            )),
-            [] | [_] => None,
-        };
-        self.never.extend(matched.iter().filter_map(|(name, budget)| Some((*name, budget.never.as_deref()?))));
-        if let Some(text) = several {
-            self.add_for_owner(Key::SeveralBudgets, pod, || text);
-        }
-    }
-
-    fn owner(&mut self, pod: &'a Pod) {
         let Some(owner) = &pod.owner else {
-            self.add(Key::Unmanaged, &pod.object(), "no controller would bring it back: it is not evicted".to_owned());
-            return;
+            let text = "no controller would bring it back: it is not evicted";
+            return self.add(Key::Unmanaged, &pod.object(), text.to_owned());
         };
         match owner.kind {
             OwnerKind::Job => {
                 let text = "is running: waited for up to the pool's `jobs`, then the node is set aside";
-                self.add_for_owner(Key::JobRunning, pod, || text.to_owned());
+                self.add_for_owner(Key::JobRunning, pod, scope, || text.to_owned());
             }
             OwnerKind::ReplicaSet | OwnerKind::StatefulSet | OwnerKind::ReplicationController => {
-                if !self.owners.insert((Key::SingleReplica, &owner.uid)) {
-                    return;
-                }
-                if self.live.workloads.get(&owner.uid).is_some_and(|workload| workload.replicas == 1) {
+                if self.first_look(Key::SingleReplica, pod, "")
+                    && self.live.workloads.get(&owner.uid).is_some_and(|workload| workload.replicas == 1)
+                {
                     let text = "has one replica: it is away while that is moved";
-                    let object = owner_of(self.live, pod);
-                    self.add(Key::SingleReplica, &object, text.to_owned());
+                    self.add(Key::SingleReplica, &owner_of(self.live, pod), text.to_owned());
                 }
             }
             OwnerKind::DaemonSet | OwnerKind::Node | OwnerKind::Other => {}
@@ -222,30 +259,37 @@ impl<'a> Survey<'a> {
 
     /// A pod whose `DaemonSet` is gone is neither brought back elsewhere nor left alone for good.
     fn orphan(&mut self, pod: &'a Pod) {
-        let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else { return };
-        if self.owners.insert((Key::OrphanOfDaemonSet, &owner.uid)) && !self.live.workloads.contains_key(&owner.uid) {
-            let object = owner_of(self.live, pod);
-            self.add(Key::OrphanOfDaemonSet, &object, "is gone, and its pods are still there".to_owned());
+        let Some(owner) = &pod.owner else { return };
+        if owner.kind == OwnerKind::DaemonSet
+            && self.first_look(Key::OrphanOfDaemonSet, pod, "")
+            && !self.live.workloads.contains_key(&owner.uid)
+        {
+            let text = "is gone, and its pods are still there";
+            self.add(Key::OrphanOfDaemonSet, &owner_of(self.live, pod), text.to_owned());
         }
     }
 
-    /// One finding for all pods of one owner.
-    fn add_for_owner(&mut self, key: Key, pod: &'a Pod, text: impl FnOnce() -> String) {
-        let id = pod.owner.as_ref().map_or(&*pod.uid, |owner| &*owner.uid);
-        if self.owners.insert((key, id)) {
-            let object = owner_of(self.live, pod);
-            self.add(key, &object, text());
+    /// One finding for all pods that one owner has in a scope.
+    fn add_for_owner(&mut self, key: Key, pod: &'a Pod, scope: &'a str, text: impl FnOnce() -> String) {
+        if self.first_look(key, pod, scope) {
+            self.add(key, &owner_of(self.live, pod), text());
         }
+    }
+
+    fn first_look(&mut self, key: Key, pod: &Pod, scope: &str) -> bool {
+        let id = pod.owner.as_ref().map_or(&pod.uid, |owner| &owner.uid);
+        self.owners.insert((Arc::as_ptr(id).addr(), scope.as_ptr().addr(), key))
     }
 
     fn add(&mut self, key: Key, object: &str, text: String) {
-        self.risks.entry(key).or_default().insert((object.to_owned(), text));
+        self.risks.insert(Reason::new(key, object, text));
     }
 }
 
 fn matching<'a>(budgets: &[Named<'a>], pod: &Pod) -> Vec<Named<'a>> {
     let label = |key: &str| pod.labels.get(key).map(|value| &**value);
-    let selects = |(_, budget): &&Named| budget.selector.as_ref().is_some_and(|selector| selector.matches(label));
+    let selects =
+        |(_, budget): &&Named| budget.selector.as_ref().is_some_and(|selector| selector.matches(label));
     budgets.iter().filter(selects).copied().collect()
 }
 
@@ -266,11 +310,20 @@ fn owner_of(live: &Live, pod: &Pod) -> String {
     format!("{}/{}/{}", owner.kind.noun(), pod.namespace, owner.name)
 }
 
-fn bounded(key: Key, found: BTreeSet<(String, String)>) -> Vec<Reason> {
-    let more = found.len().saturating_sub(NAMED_PER_KEY);
-    let mut named: Vec<_> = found.into_iter().take(NAMED_PER_KEY).map(|(object, text)| Reason::new(key, object, text)).collect();
-    if more > 0 {
-        named.push(Reason::new(key, "more", format!("and {more} more")));
+/// The first findings of each kind, and how many more there are; sorted, each once.
+pub(super) fn first_of_each(found: BTreeSet<Reason>) -> Vec<Reason> {
+    let mut left: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut named = Vec::new();
+    for reason in found {
+        let count = left.entry(reason.key).or_default();
+        *count += 1;
+        if *count <= NAMED_PER_KEY {
+            named.push(reason);
+        }
     }
+    let more = left.into_iter().filter(|(_, count)| *count > NAMED_PER_KEY);
+    named.extend(
+        more.map(|(key, count)| Reason::new(key, "more", format!("and {} more", count - NAMED_PER_KEY))),
+    );
     named
 }

@@ -92,6 +92,8 @@ pub struct Keeper {
     tries: u32,
     next_try: Option<Timestamp>,
     next_poll: Timestamp,
+    /// A record that lives elsewhere does not hold the desired commits, so no tag there can point at one.
+    tags: bool,
 }
 
 /// The ends of a keeper's wires.
@@ -118,6 +120,7 @@ impl Keeper {
         let (wanted, wanted_out) = watch::channel(BTreeMap::new());
         let next_poll = clock.now();
         let keeper = Self {
+            tags: !repository.record_is_apart(),
             repository: Arc::new(Mutex::new(repository)),
             clock,
             watching,
@@ -251,7 +254,7 @@ impl Keeper {
     /// All that waits, as one commit on the tip that we believe in.
     fn append(&self) -> Result<Append, String> {
         let mut tags = Vec::new();
-        for (name, message, target) in self.waiting.iter().flat_map(|(batch, _)| &batch.tags) {
+        for (name, message, target) in self.waiting.iter().filter(|_| self.tags).flat_map(|(batch, _)| &batch.tags) {
             let target = target.parse().map_err(|error: GitError| error.to_string())?;
             tags.push(Tag { name: name.clone(), message: message.clone(), target });
         }

@@ -208,12 +208,13 @@ impl<'a> Pass<'a> {
             return;
         }
         let Some(published) = &self.input.live.published else { return self.probe_often(Probe::Published) };
-        let text = record::config_map_text(&record::status(&self.input.me.cluster, record));
-        if text == *published {
+        let last = self.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
+        // Of a run that goes on, not every entry is worth a write.
+        if record.run.is_some() && !self.expired(last, PUBLISH_SPACING) {
             return;
         }
-        let last = self.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
-        if record.run.is_none() || self.expired(last, PUBLISH_SPACING) {
+        let text = record::config_map_text(&record::status(&self.input.me.cluster, record));
+        if text != *published {
             self.effect(Effect::Publish(text), 0);
         }
     }

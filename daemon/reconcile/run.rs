@@ -372,7 +372,9 @@ impl Loop {
     async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
         let clock = self.edges.clock.clone();
         let flush_at = self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
-        let wake = super::pass::earliest(wake_at, flush_at).unwrap_or(Timestamp::MAX);
+        // A time that has passed already means "soon": a pass that asks for it again must not spin.
+        let soon = later(clock.now(), GATHER);
+        let wake = super::pass::earliest(wake_at, flush_at).map_or(Timestamp::MAX, |at| at.max(soon));
         if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() {
             return Some(End::Asked);
         }

@@ -4,9 +4,11 @@
 use std::fmt::Write as _;
 
 use super::status_types::{
-    ControlPlaneState, ControlPlaneStatus, NodeState, NodeStatus, Phase, RunStatus, Status,
+    AcceptedCommit, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus, Phase, RunStatus,
+    Status,
 };
-use super::text::{minute, one_line, outcome, phase, plural, reason, shorten, stage};
+use super::text::{minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
+use crate::model::entry::RunOutcome;
 use crate::model::version::Version;
 
 /// Namespace and name of the object; the text lies under its key `status`.
@@ -123,7 +125,7 @@ fn servers(control_plane: &ControlPlaneStatus) -> String {
 }
 
 fn node_mark(node: &NodeStatus) -> String {
-    let since = node.since.map_or_else(String::new, |since| format!(" since {}", minute(since)));
+    let since = node.since.map_or_else(String::new, |since| format!(", since {}", minute(since)));
     match (node.state, node.phase) {
         (NodeState::Pending, _) => "⏳ Waiting".to_owned(),
         (NodeState::InHand, Some(reached)) => format!("⏳ In Progress ({}{since})", phase(reached)),
@@ -136,16 +138,19 @@ fn node_mark(node: &NodeStatus) -> String {
 }
 
 fn at_rest(page: &mut Page, status: &Status) {
-    match (&status.accepted, status.phase) {
-        (None, _) => page.put("- Control Plane: no desired version has been accepted yet"),
-        (Some(accepted), Phase::AsDesired) => {
+    let last = status.last_runs.first();
+    match &status.accepted {
+        None => page.put("- Control Plane: no desired version has been accepted yet"),
+        Some(accepted)
+            if status.phase == Phase::AsDesired || last.is_some_and(|run| reached(run, accepted)) =>
+        {
             page.put(&format!("- Control Plane: {} (stable)", bare(&accepted.version)));
         }
-        (Some(accepted), _) => {
+        Some(accepted) => {
             page.put(&format!("- Control Plane: {} wanted (not begun)", bare(&accepted.version)));
         }
     }
-    if let Some(last) = status.last_runs.first() {
+    if let Some(last) = last {
         page.put("");
         page.put("Timeline:");
         page.put(&format!("- Start: {}", minute(last.started)));
@@ -161,10 +166,23 @@ fn at_rest(page: &mut Page, status: &Status) {
     }
 }
 
+/// A run that went through has moved the control plane, whatever became of single nodes.
+fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
+    let through = match run.outcome {
+        RunOutcome::Converged | RunOutcome::Incomplete => true,
+        RunOutcome::Superseded | RunOutcome::Cancelled => false,
+    };
+    through && run.to == accepted.version
+}
+
 fn waits(page: &mut Page, status: &Status) {
     let mut lines = Vec::new();
     if let Some(stopped) = &status.stopped {
-        lines.push(format!("- stopped since {}: {}", minute(stopped.since), one_line(&stopped.reason)));
+        lines.push(format!(
+            "- stopped since {}: {}",
+            minute(stopped.since),
+            said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason)
+        ));
     }
     if let Some(halted) = &status.halted {
         lines.push(format!(

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::run::{StepEnd, StepRecord};
 use crate::model::decision::{Answer, Key, Verdict};
 
 /// Ended waits that are kept one by one; a report with more is not read. The longest stay.
 const WAITS_KEPT: usize = 200;
+/// Ends of steps that were taken in hand again.
+const ATTEMPTS_KEPT: usize = 200;
 /// Halts and stops that are kept one by one: each takes a person to end, so a run has a handful.
 const INTERRUPTIONS_KEPT: usize = 100;
 
@@ -24,6 +27,18 @@ pub struct RunLog {
     pub totals: BTreeMap<Key, Total>,
     pub interruptions: Vec<Interruption>,
     pub interruptions_left_out: u32,
+    /// What steps had come to before they were taken in hand again.
+    pub attempts: Vec<Attempt>,
+    pub attempts_left_out: u32,
+}
+
+/// An earlier end of a step that began anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    pub step: String,
+    pub node: String,
+    pub end: StepEnd,
+    pub ended: Timestamp,
 }
 
 /// One wait that is over.
@@ -104,6 +119,16 @@ impl RunLog {
             if let Some((index, _)) = shortest {
                 self.waits.remove(index);
             }
+        }
+    }
+
+    /// Keeps what a step had come to when it begins anew.
+    pub(super) fn begun_anew(&mut self, step: &str, before: StepRecord) {
+        let (Some(end), Some(ended)) = (before.end, before.ended) else { return };
+        if self.attempts.len() < ATTEMPTS_KEPT {
+            self.attempts.push(Attempt { step: step.to_owned(), node: before.node, end, ended });
+        } else {
+            self.attempts_left_out = self.attempts_left_out.saturating_add(1);
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::sentence::{outcome_of, sentence, step_of, thing};
 use super::tally;
-use super::text::{list, one_line, outcome, plural, reason, said, shorten};
+use super::text::{flat, list, one_line, outcome, plural, reason, said, shorten};
 use super::{EndedRun, Record};
 use crate::model::CommitId;
 use crate::model::entry::{Entry, What};
@@ -20,7 +20,7 @@ const STEPS: usize = 50;
 const NAMED: usize = 3;
 
 pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
-    let mut text = shorten(&format!("{cluster}: {}", subject(entries, after)), SUBJECT_CHARS);
+    let mut text = shorten(&flat(&format!("{cluster}: {}", subject(entries, after))), SUBJECT_CHARS);
     text.push_str("\n\n");
     for entry in entries.iter().take(SENTENCES) {
         let _ = writeln!(text, "- {}", sentence(entry));

@@ -30,7 +30,7 @@ use crate::model::version::Version;
 
 pub use config_map::{CONFIG_MAP, CONFIG_MAP_BYTES, config_map_text};
 pub use files::{WriteError, advance, files};
-pub use log::{Interruption, InterruptionKind, RunLog, Total, Waited};
+pub use log::{Attempt, Interruption, InterruptionKind, RunLog, Total, Waited};
 pub use message::message;
 pub use read::{ReadError, journal, read};
 pub use report::report;
@@ -54,7 +54,9 @@ pub struct Record {
     /// The last accepted commit that asked for another version than the accepted one does.
     pub accepted_before: Option<(CommitId, Version)>,
     pub refused: Option<(CommitId, Vec<String>)>,
+    /// Why.
     pub stopped: Option<Since<String>>,
+    pub stopped_by: Option<String>,
     pub halted: Option<Since<Vec<Reason>>>,
     /// What is waited for, each answer with the time at which it was first given without a break.
     pub waiting: Vec<Since<Answer>>,
@@ -199,10 +201,12 @@ impl Record {
             }
             What::Stopped { by, reason } => {
                 self.stopped = Some(Since { value: reason.clone(), since: entry.at });
+                self.stopped_by = Some(by.clone());
                 log.interrupt(InterruptionKind::Stop, text::said(by, reason), entry.at);
             }
             What::StopEnded => {
                 self.stopped = None;
+                self.stopped_by = None;
                 log.interruption_ended(InterruptionKind::Stop, None, entry.at);
             }
             What::ClusterMet { .. }

@@ -10,6 +10,11 @@ use super::{Record, Run};
 use crate::model::entry::{Entry, What};
 use crate::model::plan::Plan;
 
+/// A year of a large cluster is some 20,000 files of 30 µs each, read at every start: worth a few threads.
+const READERS: usize = 4;
+/// Files that are not worth a thread of their own.
+const SHARE: usize = 500;
+
 /// Why a record cannot be used; each names the file, and a person has to look at it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -53,23 +58,52 @@ pub fn journal(cluster: &str, files: &BTreeMap<String, String>) -> Result<Vec<En
     Ok(entries(cluster, files)?.into_iter().map(|(_, entry)| entry).collect())
 }
 
-fn entries<'a>(
-    cluster: &str,
-    files: &'a BTreeMap<String, String>,
-) -> Result<Vec<(&'a str, Entry)>, ReadError> {
-    let mut found: BTreeMap<u64, (&str, Entry)> = BTreeMap::new();
+type Placed<'a> = (&'a str, Entry);
+
+fn entries<'a>(cluster: &str, files: &'a BTreeMap<String, String>) -> Result<Vec<Placed<'a>>, ReadError> {
+    let mut texts: Vec<(&str, &str)> = Vec::new();
     for (path, text) in files {
         match layout::place(cluster, path) {
-            Place::Entry => {}
-            Place::Plan { .. } | Place::Page => continue,
+            Place::Entry => texts.push((path, text)),
+            Place::Plan { .. } | Place::Page => {}
             Place::Stray => return Err(ReadError::Stray { path: path.clone() }),
             Place::Elsewhere => {
                 return Err(ReadError::Elsewhere { path: path.clone(), cluster: cluster.to_owned() });
             }
         }
-        let entry = one(cluster, path, text)?;
-        if let Some((other, entry)) = found.insert(entry.seq, (path, entry)) {
-            return Err(ReadError::Twice { seq: entry.seq, path: path.clone(), other: other.to_owned() });
+    }
+    in_order(parse(cluster, &texts)?)
+}
+
+/// Parses the entries on a few threads; which error is reported does not depend on which is faster.
+fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<Placed<'a>>, ReadError> {
+    let share = texts.len().div_ceil(READERS).max(SHARE);
+    let read = |texts: &[(&'a str, &'a str)]| -> Result<Vec<Placed<'a>>, ReadError> {
+        texts.iter().map(|(path, text)| Ok((*path, one(cluster, path, text)?))).collect()
+    };
+    if texts.len() <= share {
+        return read(texts);
+    }
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = texts.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
+        let mut whole = Vec::with_capacity(texts.len());
+        for part in parts {
+            match part.join() {
+                Ok(part) => whole.extend(part?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(whole)
+    })
+}
+
+/// Sorts by number and refuses a number that is missing or there twice.
+fn in_order(entries: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ReadError> {
+    let mut found: BTreeMap<u64, Placed<'_>> = BTreeMap::new();
+    for (path, entry) in entries {
+        let seq = entry.seq;
+        if let Some((other, _)) = found.insert(seq, (path, entry)) {
+            return Err(ReadError::Twice { seq, path: path.to_owned(), other: other.to_owned() });
         }
     }
     for (expected, (seq, (path, _))) in (0_u64..).zip(&found) {

@@ -61,7 +61,7 @@ fn summary(page: &mut String, run: &Run, how: RunOutcome, ended: Timestamp) {
     };
     row("Run", format!("`{}`", run.id));
     row("Outcome", outcome(how).to_owned());
-    row("Asked for by", format!("commit `{}`; `git show` names its author and its review", run.commit));
+    row("Asked for by", format!("commit `{}`; `git show` names its author", run.commit));
     if let Some(accepted) = run.log.accepted {
         row(
             "Accepted",

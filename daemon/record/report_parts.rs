@@ -138,30 +138,41 @@ fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
 }
 
 pub(super) fn left_behind(page: &mut String, run: &Run) {
-    let mut none = true;
-    for (step, record) in recorded(run) {
-        let name = cell(&thing(&step.id, &step.node));
-        let (how, reasons) = match &record.end {
-            Some(StepEnd::SetAside { touched: true, reasons }) => {
-                ("set aside, changed and left cordoned", reasons)
-            }
-            Some(StepEnd::SetAside { touched: false, reasons }) => ("set aside, untouched", reasons),
-            Some(StepEnd::Failed(reasons)) => ("failed, left cordoned and claimed", reasons),
-            Some(StepEnd::Gone) => {
-                none = false;
-                let _ = writeln!(page, "* **{name}** is gone or was replaced by another node of its name");
-                continue;
-            }
-            None | Some(StepEnd::Done) => continue,
-        };
-        none = false;
-        let why: Vec<String> =
-            reasons.iter().map(|each| format!("{} (`{}`)", cell(&reason(each)), each.key.as_str())).collect();
-        let _ = writeln!(page, "* **{name}** {how}: {}", why.join("; "));
-    }
-    if none {
+    let now = recorded(run).filter_map(|(step, record)| {
+        Some(format!("* **{}** {}", cell(&thing(&step.id, &step.node)), ending(record.end.as_ref()?)?))
+    });
+    let before = run.log.attempts.iter().filter_map(|attempt| {
+        Some(format!(
+            "* **{}** {} at {}, and was taken in hand again",
+            cell(&thing(&attempt.step, &attempt.node)),
+            ending(&attempt.end)?,
+            second(attempt.ended)
+        ))
+    });
+    let lines: Vec<String> = now.chain(before).collect();
+    if lines.is_empty() {
         page.push_str("None.\n");
     }
+    for line in lines.iter().take(NODE_ROWS) {
+        let _ = writeln!(page, "{line}");
+    }
+    let more = count(lines.len().saturating_sub(NODE_ROWS)).saturating_add(run.log.attempts_left_out);
+    if more > 0 {
+        let _ = writeln!(page, "* and {more} more, in the journal");
+    }
+}
+
+/// How a step ended, if it did not end well.
+fn ending(end: &StepEnd) -> Option<String> {
+    let (how, reasons) = match end {
+        StepEnd::Done => return None,
+        StepEnd::Gone => return Some("is gone or was replaced by another node of its name".to_owned()),
+        StepEnd::SetAside { touched: true, reasons } => ("set aside, changed and left cordoned", reasons),
+        StepEnd::SetAside { touched: false, reasons } => ("set aside, untouched", reasons),
+        StepEnd::Failed(reasons) => ("failed", reasons),
+    };
+    let why = |each: &Reason| format!("{} (`{}`)", cell(&reason(each)), each.key.as_str());
+    Some(format!("{how}: {}", reasons.iter().map(why).collect::<Vec<_>>().join("; ")))
 }
 
 pub(super) fn waits(page: &mut String, log: &RunLog) {

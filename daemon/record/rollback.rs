@@ -156,12 +156,12 @@ fn going_back(commit: Option<&CommitId>) -> String {
         Some(commit) => format!(
             "Going back means a desired commit only: putting what commit {} asked for in force again. Before the \
              control plane has moved, that cancels the run and returns the nodes. Afterwards nothing goes down by \
-             itself, and no snapshot of etcd belongs to this point",
+             itself, and no snapshot of etcd belongs to this point.",
             commit.short()
         ),
         None => {
             "There is nothing to go back to: no commit that asked for another version was accepted before, \
-                 and no snapshot of etcd belongs to this point"
+                 and no snapshot of etcd belongs to this point."
                 .to_owned()
         }
     }

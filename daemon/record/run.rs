@@ -70,7 +70,9 @@ impl Run {
                     attempt: self.steps.get(step).map_or(0, |before| before.attempt) + 1,
                     ..StepRecord::unbegun(node, entry.seq)
                 };
-                self.steps.insert(step.clone(), fresh);
+                if let Some(before) = self.steps.insert(step.clone(), fresh) {
+                    self.log.begun_anew(step, before);
+                }
             }
             What::StepMoved { step, phase, .. } => {
                 if let Some(step) = self.steps.get_mut(step) {

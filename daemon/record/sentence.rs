@@ -1,14 +1,20 @@
 //! Every entry as one sentence, for commit messages and for `windlass history`. It tells what the entry says
 //! and nothing that another one would have to be read for.
 
-use super::text::{minute, one_line, outcome, phase, plural, reason, reasons, said};
+use super::text::{count, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten};
 use crate::model::decision::{Answer, Verdict};
 use crate::model::entry::{Entry, RunOutcome, StepPhase, What};
 
 /// Objections that one sentence names.
 const NAMED: usize = 3;
+/// Several reasons of several lines may meet in one sentence.
+const CHARS: usize = 1_500;
 
 pub fn sentence(entry: &Entry) -> String {
+    shorten(&flat(&told(entry)), CHARS)
+}
+
+fn told(entry: &Entry) -> String {
     match &entry.what {
         What::ClusterMet { uid } => {
             format!(
@@ -29,13 +35,17 @@ pub fn sentence(entry: &Entry) -> String {
             digest.get(..12).unwrap_or(digest),
         ),
         What::RollbackPoint { id } => format!("rollback point {} is in place", one_line(id)),
+        What::StepStarted { step, node, pods: 0, .. } => format!("takes {} in hand", thing(step, node)),
         What::StepStarted { step, node, pods, baseline, .. } => format!(
             "takes {} in hand: {} of {} are on it",
             thing(step, node),
             plural(*pods, "pod"),
-            plural(super::text::count(baseline.len()), "owner"),
+            plural(count(baseline.len()), "owner"),
         ),
         What::StepMoved { step, node, phase } => moved(&thing(step, node), *phase),
+        What::StepDone { step, node, version, evicted: 0 } => {
+            format!("{} upgraded to {version}", thing(step, node))
+        }
         What::StepDone { step, node, version, evicted } => {
             format!("{} upgraded to {version}, {} evicted", thing(step, node), plural(*evicted, "pod"))
         }
@@ -107,7 +117,7 @@ pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
 pub(super) fn thing(step: &str, node: &str) -> String {
     match (one_line(node), step.ends_with("/servers")) {
         (node, _) if node.is_empty() => "the hosted control plane".to_owned(),
-        (node, true) => format!("the servers of {node}"),
+        (node, true) => format!("the control plane of {node}"),
         (node, false) => node,
     }
 }

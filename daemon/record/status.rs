@@ -12,7 +12,7 @@ use crate::model::decision::{Answer, Verdict};
 /// Runs up to this size list every node: a person reads that many lines, and the file stays below a few KiB.
 const NODES_IN_FULL: usize = 64;
 /// Nodes in hand or ended abnormally that are listed in a large run.
-const NODES_LISTED: usize = 200;
+const NODES_LISTED: usize = 100;
 /// Objections that are listed; a thousand nodes that wait for the same window are one fact, not a thousand.
 const WAITING_LISTED: usize = 50;
 const PROBLEMS_LISTED: usize = 20;
@@ -38,10 +38,11 @@ pub fn status(cluster: &str, record: &Record) -> Status {
             at: record.accepted_at,
         }),
         refused: refused(record),
-        stopped: record
-            .stopped
-            .as_ref()
-            .map(|stopped| StoppedSince { reason: stopped.value.clone(), since: stopped.since }),
+        stopped: record.stopped.as_ref().map(|stopped| StoppedSince {
+            by: record.stopped_by.clone(),
+            reason: stopped.value.clone(),
+            since: stopped.since,
+        }),
         halted: record.halted.as_ref().map(|halted| HaltedSince {
             reasons: halted.value.iter().take(REASONS_LISTED).cloned().collect(),
             since: halted.since,
@@ -156,8 +157,8 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
 fn rank(state: NodeState) -> Option<u8> {
     match state {
         NodeState::Pending | NodeState::Done => None,
-        NodeState::InHand => Some(0),
-        NodeState::Failed => Some(1),
+        NodeState::InHand => Some(1),
+        NodeState::Failed => Some(0),
         NodeState::SetAside => Some(2),
         NodeState::Gone => Some(3),
     }

@@ -44,15 +44,14 @@ pub fn plural(count: impl Into<u64>, noun: &str) -> String {
 }
 
 /// One line without control characters: no sentence from outside can end a paragraph or forge a trailer.
+pub fn flat(text: &str) -> String {
+    let blank = |c: char| c.is_control() || c.is_whitespace();
+    text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// One line of a bounded length.
 pub fn one_line(text: &str) -> String {
-    shorten(
-        &text
-            .split(|c: char| c.is_control() || c.is_whitespace())
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .join(" "),
-        SENTENCE_CHARS,
-    )
+    shorten(&flat(text), SENTENCE_CHARS)
 }
 
 /// At most this many characters, the last of them an ellipsis where something was cut off.
@@ -108,7 +107,8 @@ pub fn said(by: &str, reason: &str) -> String {
     match (by.is_empty(), reason.is_empty()) {
         (false, false) => format!("{}: {}", one_line(by), one_line(reason)),
         (false, true) => one_line(by),
-        (true, _) => one_line(reason),
+        (true, false) => one_line(reason),
+        (true, true) => "somebody, without a reason".to_owned(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the core answers a request with; the server around it turns this into HTTP.
 
 use super::object::Object;
-use super::request::View;
+use super::request::{Call, View};
+use super::resource::Kind;
 use super::status::Refusal;
 use super::table;
 use super::watch::Subscription;
@@ -51,6 +52,16 @@ impl Answer {
         }
     }
 
+    /// The object in the version that the request named.
+    pub(super) fn written(status: StatusCode, object: &Object, call: &Call, now: Timestamp) -> Self {
+        match &call.place {
+            Some(place) if place.resource.kind == Kind::Event && call.view == View::Full => {
+                Self::json(status, &super::events::modern(object.tree()))
+            }
+            _ => Self::object(status, object, call.view, now),
+        }
+    }
+
     pub(super) fn tree(status: StatusCode, tree: &Value) -> Self {
         Self::json(status, tree)
     }
@@ -97,22 +108,27 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn answer(&self, kind: super::resource::Kind, view: View, now: Timestamp) -> Answer {
+    pub(super) fn answer(&self, kind: Kind, view: View, now: Timestamp) -> Answer {
         let resource = kind.resource();
         let version = self.version.to_string();
         match view {
             View::Table => {
-                let mut table = table::render(kind, self.objects.iter().map(AsRef::as_ref), &version, true, now);
+                let mut table =
+                    table::render(kind, self.objects.iter().map(AsRef::as_ref), &version, true, now);
                 super::json::set(&mut table, &["metadata"], self.metadata());
                 Answer::json(StatusCode::OK, &table)
             }
             View::Metadata => {
-                let items: Vec<_> = self.objects.iter().map(|object| metadata(object).to_string().into()).collect();
+                let items: Vec<_> =
+                    self.objects.iter().map(|object| metadata(object).to_string().into()).collect();
                 self.join("PartialObjectMetadataList", "meta.k8s.io/v1", &items)
             }
-            View::Full if kind == super::resource::Kind::Event => {
-                let items: Vec<_> =
-                    self.objects.iter().map(|object| super::events::modern(object.tree()).to_string().into()).collect();
+            View::Full if kind == Kind::Event => {
+                let items: Vec<_> = self
+                    .objects
+                    .iter()
+                    .map(|object| super::events::modern(object.tree()).to_string().into())
+                    .collect();
                 self.join("EventList", &resource.api_version(), &items)
             }
             View::Full => {
@@ -134,9 +150,12 @@ impl Page {
     }
 
     fn join(&self, kind: &str, api_version: &str, items: &[Bytes]) -> Answer {
-        let head =
-            format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[", self.metadata());
-        let mut body = Vec::with_capacity(head.len() + items.iter().map(|item| item.len() + 1).sum::<usize>() + 3);
+        let head = format!(
+            "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
+            self.metadata()
+        );
+        let mut body =
+            Vec::with_capacity(head.len() + items.iter().map(|item| item.len() + 1).sum::<usize>() + 3);
         body.extend_from_slice(head.as_bytes());
         for (place, item) in items.iter().enumerate() {
             if place > 0 {

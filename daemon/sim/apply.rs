@@ -23,7 +23,9 @@ pub(super) struct By<'a> {
 /// Reads the applied configuration. JSON is YAML; other YAML is refused.
 pub(super) fn read(body: &[u8]) -> Served<Value> {
     serde_json::from_slice(body).map_err(|error| {
-        Refusal::bad_request(format!("error decoding YAML: the simulated API server reads apply patches as JSON: {error}"))
+        Refusal::bad_request(format!(
+            "error decoding YAML: the simulated API server reads apply patches as JSON: {error}"
+        ))
     })
 }
 
@@ -46,16 +48,16 @@ pub(super) fn merge(live: &Value, config: &Value, by: By<'_>) -> Served<Value> {
         drop_unmentioned(&mut tree, mine, &kept);
     }
     overlay(&mut tree, config);
-    record(&mut tree, config, fields, &others, by);
+    record(&mut tree, config, &fields, &others, by);
     Ok(tree)
 }
 
 /// My earlier fields, and the other managers' entries.
 fn managers(live: &Value, by: By<'_>) -> (Option<Value>, Vec<Value>) {
-    let (mine, others): (Vec<_>, Vec<_>) = list(live, &["metadata", "managedFields"])
-        .iter()
-        .cloned()
-        .partition(|entry| text(entry, &["manager"]) == by.manager && text(entry, &["subresource"]) == by.subresource);
+    let (mine, others): (Vec<_>, Vec<_>) =
+        list(live, &["metadata", "managedFields"]).iter().cloned().partition(|entry| {
+            text(entry, &["manager"]) == by.manager && text(entry, &["subresource"]) == by.subresource
+        });
     (mine.into_iter().next().and_then(|entry| entry.get("fieldsV1").cloned()), others)
 }
 
@@ -68,7 +70,14 @@ fn owned(config: &Value, top: bool) -> Value {
         }
         let mut child = owned_value(key, value);
         if top && key == "metadata" {
-            for name in ["f:name", "f:namespace", "f:resourceVersion", "f:uid", "f:creationTimestamp", "f:managedFields"] {
+            for name in [
+                "f:name",
+                "f:namespace",
+                "f:resourceVersion",
+                "f:uid",
+                "f:creationTimestamp",
+                "f:managedFields",
+            ] {
                 json::remove(&mut child, &[name]);
             }
             if child == json!({}) {
@@ -84,7 +93,9 @@ fn owned_value(key: &str, value: &Value) -> Value {
     match value {
         Value::Object(map) if !map.is_empty() => owned(value, false),
         Value::Array(items) => match merge_key(key, items) {
-            Some(name) => Value::Object(items.iter().map(|item| (item_name(item, name), owned(item, false))).collect()),
+            Some(name) => {
+                Value::Object(items.iter().map(|item| (item_name(item, name), owned(item, false))).collect())
+            }
             None => json!({}),
         },
         _ => json!({}),
@@ -131,12 +142,14 @@ fn conflicting(config: &Value, live: &Value, theirs: &Value, path: &str, found: 
 }
 
 fn shown_key(name: &str) -> String {
-    let keys: Value = name.strip_prefix("k:").and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-    let parts: Vec<_> = keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    let keys: Value =
+        name.strip_prefix("k:").and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+    let parts: Vec<_> =
+        keys.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
     parts.join(",")
 }
 
-fn conflict(conflicts: &[(&str, String)]) -> Box<Refusal> {
+fn conflict(conflicts: &[(&str, String)]) -> Refusal {
     let many = conflicts.len();
     let (manager, first) = conflicts.first().map_or(("", ""), |(manager, path)| (*manager, path.as_str()));
     let message = if many == 1 {
@@ -215,7 +228,7 @@ fn overlay_list(place: &mut Value, field: &str, items: &[Value]) {
     }
 }
 
-fn record(tree: &mut Value, config: &Value, fields: Value, others: &[Value], by: By<'_>) {
+fn record(tree: &mut Value, config: &Value, fields: &Value, others: &[Value], by: By<'_>) {
     let mut entry = json!({
         "manager": by.manager, "operation": "Apply", "apiVersion": text(config, &["apiVersion"]),
         "time": time::seconds(by.at), "fieldsType": "FieldsV1", "fieldsV1": fields,
@@ -223,7 +236,8 @@ fn record(tree: &mut Value, config: &Value, fields: Value, others: &[Value], by:
     if !by.subresource.is_empty() {
         json::set(&mut entry, &["subresource"], by.subresource);
     }
-    let same = list(tree, &["metadata", "managedFields"]).iter().find(|old| same_but_time(old, &entry)).cloned();
+    let same =
+        list(tree, &["metadata", "managedFields"]).iter().find(|old| same_but_time(old, &entry)).cloned();
     let mut entries = others.to_vec();
     entries.push(same.unwrap_or(entry));
     json::set(tree, &["metadata", "managedFields"], entries);

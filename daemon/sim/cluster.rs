@@ -68,7 +68,7 @@ impl Cluster {
         self.run_until(now);
         let call = match Call::new(request) {
             Ok(call) => call,
-            Err(refusal) => return Answer::from(&*refusal),
+            Err(refusal) => return Answer::from(&refusal),
         };
         let answer = self.answer(&call, now);
         self.audit.note(&call, answer.status, now);
@@ -85,7 +85,7 @@ impl Cluster {
             }
             return how.answer();
         }
-        self.serve(call, now).unwrap_or_else(|refusal| Answer::from(&*refusal))
+        self.serve(call, now).unwrap_or_else(|refusal| Answer::from(&refusal))
     }
 
     pub(super) fn is_away(&self, now: Timestamp) -> bool {
@@ -126,14 +126,14 @@ impl Cluster {
     }
 
     /// Creates an object as a client would, without being counted as a request.
-    pub fn create(&mut self, tree: Value, now: Timestamp) -> Result<Arc<Object>, Box<Refusal>> {
+    pub fn create(&mut self, tree: Value, now: Timestamp) -> Result<Arc<Object>, Refusal> {
         let place = place_of(&tree)?;
         let (key, tree) = self.admitted(&place, tree, now)?;
         Ok(self.put(place.resource.kind, key, tree, now))
     }
 
     /// Takes an object as it is, status, UID and all: how the objects of another cluster get in.
-    pub fn load(&mut self, mut tree: Value, now: Timestamp) -> Result<Arc<Object>, Box<Refusal>> {
+    pub fn load(&mut self, mut tree: Value, now: Timestamp) -> Result<Arc<Object>, Refusal> {
         let place = place_of(&tree)?;
         let key = Key::new(&place.namespace, &place.name);
         if text(&tree, &["metadata", "uid"]).is_empty() {
@@ -162,7 +162,14 @@ impl Cluster {
     }
 
     /// Changes an object as an outside hand would, bypassing admission and the audit.
-    pub fn change(&mut self, kind: Kind, namespace: &str, name: &str, now: Timestamp, with: impl FnOnce(&mut Value)) -> bool {
+    pub fn change(
+        &mut self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        now: Timestamp,
+        with: impl FnOnce(&mut Value),
+    ) -> bool {
         self.edit(kind, &Key::new(namespace, name), now, with).is_some()
     }
 
@@ -229,7 +236,8 @@ impl Cluster {
 
 fn place_of(tree: &Value) -> Served<Place> {
     let (api_version, kind) = (text(tree, &["apiVersion"]), text(tree, &["kind"]));
-    let found = Kind::named(api_version, kind).ok_or_else(|| Refusal::unserved(&format!("{kind} in {api_version}")))?;
+    let found = Kind::named(api_version, kind)
+        .ok_or_else(|| Refusal::unserved(&format!("{kind} in {api_version}")))?;
     let resource = found.resource();
     let namespace = match text(tree, &["metadata", "namespace"]) {
         "" if resource.namespaced => "default",

@@ -34,7 +34,9 @@ pub(super) fn on_create(kind: Kind, tree: &mut Value, settings: &Settings, now: 
             &["status"],
             json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}),
         ),
-        Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::ReplicaSet => set(tree, &["status"], json!({})),
+        Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::ReplicaSet => {
+            set(tree, &["status"], json!({}));
+        }
         _ => {}
     }
     on_update(kind, tree);
@@ -63,7 +65,11 @@ pub(super) fn on_update(kind: Kind, tree: &mut Value) {
         Kind::DaemonSet => {
             set_absent(tree, &["spec", "updateStrategy", "type"], "RollingUpdate");
             if text(tree, &["spec", "updateStrategy", "type"]) == "RollingUpdate" {
-                set_absent(tree, &["spec", "updateStrategy", "rollingUpdate"], json!({"maxUnavailable": 1, "maxSurge": 0}));
+                set_absent(
+                    tree,
+                    &["spec", "updateStrategy", "rollingUpdate"],
+                    json!({"maxUnavailable": 1, "maxSurge": 0}),
+                );
             }
             set_absent(tree, &["spec", "revisionHistoryLimit"], 10);
         }
@@ -91,7 +97,8 @@ fn pod_spec(spec: &mut Value) {
         set_absent(container, &["terminationMessagePath"], "/dev/termination-log");
         set_absent(container, &["terminationMessagePolicy"], "File");
         let image = text(container, &["image"]);
-        let floats = image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
+        let floats =
+            image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']);
         set_absent(container, &["imagePullPolicy"], if floats { "Always" } else { "IfNotPresent" });
     }
 }
@@ -104,7 +111,9 @@ fn pod_tolerations(tree: &mut Value) {
             (named == key || named.is_empty()) && matches!(effect, "" | "NoExecute")
         });
         if !tolerated && let Some(tolerations) = json::list_mut(tree, &["spec", "tolerations"]) {
-            tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            tolerations.push(
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
+            );
         }
     }
     set_absent(tree, &["spec", "serviceAccountName"], "default");
@@ -173,7 +182,12 @@ fn node(tree: &mut Value, settings: &Settings, now: Timestamp) {
                    "lastHeartbeatTime": at, "lastTransitionTime": at})
         };
         let conditions = json!([
-            row("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            row(
+                "MemoryPressure",
+                "False",
+                "KubeletHasSufficientMemory",
+                "kubelet has sufficient memory available"
+            ),
             row("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             row("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
             row("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -184,9 +198,11 @@ fn node(tree: &mut Value, settings: &Settings, now: Timestamp) {
 
 /// The checks that a real API server makes and that a client's mistake would meet first.
 pub(super) fn check(resource: &Resource, name: &str, tree: &Value) -> Served<()> {
-    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.:".contains(letter);
+    let plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.:".contains(letter);
     let rbac = resource.group == "rbac.authorization.k8s.io";
-    if !rbac && (name.len() > 253 || !name.chars().all(plain) || name.starts_with('-') || name.ends_with('-')) {
+    if !rbac && (name.len() > 253 || !name.chars().all(plain) || name.starts_with('-') || name.ends_with('-'))
+    {
         let why = format!(
             "Invalid value: {name:?}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
              '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
@@ -208,7 +224,8 @@ pub(super) fn check(resource: &Resource, name: &str, tree: &Value) -> Served<()>
         _ => return Ok(()),
     };
     if containers.is_empty() {
-        let field = if resource.kind == Kind::Pod { "spec.containers" } else { "spec.template.spec.containers" };
+        let field =
+            if resource.kind == Kind::Pod { "spec.containers" } else { "spec.template.spec.containers" };
         return Err(Refusal::invalid(resource, name, field, "Required value"));
     }
     selector_fits(resource, name, tree)

@@ -53,8 +53,12 @@ impl Options {
     pub(super) fn check(&self, resource: &Resource, object: &Object) -> Served<()> {
         let (kind, name) = (resource.name, &*object.key.name);
         let fail = |what: &str, asked: &str, found: &str, end: &str| {
-            let why = format!("the {what} in the precondition ({asked}) does not match the {what} in record ({found})");
-            let message = format!("Operation cannot be fulfilled on {kind} {name:?}: {why}. The object might have been {end}");
+            let why = format!(
+                "the {what} in the precondition ({asked}) does not match the {what} in record ({found})"
+            );
+            let message = format!(
+                "Operation cannot be fulfilled on {kind} {name:?}: {why}. The object might have been {end}"
+            );
             let refusal = Refusal::new(StatusCode::CONFLICT, "Conflict", message);
             Err(refusal.detail("name", name).detail("kind", kind))
         };
@@ -62,7 +66,9 @@ impl Options {
             return fail("UID", uid, &object.uid, "deleted and then recreated");
         }
         let current = object.version.to_string();
-        if let Some(version) = self.version.as_deref().filter(|version| !version.is_empty() && **version != *current) {
+        if let Some(version) =
+            self.version.as_deref().filter(|version| !version.is_empty() && **version != *current)
+        {
             return fail("ResourceVersion", version, &current, "modified");
         }
         Ok(())
@@ -79,7 +85,9 @@ impl Cluster {
         let left = self.delete(&object, &options, now)?;
         Ok(match left {
             Some(object) => Answer::object(StatusCode::OK, &object, call.view, now),
-            None if returns_object(place.resource.kind) => Answer::object(StatusCode::OK, &object, call.view, now),
+            None if returns_object(place.resource.kind) => {
+                Answer::object(StatusCode::OK, &object, call.view, now)
+            }
             None => Answer::tree(StatusCode::OK, &success(place.resource, &object)),
         })
     }
@@ -95,7 +103,12 @@ impl Cluster {
         for object in &objects {
             self.delete(object, &options, now)?;
         }
-        let page = super::answer::Page { objects, version: self.store.version(), next: String::new(), remaining: None };
+        let page = super::answer::Page {
+            objects,
+            version: self.store.version(),
+            next: String::new(),
+            remaining: None,
+        };
         Ok(page.answer(filter.kind, call.view, now))
     }
 
@@ -117,12 +130,18 @@ impl Cluster {
         }
     }
 
-    fn delete_plain(&mut self, object: &Arc<Object>, options: &Options, now: Timestamp) -> Option<Arc<Object>> {
+    fn delete_plain(
+        &mut self,
+        object: &Arc<Object>,
+        options: &Options,
+        now: Timestamp,
+    ) -> Option<Arc<Object>> {
         let orphan_by_default = object.kind == Kind::Job && options.propagation.is_empty();
         if options.propagation == "Orphan" || orphan_by_default {
             self.orphan_dependents(object, now);
         }
-        let foreground = options.propagation == "Foreground" && self.store.dependents(&object.uid).next().is_some();
+        let foreground =
+            options.propagation == "Foreground" && self.store.dependents(&object.uid).next().is_some();
         let held = foreground || !list(object.tree(), &["metadata", "finalizers"]).is_empty();
         if !held {
             self.erase(object.kind, &object.key, now);
@@ -131,10 +150,11 @@ impl Cluster {
         let kept = self.edit(object.kind, &object.key, now, |tree| {
             json::set_absent(tree, &["metadata", "deletionTimestamp"], time::seconds(now));
             json::set_absent(tree, &["metadata", "deletionGracePeriodSeconds"], 0);
-            if foreground && let Some(finalizers) = json::list_mut(tree, &["metadata", "finalizers"]) {
-                if !finalizers.iter().any(|item| item == FOREGROUND) {
-                    finalizers.push(FOREGROUND.into());
-                }
+            if foreground
+                && let Some(finalizers) = json::list_mut(tree, &["metadata", "finalizers"])
+                && !finalizers.iter().any(|item| item == FOREGROUND)
+            {
+                finalizers.push(FOREGROUND.into());
             }
         });
         self.later(Task::Orphans(object.kind, object.key.clone(), Arc::clone(&object.uid)), now);
@@ -153,7 +173,12 @@ impl Cluster {
     }
 
     /// A deletion that somebody asked for; budgets that it breaks are noted.
-    fn delete_pod_by_request(&mut self, pod: &Arc<Object>, options: &Options, now: Timestamp) -> Option<Arc<Object>> {
+    fn delete_pod_by_request(
+        &mut self,
+        pod: &Arc<Object>,
+        options: &Options,
+        now: Timestamp,
+    ) -> Option<Arc<Object>> {
         let left = self.delete_pod(pod, options.grace, now);
         if pod.healthy() {
             for breach in budget::broken_by(&self.store, pod, now) {
@@ -164,7 +189,12 @@ impl Cluster {
     }
 
     /// Starts the end of a pod, or ends it where there is nothing to wait for.
-    pub(super) fn delete_pod(&mut self, pod: &Arc<Object>, grace: Option<i64>, now: Timestamp) -> Option<Arc<Object>> {
+    pub(super) fn delete_pod(
+        &mut self,
+        pod: &Arc<Object>,
+        grace: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Arc<Object>> {
         let facts = pod.pod()?;
         let own = int(pod.tree(), &["spec", "terminationGracePeriodSeconds"]).unwrap_or(30);
         let nothing_runs = facts.node.is_empty() || facts.finished();
@@ -237,7 +267,8 @@ impl Cluster {
         let all: Vec<_> = self.store.dependents(uid).cloned().collect();
         let background = Options { propagation: "Background".to_owned(), ..Options::default() };
         for dependent in &all {
-            let other_owner = dependent.owners.iter().any(|owner| &*owner.uid != uid && self.exists(dependent, owner));
+            let other_owner =
+                dependent.owners.iter().any(|owner| &*owner.uid != uid && self.exists(dependent, owner));
             match (dependent.kind, other_owner) {
                 (_, true) => {}
                 (Kind::Pod, false) => {
@@ -254,7 +285,8 @@ impl Cluster {
             self.later(Task::Orphans(kind, key.clone(), uid.into()), due);
             return;
         }
-        let others = list(owner.tree(), &["metadata", "finalizers"]).iter().filter(|item| *item != FOREGROUND).count();
+        let others =
+            list(owner.tree(), &["metadata", "finalizers"]).iter().filter(|item| *item != FOREGROUND).count();
         if others == 0 {
             self.erase(kind, key, now);
         }
@@ -268,7 +300,9 @@ impl Cluster {
 
     /// The kubelet has stopped a pod's containers.
     pub(super) fn finish_termination(&mut self, key: &Key, uid: &str, now: Timestamp) {
-        let Some(pod) = self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid && pod.deleting).cloned() else {
+        let Some(pod) =
+            self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid && pod.deleting).cloned()
+        else {
             return;
         };
         if !pod.pod().is_some_and(|facts| self.kubelet_works(&facts.node)) {
@@ -277,7 +311,9 @@ impl Cluster {
         if list(pod.tree(), &["metadata", "finalizers"]).is_empty() {
             self.erase(Kind::Pod, key, now);
         } else {
-            self.edit(Kind::Pod, key, now, |tree| super::control::pod::stop(tree, Phase::Succeeded, "Completed", 0, now));
+            self.edit(Kind::Pod, key, now, |tree| {
+                super::control::pod::stop(tree, Phase::Succeeded, "Completed", 0, now);
+            });
         }
     }
 }
@@ -286,13 +322,20 @@ impl Cluster {
 fn returns_object(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Pod | Kind::PersistentVolume | Kind::PersistentVolumeClaim | Kind::ServiceAccount | Kind::StorageClass
-            | Kind::VolumeAttachment | Kind::CsiNode | Kind::Service
+        Kind::Pod
+            | Kind::PersistentVolume
+            | Kind::PersistentVolumeClaim
+            | Kind::ServiceAccount
+            | Kind::StorageClass
+            | Kind::VolumeAttachment
+            | Kind::CsiNode
+            | Kind::Service
     )
 }
 
 fn success(resource: &Resource, object: &Object) -> Value {
-    let mut details = json!({"name": object.key.name.as_ref(), "kind": resource.plural, "uid": object.uid.as_ref()});
+    let mut details =
+        json!({"name": object.key.name.as_ref(), "kind": resource.plural, "uid": object.uid.as_ref()});
     if !resource.group.is_empty() {
         set(&mut details, &["group"], resource.group);
     }

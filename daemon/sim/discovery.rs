@@ -1,4 +1,4 @@
-//! What the API says about itself: groups, resources, version, health and just enough OpenAPI for kubectl.
+//! What the API says about itself: groups, resources, version, health and just enough `OpenAPI` for kubectl.
 
 use super::answer::Answer;
 use super::cluster::Cluster;
@@ -37,7 +37,7 @@ pub(super) fn serve(cluster: &Cluster, call: &Call) -> Served<Answer> {
     Ok(Answer::tree(StatusCode::OK, &tree))
 }
 
-fn unknown(call: &Call) -> Box<Refusal> {
+fn unknown(call: &Call) -> Refusal {
     let message = format!("the simulated API server does not serve {} {}", call.method, call.path);
     Refusal::new(StatusCode::NOT_FOUND, "NotFound", message)
 }
@@ -55,7 +55,7 @@ fn review(call: &Call, segments: &[&str]) -> Served<Answer> {
 fn health(call: &Call) -> Answer {
     if call.query.has("verbose") {
         let checks = ["ping", "log", "etcd", "etcd-readiness", "informer-sync", "shutdown"];
-        let lines: String = checks.iter().map(|check| format!("[+]{check} ok\n")).collect();
+        let lines: String = checks.map(|check| format!("[+]{check} ok\n")).concat();
         let name = call.path.trim_matches('/');
         return Answer::text(StatusCode::OK, format!("{lines}{name} check passed\n"));
     }
@@ -73,13 +73,20 @@ fn version(version: &str) -> Value {
 }
 
 fn group_names() -> BTreeSet<&'static str> {
-    RESOURCES.iter().map(|resource| resource.group).filter(|group| !group.is_empty()).chain(["authorization.k8s.io"]).collect()
+    RESOURCES
+        .iter()
+        .map(|resource| resource.group)
+        .filter(|group| !group.is_empty())
+        .chain(["authorization.k8s.io"])
+        .collect()
 }
 
 fn group_of(name: &str) -> Option<Value> {
     let name = group_names().into_iter().find(|group| *group == name)?;
     let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-    Some(json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version}))
+    Some(
+        json!({"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version}),
+    )
 }
 
 fn groups() -> Value {
@@ -108,7 +115,12 @@ fn resources(group: &str, version: &str) -> Value {
 
 fn categories(resource: &Resource) -> &'static [&'static str] {
     match resource.kind {
-        Kind::Pod | Kind::Service | Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet
+        Kind::Pod
+        | Kind::Service
+        | Kind::Deployment
+        | Kind::ReplicaSet
+        | Kind::StatefulSet
+        | Kind::DaemonSet
         | Kind::Job => &["all"],
         _ => &[],
     }
@@ -141,7 +153,8 @@ fn openapi_index() -> Value {
 fn openapi(group: &str, version: &str) -> Value {
     let mut paths = Map::new();
     for resource in RESOURCES.iter().filter(|resource| resource.group == group) {
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let namespace = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
         let parameters: Vec<_> = ["dryRun", "fieldManager", "fieldValidation", "force"]
             .iter()
@@ -160,14 +173,20 @@ impl Cluster {
     /// The lowest version among the API servers' static pods; the cluster's own where there are none.
     pub fn served_version(&self) -> String {
         let pods = self.store.range(Kind::Pod, "kube-system", None);
-        let versions = pods.filter(|pod| pod.label("component") == Some("kube-apiserver")).filter_map(|pod| {
-            let image = list(pod.tree(), &["spec", "containers"]).first().map(|first| text(first, &["image"]))?;
-            image.rsplit_once(':').map(|(_, tag)| tag.to_owned())
-        });
+        let versions =
+            pods.filter(|pod| pod.label("component") == Some("kube-apiserver")).filter_map(|pod| {
+                let image =
+                    list(pod.tree(), &["spec", "containers"]).first().map(|first| text(first, &["image"]))?;
+                image.rsplit_once(':').map(|(_, tag)| tag.to_owned())
+            });
         versions.min_by_key(|version| numbers(version)).unwrap_or_else(|| self.settings.version.clone())
     }
 }
 
 fn numbers(version: &str) -> Vec<u32> {
-    version.trim_start_matches('v').split(['.', '-', '+']).map(|part| part.parse().unwrap_or_default()).collect()
+    version
+        .trim_start_matches('v')
+        .split(['.', '-', '+'])
+        .map(|part| part.parse().unwrap_or_default())
+        .collect()
 }

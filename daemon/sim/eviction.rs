@@ -33,18 +33,27 @@ impl Cluster {
         }
         options.dry_run |= call.is_dry_run();
         let pod = self.find(place, now);
-        self.audit.observe_eviction(pod.as_ref().ok().map(|pod| &*pod.uid), options.uid.as_deref(), options.dry_run);
+        self.audit.observe_eviction(
+            pod.as_ref().ok().map(|pod| &*pod.uid),
+            options.uid.as_deref(),
+            options.dry_run,
+        );
         if let Some(message) = self.faults.denied_eviction(&place.namespace) {
             return Err(webhook_denial(message));
         }
         self.evict(&pod?, &options, now)?;
-        Ok(Answer::tree(StatusCode::CREATED, &json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
-        })))
+        Ok(Answer::tree(
+            StatusCode::CREATED,
+            &json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201,
+            }),
+        ))
     }
 
     fn evict(&mut self, pod: &Arc<Object>, options: &Options, now: Timestamp) -> Served<()> {
-        let Some(facts) = pod.pod() else { return Err(Refusal::not_found(Kind::Pod.resource(), &pod.key.name)) };
+        let Some(facts) = pod.pod() else {
+            return Err(Refusal::not_found(Kind::Pod.resource(), &pod.key.name));
+        };
         let over = facts.finished() || facts.phase == Phase::Pending || pod.deleting;
         if !over {
             self.judge(pod, options.dry_run, now)?;
@@ -59,8 +68,7 @@ impl Cluster {
             [] => return Ok(()),
             [budget] => budget,
             _ => {
-                let message =
-                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+                let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
                 return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "", message));
             }
         };
@@ -76,13 +84,23 @@ impl Cluster {
         self.check_and_decrement(budget, &pod.key, dry_run, now)
     }
 
-    fn check_and_decrement(&mut self, budget: &Object, pod: &Key, dry_run: bool, now: Timestamp) -> Served<()> {
+    fn check_and_decrement(
+        &mut self,
+        budget: &Object,
+        pod: &Key,
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Served<()> {
         let (tree, name) = (budget.tree(), &budget.key.name);
         let number = |field| int(tree, &["status", field]).unwrap_or_default();
         let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
         if number("observedGeneration") < generation {
             let why = format!("The disruption budget {name} is still being processed by the server.");
-            return Err(Refusal::too_many(VIOLATES, Some(RETRY_SECONDS)).cause("DisruptionBudget", &why, None));
+            return Err(Refusal::too_many(VIOLATES, Some(RETRY_SECONDS)).cause(
+                "DisruptionBudget",
+                &why,
+                None,
+            ));
         }
         let allowed = number("disruptionsAllowed");
         let disrupted = json::at(tree, &["status", "disruptedPods"]).and_then(Value::as_object);
@@ -94,7 +112,11 @@ impl Cluster {
             return Err(forbidden(name, why));
         }
         if allowed == 0 {
-            return Err(Refusal::too_many(VIOLATES, None).cause("DisruptionBudget", &why_not(tree, name), None));
+            return Err(Refusal::too_many(VIOLATES, None).cause(
+                "DisruptionBudget",
+                &why_not(tree, name),
+                None,
+            ));
         }
         if !dry_run {
             self.edit(Kind::PodDisruptionBudget, &budget.key, now, |tree| {
@@ -133,7 +155,9 @@ impl Cluster {
 fn check_body(place: &Place, body: &Value) -> Served<()> {
     let (kind, version) = (text(body, &["kind"]), text(body, &["apiVersion"]));
     if version == "policy/v1beta1" {
-        return Err(Refusal::bad_request("no kind \"Eviction\" is registered for version \"policy/v1beta1\""));
+        return Err(Refusal::bad_request(
+            "no kind \"Eviction\" is registered for version \"policy/v1beta1\"",
+        ));
     }
     if !matches!(kind, "" | "Eviction") || !matches!(version, "" | "policy/v1") {
         return Err(Refusal::bad_request(format!("not a Eviction object: {kind} in version {version}")));
@@ -144,7 +168,7 @@ fn check_body(place: &Place, body: &Value) -> Served<()> {
     Ok(())
 }
 
-fn forbidden(name: &str, why: &str) -> Box<Refusal> {
+fn forbidden(name: &str, why: &str) -> Refusal {
     let message = format!("poddisruptionbudget.policy {name:?} is forbidden: {why}");
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
         .detail("name", name)
@@ -154,8 +178,10 @@ fn forbidden(name: &str, why: &str) -> Box<Refusal> {
 
 fn why_not(tree: &Value, name: &str) -> String {
     let number = |field| int(tree, &["status", field]).unwrap_or_default();
-    let condition = json::find_condition(tree, "DisruptionAllowed").filter(|found| text(found, &["status"]) == "False");
-    let (reason, message) = condition.map(|found| (text(found, &["reason"]), text(found, &["message"]))).unwrap_or_default();
+    let condition =
+        json::find_condition(tree, "DisruptionAllowed").filter(|found| text(found, &["status"]) == "False");
+    let (reason, message) =
+        condition.map(|found| (text(found, &["reason"]), text(found, &["message"]))).unwrap_or_default();
     if reason == "SyncFailed" && !message.is_empty() {
         return format!(
             "The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}"
@@ -163,7 +189,9 @@ fn why_not(tree: &Value, name: &str) -> String {
     }
     let (desired, current) = (number("desiredHealthy"), number("currentHealthy"));
     if current <= desired {
-        return format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently");
+        return format!(
+            "The disruption budget {name} needs {desired} healthy pods and has {current} currently"
+        );
     }
     if message.is_empty() {
         return format!("The disruption budget {name} does not allow evicting pods currently");
@@ -171,7 +199,8 @@ fn why_not(tree: &Value, name: &str) -> String {
     format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}")
 }
 
-fn webhook_denial(message: &str) -> Box<Refusal> {
-    let message = format!("admission webhook \"evictions.webhook.example.com\" denied the request: {message}");
+fn webhook_denial(message: &str) -> Refusal {
+    let message =
+        format!("admission webhook \"evictions.webhook.example.com\" denied the request: {message}");
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }

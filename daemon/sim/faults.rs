@@ -60,7 +60,7 @@ impl How {
         let code = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         match self {
             Self::Status { code: number, reason, message } => {
-                Answer::from(&*Refusal::new(code(*number), reason, message.clone()))
+                Answer::from(&Refusal::new(code(*number), reason, message.clone()))
             }
             Self::Plain { code: number, body } => Answer::text(code(*number), body.clone()),
             Self::TooManyRequests { retry_after } => {
@@ -80,7 +80,7 @@ impl How {
                 answer.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 answer
             }
-            Self::AppliedButTimedOut => Answer::from(&*Refusal::new(
+            Self::AppliedButTimedOut => Answer::from(&Refusal::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "Timeout",
                 "Timeout: request did not complete within the allotted timeout",

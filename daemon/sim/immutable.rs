@@ -12,7 +12,9 @@ pub(super) fn check(resource: &Resource, name: &str, was: &Value, tree: &Value) 
     let fixed: &[&[&str]] = match resource.kind {
         Kind::Job => &[&["spec", "template"], &["spec", "selector"], &["spec", "completions"]],
         Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet => &[&["spec", "selector"]],
-        Kind::StatefulSet => &[&["spec", "selector"], &["spec", "serviceName"], &["spec", "volumeClaimTemplates"]],
+        Kind::StatefulSet => {
+            &[&["spec", "selector"], &["spec", "serviceName"], &["spec", "volumeClaimTemplates"]]
+        }
         Kind::Pod => return pod(resource, name, was, tree),
         _ => &[],
     };

@@ -6,6 +6,7 @@
 use super::json::{self, text};
 use super::quantity;
 use super::resource::Kind;
+use super::selector::Labels;
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
@@ -53,6 +54,8 @@ pub(super) struct Owner {
 pub(super) enum Facts {
     Pod(PodFacts),
     Node(NodeFacts),
+    /// A budget's selector; none where it selects nothing.
+    Budget(Option<Labels>),
     Other,
 }
 
@@ -100,7 +103,9 @@ impl Object {
             key,
             version,
             uid: text(metadata, &["uid"]).into(),
-            labels: json::pairs(metadata, &["labels"]).map(|(key, value)| (key.into(), value.into())).collect(),
+            labels: json::pairs(metadata, &["labels"])
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
             owners: json::list(metadata, &["ownerReferences"]).iter().map(owner).collect(),
             deleting: json::is_set(metadata, &["deletionTimestamp"]),
             facts: facts(kind, &tree),
@@ -130,7 +135,9 @@ impl Object {
     }
 
     pub fn body(&self) -> Bytes {
-        self.body.get_or_init(|| self.tree.get().map_or_else(Bytes::new, |tree| tree.to_string().into())).clone()
+        self.body
+            .get_or_init(|| self.tree.get().map_or_else(Bytes::new, |tree| tree.to_string().into()))
+            .clone()
     }
 
     pub(super) fn label(&self, key: &str) -> Option<&str> {
@@ -144,14 +151,22 @@ impl Object {
     pub(super) fn pod(&self) -> Option<&PodFacts> {
         match &self.facts {
             Facts::Pod(facts) => Some(facts),
-            Facts::Node(_) | Facts::Other => None,
+            Facts::Node(_) | Facts::Budget(_) | Facts::Other => None,
         }
     }
 
     pub(super) fn node(&self) -> Option<&NodeFacts> {
         match &self.facts {
             Facts::Node(facts) => Some(facts),
-            Facts::Pod(_) | Facts::Other => None,
+            Facts::Pod(_) | Facts::Budget(_) | Facts::Other => None,
+        }
+    }
+
+    /// What a budget selects.
+    pub(super) fn selector(&self) -> Option<&Labels> {
+        match &self.facts {
+            Facts::Budget(selector) => selector.as_ref(),
+            Facts::Pod(_) | Facts::Node(_) | Facts::Other => None,
         }
     }
 
@@ -193,6 +208,7 @@ fn facts(kind: Kind, tree: &Value) -> Facts {
     match kind {
         Kind::Pod => Facts::Pod(pod_facts(tree)),
         Kind::Node => Facts::Node(node_facts(tree)),
+        Kind::PodDisruptionBudget => Facts::Budget(Labels::from_json(json::at(tree, &["spec", "selector"]))),
         _ => Facts::Other,
     }
 }
@@ -201,7 +217,9 @@ fn pod_facts(tree: &Value) -> PodFacts {
     let requests = |what| {
         json::list(tree, &["spec", "containers"])
             .iter()
-            .map(|container| quantity::parse(text(container, &["resources", "requests", what]), what == "cpu"))
+            .map(|container| {
+                quantity::parse(text(container, &["resources", "requests", what]), what == "cpu")
+            })
             .sum()
     };
     PodFacts {

@@ -32,14 +32,25 @@ pub(super) fn strategic(tree: &mut Value, body: &[u8]) -> Served<()> {
 fn object(body: &[u8]) -> Served<Value> {
     let patch: Value = serde_json::from_slice(body)
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
-    if patch.is_object() { Ok(patch) } else { Err(Refusal::bad_request("error decoding patch: not an object")) }
+    if patch.is_object() {
+        Ok(patch)
+    } else {
+        Err(Refusal::bad_request("error decoding patch: not an object"))
+    }
 }
 
 /// The key that makes two entries of a list the same one; none where the list is replaced as a whole.
 pub(super) fn merge_key(field: &str, items: &[Value]) -> Option<&'static str> {
     match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets"
-        | "secrets" | "volumeClaimTemplates" | "resourceClaims" => Some("name"),
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
+        | "secrets"
+        | "volumeClaimTemplates"
+        | "resourceClaims" => Some("name"),
         "volumeMounts" => Some("mountPath"),
         "volumeDevices" => Some("devicePath"),
         "ports" if items.iter().any(|item| item.get("containerPort").is_some()) => Some("containerPort"),

@@ -29,19 +29,20 @@ pub(super) fn read(body: &[u8]) -> Served<Value> {
                 set(&mut tree, &["data", &key], value);
             }
         }
-        ("v1", "Namespace" | "ServiceAccount") => {}
         // Reviews are answered without being read.
-        ("authorization.k8s.io/v1", _) => {}
+        ("v1", "Namespace" | "ServiceAccount") | ("authorization.k8s.io/v1", _) => {}
         _ => return Err(refusal(&format!("{api_version} {kind}"))),
     }
     Ok(tree)
 }
 
-fn refusal(what: &str) -> Box<Refusal> {
+fn refusal(what: &str) -> Refusal {
     Refusal::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UnsupportedMediaType",
-        format!("the simulated API server does not serve {what} as protobuf: send JSON, as kubectl apply and create -f do"),
+        format!(
+            "the simulated API server does not serve {what} as protobuf: send JSON, as kubectl apply and create -f do"
+        ),
     )
 }
 
@@ -65,7 +66,9 @@ fn metadata(bytes: &[u8]) -> Option<Value> {
 /// The entries of a map field.
 fn entries(fields_of: &[Field<'_>], number: u64) -> Vec<(String, String)> {
     let maps = fields_of.iter().filter(|(found, _)| *found == number);
-    maps.filter_map(|(_, bytes)| fields(bytes)).map(|entry| (string(find(&entry, 1)), string(find(&entry, 2)))).collect()
+    maps.filter_map(|(_, bytes)| fields(bytes))
+        .map(|entry| (string(find(&entry, 1)), string(find(&entry, 2))))
+        .collect()
 }
 
 fn find<'a>(fields: &[Field<'a>], number: u64) -> Option<&'a [u8]> {

@@ -13,7 +13,7 @@ pub(super) enum Task {
     ReplicaSet(Key),
     StatefulSet(Key),
     DaemonSet(Key),
-    /// Gives a node the pods of all DaemonSets.
+    /// Gives a node the pods of all `DaemonSets`.
     DaemonNode(Box<str>),
     Job(Key),
     Budget(Key),

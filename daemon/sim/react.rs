@@ -64,7 +64,8 @@ impl Cluster {
         if pending && !facts.node.is_empty() && !was_bound {
             self.unplaced.remove(&pod.key);
             self.attach_volumes(pod, at);
-            let wait = super::control::pod::own_seconds(pod, "sim/start-seconds").unwrap_or(self.settings.timings.pod_start);
+            let wait = super::control::pod::own_seconds(pod, "sim/start-seconds")
+                .unwrap_or(self.settings.timings.pod_start);
             self.later(Task::PodStart(pod.key.clone(), Arc::clone(&pod.uid)), time::after(at, wait));
         }
         if change.deleted || facts.finished() {
@@ -126,7 +127,7 @@ impl Cluster {
         }
     }
 
-    /// A pod's Deployment, or its ReplicaSet, StatefulSet or DaemonSet where that stands alone.
+    /// A pod's Deployment, or its `ReplicaSet`, `StatefulSet` or `DaemonSet` where that stands alone.
     fn top_owner(&self, pod: &Object) -> Option<Arc<Object>> {
         let owner = self.controller_of(pod)?;
         match owner.kind {
@@ -166,7 +167,8 @@ fn placement_differs(old: &Object, new: &Object) -> bool {
         let facts = object.node().map(|node| &node.taints);
         facts.into_iter().flatten().map(|taint| (taint.key.clone(), taint.effect.clone())).collect()
     };
-    let ready = |object: &Object| object.node().map(|node| (node.ready, node.unschedulable, node.pods, node.cpu));
+    let ready =
+        |object: &Object| object.node().map(|node| (node.ready, node.unschedulable, node.pods, node.cpu));
     old.labels != new.labels || ready(old) != ready(new) || taints(old) != taints(new)
 }
 
@@ -181,4 +183,3 @@ fn workload(kind: Kind, key: &Key) -> Option<Task> {
         _ => return None,
     })
 }
-

@@ -29,7 +29,8 @@ impl Filter {
         let fields = Fields::parse(query.get("fieldSelector"), kind).map_err(Refusal::bad_request)?;
         let mut filter = Self { kind, namespace: place.namespace.clone(), labels, fields };
         if !place.name.is_empty() {
-            filter.fields = Fields::parse(&format!("metadata.name={}", place.name), kind).map_err(Refusal::bad_request)?;
+            filter.fields = Fields::parse(&format!("metadata.name={}", place.name), kind)
+                .map_err(Refusal::bad_request)?;
         }
         Ok(filter)
     }
@@ -81,11 +82,18 @@ impl Cluster {
     fn page(&self, filter: &Filter, query: &Query) -> Served<Page> {
         let limit = query.number::<usize>("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let plain = filter.labels.is_empty() && filter.fields.is_empty();
-        let token = match query.get("continue") {
-            "" => None,
-            text => Some(Token::parse(text).ok_or_else(|| Refusal::bad_request("invalid continue token: continue key is not valid"))?),
-        };
-        let version = token.as_ref().map(|token| token.version).or_else(|| exact(query)).unwrap_or(self.store.version());
+        let token =
+            match query.get("continue") {
+                "" => None,
+                text => Some(Token::parse(text).ok_or_else(|| {
+                    Refusal::bad_request("invalid continue token: continue key is not valid")
+                })?),
+            };
+        let version = token
+            .as_ref()
+            .map(|token| token.version)
+            .or_else(|| exact(query))
+            .unwrap_or(self.store.version());
         let past = self.past(filter.kind, version, token.is_some())?;
         let total = match &token {
             Some(token) => token.remaining,
@@ -178,14 +186,11 @@ type Past = BTreeMap<Key, Option<Arc<Object>>>;
 pub(super) fn asked_version(query: &Query) -> Served<Option<u64>> {
     match query.get("resourceVersion") {
         "" | "0" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| invalid_version(text)),
+        text => text.parse().map(Some).map_err(|_| invalid_version(text)),
     }
 }
 
-fn invalid_version(text: &str) -> Box<Refusal> {
+fn invalid_version(text: &str) -> Refusal {
     Refusal::bad_request(format!(
         "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid \
          syntax"
@@ -237,7 +242,7 @@ impl Token {
     fn write(&self) -> String {
         let remaining = self.remaining.map_or(String::new(), |remaining| remaining.to_string());
         let plain = format!("{}|{remaining}|{}|{}", self.version, self.last.namespace, self.last.name);
-        plain.bytes().map(|byte| format!("{byte:02x}")).collect()
+        plain.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -138,7 +138,7 @@ impl Call {
     }
 }
 
-pub(super) fn unsupported(content_type: &str) -> Box<Refusal> {
+pub(super) fn unsupported(content_type: &str) -> Refusal {
     Refusal::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UnsupportedMediaType",

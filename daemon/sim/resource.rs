@@ -77,14 +77,30 @@ pub static RESOURCES: &[Resource] = &[
     row(K::Secret, "", "Secret", "secrets", NONE, true, NONE),
     row(K::CoreEvent, "", "Event", "events", &["ev"], true, NONE),
     row(K::PersistentVolume, "", "PersistentVolume", "persistentvolumes", &["pv"], false, STATUS),
-    row(K::PersistentVolumeClaim, "", "PersistentVolumeClaim", "persistentvolumeclaims", &["pvc"], true, STATUS),
+    row(
+        K::PersistentVolumeClaim,
+        "",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        &["pvc"],
+        true,
+        STATUS,
+    ),
     row(K::ServiceAccount, "", "ServiceAccount", "serviceaccounts", &["sa"], true, NONE),
     row(K::Deployment, "apps", "Deployment", "deployments", &["deploy"], true, SCALE),
     row(K::ReplicaSet, "apps", "ReplicaSet", "replicasets", &["rs"], true, SCALE),
     row(K::StatefulSet, "apps", "StatefulSet", "statefulsets", &["sts"], true, SCALE),
     row(K::DaemonSet, "apps", "DaemonSet", "daemonsets", &["ds"], true, STATUS),
     row(K::Job, "batch", "Job", "jobs", NONE, true, STATUS),
-    row(K::PodDisruptionBudget, "policy", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"], true, STATUS),
+    row(
+        K::PodDisruptionBudget,
+        "policy",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        &["pdb"],
+        true,
+        STATUS,
+    ),
     row(K::Lease, "coordination.k8s.io", "Lease", "leases", NONE, true, NONE),
     row(K::VolumeAttachment, "storage.k8s.io", "VolumeAttachment", "volumeattachments", NONE, false, STATUS),
     row(K::StorageClass, "storage.k8s.io", "StorageClass", "storageclasses", &["sc"], false, NONE),
@@ -94,7 +110,15 @@ pub static RESOURCES: &[Resource] = &[
     row(K::Role, "rbac.authorization.k8s.io", "Role", "roles", NONE, true, NONE),
     row(K::RoleBinding, "rbac.authorization.k8s.io", "RoleBinding", "rolebindings", NONE, true, NONE),
     row(K::ClusterRole, "rbac.authorization.k8s.io", "ClusterRole", "clusterroles", NONE, false, NONE),
-    row(K::ClusterRoleBinding, "rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", NONE, false, NONE),
+    row(
+        K::ClusterRoleBinding,
+        "rbac.authorization.k8s.io",
+        "ClusterRoleBinding",
+        "clusterrolebindings",
+        NONE,
+        false,
+        NONE,
+    ),
     row(K::PriorityClass, "scheduling.k8s.io", "PriorityClass", "priorityclasses", &["pc"], false, NONE),
     row(
         K::ValidatingWebhookConfiguration,
@@ -156,13 +180,17 @@ impl Kind {
 
 impl Resource {
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Self> {
-        RESOURCES
-            .iter()
-            .find(|resource| resource.group == group && resource.version == version && resource.plural == plural)
+        RESOURCES.iter().find(|resource| {
+            resource.group == group && resource.version == version && resource.plural == plural
+        })
     }
 
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The name in messages: `pods`, `deployments.apps`.

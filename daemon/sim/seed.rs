@@ -34,7 +34,7 @@ impl Seed {
     }
 }
 
-/// A stable name for a text: the hash in the name of a ReplicaSet.
+/// A stable name for a text: the hash in the name of a `ReplicaSet`.
 pub(super) fn hash_name(text: &str) -> String {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -39,6 +39,17 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// A label that everything selected carries.
+    pub(super) fn pinned(&self) -> Option<(&str, &str)> {
+        self.0.iter().find_map(|requirement| match &requirement.test {
+            Test::In(values) => match values.as_slice() {
+                [value] => Some((requirement.key.as_str(), value.as_str())),
+                _ => None,
+            },
+            Test::NotIn(_) | Test::Exists | Test::Absent => None,
+        })
+    }
+
     pub(super) fn matches(&self, object: &Object) -> bool {
         self.0.iter().all(|requirement| requirement.holds(object.label(&requirement.key)))
     }
@@ -140,7 +151,9 @@ fn requirement(part: &str) -> Result<Requirement, String> {
 fn set_form<'a>(part: &'a str, word: &str) -> Option<(&'a str, Result<Vec<String>, String>)> {
     let (key, rest) = part.split_once(word).or_else(|| {
         let bare = format!("{}(", word.trim_end());
-        part.find(&bare).map(|place| (part.get(..place).unwrap_or_default(), part.get(place + bare.len() - 1..).unwrap_or_default()))
+        part.find(&bare).map(|place| {
+            (part.get(..place).unwrap_or_default(), part.get(place + bare.len() - 1..).unwrap_or_default())
+        })
     })?;
     let inner = rest.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
     let values = inner

@@ -61,7 +61,8 @@ impl Shared {
 
 impl Server {
     pub fn new(cluster: Cluster, now: NowFn, sleep_until: SleepUntilFn) -> Self {
-        let shared = Shared { cluster: Mutex::new(cluster), now, sleep_until, happened: watch::Sender::new(0) };
+        let shared =
+            Shared { cluster: Mutex::new(cluster), now, sleep_until, happened: watch::Sender::new(0) };
         Self { shared: Arc::new(shared) }
     }
 

@@ -42,7 +42,7 @@ pub struct Timings {
     /// How long a pod of a Job runs before it succeeds.
     pub job_run: SignedDuration,
     pub scheduler: SignedDuration,
-    /// Workload controllers: Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, garbage collection.
+    /// Workload controllers: Deployment, `ReplicaSet`, `StatefulSet`, `DaemonSet`, Job, garbage collection.
     pub controller: SignedDuration,
     /// From a change to the budget's status saying so.
     pub budget: SignedDuration,
@@ -53,7 +53,7 @@ pub struct Timings {
     pub unreachable_toleration: SignedDuration,
     /// A kubelet's stop to its first renewed lease, when its binary is replaced.
     pub kubelet_restart: SignedDuration,
-    /// Whether the kubelet says NotReady on its way back up.
+    /// Whether the kubelet says `NotReady` on its way back up.
     pub restart_not_ready: bool,
     /// Whether the restart takes the Job's own pod down; the work on the host goes on.
     pub restart_kills_job: bool,

@@ -14,14 +14,14 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
 }
 
-pub(super) type Served<T> = Result<T, Box<Refusal>>;
+pub(super) type Served<T> = Result<T, Refusal>;
 
 impl Refusal {
-    pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, reason, message: message.into(), details: Map::new(), retry_after: None })
+    pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: Map::new(), retry_after: None }
     }
 
-    fn about(mut self: Box<Self>, resource: &Resource, name: &str) -> Box<Self> {
+    fn about(mut self, resource: &Resource, name: &str) -> Self {
         self.details.insert("kind".into(), resource.plural.into());
         if !resource.group.is_empty() {
             self.details.insert("group".into(), resource.group.into());
@@ -32,12 +32,12 @@ impl Refusal {
         self
     }
 
-    pub(super) fn detail(mut self: Box<Self>, key: &str, value: impl Into<Value>) -> Box<Self> {
+    pub(super) fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.details.insert(key.into(), value.into());
         self
     }
 
-    pub(super) fn cause(self: Box<Self>, reason: &str, message: &str, field: Option<&str>) -> Box<Self> {
+    pub(super) fn cause(self, reason: &str, message: &str, field: Option<&str>) -> Self {
         let mut cause = json!({"reason": reason, "message": message});
         if let (Some(field), Some(map)) = (field, cause.as_object_mut()) {
             map.insert("field".into(), field.into());
@@ -47,36 +47,37 @@ impl Refusal {
         self.detail("causes", causes)
     }
 
-    pub(super) fn not_found(resource: &Resource, name: &str) -> Box<Self> {
+    pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} not found", resource.qualified());
         Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(resource, name)
     }
 
-    pub(super) fn exists(resource: &Resource, name: &str) -> Box<Self> {
+    pub(super) fn exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name)
     }
 
-    pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> Box<Self> {
+    pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified());
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
-    pub(super) fn modified(resource: &Resource, name: &str) -> Box<Self> {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+    pub(super) fn modified(resource: &Resource, name: &str) -> Self {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(resource, name, why)
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Box<Self> {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    pub(super) fn invalid(resource: &Resource, name: &str, field: &str, why: &str) -> Box<Self> {
+    pub(super) fn invalid(resource: &Resource, name: &str, field: &str, why: &str) -> Self {
         Self::invalid_options(resource.name, resource.group, name, field, why)
     }
 
     /// As for objects; options and subresources are validated under kinds of their own.
-    pub(super) fn invalid_options(kind: &str, group: &str, name: &str, field: &str, why: &str) -> Box<Self> {
+    pub(super) fn invalid_options(kind: &str, group: &str, name: &str, field: &str, why: &str) -> Self {
         let dotted = if group.is_empty() { String::new() } else { format!(".{group}") };
         let message = format!("{kind}{dotted} {name:?} is invalid: {field}: {why}");
         let reason = if why.starts_with("Required") {
@@ -97,12 +98,12 @@ impl Refusal {
         refusal
     }
 
-    pub(super) fn forbidden(resource: &Resource, name: &str, why: &str) -> Box<Self> {
+    pub(super) fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
     }
 
-    pub(super) fn method() -> Box<Self> {
+    pub(super) fn method() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
@@ -110,16 +111,16 @@ impl Refusal {
         )
     }
 
-    pub(super) fn unserved(what: &str) -> Box<Self> {
+    pub(super) fn unserved(what: &str) -> Self {
         let message = format!("the simulated API server does not serve {what}");
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
     }
 
-    pub(super) fn expired(message: impl Into<String>) -> Box<Self> {
+    pub(super) fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
-    pub(super) fn too_many(message: &str, retry_after: Option<u32>) -> Box<Self> {
+    pub(super) fn too_many(message: &str, retry_after: Option<u32>) -> Self {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
         if let Some(wait) = retry_after {
             refusal.retry_after = Some(wait);

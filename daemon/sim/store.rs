@@ -2,6 +2,7 @@
 
 use super::object::{Key, Object};
 use super::resource::Kind;
+use super::selector::Labels;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -82,6 +83,8 @@ pub(super) struct Store {
     version: u64,
     by_node: BTreeMap<Box<str>, BTreeSet<Key>>,
     by_owner: BTreeMap<Arc<str>, BTreeSet<(Kind, Key)>>,
+    /// Pods, and the budgets that pin a label, by namespace and label; other budgets by namespace alone.
+    by_label: BTreeMap<(Kind, String), BTreeSet<Key>>,
     load: BTreeMap<Box<str>, Load>,
     ready_by_owner: BTreeMap<Arc<str>, usize>,
 }
@@ -95,6 +98,7 @@ impl Store {
             version: 1,
             by_node: BTreeMap::new(),
             by_owner: BTreeMap::new(),
+            by_label: BTreeMap::new(),
             load: BTreeMap::new(),
             ready_by_owner: BTreeMap::new(),
         }
@@ -135,7 +139,11 @@ impl Store {
         self.by_node.get(node).into_iter().flatten().filter_map(|key| self.get(Kind::Pod, key))
     }
 
-    pub(super) fn owned_by<'a>(&'a self, uid: &str, kind: Kind) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+    pub(super) fn owned_by<'a>(
+        &'a self,
+        uid: &str,
+        kind: Kind,
+    ) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
         self.dependents(uid).filter(move |object| object.kind == kind)
     }
 
@@ -153,7 +161,14 @@ impl Store {
     }
 
     /// Stores a tree under the next version, which is written into it.
-    pub(super) fn put(&mut self, kind: Kind, key: Key, mut tree: Value, at: Timestamp, packed: bool) -> Arc<Change> {
+    pub(super) fn put(
+        &mut self,
+        kind: Kind,
+        key: Key,
+        mut tree: Value,
+        at: Timestamp,
+        packed: bool,
+    ) -> Arc<Change> {
         let version = self.stamp(&mut tree);
         let object = Object::new(kind.stored(), key.clone(), version, tree);
         let new = Arc::new(if packed { object.packed() } else { object });
@@ -171,7 +186,14 @@ impl Store {
         let mut tree = old.to_tree();
         let version = self.stamp(&mut tree);
         let new = Arc::new(Object::new(kind.stored(), key.clone(), version, tree));
-        Some(self.remember(Change { version, at, old: Some(old), new, deleted: true, frames: Default::default() }))
+        Some(self.remember(Change {
+            version,
+            at,
+            old: Some(old),
+            new,
+            deleted: true,
+            frames: Default::default(),
+        }))
     }
 
     fn stamp(&mut self, tree: &mut Value) -> u64 {
@@ -216,7 +238,35 @@ impl Store {
         }
     }
 
+    /// The pods of a namespace that a selector matches.
+    pub(super) fn selected<'a>(&'a self, namespace: &'a str, selector: &'a Labels) -> Vec<&'a Arc<Object>> {
+        match selector.pinned() {
+            Some((key, value)) => {
+                let keys = self.by_label.get(&(Kind::Pod, label_place(namespace, key, value)));
+                let pods = keys.into_iter().flatten().filter_map(|key| self.get(Kind::Pod, key));
+                pods.filter(|pod| selector.matches(pod)).collect()
+            }
+            None => self.range(Kind::Pod, namespace, None).filter(|pod| selector.matches(pod)).collect(),
+        }
+    }
+
+    /// The budgets that select a pod.
+    pub(super) fn budgets_of(&self, pod: &Object) -> Vec<&Arc<Object>> {
+        let namespace = &pod.key.namespace;
+        let pinned = pod.labels.iter().map(|(key, value)| label_place(namespace, key, value));
+        pinned
+            .chain([namespace.to_string()])
+            .filter_map(|place| self.by_label.get(&(Kind::PodDisruptionBudget, place)))
+            .flatten()
+            .filter_map(|key| self.get(Kind::PodDisruptionBudget, key))
+            .filter(|budget| budget.selector().is_some_and(|selector| selector.matches(pod)))
+            .collect()
+    }
+
     fn index(&mut self, object: &Arc<Object>) {
+        for place in label_places(object) {
+            self.by_label.entry((object.kind, place)).or_default().insert(object.key.clone());
+        }
         for owner in &object.owners {
             let place = (object.kind, object.key.clone());
             self.by_owner.entry(Arc::clone(&owner.uid)).or_default().insert(place);
@@ -236,6 +286,15 @@ impl Store {
     }
 
     fn unindex(&mut self, object: &Object) {
+        for place in label_places(object) {
+            let place = (object.kind, place);
+            if let Some(keys) = self.by_label.get_mut(&place) {
+                keys.remove(&object.key);
+                if keys.is_empty() {
+                    self.by_label.remove(&place);
+                }
+            }
+        }
         for owner in &object.owners {
             if let Some(places) = self.by_owner.get_mut(&owner.uid) {
                 places.remove(&(object.kind, object.key.clone()));
@@ -260,5 +319,24 @@ impl Store {
                 memory: load.memory.saturating_sub(pod.memory),
             };
         }
+    }
+}
+
+fn label_place(namespace: &str, key: &str, value: &str) -> String {
+    format!("{namespace}/{key}={value}")
+}
+
+fn label_places(object: &Object) -> Vec<String> {
+    let namespace = &object.key.namespace;
+    match object.kind {
+        Kind::Pod => object.labels.iter().map(|(key, value)| label_place(namespace, key, value)).collect(),
+        Kind::PodDisruptionBudget => {
+            let pinned = object.selector().and_then(Labels::pinned);
+            vec![
+                pinned
+                    .map_or_else(|| namespace.to_string(), |(key, value)| label_place(namespace, key, value)),
+            ]
+        }
+        _ => Vec::new(),
     }
 }

@@ -32,7 +32,13 @@ pub(super) fn scale_of(object: &Object) -> Value {
 }
 
 impl Cluster {
-    pub(super) fn scale_call(&mut self, call: &Call, place: &Place, scale: &Value, now: Timestamp) -> Served<Answer> {
+    pub(super) fn scale_call(
+        &mut self,
+        call: &Call,
+        place: &Place,
+        scale: &Value,
+        now: Timestamp,
+    ) -> Served<Answer> {
         let old = self.find(place, now)?;
         let stated = text(scale, &["metadata", "resourceVersion"]);
         if !stated.is_empty() && stated.parse() != Ok(old.version) {
@@ -78,9 +84,7 @@ impl Cluster {
         match (place.resource.kind, place.subresource.as_str()) {
             (Kind::Pod, "eviction") => self.evict_call(call, place, now),
             (Kind::Pod, "binding") => self.bind_call(call, place, now),
-            (_, subresource) if place.resource.subresources.contains(&subresource) => {
-                Err(Refusal::method())
-            }
+            (_, subresource) if place.resource.subresources.contains(&subresource) => Err(Refusal::method()),
             (_, subresource) => Err(Refusal::unserved(&format!("{}/{subresource}", place.resource.plural))),
         }
     }

@@ -11,24 +11,45 @@ use serde_json::{Value, json};
 fn columns(kind: Kind) -> &'static [(&'static str, bool)] {
     match kind {
         Kind::Node => &[
-            ("Status", false), ("Roles", false), ("Age", false), ("Version", false), ("Internal-IP", true),
-            ("External-IP", true), ("OS-Image", true), ("Kernel-Version", true), ("Container-Runtime", true),
+            ("Status", false),
+            ("Roles", false),
+            ("Age", false),
+            ("Version", false),
+            ("Internal-IP", true),
+            ("External-IP", true),
+            ("OS-Image", true),
+            ("Kernel-Version", true),
+            ("Container-Runtime", true),
         ],
         Kind::Pod => &[
-            ("Ready", false), ("Status", false), ("Restarts", false), ("Age", false), ("IP", true), ("Node", true),
-            ("Nominated Node", true), ("Readiness Gates", true),
+            ("Ready", false),
+            ("Status", false),
+            ("Restarts", false),
+            ("Age", false),
+            ("IP", true),
+            ("Node", true),
+            ("Nominated Node", true),
+            ("Readiness Gates", true),
         ],
         Kind::Deployment => &[("Ready", false), ("Up-to-date", false), ("Available", false), ("Age", false)],
         Kind::StatefulSet => &[("Ready", false), ("Age", false)],
         Kind::ReplicaSet => &[("Desired", false), ("Current", false), ("Ready", false), ("Age", false)],
         Kind::DaemonSet => &[
-            ("Desired", false), ("Current", false), ("Ready", false), ("Up-to-date", false), ("Available", false),
-            ("Node Selector", false), ("Age", false),
+            ("Desired", false),
+            ("Current", false),
+            ("Ready", false),
+            ("Up-to-date", false),
+            ("Available", false),
+            ("Node Selector", false),
+            ("Age", false),
         ],
         Kind::Job => &[("Status", false), ("Completions", false), ("Age", false)],
-        Kind::PodDisruptionBudget => {
-            &[("Min Available", false), ("Max Unavailable", false), ("Allowed Disruptions", false), ("Age", false)]
-        }
+        Kind::PodDisruptionBudget => &[
+            ("Min Available", false),
+            ("Max Unavailable", false),
+            ("Allowed Disruptions", false),
+            ("Age", false),
+        ],
         Kind::Namespace => &[("Status", false), ("Age", false)],
         Kind::Lease => &[("Holder", false), ("Age", false)],
         Kind::ConfigMap => &[("Data", false), ("Age", false)],
@@ -94,7 +115,9 @@ fn cells(kind: Kind, object: &Object, now: Timestamp) -> Vec<Value> {
             selector(tree),
             old,
         ]),
-        Kind::Job => cells.extend([job_status(tree), ratio(tree, "succeeded", &["spec", "completions"]), old]),
+        Kind::Job => {
+            cells.extend([job_status(tree), ratio(tree, "succeeded", &["spec", "completions"]), old]);
+        }
         Kind::PodDisruptionBudget => cells.extend([
             plain(tree, &["spec", "minAvailable"]),
             plain(tree, &["spec", "maxUnavailable"]),
@@ -104,7 +127,10 @@ fn cells(kind: Kind, object: &Object, now: Timestamp) -> Vec<Value> {
         Kind::Namespace => cells.extend([text(tree, &["status", "phase"]).into(), old]),
         Kind::Lease => cells.extend([text(tree, &["spec", "holderIdentity"]).into(), old]),
         Kind::ConfigMap => {
-            cells.extend([Value::from(tree.get("data").and_then(Value::as_object).map_or(0, serde_json::Map::len)), old]);
+            cells.extend([
+                Value::from(tree.get("data").and_then(Value::as_object).map_or(0, serde_json::Map::len)),
+                old,
+            ]);
         }
         Kind::CoreEvent | Kind::Event => cells.extend(event(tree, old, now)),
         Kind::VolumeAttachment => cells.extend([
@@ -162,7 +188,8 @@ fn node(node: &Object, old: Value) -> Vec<Value> {
     }
     let info = |field: &str| Value::from(text(tree, &["status", "nodeInfo", field]));
     let address = |kind: &str| {
-        let found = list(tree, &["status", "addresses"]).iter().find(|address| text(address, &["type"]) == kind);
+        let found =
+            list(tree, &["status", "addresses"]).iter().find(|address| text(address, &["type"]) == kind);
         Value::from(found.map_or("<none>", |address| text(address, &["address"])))
     };
     vec![

@@ -31,7 +31,7 @@ pub struct Subscription {
     bookmarks: Option<Timestamp>,
     ends: Timestamp,
     epoch: u64,
-    refused: Option<Box<Refusal>>,
+    refused: Option<Refusal>,
 }
 
 /// The next lines of a watch.
@@ -51,7 +51,8 @@ impl Cluster {
         self.renew_leases(filter.kind, &filter.namespace, filter.fields.pinned("metadata.name"), now);
         let asked = asked_version(query)?;
         let streaming = initial_events(query)?;
-        let bookmarks = query.flag("allowWatchBookmarks").then(|| time::after(now, self.settings.timings.bookmark));
+        let bookmarks =
+            query.flag("allowWatchBookmarks").then(|| time::after(now, self.settings.timings.bookmark));
         let length = match query.number::<i64>("timeoutSeconds").filter(|seconds| *seconds > 0) {
             Some(seconds) => SignedDuration::from_secs(seconds),
             None => self.settings.timings.watch_timeout,
@@ -59,7 +60,10 @@ impl Cluster {
         let wants_state = streaming.unwrap_or(asked.is_none());
         let initial = if wants_state { self.matching(&filter) } else { VecDeque::new() };
         let cursor = asked.filter(|_| !wants_state).unwrap_or(self.store.version());
-        let refused = self.faults.expire_resumption(asked.is_some()).then(|| too_old(cursor, self.store.oldest(filter.kind)));
+        let refused = self
+            .faults
+            .expire_resumption(asked.is_some())
+            .then(|| too_old(cursor, self.store.oldest(filter.kind)));
         Ok(Subscription {
             owes_end: streaming == Some(true) && bookmarks.is_some(),
             ends: time::after(now, length),
@@ -221,7 +225,7 @@ fn initial_events(query: &super::request::Query) -> Served<Option<bool>> {
     Ok(Some(query.flag("sendInitialEvents")))
 }
 
-fn too_old(asked: u64, oldest: u64) -> Box<Refusal> {
+fn too_old(asked: u64, oldest: u64) -> Refusal {
     Refusal::new(StatusCode::GONE, "Expired", format!("too old resource version: {asked} ({oldest})"))
 }
 

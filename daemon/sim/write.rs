@@ -26,11 +26,16 @@ impl Cluster {
         } else {
             self.put(place.resource.kind, key, tree, now)
         };
-        Ok(Answer::object(StatusCode::CREATED, &object, call.view, now))
+        Ok(Answer::written(StatusCode::CREATED, &object, call, now))
     }
 
     /// Gives a new object what the server gives it, or says why it cannot be.
-    pub(super) fn admitted(&mut self, place: &Place, mut tree: Value, now: Timestamp) -> Served<(Key, Value)> {
+    pub(super) fn admitted(
+        &mut self,
+        place: &Place,
+        mut tree: Value,
+        now: Timestamp,
+    ) -> Served<(Key, Value)> {
         let resource = place.resource;
         let kind = resource.kind;
         if resource.namespaced {
@@ -121,7 +126,7 @@ impl Cluster {
             tree = events::core(&tree);
         }
         let object = self.replace(place, &old, tree, call.is_dry_run(), now)?;
-        Ok(Answer::object(StatusCode::OK, &object, call.view, now))
+        Ok(Answer::written(StatusCode::OK, &object, call, now))
     }
 
     pub(super) fn patch_call(&mut self, call: &Call, place: &Place, now: Timestamp) -> Served<Answer> {
@@ -132,8 +137,11 @@ impl Cluster {
             return self.apply_call(call, place, now);
         }
         let old = self.find(place, now)?;
-        let mut tree =
-            if place.subresource == "scale" { super::subresource::scale_of(&old) } else { old.to_tree() };
+        let mut tree = match (place.subresource.as_str(), place.resource.kind) {
+            ("scale", _) => super::subresource::scale_of(&old),
+            (_, Kind::Event) => events::modern(old.tree()),
+            _ => old.to_tree(),
+        };
         match call.content_type.as_str() {
             "application/json-patch+json" => patch::json_patch(&mut tree, &call.body)?,
             "application/merge-patch+json" => patch::merge(&mut tree, &call.body)?,
@@ -143,8 +151,11 @@ impl Cluster {
         if place.subresource == "scale" {
             return self.scale_call(call, place, &tree, now);
         }
+        if place.resource.kind == Kind::Event {
+            tree = events::core(&tree);
+        }
         let object = self.replace(place, &old, tree, call.is_dry_run(), now)?;
-        Ok(Answer::object(StatusCode::OK, &object, call.view, now))
+        Ok(Answer::written(StatusCode::OK, &object, call, now))
     }
 
     fn apply_call(&mut self, call: &Call, place: &Place, now: Timestamp) -> Served<Answer> {
@@ -155,12 +166,13 @@ impl Cluster {
             let why = "Required value: is required for apply patch";
             return Err(Refusal::invalid_options("PatchOptions", "meta.k8s.io", "", "fieldManager", why));
         }
-        let by = apply::By { manager, subresource: &place.subresource, force: call.query.flag("force"), at: now };
+        let by =
+            apply::By { manager, subresource: &place.subresource, force: call.query.flag("force"), at: now };
         match self.find(place, now) {
             Ok(old) => {
                 let tree = apply::merge(&old.to_tree(), &config, by)?;
                 let object = self.replace(place, &old, tree, call.is_dry_run(), now)?;
-                Ok(Answer::object(StatusCode::OK, &object, call.view, now))
+                Ok(Answer::written(StatusCode::OK, &object, call, now))
             }
             Err(missing) if !place.subresource.is_empty() => Err(missing),
             Err(_) => {
@@ -172,7 +184,7 @@ impl Cluster {
                 } else {
                     self.put(place.resource.kind, key, tree, now)
                 };
-                Ok(Answer::object(StatusCode::CREATED, &object, call.view, now))
+                Ok(Answer::written(StatusCode::CREATED, &object, call, now))
             }
         }
     }
@@ -264,9 +276,11 @@ fn keep_what_is_not_theirs(place: &Place, was: &Value, tree: &mut Value) {
         let labels = json::at(tree, &["metadata", "labels"]).cloned();
         let annotations = json::at(tree, &["metadata", "annotations"]).cloned();
         *tree = was.clone();
-        for (path, value) in
-            [(&["metadata", "labels"][..], labels), (&["metadata", "annotations"], annotations), (&["status"], status)]
-        {
+        for (path, value) in [
+            (&["metadata", "labels"][..], labels),
+            (&["metadata", "annotations"], annotations),
+            (&["status"], status),
+        ] {
             if let Some(value) = value {
                 set(tree, path, value);
             }

@@ -78,6 +78,30 @@ fn no_address_shows_its_secret() {
 }
 
 #[test]
+fn settings_hide_the_passwords_in_addresses() {
+    let world = super::World::new();
+    let mut settings = world.settings("https://user:hunter2@example.com/r");
+    settings.record_url = Some("https://hunter2@example.com/record?hunter2".to_owned());
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hunter2") && shown.contains("example.com/record"), "{shown}");
+}
+
+#[test]
+fn the_store_of_git_is_searched_by_host() {
+    let text = "https://a:one@example.com\nhttps://b:tw%40o@example.com/\nnonsense\nhttp://c:three@example.com:8080\n";
+    let stored = |url: &str| {
+        let Ok(Address::Remote(remote)) = Address::parse(url) else { panic!("a remote") };
+        crate::git::credentials::stored_for(text, &remote)
+    };
+    let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+    assert_eq!(stored("https://example.com/r"), pair("a", "one"));
+    assert_eq!(stored("https://b@Example.com/r"), pair("b", "tw@o"));
+    assert_eq!(stored("http://example.com:8080/r"), pair("c", "three"));
+    assert_eq!(stored("http://example.com/r"), None);
+    assert_eq!(stored("https://example.org/r"), None);
+}
+
+#[test]
 fn passwords_are_decoded() {
     let Ok(Address::Remote(remote)) = Address::parse("https://a%40b:p%3Aw%2F@example.com/r") else {
         panic!("a remote");

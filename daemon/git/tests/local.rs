@@ -34,7 +34,9 @@ fn the_same_entry_on_the_same_tip_is_the_same_commit() {
     let one = world.local().append(&entry(None, "one")).expect("an entry");
     assert_eq!(other.local().append(&entry(None, "one")).expect("an entry"), one);
     assert_eq!(world.local().append(&entry(None, "one")).expect("again"), one, "trying again is harmless");
-    assert_eq!(world.history(), [one]);
+    let two = world.commit(RECORD, &[("other/status.yaml", "x")]);
+    assert_eq!(world.local().append(&entry(None, "one")).expect("once more"), one, "below the tip too");
+    assert_eq!(world.history(), [two, one]);
 }
 
 #[test]
@@ -82,14 +84,13 @@ fn packed_refs_count() {
 /// Two writers append to the same tip over and over; each round has one winner.
 #[test]
 fn of_two_writers_one_wins() {
-    let world = Arc::new(World::new());
+    let world = World::new();
     let mut tip = None;
     for round in 0..20 {
         let start = Arc::new(Barrier::new(2));
         let writers = ["left", "right"].map(|name| {
-            let (world, start) = (Arc::clone(&world), Arc::clone(&start));
+            let (mut repo, start) = (world.local(), Arc::clone(&start));
             std::thread::spawn(move || {
-                let mut repo = world.local();
                 start.wait();
                 repo.append(&entry(tip, &format!("{round}-{name}")))
             })
@@ -151,10 +152,18 @@ fn a_tag_is_made_once() {
 
 #[test]
 fn names_that_cannot_live_side_by_side_are_an_error() {
-    let world = World::new();
-    world.commit("windlass", &[("a", "b")]);
-    let error = world.local().append(&entry(None, "one")).expect_err("git cannot hold both");
-    assert!(chain(&error).contains("refs/heads/windlass"), "{}", chain(&error));
+    for other in ["windlass", "windlass/status/x"] {
+        for pack in [false, true] {
+            let world = World::new();
+            world.commit(other, &[("a", "b")]);
+            if pack {
+                world.git(&["-C", "origin.git", "pack-refs", "--all", "--prune"]);
+            }
+            let error = world.local().append(&entry(None, "one")).expect_err("git cannot hold both");
+            let expected = format!("has \"refs/heads/{other}\", and git cannot hold");
+            assert!(chain(&error).contains(&expected), "{}", chain(&error));
+        }
+    }
 }
 
 #[test]
@@ -247,4 +256,19 @@ fn a_missing_branch_names_those_that_exist() {
     settings.branch = "mian".to_owned();
     let error = open(settings).fetch().expect_err("no such branch");
     assert!(error.to_string().ends_with("has no branch \"mian\"; it has main, trunk"), "{error}");
+}
+
+#[test]
+fn many_may_open_at_once() {
+    let world = World::new();
+    let settings = world.settings(world.origin().display().to_string());
+    let openers: Vec<_> = (0..16)
+        .map(|_| {
+            let settings = settings.clone();
+            std::thread::spawn(move || Repository::open(settings).map(|_| ()))
+        })
+        .collect();
+    for opener in openers {
+        opener.join().expect("no panic").expect("it opens");
+    }
 }

@@ -168,3 +168,10 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[test]
+fn a_repository_may_change_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Repository>();
+    assert_send::<super::Watcher>();
+}

@@ -84,6 +84,9 @@ fn links_and_submodules_are_named_and_not_followed() {
 fn odd_names_and_bytes_are_refused_one_by_one() {
     let world = World::new();
     let (good, latin) = (blob(&world, b"good"), blob(&world, b"caf\xe9"));
+    let folder =
+        git2::Repository::open(world.origin()).and_then(|repo| Ok(repo.head()?.peel_to_tree()?.id()));
+    let folder = folder.expect("a folder");
     let tip = hostile(
         &world,
         &[
@@ -96,17 +99,19 @@ fn odd_names_and_bytes_are_refused_one_by_one() {
             ("100644", b"latin", latin),
             ("100644", b"twice", good),
             ("100644", b"twice", good),
+            ("100644", b"zone", folder),
         ],
     );
     let files = world.local().read(&tip, &[""], &Limits::default()).expect("files");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    assert_eq!(names, ["..", ".git", "a/b", "bell\\x07", "caf\\xe9", "good", "latin", "twice"]);
+    assert_eq!(names, ["..", ".git", "a/b", "bell\\x07", "caf\\xe9", "good", "latin", "twice", "zone"]);
     for name in ["..", ".git", "a/b", "bell\\x07", "caf\\xe9"] {
         assert_eq!(files[name], refused(Refusal::Name), "{name}");
     }
     assert_eq!(files["good"], text("good"));
     assert_eq!(files["latin"], refused(Refusal::Encoding));
     assert_eq!(files["twice"], refused(Refusal::Twice));
+    assert_eq!(files["zone"], refused(Refusal::NotAFile));
 }
 
 #[test]

@@ -164,10 +164,13 @@ fn a_push_that_cannot_be_read_back_may_have_arrived() {
     assert_eq!(world.tip(RECORD), Some(attempted));
     server.fault(Fault::None);
     assert_eq!(repo.append(&entry(None, "one")).expect("it is there"), attempted);
+    let theirs = world.commit(RECORD, &[("other/status.yaml", "x")]);
+    assert_eq!(repo.append(&entry(None, "one")).expect("it is below the tip"), attempted);
+    assert_eq!(world.history(), [theirs, attempted]);
 }
 
 #[test]
-fn aserver_that_is_away_is_unreachable() {
+fn a_server_that_is_away_is_unreachable() {
     let (world, server, mut repo) = served();
     let one = repo.append(&entry(None, "one")).expect("an entry");
     for fault in [Fault::Status(500), Fault::Status(503)] {
@@ -186,7 +189,7 @@ fn aserver_that_is_away_is_unreachable() {
 }
 
 #[test]
-fn a_silentserver_is_given_up_on() {
+fn a_silent_server_is_given_up_on() {
     let (_world, server, mut repo) = served();
     server.fault(Fault::HangAll);
     let error = repo.fetch().expect_err("no answer");
@@ -352,4 +355,41 @@ fn clones_are_not_shared_and_broken_ones_are_made_anew() {
     let mut repo = open(world.settings(server.url()));
     assert_eq!(repo.fetch().expect("tips"), tips, "no objects");
     assert_eq!(repo.read(&tips.desired, &[""], &Limits::default()).expect("files").len(), 1);
+}
+
+#[test]
+fn a_certificate_that_nobody_signed_is_refused() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let world = World::new();
+    let subject = ["-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.crt"];
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(subject)
+        .current_dir(world.path())
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no openssl on this machine");
+        return;
+    }
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-accept", "127.0.0.1:0", "-cert", "tls.crt", "-key", "tls.key", "-www"])
+        .current_dir(world.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl ran before");
+    let lines = BufReader::new(server.stdout.take().expect("an output")).lines();
+    let mut ports = lines.map_while(Result::ok).filter_map(|line| {
+        line.strip_prefix("ACCEPT ").and_then(|at| at.rsplit(':').next().map(str::to_owned))
+    });
+    let port = ports.next().expect("it listens");
+    let error = open(world.settings(format!("https://localhost:{port}/r.git")))
+        .fetch()
+        .expect_err("nobody signed it");
+    server.kill().and_then(|()| server.wait()).expect("it ends");
+    assert!(matches!(error, GitError::Certificate { .. }), "{}", chain(&error));
 }

@@ -11,6 +11,7 @@ use crate::model::decision::{Key, Reason};
 use crate::model::desired::{Cluster, Desired, DrainWhen, Pool, Provider};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{Component, Fact, Plan, Stage, StageKind, Step};
+use crate::model::version::Version;
 
 use world::World;
 
@@ -21,7 +22,13 @@ const MOST_FINDINGS: usize = 100;
 
 /// Everything that is wrong with a plan that was made for this cluster as it is now.
 pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
-    let mut check = Check { plan, cluster: &desired.cluster, live, now: World::of(live), findings: BTreeSet::new() };
+    let mut check = Check {
+        plan,
+        cluster: &desired.cluster,
+        live,
+        now: World::of(&desired.cluster, live),
+        findings: BTreeSet::new(),
+    };
     check.shape(desired);
     for (number, stage) in plan.stages.iter().enumerate() {
         check.stage(number, stage);
@@ -83,7 +90,11 @@ impl<'a> Check<'a> {
     fn proof(&mut self, object: &str) {
         let waits = self.plan.blockers.iter().any(|blocker| blocker.key == Key::NoProvenSnapshot);
         let holds = waits || self.cluster.etcd_unproven.is_some();
-        self.require(holds, object, "servers are moved without a proven snapshot and without a written reason");
+        self.require(
+            holds,
+            object,
+            "servers are moved without a proven snapshot and without a written reason",
+        );
     }
 
     fn once(&mut self, stage: &Stage) {
@@ -99,8 +110,15 @@ impl<'a> Check<'a> {
         }
         let nodes = self.live.nodes.values().filter(|node| node.control_plane);
         let late: Vec<_> = nodes
-            .filter(|node| self.now.kubelets.get(&*node.name).is_some_and(|runs| stage.to.minors_ahead_of(runs) > 0))
-            .map(|node| format!("workers go to {} before the kubelet of control plane node {} does", stage.to, node.name))
+            .filter(|node| {
+                self.now.kubelets.get(&*node.name).is_some_and(|runs| stage.to.minors_ahead_of(runs) > 0)
+            })
+            .map(|node| {
+                format!(
+                    "workers go to {} before the kubelet of control plane node {} does",
+                    stage.to, node.name
+                )
+            })
             .collect();
         for text in late {
             self.note(object, text);
@@ -129,10 +147,15 @@ impl<'a> Check<'a> {
             return self.note(object, "a control plane that somebody else moves is waited for in one step");
         };
         self.direction(step, stage);
-        let external = self.cluster.control_plane.provider == Provider::External && step.provider == Provider::External;
+        let external =
+            self.cluster.control_plane.provider == Provider::External && step.provider == Provider::External;
         self.require(external, &step.id, "waits for servers that nobody else moves");
         self.require(step.node.is_empty() && !step.drain, &step.id, "waiting for servers takes no node out");
-        self.require(step.component == Component::Servers, &step.id, "the stage moves servers, the step does not");
+        self.require(
+            step.component == Component::Servers,
+            &step.id,
+            "the stage moves servers, the step does not",
+        );
         let achieves = step.achieves.iter().any(|fact| match fact {
             Fact::ServersAtLeast(version) => {
                 version.same_minor(&step.to) && (*version == step.to || step.to != self.plan.to)
@@ -140,7 +163,11 @@ impl<'a> Check<'a> {
             Fact::Runs(..) | Fact::Ready(_) | Fact::Exists(..) => false,
         });
         self.require(achieves, &step.id, "does not end with all API servers at its version");
-        self.require(self.now.oldest_server() == Some(&step.from), &step.id, "starts from another version than the servers run");
+        self.require(
+            self.now.oldest_server() == Some(&step.from),
+            &step.id,
+            "starts from another version than the servers run",
+        );
         let crosses = !step.from.same_minor(&step.to);
         self.now.all_servers_to(&step.to);
         if crosses {
@@ -178,7 +205,7 @@ impl<'a> Check<'a> {
         self.require(!(control_plane && step.canary), &step.id, "a control plane node is no canary");
         let newer = self.now.oldest_server().is_none_or(|oldest| step.to.minors_ahead_of(oldest) > 0);
         self.require(!newer, &step.id, "makes a kubelet newer than an API server");
-        let late = self.now.too_old().any(|node| node == step.node);
+        let late = self.now.is_too_old(&step.to);
         self.require(!late, &step.id, "ends too many minors behind an API server");
         let waits = step.expects.iter().any(|fact| match fact {
             Fact::ServersAtLeast(version) => *version >= self.servers_before(step),
@@ -189,11 +216,15 @@ impl<'a> Check<'a> {
         let crosses = !step.from.same_minor(&step.to);
         self.require(step.drain || !crosses, &step.id, "crosses a minor under running pods");
         self.require(step.drain || !always, &step.id, "does not empty the node, which its pool asks for");
-        self.require(!step.drain || crosses || always, &step.id, "empties a node for a patch that does not ask for it");
+        self.require(
+            !step.drain || crosses || always,
+            &step.id,
+            "empties a node for a patch that does not ask for it",
+        );
     }
 
     /// Of servers that somebody else moves, only the last version is known to the patch.
-    fn servers_before(&self, step: &Step) -> crate::model::version::Version {
+    fn servers_before(&self, step: &Step) -> Version {
         let loose = self.cluster.control_plane.provider == Provider::External && step.to != self.plan.to;
         let mut version = step.to.clone();
         if loose {
@@ -213,7 +244,11 @@ impl<'a> Check<'a> {
         self.require(*node.uid == *step.node_uid, &step.id, "means another node of that name");
         self.belongs(step, stage, node);
         let exists = Fact::Exists(step.node.clone(), step.node_uid.clone());
-        self.require(step.expects.contains(&exists), &step.id, "does not expect the very node it was made for");
+        self.require(
+            step.expects.contains(&exists),
+            &step.id,
+            "does not expect the very node it was made for",
+        );
         for fact in &step.expects {
             let holds = self.now.holds(fact, self.live);
             self.require(holds, &step.id, "expects what does not hold when its turn comes");
@@ -228,13 +263,21 @@ impl<'a> Check<'a> {
         if node.control_plane {
             self.require(step.pool == CONTROL_PLANE, &step.id, "a control plane node belongs to no pool");
             let provider = self.cluster.control_plane.provider;
-            return self.require(step.provider == provider, &step.id, "is moved by another provider than asked for");
+            return self.require(
+                step.provider == provider,
+                &step.id,
+                "is moved by another provider than asked for",
+            );
         }
         let pools: Vec<_> = pools_of(self.cluster, node).collect();
         match pools.as_slice() {
             [pool] => {
                 self.require(pool.name == step.pool, &step.id, "the node belongs to another pool");
-                self.require(pool.provider == step.provider, &step.id, "is moved by another provider than asked for");
+                self.require(
+                    pool.provider == step.provider,
+                    &step.id,
+                    "is moved by another provider than asked for",
+                );
             }
             [] => self.note(&step.id, "the node belongs to no pool"),
             [_, _, ..] => self.note(&step.id, "the node belongs to several pools"),
@@ -250,7 +293,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn starts_from(&mut self, step: &Step, runs: Option<&crate::model::version::Version>) {
+    fn starts_from(&mut self, step: &Step, runs: Option<&Version>) {
         match runs {
             Some(runs) if *runs == step.from => {}
             Some(runs) => self.note(&step.id, format!("starts from {}, and the node runs {runs}", step.from)),
@@ -276,7 +319,9 @@ impl<'a> Check<'a> {
                 Some(runs) if ours && runs != target => {
                     late.push((format!("node/{}", node.name), format!("its kubelet ends at {runs}")));
                 }
-                None if ours => late.push((format!("node/{}", node.name), "its version is unknown".to_owned())),
+                None if ours => {
+                    late.push((format!("node/{}", node.name), "its version is unknown".to_owned()));
+                }
                 Some(_) | None => {}
             }
         }

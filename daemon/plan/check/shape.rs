@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, CONTROL_PLANE};
+use super::{CONTROL_PLANE, Check};
 use crate::model::desired::{Desired, Limit};
 use crate::model::plan::StageKind;
 
@@ -14,7 +14,11 @@ impl Check<'_> {
         self.require(plan.commit == desired.commit, &object, "is a plan for another commit");
         self.require(plan.to == desired.cluster.version, &object, "goes to another version than asked for");
         let limit = desired.cluster.max_unavailable;
-        self.require(plan.max_unavailable == limit, &object, "has another limit for the cluster than asked for");
+        self.require(
+            plan.max_unavailable == limit,
+            &object,
+            "has another limit for the cluster than asked for",
+        );
         self.require(!plan.digest.is_empty(), &object, "has no digest");
         self.hops(&object);
         self.stages_in_order();
@@ -60,7 +64,11 @@ impl Check<'_> {
             let [before, after] = pair else { continue };
             let ordered = (before.hop, before.kind) < (after.hop, after.kind);
             let object = format!("stage/{}", number + 1);
-            self.require(ordered, &object, "comes too late: servers, control plane kubelets, workers, hop by hop");
+            self.require(
+                ordered,
+                &object,
+                "comes too late: servers, control plane kubelets, workers, hop by hop",
+            );
         }
     }
 
@@ -82,10 +90,13 @@ impl Check<'_> {
                     && limits.drain.when == pool.drain.when
                     && limits.drain.timeout_seconds == pool.drain.timeout.as_secs()
                     && limits.drain.delete_empty_dir_data == pool.drain.delete_empty_dir_data
+                    && limits.drain.jobs_seconds == pool.drain.jobs.as_secs()
+                    && limits.drain.implicit_budgets == pool.drain.implicit_budgets
             });
             self.require(same, &object, "has other limits than asked for");
         }
-        let serial = plan.pools.get(CONTROL_PLANE).is_some_and(|limits| limits.max_unavailable == Limit::Count(1));
+        let serial =
+            plan.pools.get(CONTROL_PLANE).is_some_and(|limits| limits.max_unavailable == Limit::Count(1));
         self.require(serial, "controlPlane", "its nodes would not go one at a time");
     }
 }

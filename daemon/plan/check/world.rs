@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::desired::{Cluster, Provider};
 use crate::model::live::Live;
 use crate::model::plan::{Component, Fact};
 use crate::model::version::Version;
@@ -14,19 +15,23 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn of(live: &'a Live) -> Self {
+    pub(super) fn of(cluster: &Cluster, live: &'a Live) -> Self {
+        let api_servers = live.api_servers();
         let mut servers = BTreeMap::new();
         for node in live.nodes.values().filter(|node| node.control_plane) {
-            // A node that is seen but says nothing of its servers may still be the only one behind the front door.
-            let front_door = || live.api_servers().get(&node.name).cloned().flatten();
-            if let Some(version) = live.runs(Component::Servers, &node.name).or_else(front_door) {
+            let version = match cluster.control_plane.provider {
+                Provider::Kubeadm => live.runs(Component::Servers, &node.name),
+                Provider::External => api_servers.get(&node.name).cloned().flatten(),
+            };
+            if let Some(version) = version {
                 servers.insert(&*node.name, version);
             }
         }
         if let (true, Some(version)) = (servers.is_empty(), &live.api.version) {
             servers.insert("kubernetes", version.clone());
         }
-        let kubelets = live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
+        let kubelets =
+            live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
         Self { servers, kubelets }
     }
 
@@ -44,24 +49,25 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Nodes whose kubelet is further behind the newest API server than Kubernetes supports: three minors,
-    /// and two for kubelets before 1.25.
-    pub(super) fn too_old(&self) -> impl Iterator<Item = String> + use<> {
-        let newest = self.newest_server().map_or(0, |version| i32::from(version.minor));
-        let late = |runs: &Version| {
-            let minor = i32::from(runs.minor);
-            newest - minor > if minor < 25 { 2 } else { 3 }
-        };
-        let names: Vec<_> =
-            self.kubelets.iter().filter(|(_, runs)| late(runs)).map(|(name, _)| (*name).to_owned()).collect();
-        names.into_iter()
+    /// Nodes whose kubelet is further behind the newest API server than Kubernetes supports.
+    pub(super) fn too_old(&self) -> Vec<&'a str> {
+        self.kubelets.iter().filter(|(_, runs)| self.is_too_old(runs)).map(|(name, _)| *name).collect()
+    }
+
+    /// Three minors behind is the most, and two for kubelets before 1.25.
+    pub(super) fn is_too_old(&self, kubelet: &Version) -> bool {
+        let minor = i32::from(kubelet.minor);
+        let most = if minor < 25 { 2 } else { 3 };
+        self.newest_server().is_some_and(|newest| i32::from(newest.minor) - minor > most)
     }
 
     /// Whether a fact would hold now. Health is not for a plan to say: a node that exists counts as Ready.
     pub(super) fn holds(&self, fact: &Fact, live: &Live) -> bool {
         match fact {
             Fact::Runs(Component::Servers, node, version) => self.servers.get(node.as_str()) == Some(version),
-            Fact::Runs(Component::Kubelet, node, version) => self.kubelets.get(node.as_str()) == Some(version),
+            Fact::Runs(Component::Kubelet, node, version) => {
+                self.kubelets.get(node.as_str()) == Some(version)
+            }
             Fact::ServersAtLeast(version) => {
                 !self.servers.is_empty() && self.servers.values().all(|runs| runs >= version)
             }

@@ -7,7 +7,6 @@ use crate::sim::json::{self, count, int, set};
 use crate::sim::object::{Key, Object};
 use crate::sim::queue::Task;
 use crate::sim::resource::Kind;
-use crate::sim::selector::Labels;
 use crate::sim::store::Store;
 use crate::sim::time;
 use jiff::{SignedDuration, Timestamp};
@@ -25,15 +24,12 @@ pub(in crate::sim) struct Sum {
     pub desired: usize,
 }
 
-/// The budgets whose selector matches a pod.
-pub(in crate::sim) fn matching<'a>(store: &'a Store, pod: &'a Object) -> impl Iterator<Item = &'a Arc<Object>> {
-    store.range(Kind::PodDisruptionBudget, &pod.key.namespace, None).filter(move |budget| {
-        !budget.deleting && selector(budget).is_some_and(|selector| selector.matches(pod))
-    })
-}
-
-fn selector(budget: &Object) -> Option<Labels> {
-    Labels::from_json(json::at(budget.tree(), &["spec", "selector"]))
+/// The budgets that count a pod.
+pub(in crate::sim) fn matching<'a>(
+    store: &'a Store,
+    pod: &Object,
+) -> impl Iterator<Item = &'a Arc<Object>> + use<'a> {
+    store.budgets_of(pod).into_iter().filter(|budget| !budget.deleting)
 }
 
 pub(in crate::sim) fn controller_of<'a>(store: &'a Store, object: &Object) -> Option<&'a Arc<Object>> {
@@ -65,8 +61,7 @@ pub(in crate::sim) fn broken_by(store: &Store, lost: &Object, at: Timestamp) -> 
 }
 
 fn matched<'a>(store: &'a Store, budget: &'a Object) -> Vec<&'a Arc<Object>> {
-    let Some(selector) = selector(budget) else { return Vec::new() };
-    store.range(Kind::Pod, &budget.key.namespace, None).filter(|pod| selector.matches(pod)).collect()
+    budget.selector().map(|selector| store.selected(&budget.key.namespace, selector)).unwrap_or_default()
 }
 
 /// Expected and desired counts, or why they cannot be known.
@@ -109,8 +104,12 @@ fn expected_scale(store: &Store, pods: &[&Arc<Object>]) -> Result<usize, String>
     Ok(scales.values().sum())
 }
 
-/// The controller that counts, and its replicas: a ReplicaSet's Deployment where it has one.
-fn scale_of(store: &Store, pod: &Object, owner: &crate::sim::object::Owner) -> Result<(Arc<str>, usize), String> {
+/// The controller that counts, and its replicas: a `ReplicaSet`'s Deployment where it has one.
+fn scale_of(
+    store: &Store,
+    pod: &Object,
+    owner: &crate::sim::object::Owner,
+) -> Result<(Arc<str>, usize), String> {
     let missing = || format!("found no controllers for pod {:?}", &*pod.key.name);
     let found = controller_of(store, pod);
     match (&*owner.kind, found) {
@@ -128,7 +127,8 @@ fn scale_of(store: &Store, pod: &Object, owner: &crate::sim::object::Owner) -> R
 
 /// The condition that says whether anything may be evicted now.
 pub(in crate::sim) fn set_allowed_condition(tree: &mut Value, allowed: i64, at: Timestamp) {
-    let (status, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let (status, reason) =
+        if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
     let generation = int(tree, &["status", "observedGeneration"]).unwrap_or_default();
     let condition = json!({
         "type": "DisruptionAllowed", "status": status, "reason": reason, "message": "", "observedGeneration": generation,

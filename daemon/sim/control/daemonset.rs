@@ -1,4 +1,4 @@
-//! DaemonSets: one pod on every node that will have it, cordoned or not.
+//! `DaemonSets`: one pod on every node that will have it, cordoned or not.
 
 use super::pod;
 use super::replicaset::set_counts;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 const REVISION: &str = "controller-revision-hash";
 
-/// What a DaemonSet's pods put up with, whatever their template says.
+/// What a `DaemonSet`'s pods put up with, whatever their template says.
 const TOLERATED: &[(&str, &str)] = &[
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -27,7 +27,10 @@ const TOLERATED: &[(&str, &str)] = &[
 
 impl Cluster {
     pub(super) fn sync_daemon_set(&mut self, key: &Key, at: Timestamp) {
-        let Some(owner) = self.store.get(Kind::DaemonSet, key).filter(|found| !found.deleting).cloned() else { return };
+        let Some(owner) = self.store.get(Kind::DaemonSet, key).filter(|found| !found.deleting).cloned()
+        else {
+            return;
+        };
         let template = template_of(&owner);
         let revision = pod::revision(value_at(owner.tree(), &["spec", "template"]).unwrap_or(&Value::Null));
         let mut by_node: BTreeMap<Box<str>, Arc<Object>> = BTreeMap::new();
@@ -47,15 +50,21 @@ impl Cluster {
         self.report_daemon_set(&owner, desired, &revision, at);
     }
 
-    /// The pods of all DaemonSets on one node.
+    /// The pods of all `DaemonSets` on one node.
     pub(super) fn sync_daemon_node(&mut self, name: &str, at: Timestamp) {
         self.ensure_static_pods(name, at);
         let Some(node) = self.store.get(Kind::Node, &Key::new("", name)).cloned() else { return };
-        let sets: Vec<_> = self.store.range(Kind::DaemonSet, "", None).filter(|set| !set.deleting).cloned().collect();
+        let sets: Vec<_> =
+            self.store.range(Kind::DaemonSet, "", None).filter(|set| !set.deleting).cloned().collect();
         for owner in sets {
             let template = template_of(&owner);
-            let revision = pod::revision(value_at(owner.tree(), &["spec", "template"]).unwrap_or(&Value::Null));
-            let found = self.store.pods_on(name).find(|pod| pod.controller().is_some_and(|by| by.uid == owner.uid)).cloned();
+            let revision =
+                pod::revision(value_at(owner.tree(), &["spec", "template"]).unwrap_or(&Value::Null));
+            let found = self
+                .store
+                .pods_on(name)
+                .find(|pod| pod.controller().is_some_and(|by| by.uid == owner.uid))
+                .cloned();
             let wanted = fits(&template, &node);
             self.settle(&owner, &template, &revision, &node, found.as_ref(), wanted, at);
         }
@@ -79,7 +88,9 @@ impl Cluster {
                 set(&mut tree, &["metadata", "labels", REVISION], revision);
                 self.spawn(tree, &owner.key.namespace, at);
             }
-            (true, Some(pod)) if pod.pod().is_some_and(|facts| facts.finished()) && !pod.deleting => {
+            (true, Some(pod))
+                if pod.pod().is_some_and(super::super::object::PodFacts::finished) && !pod.deleting =>
+            {
                 self.delete_pod(pod, None, at);
             }
             (false, Some(pod)) if !pod.deleting && evicts(template, node) => {
@@ -90,7 +101,13 @@ impl Cluster {
     }
 
     /// Replaces pods of an old template, as many at once as may be unavailable.
-    fn roll<'a>(&mut self, owner: &Object, revision: &str, pods: impl Iterator<Item = &'a Arc<Object>>, at: Timestamp) {
+    fn roll<'a>(
+        &mut self,
+        owner: &Object,
+        revision: &str,
+        pods: impl Iterator<Item = &'a Arc<Object>>,
+        at: Timestamp,
+    ) {
         if json::text(owner.tree(), &["spec", "updateStrategy", "type"]) == "OnDelete" {
             return;
         }
@@ -98,7 +115,9 @@ impl Cluster {
         let limit = value_at(owner.tree(), &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]);
         let limit = super::budget::scaled(limit.unwrap_or(&json!(1)), pods.len()).max(1);
         let out = pods.iter().filter(|pod| !pod.healthy()).count();
-        let old = pods.iter().filter(|pod| pod.healthy() && pod.label(REVISION).is_some_and(|label| label != revision));
+        let old = pods
+            .iter()
+            .filter(|pod| pod.healthy() && pod.label(REVISION).is_some_and(|label| label != revision));
         for pod in old.take(limit.saturating_sub(out)) {
             self.delete_pod(pod, None, at);
         }
@@ -107,18 +126,23 @@ impl Cluster {
     fn report_daemon_set(&mut self, owner: &Object, desired: usize, revision: &str, at: Timestamp) {
         let pods: Vec<_> = self.store.owned_by(&owner.uid, Kind::Pod).cloned().collect();
         let ready = pods.iter().filter(|pod| pod.pod().is_some_and(|facts| facts.ready)).count();
-        let updated = pods.iter().filter(|pod| pod.label(REVISION).is_none_or(|label| label == revision)).count();
+        let updated =
+            pods.iter().filter(|pod| pod.label(REVISION).is_none_or(|label| label == revision)).count();
         self.edit(Kind::DaemonSet, &owner.key, at, |tree| {
             let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
-            set_counts(tree, generation, &[
-                ("desiredNumberScheduled", desired),
-                ("currentNumberScheduled", pods.len().min(desired)),
-                ("numberMisscheduled", pods.len().saturating_sub(desired)),
-                ("numberReady", ready),
-                ("numberAvailable", ready),
-                ("numberUnavailable", desired.saturating_sub(ready)),
-                ("updatedNumberScheduled", updated),
-            ]);
+            set_counts(
+                tree,
+                generation,
+                &[
+                    ("desiredNumberScheduled", desired),
+                    ("currentNumberScheduled", pods.len().min(desired)),
+                    ("numberMisscheduled", pods.len().saturating_sub(desired)),
+                    ("numberReady", ready),
+                    ("numberAvailable", ready),
+                    ("numberUnavailable", desired.saturating_sub(ready)),
+                    ("updatedNumberScheduled", updated),
+                ],
+            );
         });
     }
 }
@@ -136,7 +160,8 @@ fn template_of(owner: &Object) -> Value {
 
 fn fits(template: &Value, node: &Object) -> bool {
     let spec = template.get("spec").unwrap_or(&Value::Null);
-    node_affinity_fits(spec, node) && tolerates(list(spec, &["tolerations"]), node, &["NoSchedule", "NoExecute"])
+    node_affinity_fits(spec, node)
+        && tolerates(list(spec, &["tolerations"]), node, &["NoSchedule", "NoExecute"])
 }
 
 /// A pod that no longer fits goes, unless it only could not be scheduled again.

@@ -1,4 +1,4 @@
-//! Deployments: one ReplicaSet per template, and a rolling update between them.
+//! Deployments: one `ReplicaSet` per template, and a rolling update between them.
 
 use super::pod;
 use super::replicaset::set_counts;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A ReplicaSet as its Deployment sees it.
+/// A `ReplicaSet` as its Deployment sees it.
 struct Part {
     key: Key,
     wanted: usize,
@@ -20,7 +20,10 @@ struct Part {
 
 impl Cluster {
     pub(super) fn sync_deployment(&mut self, key: &Key, at: Timestamp) {
-        let Some(owner) = self.store.get(Kind::Deployment, key).filter(|found| !found.deleting).cloned() else { return };
+        let Some(owner) = self.store.get(Kind::Deployment, key).filter(|found| !found.deleting).cloned()
+        else {
+            return;
+        };
         if json::flag(owner.tree(), &["spec", "paused"]) {
             return;
         }
@@ -39,11 +42,15 @@ impl Cluster {
     fn parts(&self, owner: &Object) -> Vec<Part> {
         let revision = pod::revision(template(owner));
         let sets = self.store.owned_by(&owner.uid, Kind::ReplicaSet).filter(|set| !set.deleting);
-        sets.map(|set| Part {
-            key: set.key.clone(),
-            wanted: count(set.tree(), &["spec", "replicas"], 1),
-            ready: self.store.ready_of(&set.uid),
-            current: pod::revision(template(set)) == revision,
+        sets.map(|set| {
+            let wanted = count(set.tree(), &["spec", "replicas"], 1);
+            Part {
+                key: set.key.clone(),
+                wanted,
+                // Pods that are already too many are as good as gone.
+                ready: self.store.ready_of(&set.uid).min(wanted),
+                current: pod::revision(template(set)) == revision,
+            }
         })
         .collect()
     }
@@ -51,7 +58,8 @@ impl Cluster {
     fn add_replica_set(&mut self, owner: &Arc<Object>, at: Timestamp) {
         let hash = pod::revision(template(owner));
         let mut template = template(owner).clone();
-        let mut selector = value_at(owner.tree(), &["spec", "selector"]).cloned().unwrap_or_else(|| json!({}));
+        let mut selector =
+            value_at(owner.tree(), &["spec", "selector"]).cloned().unwrap_or_else(|| json!({}));
         set(&mut template, &["metadata", "labels", "pod-template-hash"], hash.clone());
         set(&mut selector, &["matchLabels", "pod-template-hash"], hash.clone());
         let labels = value_at(&template, &["metadata", "labels"]).cloned().unwrap_or_default();
@@ -70,22 +78,30 @@ impl Cluster {
         let revision = pod::revision(template(owner));
         let pods = |set: &Arc<Object>| count(set.tree(), &["status", "replicas"], 0);
         let total: usize = sets.iter().map(pods).sum();
-        let updated: usize = sets.iter().filter(|set| pod::revision(template(set)) == revision).map(pods).sum();
+        let updated: usize =
+            sets.iter().filter(|set| pod::revision(template(set)) == revision).map(pods).sum();
         let ready: usize = sets.iter().map(|set| self.store.ready_of(&set.uid)).sum();
         let (_, out) = limits(owner.tree(), wanted);
         let enough = ready >= wanted.saturating_sub(out);
         let done = updated == wanted && total == wanted && ready == wanted;
         self.edit(Kind::Deployment, &owner.key, at, |tree| {
             let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
-            set_counts(tree, generation, &[
-                ("replicas", total),
-                ("updatedReplicas", updated),
-                ("readyReplicas", ready),
-                ("availableReplicas", ready),
-                ("unavailableReplicas", wanted.max(total).saturating_sub(ready)),
-            ]);
-            let (status, reason) =
-                if enough { ("True", "MinimumReplicasAvailable") } else { ("False", "MinimumReplicasUnavailable") };
+            set_counts(
+                tree,
+                generation,
+                &[
+                    ("replicas", total),
+                    ("updatedReplicas", updated),
+                    ("readyReplicas", ready),
+                    ("availableReplicas", ready),
+                    ("unavailableReplicas", wanted.max(total).saturating_sub(ready)),
+                ],
+            );
+            let (status, reason) = if enough {
+                ("True", "MinimumReplicasAvailable")
+            } else {
+                ("False", "MinimumReplicasUnavailable")
+            };
             pod::set_condition(tree, json!({"type": "Available", "status": status, "reason": reason}), at);
             let reason = if done { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
             pod::set_condition(tree, json!({"type": "Progressing", "status": "True", "reason": reason}), at);
@@ -102,17 +118,21 @@ fn limits(tree: &Value, wanted: usize) -> (usize, usize) {
     if text(tree, &["spec", "strategy", "type"]) == "Recreate" {
         return (0, wanted);
     }
-    let limit = |field| value_at(tree, &["spec", "strategy", "rollingUpdate", field]).cloned().unwrap_or_else(|| json!("25%"));
+    let limit = |field| {
+        value_at(tree, &["spec", "strategy", "rollingUpdate", field]).cloned().unwrap_or_else(|| json!("25%"))
+    };
     let surge = super::budget::scaled(&limit("maxSurge"), wanted);
     let out = match limit("maxUnavailable") {
         // Unlike a budget, a rollout rounds down.
-        Value::String(percent) => percent.trim_end_matches('%').parse::<usize>().unwrap_or_default() * wanted / 100,
+        Value::String(percent) => {
+            percent.trim_end_matches('%').parse::<usize>().unwrap_or_default() * wanted / 100
+        }
         other => super::budget::scaled(&other, wanted),
     };
     (surge, if surge == 0 { out.max(1) } else { out })
 }
 
-/// How many replicas each ReplicaSet should have next.
+/// How many replicas each `ReplicaSet` should have next.
 fn plan(tree: &Value, parts: &[Part], wanted: usize) -> Vec<(Key, usize)> {
     let Some(new) = parts.iter().find(|part| part.current) else { return Vec::new() };
     let old: Vec<_> = parts.iter().filter(|part| !part.current && part.wanted > 0).collect();

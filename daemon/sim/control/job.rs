@@ -21,12 +21,19 @@ impl Cluster {
         }
         let started = self.start_of(&job, at);
         let active = self.active_pods(&job);
-        let (succeeded, failed) = (count(tree, &["status", "succeeded"], 0), count(tree, &["status", "failed"], 0));
+        let (succeeded, failed) =
+            (count(tree, &["status", "succeeded"], 0), count(tree, &["status", "failed"], 0));
         let completions = count(tree, &["spec", "completions"], 1);
         let limit = int(tree, &["spec", "activeDeadlineSeconds"]).map(SignedDuration::from_secs);
         let deadline = limit.map(|limit| time::after(started, limit));
         if succeeded >= completions {
-            return self.end_job(&job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods", at);
+            return self.end_job(
+                &job,
+                "Complete",
+                "CompletionsReached",
+                "Reached expected number of succeeded pods",
+                at,
+            );
         }
         if failed > count(tree, &["spec", "backoffLimit"], 6) {
             let why = "Job has reached the specified backoff limit";
@@ -91,7 +98,9 @@ impl Cluster {
 
     /// Counts the end of a Job's pod, however it came.
     pub(in crate::sim) fn count_job_pod(&mut self, change: &Change) {
-        let (Some(old), Some(now)) = (change.old.as_deref().and_then(Object::pod), change.new.pod()) else { return };
+        let (Some(old), Some(now)) = (change.old.as_deref().and_then(Object::pod), change.new.pod()) else {
+            return;
+        };
         if old.finished() {
             return;
         }
@@ -101,7 +110,9 @@ impl Cluster {
             Phase::Pending | Phase::Running | Phase::Unknown if change.deleted => "failed",
             Phase::Pending | Phase::Running | Phase::Unknown => return,
         };
-        let Some(job) = self.controller_of(&change.new).filter(|owner| owner.kind == Kind::Job) else { return };
+        let Some(job) = self.controller_of(&change.new).filter(|owner| owner.kind == Kind::Job) else {
+            return;
+        };
         if is_over(job.tree()) {
             return;
         }
@@ -113,7 +124,9 @@ impl Cluster {
 
     /// A Job's pod has run its course, and what it did to its node shows from now on.
     pub(super) fn finish_job_pod(&mut self, key: &Key, uid: &str, at: Timestamp) {
-        let Some(pod) = self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid && !pod.deleting).cloned() else {
+        let Some(pod) =
+            self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid && !pod.deleting).cloned()
+        else {
             return;
         };
         let Some(facts) = pod.pod().filter(|facts| facts.phase == Phase::Running) else { return };
@@ -146,7 +159,9 @@ impl Cluster {
             return;
         }
         match facts.phase {
-            Phase::Pending => self.later(Task::PodStart(key, uid), time::after(at, self.settings.timings.pod_start)),
+            Phase::Pending => {
+                self.later(Task::PodStart(key, uid), time::after(at, self.settings.timings.pod_start));
+            }
             Phase::Running | Phase::Unknown => {
                 if !facts.ready && is_serving(pod.tree()) {
                     self.edit(Kind::Pod, &key, at, |tree| pod::set_ready(tree, true, at));
@@ -160,7 +175,9 @@ impl Cluster {
 
 fn is_serving(tree: &Value) -> bool {
     text(tree, &["metadata", "annotations", "sim/ready"]) != "false"
-        && list(tree, &["status", "containerStatuses"]).iter().all(|status| json::is_set(status, &["state", "running"]))
+        && list(tree, &["status", "containerStatuses"])
+            .iter()
+            .all(|status| json::is_set(status, &["state", "running"]))
 }
 
 fn is_over(tree: &Value) -> bool {

@@ -105,7 +105,9 @@ impl Cluster {
         let mut next = None;
         for (node, renewed, renewing) in due {
             let key = Key::new(LEASES, &node);
-            self.edit(Kind::Lease, &key, renewed, |tree| set(tree, &["spec", "renewTime"], time::micros(renewed)));
+            self.edit(Kind::Lease, &key, renewed, |tree| {
+                set(tree, &["spec", "renewTime"], time::micros(renewed));
+            });
             if renewing {
                 let following = time::after(renewed, every);
                 next = Some(next.map_or(following, |earlier: Timestamp| earlier.min(following)));
@@ -155,7 +157,8 @@ impl Cluster {
         }
         self.edit(Kind::Node, &Key::new("", name), at, |tree| {
             for kind in ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"] {
-                let beat = json::find_condition(tree, kind).map(|old| text(old, &["lastHeartbeatTime"]).to_owned());
+                let beat =
+                    json::find_condition(tree, kind).map(|old| text(old, &["lastHeartbeatTime"]).to_owned());
                 let condition = json!({
                     "type": kind, "status": "Unknown", "reason": "NodeStatusUnknown",
                     "message": "Kubelet stopped posting node status.", "lastHeartbeatTime": beat,
@@ -163,18 +166,23 @@ impl Cluster {
                 pod::set_condition(tree, condition, at);
             }
         });
-        let pods: Vec<_> = self.store.pods_on(name).filter(|pod| pod.healthy()).map(|pod| pod.key.clone()).collect();
+        let pods: Vec<_> =
+            self.store.pods_on(name).filter(|pod| pod.healthy()).map(|pod| pod.key.clone()).collect();
         for key in pods {
             self.edit(Kind::Pod, &key, at, |tree| {
                 pod::set_condition(tree, json!({"type": "Ready", "status": "False"}), at);
             });
         }
-        self.later(Task::NodeEvict(name.into()), time::after(at, self.settings.timings.unreachable_toleration));
+        self.later(
+            Task::NodeEvict(name.into()),
+            time::after(at, self.settings.timings.unreachable_toleration),
+        );
     }
 
     pub(super) fn evict_unreachable(&mut self, name: &str, at: Timestamp) {
         let key = Key::new("", name);
-        let away = self.store.get(Kind::Node, &key).is_some_and(|node| condition(node.tree(), "Ready") == "Unknown");
+        let away =
+            self.store.get(Kind::Node, &key).is_some_and(|node| condition(node.tree(), "Ready") == "Unknown");
         if !away {
             return;
         }
@@ -228,8 +236,7 @@ pub(super) fn report(tree: &mut Value, ready: bool, at: Timestamp) {
     } else {
         ("False", "KubeletNotReady", "container runtime status check may not have completed yet")
     };
-    let row =
-        json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastHeartbeatTime": beat});
+    let row = json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastHeartbeatTime": beat});
     pod::set_condition(tree, row, at);
 }
 

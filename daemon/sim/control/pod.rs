@@ -19,7 +19,8 @@ pub(in crate::sim) fn own_seconds(pod: &Object, annotation: &str) -> Option<Sign
 
 /// A pod as a controller writes it.
 pub(super) fn from_template(template: &Value, owner: &Object, name: &str) -> Value {
-    let mut metadata = template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let mut metadata =
+        template.get("metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     if let Some(prefix) = name.strip_suffix('-') {
         set(&mut metadata, &["generateName"], format!("{prefix}-"));
     } else {
@@ -51,7 +52,8 @@ pub(super) fn revision(template: &Value) -> String {
 /// Sets a condition; its transition time moves only when its status does.
 pub(in crate::sim) fn set_condition(tree: &mut Value, mut condition: Value, at: Timestamp) {
     let kind = text(&condition, &["type"]).to_owned();
-    let same = find_condition(tree, &kind).filter(|old| text(old, &["status"]) == text(&condition, &["status"]));
+    let same =
+        find_condition(tree, &kind).filter(|old| text(old, &["status"]) == text(&condition, &["status"]));
     let since = same.map_or_else(|| time::seconds(at), |old| text(old, &["lastTransitionTime"]).to_owned());
     set(&mut condition, &["lastTransitionTime"], since);
     let Some(conditions) = json::list_mut(tree, &["status", "conditions"]) else { return };
@@ -136,7 +138,13 @@ impl Cluster {
         self.spawn_kind(Kind::Pod, pod, namespace, at)
     }
 
-    pub(in crate::sim) fn spawn_kind(&mut self, kind: Kind, tree: Value, namespace: &str, at: Timestamp) -> Option<Arc<Object>> {
+    pub(in crate::sim) fn spawn_kind(
+        &mut self,
+        kind: Kind,
+        tree: Value,
+        namespace: &str,
+        at: Timestamp,
+    ) -> Option<Arc<Object>> {
         let place = Place {
             resource: kind.resource(),
             namespace: namespace.to_owned(),
@@ -149,7 +157,9 @@ impl Cluster {
 
     /// The kubelet has pulled, mounted and started everything.
     pub(super) fn start_pod(&mut self, key: &Key, uid: &str, at: Timestamp) {
-        let Some(pod) = self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid).cloned() else { return };
+        let Some(pod) = self.store.get(Kind::Pod, key).filter(|pod| &*pod.uid == uid).cloned() else {
+            return;
+        };
         let Some(facts) = pod.pod() else { return };
         if pod.deleting || facts.phase != Phase::Pending || !self.kubelet_works(&facts.node) {
             return;

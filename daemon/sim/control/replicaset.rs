@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as asked for.
+//! `ReplicaSets`: as many pods as asked for.
 
 use super::pod;
 use crate::sim::cluster::Cluster;
@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 impl Cluster {
     pub(super) fn sync_replica_set(&mut self, key: &Key, at: Timestamp) {
-        let Some(set) = self.store.get(Kind::ReplicaSet, key).filter(|set| !set.deleting).cloned() else { return };
+        let Some(set) = self.store.get(Kind::ReplicaSet, key).filter(|set| !set.deleting).cloned() else {
+            return;
+        };
         let wanted = count(set.tree(), &["spec", "replicas"], 1);
         let mut pods = self.active_pods(&set);
         let template = set.tree().get("spec").and_then(|spec| spec.get("template")).unwrap_or(&Value::Null);
@@ -30,19 +32,25 @@ impl Cluster {
         let ready = pods.iter().filter(|pod| pod.healthy()).count();
         self.edit(Kind::ReplicaSet, key, at, |tree| {
             let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
-            set_counts(tree, generation, &[
-                ("replicas", pods.len()),
-                ("fullyLabeledReplicas", pods.len()),
-                ("readyReplicas", ready),
-                ("availableReplicas", ready),
-            ]);
+            set_counts(
+                tree,
+                generation,
+                &[
+                    ("replicas", pods.len()),
+                    ("fullyLabeledReplicas", pods.len()),
+                    ("readyReplicas", ready),
+                    ("availableReplicas", ready),
+                ],
+            );
         });
     }
 
     /// The pods of a controller that run, or will.
     pub(super) fn active_pods(&self, owner: &Object) -> Vec<Arc<Object>> {
         let pods = self.store.owned_by(&owner.uid, Kind::Pod);
-        pods.filter(|pod| !pod.deleting && pod.pod().is_some_and(|facts| !facts.finished())).cloned().collect()
+        pods.filter(|pod| !pod.deleting && pod.pod().is_some_and(|facts| !facts.finished()))
+            .cloned()
+            .collect()
     }
 }
 

@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// Whether nodeSelector and required node affinity let a pod onto a node.
 pub(super) fn node_affinity_fits(spec: &Value, node: &Object) -> bool {
     let selected = json::pairs(spec, &["nodeSelector"]).all(|(key, value)| node.label(key) == Some(value));
-    let path = ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"];
+    let path =
+        ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"];
     let terms = list(spec, &path);
     selected && (terms.is_empty() || terms.iter().any(|term| node_term_matches(term, node)))
 }
@@ -140,7 +141,9 @@ impl Cluster {
         if !node_affinity_fits(spec, node) {
             return Some("node(s) didn't match Pod's node affinity/selector");
         }
-        if !volumes.iter().all(|terms| terms.as_array().is_some_and(|terms| terms.iter().any(|term| node_term_matches(term, node)))) {
+        if !volumes.iter().all(|terms| {
+            terms.as_array().is_some_and(|terms| terms.iter().any(|term| node_term_matches(term, node)))
+        }) {
             return Some("node(s) didn't match PersistentVolume's node affinity");
         }
         let load = self.store.load_of(&node.key.name);
@@ -153,16 +156,19 @@ impl Cluster {
         if wants.memory > 0 && load.memory + wants.memory > facts.memory {
             return Some("Insufficient memory");
         }
-        (self.host_port_taken(spec, &node.key.name)).then_some("node(s) didn't have free ports for the requested pod ports")
+        (self.host_port_taken(spec, &node.key.name))
+            .then_some("node(s) didn't have free ports for the requested pod ports")
     }
 
     fn host_port_taken(&self, spec: &Value, node: &str) -> bool {
         let wanted = host_ports(spec);
         !wanted.is_empty()
-            && self.store.pods_on(node).filter(|pod| pod.pod().is_some_and(|facts| !facts.finished())).any(|pod| {
-                let taken = host_ports(pod.tree().get("spec").unwrap_or(&Value::Null));
-                wanted.iter().any(|port| taken.contains(port))
-            })
+            && self.store.pods_on(node).filter(|pod| pod.pod().is_some_and(|facts| !facts.finished())).any(
+                |pod| {
+                    let taken = host_ports(pod.tree().get("spec").unwrap_or(&Value::Null));
+                    wanted.iter().any(|port| taken.contains(port))
+                },
+            )
     }
 
     fn neighbours(&self, pod: &Object) -> Neighbours {
@@ -197,8 +203,10 @@ impl Cluster {
             }
         }
         let Some(selector) = Labels::from_json(selector) else { return counts };
-        for other in self.store.range(Kind::Pod, &pod.key.namespace, None).filter(|other| selector.matches(other)) {
-            let Some(facts) = other.pod().filter(|facts| !facts.node.is_empty() && !facts.finished()) else { continue };
+        for other in self.store.selected(&pod.key.namespace, &selector) {
+            let Some(facts) = other.pod().filter(|facts| !facts.node.is_empty() && !facts.finished()) else {
+                continue;
+            };
             let node = self.store.get(Kind::Node, &Key::new("", &facts.node));
             if let Some(value) = node.and_then(|node| node.label(key)) {
                 *counts.entry(value.to_owned()).or_default() += 1;
@@ -210,13 +218,16 @@ impl Cluster {
 
 impl Neighbours {
     fn refuses(&self, node: &Object) -> Option<&'static str> {
-        let crowded = |(key, values): &(String, BTreeSet<String>)| node.label(key).is_some_and(|value| values.contains(value));
+        let crowded = |(key, values): &(String, BTreeSet<String>)| {
+            node.label(key).is_some_and(|value| values.contains(value))
+        };
         if self.taken.iter().any(crowded) {
             return Some("node(s) didn't match pod anti-affinity rules");
         }
         let uneven = |(key, counts, skew): &(String, BTreeMap<String, usize>, usize)| {
             let least = counts.values().min().copied().unwrap_or_default();
-            node.label(key).is_none_or(|value| counts.get(value).copied().unwrap_or_default() + 1 > least + skew)
+            node.label(key)
+                .is_none_or(|value| counts.get(value).copied().unwrap_or_default() + 1 > least + skew)
         };
         self.spread.iter().any(uneven).then_some("node(s) didn't match pod topology spread constraints")
     }
@@ -224,5 +235,8 @@ impl Neighbours {
 
 fn host_ports(spec: &Value) -> Vec<i64> {
     let containers = list(spec, &["containers"]).iter();
-    containers.flat_map(|container| list(container, &["ports"])).filter_map(|port| int(port, &["hostPort"])).collect()
+    containers
+        .flat_map(|container| list(container, &["ports"]))
+        .filter_map(|port| int(port, &["hostPort"]))
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! StatefulSets: one pod per ordinal, in order, each only after its predecessor of the same name is gone.
+//! `StatefulSets`: one pod per ordinal, in order, each only after its predecessor of the same name is gone.
 
 use super::pod;
 use super::replicaset::set_counts;
@@ -14,7 +14,10 @@ const REVISION: &str = "controller-revision-hash";
 
 impl Cluster {
     pub(super) fn sync_stateful_set(&mut self, key: &Key, at: Timestamp) {
-        let Some(owner) = self.store.get(Kind::StatefulSet, key).filter(|found| !found.deleting).cloned() else { return };
+        let Some(owner) = self.store.get(Kind::StatefulSet, key).filter(|found| !found.deleting).cloned()
+        else {
+            return;
+        };
         let wanted = count(owner.tree(), &["spec", "replicas"], 1);
         let revision = pod::revision(template(&owner));
         if self.fill(&owner, wanted, &revision, at) {
@@ -26,13 +29,17 @@ impl Cluster {
         self.edit(Kind::StatefulSet, key, at, |tree| {
             let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
             let current = if updated == wanted { updated } else { pods.len() - updated };
-            set_counts(tree, generation, &[
-                ("replicas", pods.len()),
-                ("readyReplicas", ready),
-                ("availableReplicas", ready),
-                ("updatedReplicas", updated),
-                ("currentReplicas", current),
-            ]);
+            set_counts(
+                tree,
+                generation,
+                &[
+                    ("replicas", pods.len()),
+                    ("readyReplicas", ready),
+                    ("availableReplicas", ready),
+                    ("updatedReplicas", updated),
+                    ("currentReplicas", current),
+                ],
+            );
             set(tree, &["status", "updateRevision"], format!("{}-{revision}", key.name));
             if updated == wanted {
                 set(tree, &["status", "currentRevision"], format!("{}-{revision}", key.name));
@@ -47,7 +54,9 @@ impl Cluster {
         for ordinal in 0..wanted {
             let key = ordinal_key(owner, ordinal);
             match self.store.get(Kind::Pod, &key).cloned() {
-                Some(found) if found.pod().is_some_and(crate::sim::object::PodFacts::finished) && !found.deleting => {
+                Some(found)
+                    if found.pod().is_some_and(crate::sim::object::PodFacts::finished) && !found.deleting =>
+                {
                     self.delete_pod(&found, None, at);
                     complete = false;
                 }

@@ -78,7 +78,10 @@ impl Cluster {
         let after = time::after(at, self.settings.timings.static_pod_restart);
         self.later(Task::StaticPod(name.into(), version.into(), place + 1), after);
         let Some(old) = self.store.get(Kind::Pod, &key).cloned() else { return };
-        let image = list(old.tree(), &["spec", "containers"]).first().map(|first| text(first, &["image"])).unwrap_or_default();
+        let image = list(old.tree(), &["spec", "containers"])
+            .first()
+            .map(|first| text(first, &["image"]))
+            .unwrap_or_default();
         let image = match image.rsplit_once(':') {
             Some((repository, _)) if !version.is_empty() => format!("{repository}:{version}"),
             _ => image.to_owned(),
@@ -104,8 +107,8 @@ impl Cluster {
     /// Gives a control plane node its static pods, unless it came with some.
     pub(super) fn ensure_static_pods(&mut self, name: &str, at: Timestamp) {
         let Some(found) = self.store.get(Kind::Node, &Key::new("", name)).cloned() else { return };
-        let has = self.store.pods_on(name).any(|pod| json::is_set(pod.tree(), &["metadata", "annotations", MIRROR]));
-        if found.label(CONTROL_PLANE).is_none() || has {
+        let mirrored = |pod: &Arc<Object>| json::is_set(pod.tree(), &["metadata", "annotations", MIRROR]);
+        if found.label(CONTROL_PLANE).is_none() || self.store.pods_on(name).any(mirrored) {
             return;
         }
         let version = text(found.tree(), &["status", "nodeInfo", "kubeletVersion"]);
@@ -116,7 +119,11 @@ impl Cluster {
     }
 
     fn add_static_pod(&mut self, node: &str, component: &str, image: &str, ready: bool, at: Timestamp) {
-        let uid = self.store.get(Kind::Node, &Key::new("", node)).map(|node| node.uid.to_string()).unwrap_or_default();
+        let uid = self
+            .store
+            .get(Kind::Node, &Key::new("", node))
+            .map(|node| node.uid.to_string())
+            .unwrap_or_default();
         let hash = crate::sim::seed::hash_name(&format!("{component}{image}{}", at.as_second()));
         let mut tree: Value = json!({
             "metadata": {

@@ -22,8 +22,12 @@ impl Cluster {
         let stated = text(claim.tree(), &["spec", "volumeName"]);
         let volume = if stated.is_empty() { format!("pvc-{}", claim.uid) } else { stated.to_owned() };
         if self.store.get(Kind::PersistentVolume, &Key::new("", &volume)).is_none() {
-            let modes = value_at(claim.tree(), &["spec", "accessModes"]).cloned().unwrap_or_else(|| json!(["ReadWriteOnce"]));
-            let size = value_at(claim.tree(), &["spec", "resources", "requests"]).cloned().unwrap_or_else(|| json!({"storage": "1Gi"}));
+            let modes = value_at(claim.tree(), &["spec", "accessModes"])
+                .cloned()
+                .unwrap_or_else(|| json!(["ReadWriteOnce"]));
+            let size = value_at(claim.tree(), &["spec", "resources", "requests"])
+                .cloned()
+                .unwrap_or_else(|| json!({"storage": "1Gi"}));
             let tree = json!({
                 "metadata": {"name": volume.as_str()},
                 "spec": {
@@ -37,7 +41,9 @@ impl Cluster {
             });
             self.spawn_kind(Kind::PersistentVolume, tree, "", at);
         }
-        self.edit(Kind::PersistentVolume, &Key::new("", &volume), at, |tree| set(tree, &["status", "phase"], "Bound"));
+        self.edit(Kind::PersistentVolume, &Key::new("", &volume), at, |tree| {
+            set(tree, &["status", "phase"], "Bound");
+        });
         self.edit(Kind::PersistentVolumeClaim, key, at, |tree| {
             set(tree, &["spec", "volumeName"], volume);
             set(tree, &["status", "phase"], "Bound");
@@ -50,7 +56,9 @@ impl Cluster {
         claims
             .map(|volume| text(volume, &["persistentVolumeClaim", "claimName"]))
             .filter(|name| !name.is_empty())
-            .filter_map(|name| self.store.get(Kind::PersistentVolumeClaim, &Key::new(&pod.key.namespace, name)))
+            .filter_map(|name| {
+                self.store.get(Kind::PersistentVolumeClaim, &Key::new(&pod.key.namespace, name))
+            })
             .filter_map(|claim| {
                 let name = text(claim.tree(), &["spec", "volumeName"]);
                 self.store.get(Kind::PersistentVolume, &Key::new("", name)).cloned()
@@ -124,7 +132,12 @@ impl Cluster {
         let attached = self.store.range(Kind::VolumeAttachment, "", None).map(|attachment| attachment.tree());
         let names: Vec<_> = attached
             .filter(|tree| text(tree, &["spec", "nodeName"]) == node && flag(tree, &["status", "attached"]))
-            .map(|tree| format!("kubernetes.io/csi/{DRIVER}^{}", text(tree, &["spec", "source", "persistentVolumeName"])))
+            .map(|tree| {
+                format!(
+                    "kubernetes.io/csi/{DRIVER}^{}",
+                    text(tree, &["spec", "source", "persistentVolumeName"])
+                )
+            })
             .collect();
         self.edit(Kind::Node, &Key::new("", node), at, |tree| {
             let rows: Vec<_> = names.iter().map(|name| json!({"name": name, "devicePath": ""})).collect();

@@ -29,7 +29,9 @@ async fn a_real_client_lists_watches_and_patches() {
     let server = server(Settings::default());
     server.with(|cluster, now| {
         for name in ["n1", "n2"] {
-            cluster.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}), now).expect("a node");
+            cluster
+                .create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}), now)
+                .expect("a node");
         }
         cluster.create(deployment("web", 3), now).expect("a deployment");
     });
@@ -43,7 +45,7 @@ async fn a_real_client_lists_watches_and_patches() {
     let mut stream = watcher::watcher(pods.clone(), watcher::Config::default()).boxed();
     let mut ready = 0;
     while ready < 3 {
-        let event = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
+        let event = tokio::time::timeout(Duration::from_mins(1), stream.next()).await.expect("in time");
         if let Some(Ok(Event::Apply(pod))) = event {
             let conditions = pod.status.and_then(|status| status.conditions).unwrap_or_default();
             ready += usize::from(conditions.iter().any(|row| row.type_ == "Ready" && row.status == "True"));
@@ -53,7 +55,8 @@ async fn a_real_client_lists_watches_and_patches() {
     let node = nodes.patch("n1", &PatchParams::default(), &patch).await.expect("a cordon");
     assert_eq!(node.spec.and_then(|spec| spec.unschedulable), Some(true));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let taints = nodes.get("n1").await.expect("the node").spec.and_then(|spec| spec.taints).unwrap_or_default();
+    let taints =
+        nodes.get("n1").await.expect("the node").spec.and_then(|spec| spec.taints).unwrap_or_default();
     assert_eq!(taints.first().map(|taint| taint.key.as_str()), Some("node.kubernetes.io/unschedulable"));
 }
 

@@ -81,7 +81,9 @@ fn a_stale_uid_is_a_conflict_after_the_budget_has_been_asked() {
     let pods = world.pods();
     let (code, answer) = world.evict(&pods[0], &json!({"preconditions": {"uid": "other"}}));
     assert_eq!((code, &answer["reason"]), (409, &json!("Conflict")));
-    assert!(answer["message"].as_str().is_some_and(|text| text.contains("the UID in the precondition (other)")));
+    assert!(
+        answer["message"].as_str().is_some_and(|text| text.contains("the UID in the precondition (other)"))
+    );
     let status = world.tree(Kind::PodDisruptionBudget, "default", "web")["status"].clone();
     assert_eq!(status["disruptionsAllowed"], 0, "a real server has booked it by then");
 }
@@ -94,7 +96,9 @@ fn two_budgets_are_an_error_that_never_passes() {
     let name = world.pods()[0].clone();
     let (code, answer) = world.evict(&name, &json!({}));
     assert_eq!(code, 500);
-    assert!(answer["message"].as_str().is_some_and(|text| text.contains("more than one PodDisruptionBudget")));
+    assert!(
+        answer["message"].as_str().is_some_and(|text| text.contains("more than one PodDisruptionBudget"))
+    );
 }
 
 #[test]
@@ -158,11 +162,15 @@ fn an_empty_selector_protects_everything_and_none_protects_nothing() {
 #[test]
 fn deleting_past_a_budget_is_a_breach_and_losing_a_node_is_not() {
     let mut world = protected(3, &json!({"maxUnavailable": 1}));
-    let node = world.tree(Kind::Pod, "default", &world.pods()[0])["spec"]["nodeName"].as_str().expect("a node").to_owned();
+    let node = world.tree(Kind::Pod, "default", &world.pods()[0])["spec"]["nodeName"]
+        .as_str()
+        .expect("a node")
+        .to_owned();
     world.cluster.kill_node(&node, world.now);
     world.pass(120.0);
     assert!(world.cluster.breaches().is_empty());
-    let healthy: Vec<_> = world.cluster.objects(Kind::Pod, "default").filter(|pod| pod.healthy()).cloned().collect();
+    let healthy: Vec<_> =
+        world.cluster.objects(Kind::Pod, "default").filter(|pod| pod.healthy()).cloned().collect();
     for pod in healthy {
         world.delete(&format!("/api/v1/namespaces/default/pods/{}", pod.key.name), &Value::Null);
     }

@@ -54,7 +54,8 @@ impl World {
     pub(super) fn ask_as(&mut self, method: &Method, path: &str, kind: &str, body: &Value) -> (u16, Value) {
         let text = if body.is_null() { String::new() } else { body.to_string() };
         let request = Request::builder().method(method).uri(path).header("content-type", kind);
-        let request = request.header("user-agent", "test/1").body(Bytes::from(text)).expect("a valid request");
+        let request =
+            request.header("user-agent", "test/1").body(Bytes::from(text)).expect("a valid request");
         let answer = self.cluster.handle(request, self.now);
         let body = answer.full().map(|body| serde_json::from_slice(body).unwrap_or(Value::Null));
         (answer.status.as_u16(), body.unwrap_or(Value::Null))
@@ -114,7 +115,7 @@ impl World {
     }
 
     pub(super) fn tree(&self, kind: Kind, namespace: &str, name: &str) -> Value {
-        self.cluster.object(kind, namespace, name).map(|found| found.tree().clone()).unwrap_or(Value::Null)
+        self.cluster.object(kind, namespace, name).map_or(Value::Null, |found| found.tree().clone())
     }
 }
 

@@ -25,7 +25,11 @@ fn strategic_merge_table() {
             json!({"taints": [{"key": "b", "effect": "NoSchedule"}]}),
         ),
         (json!({"finalizers": ["a"]}), json!({"finalizers": ["b"]}), json!({"finalizers": ["a", "b"]})),
-        (json!({"finalizers": ["a", "b"]}), json!({"$deleteFromPrimitiveList/finalizers": ["a"]}), json!({"finalizers": ["b"]})),
+        (
+            json!({"finalizers": ["a", "b"]}),
+            json!({"$deleteFromPrimitiveList/finalizers": ["a"]}),
+            json!({"finalizers": ["b"]}),
+        ),
         (
             json!({"ports": [{"containerPort": 80, "name": "x"}]}),
             json!({"ports": [{"containerPort": 80, "name": "y"}, {"containerPort": 81}]}),
@@ -36,7 +40,11 @@ fn strategic_merge_table() {
             json!({"conditions": [{"type": "Ready", "status": "False"}]}),
             json!({"conditions": [{"type": "Ready", "status": "False"}]}),
         ),
-        (json!({"s": {"type": "A", "a": {}}}), json!({"s": {"$retainKeys": ["type"], "type": "B"}}), json!({"s": {"type": "B"}})),
+        (
+            json!({"s": {"type": "A", "a": {}}}),
+            json!({"s": {"$retainKeys": ["type"], "type": "B"}}),
+            json!({"s": {"type": "B"}}),
+        ),
     ];
     for (was, patch, wanted) in table {
         let mut tree = was.clone();
@@ -65,7 +73,8 @@ fn a_patch_that_changes_nothing_writes_nothing() {
     world.nodes(1);
     world.pass(1.0);
     let version = world.cluster.version();
-    let (code, _) = world.merge("/api/v1/nodes/n0", &json!({"metadata": {"labels": {"kubernetes.io/os": "linux"}}}));
+    let (code, _) =
+        world.merge("/api/v1/nodes/n0", &json!({"metadata": {"labels": {"kubernetes.io/os": "linux"}}}));
     assert_eq!((code, world.cluster.version()), (200, version));
 }
 
@@ -73,12 +82,24 @@ fn a_patch_that_changes_nothing_writes_nothing() {
 fn the_object_and_its_status_are_written_apart() {
     let mut world = World::new();
     world.nodes(1);
-    world.merge("/api/v1/nodes/n0", &json!({"status": {"nodeInfo": {"kubeletVersion": "v9"}}, "spec": {"unschedulable": true}}));
+    world.merge(
+        "/api/v1/nodes/n0",
+        &json!({"status": {"nodeInfo": {"kubeletVersion": "v9"}}, "spec": {"unschedulable": true}}),
+    );
     let node = world.tree(Kind::Node, "", "n0");
-    assert_eq!((&node["status"]["nodeInfo"]["kubeletVersion"], &node["spec"]["unschedulable"]), (&json!("v1.36.3"), &json!(true)));
-    world.merge("/api/v1/nodes/n0/status", &json!({"status": {"nodeInfo": {"kubeletVersion": "v9"}}, "spec": {"unschedulable": false}}));
+    assert_eq!(
+        (&node["status"]["nodeInfo"]["kubeletVersion"], &node["spec"]["unschedulable"]),
+        (&json!("v1.36.3"), &json!(true))
+    );
+    world.merge(
+        "/api/v1/nodes/n0/status",
+        &json!({"status": {"nodeInfo": {"kubeletVersion": "v9"}}, "spec": {"unschedulable": false}}),
+    );
     let node = world.tree(Kind::Node, "", "n0");
-    assert_eq!((&node["status"]["nodeInfo"]["kubeletVersion"], &node["spec"]["unschedulable"]), (&json!("v9"), &json!(true)));
+    assert_eq!(
+        (&node["status"]["nodeInfo"]["kubeletVersion"], &node["spec"]["unschedulable"]),
+        (&json!("v9"), &json!(true))
+    );
 }
 
 #[test]
@@ -98,7 +119,8 @@ fn json_patches_test_before_they_write() {
 fn applying_records_owners_and_meets_conflicts() {
     let mut world = World::new();
     let apply = |world: &mut World, query: &str, data: &Value| {
-        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
+        let config =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
         let path = format!("/api/v1/namespaces/default/configmaps/c?{query}");
         world.ask_as(&Method::PATCH, &path, "application/apply-patch+yaml", &config)
     };
@@ -109,7 +131,10 @@ fn applying_records_owners_and_meets_conflicts() {
     assert_eq!(world.cluster.version(), version, "the same again writes nothing");
     assert_eq!(apply(&mut world, "fieldManager=m2", &json!({"x": "1"})).0, 200, "agreeing is sharing");
     let (code, answer) = apply(&mut world, "fieldManager=m2", &json!({"x": "2"}));
-    assert_eq!((code, &answer["message"]), (409, &json!("Apply failed with 1 conflict: conflict with \"m1\": .data.x")));
+    assert_eq!(
+        (code, &answer["message"]),
+        (409, &json!("Apply failed with 1 conflict: conflict with \"m1\": .data.x"))
+    );
     assert_eq!(answer["details"]["causes"][0]["reason"], "FieldManagerConflict");
     assert_eq!(apply(&mut world, "fieldManager=m2&force=true", &json!({"x": "2"})).0, 200);
     let (_, answer) = apply(&mut world, "fieldManager=m1&force=true", &json!({"x": "2"}));
@@ -126,7 +151,14 @@ fn immutable_fields_stay() {
     assert_eq!(world.merge("/api/v1/namespaces/default/pods/p", &json!({"spec": {"nodeName": "x"}})).0, 422);
     let image = json!({"spec": {"containers": [{"name": "c", "image": "i:2"}]}});
     assert_eq!(
-        world.ask_as(&Method::PATCH, "/api/v1/namespaces/default/pods/p", "application/strategic-merge-patch+json", &image).0,
+        world
+            .ask_as(
+                &Method::PATCH,
+                "/api/v1/namespaces/default/pods/p",
+                "application/strategic-merge-patch+json",
+                &image
+            )
+            .0,
         200
     );
 }

@@ -76,4 +76,8 @@ fn pods_of_a_node_and_events_of_an_object() {
     assert_eq!(list["items"][0]["message"], "done");
     let (_, list) = world.get("/apis/events.k8s.io/v1/events");
     assert_eq!(list["items"][0]["note"], "done");
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events/e";
+    let (_, patched) = world.merge(path, &json!({"note": "again", "series": {"count": 2}}));
+    assert_eq!((&patched["note"], &patched["apiVersion"]), (&json!("again"), &json!("events.k8s.io/v1")));
+    assert_eq!(world.get("/api/v1/namespaces/default/events/e").1["message"], "again");
 }

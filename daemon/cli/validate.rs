@@ -1,0 +1,266 @@
+//! `windlass validate`: says everything that is wrong with the files of a folder or of a commit, as a compiler would.
+//! It asks no cluster and needs no network, so it fits into an editor, a commit hook or the checks of a pull request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
+use crate::model::CommitId;
+
+/// How deep folders are followed; ours are three levels deep, and a bind mount may go round in circles.
+const MAX_DEPTH: usize = 16;
+
+/// Entries looked at in one folder tree, ours or not; a work tree with more is not a desired state.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The exit code when every file is valid.
+const VALID: u8 = 0;
+/// The exit code when at least one is not.
+const INVALID: u8 = 1;
+
+/// Checks desired state and policies, and shows every problem with its place.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder that holds `desired-state/` and `policies/`.
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Read a commit, a branch or a tag of the repository instead of the files on disk.
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    /// How the answer is written.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+/// Writes what it found to `out` and answers with the exit code. `read_rev` reads the files of a revision from the
+/// repository around a folder, with paths relative to that folder.
+pub fn run(
+    args: &Args,
+    read_rev: impl Fn(&Path, &str) -> anyhow::Result<(CommitId, BTreeMap<String, File>)>,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let (commit, files) = match &args.rev {
+        Some(rev) => read_rev(&args.path, rev).with_context(|| format!("reading {rev}"))?,
+        None => (CommitId("work tree".into()), work_tree(&args.path)?),
+    };
+    let loaded = desired::load(&commit, &files);
+    match args.output {
+        Output::Text => text(&loaded, out)?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *out, &loaded.problems).context("writing the problems")?;
+            writeln!(out)?;
+        }
+    }
+    Ok(if loaded.problems.is_empty() { VALID } else { INVALID })
+}
+
+fn text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
+    for problem in &loaded.problems {
+        write!(out, "{problem}")?;
+    }
+    writeln!(out, "{}", summary(loaded))
+}
+
+/// `3 problems in 2 files`, or `2 clusters, 3 policies: valid`.
+fn summary(loaded: &Loaded) -> String {
+    if loaded.problems.is_empty() {
+        let policies = loaded.policies.windows.len() + loaded.policies.freezes.len();
+        let clusters = counted(loaded.clusters.len(), "cluster", "clusters");
+        return format!("{clusters}, {}: valid", counted(policies, "policy", "policies"));
+    }
+    let files: BTreeSet<&str> = loaded.problems.iter().map(|Problem { file, .. }| file.as_str()).collect();
+    let problems = counted(loaded.problems.len(), "problem", "problems");
+    format!("{problems} in {}", counted(files.len(), "file", "files"))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// The files below a folder, as a commit of them would be read: links are not followed, sizes are bounded.
+fn work_tree(root: &Path) -> anyhow::Result<BTreeMap<String, File>> {
+    let found = fs::metadata(root).with_context(|| format!("reading the folder {}", root.display()))?;
+    anyhow::ensure!(found.is_dir(), "{} is not a folder", root.display());
+    let mut tree = Tree { files: BTreeMap::new(), entries: 0, bytes: 0 };
+    for folder in ["desired-state", "policies"] {
+        tree.entry(&root.join(folder), folder, 0)?;
+    }
+    Ok(tree.files)
+}
+
+struct Tree {
+    files: BTreeMap<String, File>,
+    entries: usize,
+    bytes: u64,
+}
+
+impl Tree {
+    /// Takes a file, or everything below a folder. What is not there is no error: the loader says what is missing.
+    fn entry(&mut self, at: &Path, path: &str, depth: usize) -> anyhow::Result<()> {
+        self.entries += 1;
+        anyhow::ensure!(
+            self.entries <= MAX_ENTRIES,
+            "more than {MAX_ENTRIES} files and folders; is {path} the right one?"
+        );
+        anyhow::ensure!(depth <= MAX_DEPTH, "{path} is nested more than {MAX_DEPTH} folders deep");
+        let found = match fs::symlink_metadata(at) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+        };
+        if found.is_dir() {
+            for entry in fs::read_dir(at).with_context(|| format!("reading the folder {path}"))? {
+                let entry = entry.with_context(|| format!("reading the folder {path}"))?;
+                let below = format!("{path}/{}", entry.file_name().to_string_lossy());
+                self.entry(&entry.path(), &below, depth + 1)?;
+            }
+        } else if desired::reads(path) {
+            let file = self.file(at, path, &found);
+            self.files.insert(path.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, at: &Path, path: &str, found: &fs::Metadata) -> File {
+        if found.is_symlink() {
+            return File::link();
+        }
+        if !desired::reads_text(path) {
+            return File::Text(String::new());
+        }
+        // A pipe or a device would block, or never end.
+        if !found.is_file() {
+            return File::Refused("is not a regular file".into());
+        }
+        if found.len() > MAX_FILE_BYTES as u64 {
+            return File::too_large(found.len());
+        }
+        self.bytes = self.bytes.saturating_add(found.len());
+        if self.bytes > MAX_TOTAL_BYTES as u64 {
+            return File::Refused(format!(
+                "is not read: the files before it have {MAX_TOTAL_BYTES} bytes already"
+            ));
+        }
+        // The file may grow while it is read.
+        let mut bytes = Vec::new();
+        match fs::File::open(at).and_then(|file| file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes))
+        {
+            Ok(_) => File::of_bytes(bytes),
+            Err(error) => File::Refused(format!("cannot be read: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec:\n  kubernetes: {version: v1.36.3}\n  controlPlane: {provider: kubeadm}\n";
+
+    /// Runs the command over files on disk; the answer is the exit code and what was written.
+    fn check(root: &Path, rev: Option<&str>, output: Output) -> (u8, String) {
+        let mut out = Vec::new();
+        let args = Args { path: root.to_owned(), rev: rev.map(str::to_owned), output };
+        let read_rev = |_: &Path, rev: &str| {
+            let files = [("desired-state/b/cluster.yaml".to_owned(), File::Text(CLUSTER.into()))];
+            Ok((CommitId(rev.into()), BTreeMap::from(files)))
+        };
+        let code = run(&args, read_rev, &mut out).unwrap();
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn valid_files_are_counted() {
+        let root = folder(&[("desired-state/a/cluster.yaml", CLUSTER), ("policies/README.md", "x")]);
+        assert_eq!(check(root.path(), None, Output::Text), (VALID, "1 cluster, 0 policies: valid\n".into()));
+        assert_eq!(check(root.path(), None, Output::Json), (VALID, "[]\n".into()));
+    }
+
+    #[test]
+    fn problems_are_shown_and_counted() {
+        let root = folder(&[
+            ("desired-state/a/cluster.yaml", &CLUSTER.replace("kind:", "kid:")),
+            ("policies/x.yml", ""),
+        ]);
+        let (code, told) = check(root.path(), None, Output::Text);
+        assert!(
+            code == INVALID
+                && told.contains("cluster.yaml:2:1: unknown key `kid`")
+                && told.ends_with("3 problems in 2 files\n"),
+            "{told}"
+        );
+        let (code, told) = check(root.path(), None, Output::Json);
+        let list: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            (code, list[0]["line"].as_u64(), list[0]["sourceLine"].is_string()),
+            (INVALID, Some(1), true)
+        );
+    }
+
+    #[test]
+    fn a_revision_is_read_by_whoever_can() {
+        let (code, told) = check(Path::new("/nowhere"), Some("main"), Output::Text);
+        assert!(
+            code == INVALID && told.starts_with("desired-state/b/cluster.yaml:3:18: metadata.name"),
+            "{told}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_told_and_not_followed() {
+        let root = folder(&[("elsewhere/cluster.yaml", CLUSTER), ("desired-state/b/note.txt", "")]);
+        let link = |to: &str| std::os::unix::fs::symlink("../elsewhere", root.path().join(to)).unwrap();
+        link("desired-state/a");
+        link("desired-state/b/cluster.yaml");
+        link("policies");
+        let (_, told) = check(root.path(), None, Output::Text);
+        assert_eq!(
+            told,
+            "desired-state/a: is a symbolic link; links are not followed\n       \
+             = fix: a cluster must be a folder with `cluster.yaml`\n\
+             desired-state/b/cluster.yaml: is a symbolic link; links are not followed\n\
+             policies: is a symbolic link; links are not followed\n       = fix: `desired-state` and `policies` must be folders\n3 problems in 3 files\n"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        let args = Args { path: "/nowhere".into(), rev: None, output: Output::Text };
+        let error = run(&args, |_, _| anyhow::bail!("unused"), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "reading the folder /nowhere");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_unread() {
+        let root = folder(&[
+            ("desired-state/a/cluster.yaml", CLUSTER),
+            ("policies/big.yaml", &"#".repeat(MAX_FILE_BYTES + 1)),
+        ]);
+        let (_, told) = check(root.path(), None, Output::Text);
+        assert_eq!(
+            told,
+            "policies/big.yaml: has 1048577 bytes; at most 1048576 are read\n1 problem in 1 file\n"
+        );
+    }
+}

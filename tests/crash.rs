@@ -1,0 +1,77 @@
+//! The process is ended before and after every single effect of a small upgrade, and started again: it goes on, and
+//! ends in the same state.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use windlass::execute::When;
+use windlass::reconcile::{End, Standing};
+
+use crate::world::{CrashAt, World};
+
+/// One control plane node, three workers, twelve pods, and a budget that blocks until a slow pod is Ready.
+async fn small() -> World {
+    let world = World::new();
+    world.control_plane(1).workers("w", 3).deployment("web", 4).deployment("api", 5).deployment("cart", 2);
+    world.budget("web", json!({"maxUnavailable": 1})).budget("cart", json!({"minAvailable": 1}));
+    world.pass(SignedDuration::from_secs(30)).await;
+    // It takes a minute to become Ready wherever it starts: the budget blocks meanwhile.
+    world.create(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "slow", "namespace": "default"},
+        "spec": {"replicas": 1, "serviceName": "slow", "selector": {"matchLabels": {"app": "slow"}}, "template": {
+            "metadata": {"labels": {"app": "slow"}, "annotations": {"sim/start-seconds": "60"}},
+            "spec": {"containers": [{"name": "c", "image": "app:1"}]}}}}));
+    world.pass(SignedDuration::from_secs(90)).await;
+    world.desire("v1.36.3");
+    world
+}
+
+/// Everything that must be the same whatever happened on the way.
+fn end_state(world: &World) -> Vec<(String, String, bool, bool)> {
+    world.nodes()
+}
+
+async fn crashed_at(index: u64, when: When) -> bool {
+    let mut world = small().await;
+    let first = world.run_fenced(Arc::new(CrashAt { index, when })).await;
+    if first != End::Fenced {
+        return false;
+    }
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(Standing::AsDesired), "after {when:?} effect {index}: {:#?}", world.log());
+    world.assert_converged("v1.36.3");
+    world.assert_invariants();
+    assert_eq!(end_state(&world).len(), 4);
+    // The journal has no gap, and reads back.
+    let record = world.record();
+    assert!(record.run.is_none(), "after {when:?} effect {index}");
+    true
+}
+
+fn every_effect(when: When) {
+    let threads = 2;
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                for index in (thread..).step_by(usize::try_from(threads).unwrap()) {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+                    if !runtime.block_on(crashed_at(index, when)) {
+                        assert!(index > 40, "a small upgrade has many effects, not {index}");
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn it_goes_on_after_being_killed_before_any_effect() {
+    every_effect(When::Before);
+}
+
+#[test]
+fn it_goes_on_after_being_killed_after_any_effect() {
+    every_effect(When::After);
+}

@@ -1,0 +1,236 @@
+//! The checker is only worth something if it notices: every way in which a plan can be spoilt, one by one.
+
+use windlass::model::decision::Key;
+use windlass::model::desired::{Desired, Limit, Provider};
+use windlass::model::live::Live;
+use windlass::model::plan::{Component, Fact, Plan, StageKind};
+use windlass::model::version::Version;
+use windlass::plan::{check, plan};
+
+use super::case::Case;
+
+/// Servers of three, two hops, a lift in between, two pools.
+const WORLD: &str = "
+about: A plan with one of everything.
+desired:
+  version: v1.34.4
+  pools:
+    - {name: general, select: pool=general, canary: 1}
+    - {name: batch, select: pool=batch, drainForMinor: true}
+live:
+  nodes:
+    cp1..cp3: control-plane v1.32.13
+    w1..w3: pool=general v1.30.14
+    b1: pool=batch v1.32.13
+    b2: pool=batch v1.32.13
+    stray: pool=none v1.32.13
+";
+
+fn world() -> (Desired, Live, Plan) {
+    let case = Case::read(WORLD);
+    let (desired, live) = (case.desired(), case.live());
+    let plan = plan(&desired, &live, "");
+    assert_eq!(plan.blockers, []);
+    assert_eq!(check(&plan, &desired, &live), []);
+    let kinds: Vec<_> = plan.stages.iter().map(|stage| (stage.hop, stage.kind)).collect();
+    let each_hop = [StageKind::Servers, StageKind::ControlPlaneKubelets, StageKind::Workers];
+    assert_eq!(kinds, [0, 1].map(|hop| each_hop.map(|kind| (hop, kind))).concat());
+    (desired, live, plan)
+}
+
+/// Spoils the plan and expects the checker to say these words.
+#[track_caller]
+fn caught(words: &str, spoil: impl FnOnce(&mut Plan)) {
+    let (desired, live, mut plan) = world();
+    spoil(&mut plan);
+    let findings = check(&plan, &desired, &live);
+    assert!(findings.iter().all(|finding| finding.key == Key::PlanBroken));
+    assert!(findings.iter().any(|finding| finding.text.contains(words)), "{words}: {findings:#?}");
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+#[test]
+fn stages_out_of_order() {
+    caught("makes a kubelet newer than an API server", |plan| plan.stages.swap(0, 1));
+    caught("comes too late", |plan| plan.stages.swap(0, 1));
+    caught("workers go to v1.33.13 before the kubelet of control plane node cp1", |plan| {
+        plan.stages.swap(1, 2);
+    });
+    caught("too many minors behind", |plan| plan.stages.swap(2, 3));
+    caught("comes too late", |plan| plan.stages.reverse());
+}
+
+#[test]
+fn something_left_out() {
+    caught("its servers end at v1.33.13", |plan| drop(plan.stages[3].steps.pop()));
+    caught("its kubelet ends at v1.33.13", |plan| drop(plan.stages[4].steps.pop()));
+    caught("its kubelet ends at v1.32.13", |plan| drop(plan.stages.pop()));
+    caught("leaves the kubelet of w", |plan| drop(plan.stages[2].steps.remove(1)));
+    caught("leaves API servers more than one minor apart", |plan| drop(plan.stages[0].steps.pop()));
+    caught("the stage has no step", |plan| plan.stages[0].steps.clear());
+    caught("nothing is done in this hop", |plan| plan.stages.retain(|stage| stage.hop == 1));
+    caught("its last hop ends elsewhere", |plan| drop(plan.hops.pop()));
+    caught("goes to another version than its hop", |plan| drop(plan.hops.pop()));
+    caught("its limits are missing", |plan| plan.pools.retain(|name, _| name != "general"));
+    caught("its nodes would not go one at a time", |plan| {
+        plan.pools.retain(|name, _| name != "controlPlane");
+    });
+    caught("has no digest", |plan| plan.digest.clear());
+}
+
+#[test]
+fn a_minor_skipped() {
+    caught("takes servers over more than one minor", |plan| {
+        let hop = plan.hops.remove(0);
+        plan.hops[0].from = hop.from.clone();
+        plan.stages.drain(..3);
+        for stage in &mut plan.stages {
+            stage.hop = 0;
+            for step in &mut stage.steps {
+                step.from = if step.node.starts_with('w') { version("v1.30.14") } else { hop.from.clone() };
+            }
+        }
+    });
+}
+
+#[test]
+fn running_pods_under_a_minor_move() {
+    caught("crosses a minor under running pods", |plan| plan.stages[1].steps[0].drain = false);
+    caught("crosses a minor under running pods", |plan| plan.stages[5].steps[0].drain = false);
+    caught("without a drain", |plan| plan.stages[0].steps[0].drain = true);
+}
+
+#[test]
+fn a_pool_that_asks_for_drains_gets_them_and_no_other_does() {
+    let case = Case::read(
+        "{about: x, desired: {version: v1.34.4, pools: [{name: a, select: p=a}, {name: b, select: p=b, drainForMinor: true}]},
+          live: {nodes: {cp1: control-plane v1.34.4, w1: p=a v1.34.1, w2: p=b v1.34.1}}}",
+    );
+    let (desired, live) = (case.desired(), case.live());
+    let mut plan = plan(&desired, &live, "");
+    assert_eq!(check(&plan, &desired, &live), []);
+    for step in &mut plan.stages[0].steps {
+        step.drain = !step.drain;
+    }
+    let texts: Vec<_> = check(&plan, &desired, &live).into_iter().map(|finding| finding.text).collect();
+    assert_eq!(
+        texts,
+        [
+            "does not empty the node, which its pool asks for",
+            "empties a node for a patch that does not ask for it"
+        ]
+    );
+}
+
+#[test]
+fn a_node_twice() {
+    caught("the node is moved twice in one stage", |plan| {
+        let step = plan.stages[5].steps[0].clone();
+        plan.stages[5].steps.push(step);
+    });
+    caught("two steps bear this name", |plan| {
+        let step = plan.stages[5].steps[0].clone();
+        plan.stages[5].steps.push(step);
+    });
+    caught("starts from v1.30.14, and the node runs v1.33.13", |plan| {
+        plan.stages[5].steps[1].from = version("v1.30.14");
+    });
+}
+
+#[test]
+fn the_wrong_node() {
+    caught("there is no such node", |plan| plan.stages[5].steps[0].node = "ghost".to_owned());
+    caught("means another node of that name", |plan| plan.stages[5].steps[0].node_uid = "other".to_owned());
+    caught("the node belongs to no pool", |plan| plan.stages[5].steps[0].node = "stray".to_owned());
+    caught("the node belongs to another pool", |plan| plan.stages[5].steps[0].pool = "batch".to_owned());
+    caught("is in a stage for other nodes", |plan| {
+        let step = plan.stages[4].steps.pop().unwrap();
+        plan.stages[5].steps.push(step);
+    });
+    caught("belongs to no pool", |plan| plan.stages[4].steps[0].pool = "general".to_owned());
+}
+
+#[test]
+fn the_wrong_direction() {
+    caught("does not go up", |plan| plan.stages[5].steps[0].to = version("v1.30.0"));
+    caught("goes to another version than its stage", |plan| plan.stages[5].steps[0].to = version("v1.34.3"));
+    caught("goes to another version than asked for", |plan| plan.to = version("v1.34.3"));
+    caught("a hop starts where none ended", |plan| plan.hops[1].from = version("v1.33.1"));
+    caught("does not go up", |plan| plan.hops[0].from = version("v1.33.13"));
+}
+
+#[test]
+fn facts_that_do_not_chain() {
+    let first_kubelet = |plan: &mut Plan, facts: Vec<Fact>| plan.stages[1].steps[0].expects = facts;
+    caught("does not expect the very node", |plan| first_kubelet(plan, Vec::new()));
+    caught("does not expect the API servers to be there first", |plan| first_kubelet(plan, Vec::new()));
+    caught("expects what does not hold when its turn comes", |plan| {
+        plan.stages[1].steps[0].expects.push(Fact::ServersAtLeast(version("v1.34.4")));
+    });
+    caught("expects what does not hold when its turn comes", |plan| {
+        let fact = Fact::Runs(Component::Kubelet, "cp1".to_owned(), version("v1.31.0"));
+        plan.stages[0].steps[0].expects.push(fact);
+    });
+    caught("does not end with its version running", |plan| plan.stages[0].steps[0].achieves.clear());
+}
+
+#[test]
+fn canaries() {
+    caught("has more or fewer canaries than asked for", |plan| plan.stages[5].steps[0].canary = false);
+    caught("has more or fewer canaries than asked for", |plan| plan.stages[5].steps[1].canary = true);
+    caught("a canary comes after a node that is none", |plan| plan.stages[5].steps.swap(0, 1));
+    caught("a control plane node is no canary", |plan| plan.stages[0].steps[0].canary = true);
+}
+
+#[test]
+fn limits_and_means() {
+    caught("has other limits than asked for", |plan| {
+        plan.pools.get_mut("general").unwrap().max_unavailable = Limit::Percent(100);
+    });
+    caught("has another limit for the cluster", |plan| plan.max_unavailable = Some(Limit::Count(9)));
+    caught("its nodes would not go one at a time", |plan| {
+        plan.pools.get_mut("controlPlane").unwrap().max_unavailable = Limit::Count(2);
+    });
+    caught("is moved by another provider", |plan| plan.stages[5].steps[0].provider = Provider::External);
+    caught("moves another component than its stage", |plan| {
+        plan.stages[5].steps[0].component = Component::Servers;
+    });
+    caught("a control plane that somebody else moves is waited for in one step", |plan| {
+        plan.stages[0].kind = StageKind::AwaitServers;
+    });
+    caught("is a plan for another cluster", |plan| plan.cluster.push('x'));
+    caught("is a plan for another commit", |plan| plan.commit.0.push('0'));
+}
+
+#[test]
+fn no_servers_without_a_proof() {
+    let (mut desired, live, plan) = world();
+    desired.cluster.etcd_unproven = None;
+    let findings = check(&plan, &desired, &live);
+    assert!(
+        findings.iter().any(|finding| finding.text.contains("without a proven snapshot")),
+        "{findings:#?}"
+    );
+}
+
+#[test]
+fn an_empty_plan_for_a_cluster_that_is_not_there_yet() {
+    caught("its servers end at v1.32.13", |plan| {
+        plan.stages.clear();
+        plan.hops.clear();
+    });
+}
+
+#[test]
+fn a_node_that_nobody_moves_counts_too() {
+    let (desired, mut live, plan) = world();
+    live.nodes.get_mut("stray").unwrap().kubelet = Some(version("v1.30.1"));
+    let findings = check(&plan, &desired, &live);
+    assert!(
+        findings.iter().any(|finding| finding.text == "leaves the kubelet of stray too many minors behind"),
+        "{findings:#?}"
+    );
+}

@@ -1,0 +1,156 @@
+//! The journal is the record: read back it is what it was in memory, at every commit, and nothing is lost on the way.
+
+use std::collections::BTreeMap;
+
+use windlass::cli::status::{EXIT_AS_DESIRED, EXIT_NEEDS_A_PERSON, EXIT_NOT_YET, changed, exit_code};
+use windlass::model::decision::{Gate, Key, Verdict};
+use windlass::model::entry::{RunOutcome, What};
+use windlass::model::plan::Component;
+use windlass::record::{self, Phase, Record, status, status_yaml};
+
+use super::story::{CLUSTER, NEW, OLD, Story, commit, done, eventful, plan, reason, started, v, wait};
+
+#[test]
+fn after_every_commit_the_branch_reads_back_as_the_record() {
+    let whole = eventful();
+    let mut branch = BTreeMap::new();
+    let mut replayed = Record::default();
+    let mut entries = whole.entries.iter();
+    for commit in &whole.commits {
+        let files = commit.files.iter();
+        branch.extend(files.map(|(path, bytes)| (path.clone(), String::from_utf8(bytes.clone()).unwrap())));
+        let read = record::read(CLUSTER, &branch).unwrap();
+        while replayed.next_seq < read.next_seq {
+            replayed.apply(entries.next().unwrap(), Some(&whole.plan));
+        }
+        assert_eq!(read, replayed);
+        assert_eq!(branch["prod-eu/status.yaml"], status_yaml(&status(CLUSTER, &read)).unwrap());
+    }
+    assert_eq!(record::journal(CLUSTER, &branch).unwrap(), whole.entries);
+    assert_eq!(replayed, whole.record);
+}
+
+#[test]
+fn a_file_of_the_journal_is_written_once_and_never_changed() {
+    let whole = eventful();
+    let mut seen = BTreeMap::new();
+    for (path, bytes) in whole.commits.iter().flat_map(|commit| &commit.files) {
+        if let Some(before) = seen.insert(path, bytes) {
+            assert!(path.ends_with("/status.yaml") || before == bytes, "{path} was changed");
+        }
+    }
+}
+
+#[test]
+fn the_status_file_reads_back() {
+    let story = eventful();
+    let read = record::read_status(story.file("prod-eu/status.yaml")).unwrap();
+    assert_eq!(read, status(CLUSTER, &story.record));
+    let unknown = story.file("prod-eu/status.yaml").replace("phase:", "fase:");
+    assert!(record::read_status(&unknown).is_err());
+}
+
+#[test]
+fn no_journal_is_an_empty_record() {
+    assert_eq!(record::read(CLUSTER, &BTreeMap::new()).unwrap(), Record::default());
+}
+
+#[test]
+fn since_survives_what_other_waits_do() {
+    let mut story = Story::new(plan(1));
+    let window = wait(Gate::Window, Key::WindowClosed, "window/nights", "closed", None);
+    let held = wait(Gate::Hold, Key::Held, "node/w1", "held", None);
+    story.accepted().say([What::Waiting { answers: vec![window.clone()] }]);
+    let first = story.now;
+    story.pass(5, 0).say([What::Waiting { answers: vec![held.clone(), window.clone()] }]);
+    assert_eq!(since(&story.record), [("node/w1", story.now), ("window/nights", first)]);
+    story.pass(5, 0).say([What::Waiting { answers: vec![held.clone()] }]);
+    story.pass(5, 0).say([What::Waiting { answers: vec![window, held] }]);
+    let waits = since(&story.record);
+    assert_eq!(waits[0], ("window/nights", story.now), "a wait that was interrupted begins again");
+    assert!(waits[1].1 < story.now);
+}
+
+fn since(record: &Record) -> Vec<(&str, jiff::Timestamp)> {
+    record.waiting.iter().map(|wait| (wait.value.reason.object.as_str(), wait.since)).collect()
+}
+
+#[test]
+fn the_phase_is_the_first_that_applies() {
+    let mut story = Story::new(plan(1));
+    let check = |story: &Story, phase, code| {
+        let status = status(CLUSTER, &story.record);
+        assert_eq!((status.phase, exit_code(&status)), (phase, code));
+    };
+    check(&story, Phase::Idle, EXIT_NOT_YET);
+    check(story.accepted(), Phase::AsDesired, EXIT_AS_DESIRED);
+    check(story.window_closed(), Phase::Waiting, EXIT_NOT_YET);
+    check(story.run_started(), Phase::Running, EXIT_NOT_YET);
+    check(story.window_closed(), Phase::Waiting, EXIT_NOT_YET);
+    let intent = started("w1", Component::Kubelet);
+    check(story.say([intent]), Phase::Running, EXIT_NOT_YET);
+    let refused = What::Refused { commit: commit("ffff"), problems: vec!["broken".into()] };
+    check(story.say([refused]), Phase::Running, EXIT_NEEDS_A_PERSON);
+    let why = vec![reason(Key::NodeNotReady, "node/w1", "w1 is not Ready")];
+    check(story.say([What::Halted { reasons: why }]), Phase::Halted, EXIT_NEEDS_A_PERSON);
+    check(
+        story.say([What::Stopped { by: "anna".into(), reason: "x".into() }]),
+        Phase::Stopped,
+        EXIT_NEEDS_A_PERSON,
+    );
+    check(
+        story.say([What::StopEnded, What::Resumed { by: "anna".into(), reason: String::new() }]),
+        Phase::Running,
+        EXIT_NEEDS_A_PERSON,
+    );
+    let (outcome, none) = (done("w1", Component::Kubelet), What::Waiting { answers: Vec::new() });
+    check(story.say([outcome, none]), Phase::Refused, EXIT_NEEDS_A_PERSON);
+    story.say([What::Accepted { commit: commit(NEW), version: v("v1.36.3") }]);
+    check(story.ended(RunOutcome::Converged, Vec::new()), Phase::AsDesired, EXIT_AS_DESIRED);
+}
+
+#[test]
+fn an_answer_that_allows_is_no_wait() {
+    let mut story = Story::new(plan(1));
+    let mut open = wait(Gate::Window, Key::WindowOpen, "window/nights", "open", None);
+    open.verdict = Verdict::Allow;
+    story.accepted().say([What::Waiting { answers: vec![open] }]);
+    let status = status(CLUSTER, &story.record);
+    assert_eq!((status.phase, status.waiting), (Phase::AsDesired, Vec::new()));
+}
+
+#[test]
+fn the_commit_to_go_back_to_asked_for_another_version() {
+    let mut story = Story::new(plan(1));
+    story.accepted();
+    story.say([What::Accepted { commit: commit("aaaa"), version: v("v1.36.3") }]);
+    assert_eq!(story.record.accepted_before, Some((commit(OLD), v("v1.35.6"))));
+    story.run_started();
+    let status = status(CLUSTER, &story.record);
+    assert_eq!(status.rollback_points[0].commit, Some(commit(OLD)));
+}
+
+#[test]
+fn a_run_and_its_successor_may_share_a_commit() {
+    let mut story = eventful();
+    let first = story.record.run.as_ref().unwrap().id.clone();
+    story.pass(1, 0);
+    let plan = story.plan.clone();
+    story.say([
+        What::RunEnded { outcome: RunOutcome::Superseded, reasons: Vec::new() },
+        What::RunStarted { commit: plan.commit, from: plan.from, to: plan.to, digest: plan.digest, nodes: 5 },
+    ]);
+    assert!(story.branch.contains_key(&format!("prod-eu/runs/{first}/report.md")));
+    assert!(story.branch.contains_key("prod-eu/runs/4be81d90a6c2-2/plan.yaml"));
+    assert_eq!(record::read(CLUSTER, &story.branch).unwrap(), story.record);
+}
+
+#[test]
+fn the_page_is_drawn_again_only_on_change() {
+    let mut story = eventful();
+    let page = |story: &Story| BTreeMap::from([(CLUSTER.to_owned(), status(CLUSTER, &story.record))]);
+    let before = page(&story);
+    assert!(!changed(&before, &page(&story)));
+    story.pass(1, 0).say([What::StopEnded]);
+    assert!(changed(&before, &page(&story)));
+}

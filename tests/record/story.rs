@@ -1,0 +1,301 @@
+//! A hand-driven journal: entries at a clock that the test moves, and the plans that they freeze.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use windlass::model::CommitId;
+use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use windlass::model::desired::{DrainWhen, ForeignCordon, Limit, Provider};
+use windlass::model::entry::{Baseline, Entry, RunOutcome, StepPhase, What};
+use windlass::model::plan::{Component, DrainLimits, Fact, Hop, Plan, PoolLimits, Stage, StageKind, Step};
+use windlass::model::version::Version;
+use windlass::record::{self, Record, Run};
+
+pub const CLUSTER: &str = "prod-eu";
+pub const OLD: &str = "0f5a3c7e9b1d2f4a6c8e0b2d4f6a8c0e1b3d5f70";
+pub const NEW: &str = "4be81d90a6c2753f0e1d9b8a7c6f5e4d3c2b1a09";
+
+pub fn v(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+pub fn commit(text: &str) -> CommitId {
+    CommitId(text.to_owned())
+}
+
+pub fn reason(key: Key, object: &str, text: &str) -> Reason {
+    Reason::new(key, object, text)
+}
+
+pub fn wait(gate: Gate, key: Key, object: &str, text: &str, next: Option<&str>) -> Answer {
+    let next = next.map(|next| next.parse().unwrap());
+    Answer { gate, verdict: Verdict::Wait, reason: reason(key, object, text), next }
+}
+
+pub fn step(node: &str, pool: &str, component: Component, from: &str, to: &str) -> Step {
+    let (from, to) = (v(from), v(to));
+    Step {
+        id: format!("{pool}/{to}/{node}@uid-{node}/{}", component.as_str()),
+        pool: pool.to_owned(),
+        node: node.to_owned(),
+        node_uid: format!("uid-{node}"),
+        zone: String::new(),
+        component,
+        provider: Provider::Kubeadm,
+        drain: component == Component::Kubelet,
+        canary: node == "w1",
+        expects: vec![Fact::Ready(node.to_owned())],
+        achieves: vec![Fact::Runs(component, node.to_owned(), to.clone())],
+        from,
+        to,
+    }
+}
+
+/// One control plane node and so many workers, one minor up.
+pub fn plan(workers: usize) -> Plan {
+    let (from, to) = ("v1.35.6", "v1.36.3");
+    let stage = |kind, steps| Stage { kind, hop: 0, to: v(to), steps };
+    let worker = |n| step(&format!("w{n}"), "general", Component::Kubelet, from, to);
+    Plan {
+        cluster: CLUSTER.to_owned(),
+        commit: commit(NEW),
+        from: v(from),
+        to: v(to),
+        hops: vec![Hop { from: v(from), to: v(to) }],
+        stages: vec![
+            stage(StageKind::Servers, vec![step("cp1", "controlPlane", Component::Servers, from, to)]),
+            stage(
+                StageKind::ControlPlaneKubelets,
+                vec![step("cp1", "controlPlane", Component::Kubelet, from, to)],
+            ),
+            stage(StageKind::Workers, (1..=workers).map(worker).collect()),
+        ],
+        pools: BTreeMap::from([("general".to_owned(), limits())]),
+        max_unavailable: Some(Limit::Count(2)),
+        risks: vec![reason(Key::Unmanaged, "pod/shop/debug", "the pod debug has no owner and would be lost")],
+        blockers: Vec::new(),
+        digest: "9c1185a5c5e9fc54612808977ee8f548b2258d31".to_owned(),
+    }
+}
+
+pub fn limits() -> PoolLimits {
+    PoolLimits {
+        max_unavailable: Limit::Percent(10),
+        max_unavailable_per_zone: None,
+        canary: 1,
+        soak_seconds: 600,
+        foreign_cordon: ForeignCordon::Skip,
+        drain: DrainLimits {
+            when: DrainWhen::Always,
+            timeout_seconds: 1800,
+            delete_empty_dir_data: true,
+            jobs_seconds: 7200,
+            implicit_budgets: true,
+        },
+    }
+}
+
+fn id(node: &str, component: Component) -> String {
+    let pool = if node.starts_with("cp") { "controlPlane" } else { "general" };
+    step(node, pool, component, "v1.35.6", "v1.36.3").id
+}
+
+pub fn started(node: &str, component: Component) -> What {
+    What::StepStarted {
+        step: id(node, component),
+        node: node.to_owned(),
+        node_uid: format!("uid-{node}"),
+        pods: if component == Component::Kubelet { 12 } else { 0 },
+        baseline: BTreeMap::from([(
+            "uid-cart".to_owned(),
+            Baseline { name: "deployment/shop/cart".to_owned(), ready: 3 },
+        )]),
+    }
+}
+
+pub fn moved(node: &str, component: Component, phase: StepPhase) -> What {
+    What::StepMoved { step: id(node, component), node: node.to_owned(), phase }
+}
+
+pub fn done(node: &str, component: Component) -> What {
+    let evicted = if component == Component::Kubelet { 9 } else { 0 };
+    let step = id(node, component);
+    What::StepDone { step, node: node.to_owned(), version: v("v1.36.3"), evicted }
+}
+
+pub fn set_aside(node: &str, touched: bool) -> What {
+    What::StepSetAside {
+        step: id(node, Component::Kubelet),
+        node: node.to_owned(),
+        touched,
+        reasons: vec![reason(
+            Key::BudgetNeverAllows,
+            "budget/shop/db",
+            "the budget shop/db of statefulset/shop/db never allows a disruption",
+        )],
+    }
+}
+
+pub fn failed(node: &str) -> What {
+    What::StepFailed {
+        step: id(node, Component::Kubelet),
+        node: node.to_owned(),
+        reasons: vec![reason(
+            Key::NodeNotReady,
+            &format!("node/{node}"),
+            &format!("{node} is not Ready 20m after its upgrade"),
+        )],
+    }
+}
+
+/// One commit to the status branch, as it would be pushed.
+pub struct Commit {
+    pub message: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// The journal of one cluster as it grows, with the branch that holds it.
+pub struct Story {
+    pub now: Timestamp,
+    pub record: Record,
+    pub entries: Vec<Entry>,
+    pub branch: BTreeMap<String, String>,
+    pub commits: Vec<Commit>,
+    pub plan: Plan,
+    run: Option<String>,
+}
+
+impl Story {
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            now: "2026-11-24T20:58:11Z".parse().unwrap(),
+            record: Record::default(),
+            entries: Vec::new(),
+            branch: BTreeMap::new(),
+            commits: Vec::new(),
+            plan,
+            run: None,
+        }
+    }
+
+    pub fn pass(&mut self, minutes: i64, seconds: i64) -> &mut Self {
+        self.now += SignedDuration::from_secs(minutes * 60 + seconds);
+        self
+    }
+
+    /// Everything in one commit.
+    pub fn say(&mut self, whats: impl IntoIterator<Item = What>) -> &mut Self {
+        let mut entries = Vec::new();
+        for (seq, what) in (self.record.next_seq..).zip(whats) {
+            if let What::RunStarted { commit, .. } = &what {
+                self.run = Some(self.record.next_run(commit));
+            }
+            let ends = matches!(what, What::RunEnded { .. });
+            entries.push(Entry { seq, at: self.now, run: self.run.clone(), epoch: 3, what });
+            if ends {
+                self.run = None;
+            }
+        }
+        let ended: Option<Run> = record::advance(&mut self.record, &entries, Some(&self.plan));
+        let files = record::files(CLUSTER, &entries, &self.record, Some(&self.plan), ended.as_ref()).unwrap();
+        for (path, bytes) in &files {
+            self.branch.insert(path.clone(), String::from_utf8(bytes.clone()).unwrap());
+        }
+        let message = record::message(CLUSTER, &entries, &self.record);
+        self.commits.push(Commit { message, files });
+        self.entries.extend(entries);
+        self
+    }
+
+    pub fn accepted(&mut self) -> &mut Self {
+        self.say([What::ClusterMet { uid: "5f0c7a52-6e0f-4f5e-9d53-2b1f0a6f9c11".into() }]);
+        self.say([What::Accepted { commit: commit(OLD), version: v("v1.35.6") }]);
+        self.pass(22 * 60, 3);
+        self.say([What::Accepted { commit: commit(NEW), version: v("v1.36.3") }])
+    }
+
+    pub fn window_closed(&mut self) -> &mut Self {
+        let closed = wait(
+            Gate::Window,
+            Key::WindowClosed,
+            "window/prod-nights",
+            "the window prod-nights is closed",
+            Some("2026-11-25T21:00:00Z"),
+        );
+        self.say([What::Waiting { answers: vec![closed] }])
+    }
+
+    pub fn run_started(&mut self) -> &mut Self {
+        let (plan, id) = (self.plan.clone(), self.record.next_run(&commit(NEW)));
+        let nodes = u32::try_from(plan.stages.iter().skip(1).map(|stage| stage.steps.len()).sum::<usize>());
+        self.say([
+            What::Waiting { answers: Vec::new() },
+            What::RunStarted {
+                commit: plan.commit,
+                from: plan.from,
+                to: plan.to,
+                digest: plan.digest,
+                nodes: nodes.unwrap(),
+            },
+            What::RollbackPoint { id },
+        ])
+    }
+
+    /// A node from its intent to its end, in a few commits.
+    pub fn through(&mut self, node: &str, component: Component) -> &mut Self {
+        use StepPhase::{Claimed, Drained, Returned, Upgraded, Upgrading};
+        self.say([started(node, component)]);
+        self.pass(0, 4).say([moved(node, component, Claimed)]);
+        if component == Component::Kubelet {
+            self.pass(2, 11).say([moved(node, component, Drained)]);
+        }
+        self.pass(0, 2).say([moved(node, component, Upgrading)]);
+        self.pass(1, 40).say([moved(node, component, Upgraded)]);
+        self.pass(0, 35).say([moved(node, component, Returned)]);
+        self.pass(0, 50).say([done(node, component)])
+    }
+
+    pub fn ended(&mut self, outcome: RunOutcome, reasons: Vec<Reason>) -> &mut Self {
+        self.say([What::RunEnded { outcome, reasons }])
+    }
+
+    pub fn file(&self, path: &str) -> &str {
+        self.branch.get(path).map_or("", String::as_str)
+    }
+
+    pub fn last_message(&self) -> &str {
+        &self.commits.last().unwrap().message
+    }
+}
+
+/// A whole upgrade with everything that may happen on its way, up to the third worker in hand.
+pub fn eventful() -> Story {
+    let mut story = Story::new(plan(4));
+    story.accepted().pass(0, 5).window_closed();
+    let refused = What::Refused {
+        commit: commit("77aa00bb11cc22dd33ee44ff5566778899aabbcc"),
+        problems: vec![
+            "desired-state/prod-eu/cluster.yaml:7:14\n  version: 1.30\n           ^^^^ a version is quoted"
+                .into(),
+            "policies/nights.yaml:3:1 unknown key `clustres`".into(),
+        ],
+    };
+    story.pass(10, 0).say([refused]);
+    story.now = "2026-11-25T21:00:00Z".parse().unwrap();
+    story.run_started();
+    story.pass(0, 3).through("cp1", Component::Servers).through("cp1", Component::Kubelet);
+    story.pass(0, 1).through("w1", Component::Kubelet);
+    let soaking = wait(Gate::Canary, Key::Soaking, "pool/general", "the canaries of pool general soak", None);
+    story.say([What::Waiting { answers: vec![soaking] }]);
+    story.pass(10, 0).say([What::Waiting { answers: Vec::new() }, started("w2", Component::Kubelet)]);
+    story.pass(0, 3).say([moved("w2", Component::Kubelet, StepPhase::Claimed)]);
+    let blocked = wait(
+        Gate::Budget,
+        Key::BudgetBlocks,
+        "pod/shop/cart-0",
+        "the budget shop/cart allows no disruption of cart-0",
+        None,
+    );
+    story.pass(0, 5).say([What::Waiting { answers: vec![blocked] }, set_aside("w4", false)]);
+    story
+}

@@ -1,0 +1,323 @@
+//! A whole world in one builder: a simulated cluster, a real git repository, a clock that only the test moves.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use windlass::clock::Clock;
+use windlass::cluster::Cluster;
+use windlass::execute::{Edges, Fence, Open, When};
+use windlass::git::{self, Author, Credentials, Repository};
+use windlass::reconcile::journal::{Keeper, Watching};
+use windlass::reconcile::{End, Links, Me, Settings, drive};
+use windlass::record::{self, Record};
+use windlass::sim;
+
+pub const CLUSTER: &str = "demo";
+
+/// Monday noon; no policy of the tests cares unless it says so.
+pub fn noon() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+pub struct World {
+    pub server: sim::Server,
+    pub clock: Clock,
+    pub folder: TempDir,
+    processes: u32,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// What our upgrade Jobs do to a simulated node, as data: the simulator knows nothing of us.
+pub fn rules() -> Vec<sim::UpgradeRule> {
+    let rule = |component: &str, effect| sim::UpgradeRule {
+        pod_selector: BTreeMap::from([("windlass.dev/component".to_owned(), component.to_owned())]),
+        version_label: "windlass.dev/target-version".to_owned(),
+        effect,
+    };
+    vec![rule("kubelet", sim::Effect::Kubelet), rule("servers", sim::Effect::ControlPlane)]
+}
+
+impl World {
+    /// An empty cluster at v1.35.4 and an empty repository. Needs a paused runtime.
+    pub fn new() -> Self {
+        Self::with(sim::Settings { version: "v1.35.4".to_owned(), rules: rules(), ..sim::Settings::default() })
+    }
+
+    pub fn with(settings: sim::Settings) -> Self {
+        let clock = Clock::starting_at(noon(), 1);
+        let (now, sleep) = clock.functions();
+        let server = sim::Server::new(sim::Cluster::new(settings, noon()), now, sleep);
+        let driving = server.clone();
+        let driver = tokio::spawn(async move { driving.drive().await });
+        let folder = quick_folder();
+        let mut options = git2::RepositoryInitOptions::new();
+        options.bare(true).initial_head("main");
+        git2::Repository::init_opts(folder.path().join("repo.git"), &options).unwrap();
+        Self { server, clock, folder, processes: 0, driver }
+    }
+
+    pub fn repo(&self) -> PathBuf {
+        self.folder.path().join("repo.git")
+    }
+
+    pub fn create(&self, object: Value) -> &Self {
+        self.server.with(|cluster, now| cluster.create(object, now).map(drop)).unwrap();
+        self
+    }
+
+    pub fn control_plane(&self, count: u32) -> &Self {
+        for n in 1..=count {
+            self.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("cp{n}"), "labels": {
+                "node-role.kubernetes.io/control-plane": "", "topology.kubernetes.io/zone": format!("z{n}")}},
+                "spec": {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}}));
+        }
+        self
+    }
+
+    pub fn workers(&self, pool: &str, count: u32) -> &Self {
+        for n in 1..=count {
+            self.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("{pool}{n}"), "labels": {
+                "pool": pool, "topology.kubernetes.io/zone": format!("z{}", n % 3 + 1)}}}));
+        }
+        self
+    }
+
+    pub fn deployment(&self, name: &str, replicas: u32) -> &Self {
+        self.create(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
+                "metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "app:1"}]}}}}))
+    }
+
+    pub fn budget(&self, name: &str, spec: Value) -> &Self {
+        let mut spec = spec;
+        spec["selector"] = json!({"matchLabels": {"app": name}});
+        self.create(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": name, "namespace": "default"}, "spec": spec}))
+    }
+
+    /// Lets the cluster live for a while.
+    pub async fn pass(&self, length: SignedDuration) {
+        self.clock.sleep(length).await;
+    }
+
+    /// Commits files onto main; `None` removes one.
+    pub fn commit(&self, files: &[(&str, Option<&str>)], message: &str) -> String {
+        let repo = git2::Repository::open(self.repo()).unwrap();
+        let parent = repo.find_reference("refs/heads/main").ok().map(|found| found.peel_to_commit().unwrap());
+        let mut index = git2::Index::new().unwrap();
+        if let Some(parent) = &parent {
+            index.read_tree(&parent.tree().unwrap()).unwrap();
+        }
+        for (path, text) in files {
+            match text {
+                Some(text) => {
+                    let id = repo.blob(text.as_bytes()).unwrap();
+                    index.add(&entry(path, id)).unwrap();
+                }
+                None => index.remove(std::path::Path::new(path), 0).unwrap(),
+            }
+        }
+        let tree = repo.find_tree(index.write_tree_to(&repo).unwrap()).unwrap();
+        let time = git2::Time::new(self.clock.now().as_second(), 0);
+        let who = git2::Signature::new("Ada Example", "ada@example.com", &time).unwrap();
+        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+        repo.commit(Some("refs/heads/main"), &who, &who, message, &tree, &parents).unwrap().to_string()
+    }
+
+    /// The usual desired state at one version, with an always open window.
+    pub fn desire(&self, version: &str) -> String {
+        self.desire_with(version, "")
+    }
+
+    /// The same, with more keys under `spec`.
+    pub fn desire_with(&self, version: &str, more: &str) -> String {
+        let cluster = cluster_yaml(version, more);
+        self.commit(
+            &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(ALWAYS))],
+            &format!("demo: {version}"),
+        )
+    }
+
+    /// Runs one process until nothing goes on by itself.
+    pub async fn run(&mut self) -> End {
+        self.run_fenced(Arc::new(Open)).await
+    }
+
+    pub async fn run_fenced(&mut self, fence: Arc<dyn Fence>) -> End {
+        self.process(fence, true, watch::channel(false).1).await
+    }
+
+    /// One process from its start to its end, as the daemon wires it.
+    pub async fn process(&mut self, fence: Arc<dyn Fence>, until_idle: bool, ending: watch::Receiver<bool>) -> End {
+        let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
+        self.processes += 1;
+        let me = Me {
+            cluster: CLUSTER.to_owned(),
+            holder: format!("process-{}", self.processes),
+            predecessor: before,
+        };
+        let (repository, record, tip) = self.open();
+        let accepted = record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
+        let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
+        let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, accepted);
+        let keeper = tokio::spawn(keeper.run());
+        let edges = Edges::new(self.cluster(), self.clock.clone());
+        let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
+        let settings = Settings { me, until_idle, tell: None };
+        let end = drive(edges, fence, links, settings, record).await;
+        // A killed process takes its writer along; here the writer is let finish the call in hand.
+        keeper.await.unwrap();
+        end
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        Cluster::over(kube::Client::new(self.server.router(), "default"))
+    }
+
+    fn open(&self) -> (Repository, Record, Option<git::CommitId>) {
+        let settings = git::Settings {
+            url: self.repo().display().to_string(),
+            branch: "main".to_owned(),
+            record_url: None,
+            record_branch: "windlass/status".to_owned(),
+            cache: self.folder.path().join("cache"),
+            credentials: Credentials::default(),
+            author: Author { name: "windlass".to_owned(), email: "windlass@example.com".to_owned() },
+            timeout: std::time::Duration::from_secs(10),
+        };
+        let mut repository = Repository::open(settings).unwrap();
+        let tips = repository.fetch().unwrap();
+        let files = tips.record.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default();
+        let record = record::read(CLUSTER, &files).unwrap();
+        (repository, record, tips.record)
+    }
+
+    pub fn record(&self) -> Record {
+        self.open().1
+    }
+
+    /// The status branch's files.
+    pub fn record_files(&self) -> BTreeMap<String, String> {
+        let (repository, _, tip) = self.open();
+        tip.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default()
+    }
+
+    /// Subjects of the status branch, oldest first.
+    pub fn log(&self) -> Vec<String> {
+        let (repository, _, tip) = self.open();
+        let log = tip.map(|tip| repository.log(&tip, 10_000).unwrap()).unwrap_or_default();
+        log.iter().rev().map(|commit| commit.subject().to_owned()).collect()
+    }
+
+    /// Every node: version, schedulable, whether it carries a claim.
+    pub fn nodes(&self) -> Vec<(String, String, bool, bool)> {
+        self.list("/api/v1/nodes").iter().map(|node| {
+            let text = |pointer: &str| node.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let schedulable = node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true);
+            let claimed = node.pointer("/metadata/annotations/windlass.dev~1claim").is_some();
+            (text("/metadata/name"), text("/status/nodeInfo/kubeletVersion"), schedulable, claimed)
+        }).collect()
+    }
+
+    pub fn list(&self, path: &str) -> Vec<Value> {
+        let request = http::Request::get(path).body(bytes::Bytes::new()).unwrap();
+        let answer = self.server.with(|cluster, now| cluster.handle(request, now));
+        let sim::Body::Full(body) = answer.body else { panic!("a list is no stream") };
+        let list: Value = serde_json::from_slice(&body).unwrap();
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// One request as a person with kubectl would send it.
+    pub fn patch(&self, path: &str, patch: &Value) {
+        let request = http::Request::patch(path)
+            .header("content-type", "application/merge-patch+json")
+            .body(bytes::Bytes::from(patch.to_string()))
+            .unwrap();
+        let answer = self.server.with(|cluster, now| cluster.handle(request, now));
+        assert!(answer.status.is_success(), "{path}: {}", answer.status);
+    }
+
+    /// Everything that must be true of the cluster whatever happened: budgets kept, evictions guarded.
+    pub fn assert_invariants(&self) {
+        self.server.with(|cluster, _| {
+            assert_eq!(cluster.breaches(), [], "no budget is ever breached");
+            let mut accepted = BTreeMap::new();
+            for (entry, eviction) in cluster.audit().evictions() {
+                assert_eq!(eviction.expected_uid.as_ref(), Some(&eviction.uid), "evicted with its UID: {entry:?}");
+                *accepted.entry(eviction.uid.clone()).or_insert(0) += u32::from(eviction.accepted);
+            }
+            assert!(accepted.values().all(|count| *count <= 1), "no pod is evicted twice: {accepted:?}");
+            let deleted = cluster.audit().writes().find(|entry| entry.verb == "delete" && entry.resource == "pods");
+            assert_eq!(deleted, None, "no pod is ever deleted");
+        });
+    }
+
+    pub fn assert_converged(&self, version: &str) {
+        for (name, runs, schedulable, claimed) in self.nodes() {
+            assert_eq!((runs.as_str(), schedulable, claimed), (version, true, false), "node {name}");
+        }
+    }
+}
+
+/// In memory where the system has such a place: the record syncs every write, and disks of test machines are slow.
+fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn entry(path: &str, id: git2::Oid) -> git2::IndexEntry {
+    let zero = git2::IndexTime::new(0, 0);
+    git2::IndexEntry {
+        ctime: zero, mtime: zero, dev: 0, ino: 0, mode: 0o100_644, uid: 0, gid: 0, file_size: 0, id,
+        flags: 0, flags_extended: 0, path: path.as_bytes().to_vec(),
+    }
+}
+
+pub const ALWAYS: &str = "apiVersion: windlass.dev/v1alpha1
+kind: MaintenanceWindow
+metadata: {name: always}
+spec: {clusters: {}, timeZone: UTC, opens: always}
+";
+
+pub fn cluster_yaml(version: &str, more: &str) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1
+kind: Cluster
+metadata: {{name: demo, labels: {{ring: demo}}}}
+spec:
+  mode: act
+  kubernetes: {{version: {version}}}
+  controlPlane: {{provider: kubeadm}}
+  etcd: {{unproven: the simulated cluster has nothing to lose}}
+{}",
+        if more.is_empty() { POOL } else { more }
+    )
+}
+
+pub const POOL: &str = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, maxUnavailable: 1}
+";
+
+/// Ends the process at one effect.
+pub struct CrashAt {
+    pub index: u64,
+    pub when: When,
+}
+
+impl Fence for CrashAt {
+    fn at(&self, index: u64, when: When) -> ControlFlow<()> {
+        if (index, when) >= (self.index, self.when) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

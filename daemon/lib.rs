@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod desired;
 pub mod diff;
 pub mod execute;

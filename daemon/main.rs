@@ -1,1 +1,75 @@
-fn main() {}
+//! Arguments, logging, and the one place that prints an error chain.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use windlass::cli::{self, Cli};
+use windlass::clock::Clock;
+use windlass::config::Environment;
+
+/// An error, of usage too: 2 is what `windlass plan` says when there is something to do.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help that nobody reads to its end is no failure.
+            let _ = told.print();
+            return ExitCode::from(if told.use_stderr() { FAILED } else { 0 });
+        }
+    };
+    let environment = Environment::read();
+    log(environment.log.as_deref());
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("starting the runtime")),
+    };
+    let mut out = std::io::stdout();
+    let done = runtime.block_on(cli::run(&cli, &environment, &mut out));
+    // A call on git that hangs must not keep the process.
+    runtime.shutdown_background();
+    match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Facts for people on stderr, one a line; stdout belongs to what was asked for.
+fn log(filter: Option<&str>) {
+    let filter = EnvFilter::new(filter.unwrap_or("info"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .with_timer(Seconds)
+        .compact()
+        .init();
+}
+
+/// `2026-11-24T22:03:07Z`: what people compare with a window or a commit.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        write!(line, "{}", Clock::Wall.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let closed = error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+    });
+    // Whoever read our output has seen enough.
+    if closed {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(std::io::stderr(), "windlass: {error:#}");
+    ExitCode::from(FAILED)
+}

@@ -88,7 +88,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 /// The files below a folder, as a commit of them would be read: links are not followed, sizes are bounded.
-fn work_tree(root: &Path) -> anyhow::Result<BTreeMap<String, File>> {
+pub(super) fn work_tree(root: &Path) -> anyhow::Result<BTreeMap<String, File>> {
     let found = fs::metadata(root).with_context(|| format!("reading the folder {}", root.display()))?;
     anyhow::ensure!(found.is_dir(), "{} is not a folder", root.display());
     let mut tree = Tree { files: BTreeMap::new(), entries: 0, bytes: 0 };

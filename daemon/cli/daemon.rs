@@ -1,0 +1,136 @@
+//! `windlass daemon`: settings and signals around what [`super::serve`] does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::serve::{Connect, Ended, Serve, serve};
+use super::source;
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::config::{Config, Environment, Flags};
+use crate::execute::Open;
+use crate::git::GitError;
+use crate::live::ProbeAnswer;
+use crate::model::live::Probe;
+
+/// Follow a repository and keep its clusters as it asks
+///
+/// Every cluster below desired-state/ is converged, inside the windows of policies/, and everything is recorded on the
+/// branch windlass/status. A cluster uses the kubeconfig context that bears its name. SIGTERM finishes the call in
+/// hand, records it and ends.
+///
+/// Exit codes with --until-idle: 0 as desired, 3 waiting, 4 halted or refused, 1 an error.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  windlass daemon --repo https://git.example.com/fleet.git --token-file /run/secrets/token --kubeconfig fleet.kubeconfig
+  windlass daemon --config /etc/windlass/windlass.yaml
+  windlass daemon --repo . --until-idle       # converge as far as it goes by itself, then return
+
+A settings file holds the same in YAML: repo, branch, path, recordRepo, recordBranch, poll, cache,
+author {name, email}, credentials {tokenFile, username, sshKey, knownHosts}, kubeconfig, contexts {CLUSTER: CONTEXT}.")]
+pub struct Args {
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Return when nothing more goes on by itself
+    #[arg(long)]
+    pub until_idle: bool,
+}
+
+/// Runs until a signal, or until idle; answers with the exit code.
+pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
+    let config = Config::read(&args.flags, environment)?;
+    let Some(kubeconfig) = config.kubeconfig.clone() else {
+        bail!("no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file");
+    };
+    let (ending, ended) = signals()?;
+    let connect = connect(kubeconfig, config.contexts.clone());
+    let (mut url, mut path) = (config.git.url.clone(), config.path.clone());
+    if Path::new(&url).is_dir() {
+        let (root, inside) = source::locate(&url);
+        url = root;
+        path = if path.is_empty() { inside } else { path };
+    }
+    let start = |branch: String| Serve {
+        git: crate::git::Settings { url: url.clone(), branch, ..config.git.clone() },
+        path: path.clone(),
+        poll: config.poll,
+        clock: Clock::Wall,
+        fence: Arc::new(Open),
+        connect: Arc::clone(&connect),
+        host: environment.host.clone(),
+        until_idle: args.until_idle,
+        ending: ended.clone(),
+        tell: None,
+    };
+    let branch = config.branch.clone().unwrap_or_else(|| source::default_branch(&url));
+    let done = match serve(start(branch)).await {
+        Err(error) if config.branch.is_none() => match other_branch(&error) {
+            Some(branch) => serve(start(branch)).await,
+            None => Err(error),
+        },
+        done => done,
+    };
+    drop(ending);
+    Ok(report(&done?))
+}
+
+/// The branch to take where none was named and `main` is not there.
+fn other_branch(error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref::<GitError>() {
+        Some(GitError::NoSuchBranch { exists, .. }) => source::sole(exists),
+        Some(_) | None => None,
+    }
+}
+
+fn report(ended: &Ended) -> u8 {
+    let code = ended.exit_code();
+    tracing::info!(code, clusters = ended.clusters.len(), "ended");
+    code
+}
+
+/// A client over the kubeconfig's context for a cluster; read anew at every try, because the file may be mended.
+fn connect(kubeconfig: PathBuf, contexts: BTreeMap<String, String>) -> Connect {
+    Arc::new(move |name: String| {
+        let context = contexts.get(&name).unwrap_or(&name).clone();
+        let kubeconfig = kubeconfig.clone();
+        Box::pin(async move { answering(&kubeconfig, &context).await })
+    })
+}
+
+/// A client of a cluster that has answered once: what is wrong with the address or the rights shows here, in words.
+pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<Cluster> {
+    let cluster = Cluster::connect(kubeconfig, context).await?;
+    match cluster.ask(&Probe::ClusterUid, "").await {
+        ProbeAnswer::Nothing(why) => bail!(
+            "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",
+            kubeconfig.display()
+        ),
+        _ => Ok(cluster),
+    }
+}
+
+/// True once SIGTERM or SIGINT has come. A second one ends the process at once.
+fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<bool>)> {
+    let (ending, ended) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let told = ending.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told.send_replace(true) {
+                tracing::warn!("asked to end twice: ending now; the next process goes on from the world and the record");
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok((ending, ended))
+}

@@ -1,0 +1,127 @@
+//! One look at a cluster for commands that only look: everything is listed once, and nothing is written.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::mpsc;
+
+use super::daemon::answering;
+use crate::clock::Clock;
+use crate::cluster::{self, Cluster};
+use crate::config::Environment;
+use crate::live::{Event, Folder, Seen};
+use crate::model::desired::Desired;
+use crate::model::live::{Live, Probe};
+use crate::model::plan::Plan;
+use crate::{plan, provider};
+
+/// Listing a large cluster takes a while; a cluster that takes longer than this does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Things seen wait here while they are folded.
+const SEEN: usize = 4096;
+/// The lease that says who acts.
+const LEASE: &str = "windlass";
+
+/// Which cluster a command means, as kubeconfigs know it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Kube {
+    /// A kubeconfig with a context for the cluster [default: $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context to use [default: the one that bears the cluster's name]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+impl Kube {
+    /// A client of the cluster, which has answered once.
+    pub async fn connect(&self, name: &str, environment: &Environment) -> anyhow::Result<Cluster> {
+        let file = self.kubeconfig.as_ref().or(environment.kubeconfig.as_ref());
+        let Some(file) = file else { bail!("no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG") };
+        answering(file, self.context.as_deref().unwrap_or(name)).await
+    }
+}
+
+/// Lists everything once and asks what no list answers.
+pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
+    let mut folder = Folder::default();
+    let (seen_in, mut seen) = mpsc::channel(SEEN);
+    let watches = cluster::watch(cluster, clock, &seen_in);
+    let mut missing: BTreeSet<&str> = KINDS.into_iter().collect();
+    let listed = async {
+        while !folder.live.complete {
+            let Some(next) = seen.recv().await else { break };
+            if let Some(kind) = listed(&next) {
+                missing.remove(kind);
+            }
+            folder.fold(next, clock.now());
+        }
+    };
+    if tokio::time::timeout(PATIENCE, listed).await.is_err() {
+        let missing: Vec<&str> = missing.into_iter().collect();
+        bail!(
+            "the cluster could not be listed within {} s: {} did not come; RUST_LOG=debug says why",
+            PATIENCE.as_secs(),
+            missing.join(", ")
+        );
+    }
+    drop(watches);
+    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
+        let answer = cluster.ask(&probe, LEASE).await;
+        folder.fold(Seen::Probed(probe, answer), clock.now());
+    }
+    Ok(folder.live)
+}
+
+const KINDS: [&str; 11] = [
+    "nodes",
+    "pods",
+    "budgets",
+    "deployments",
+    "replica sets",
+    "stateful sets",
+    "daemon sets",
+    "jobs of windlass-system",
+    "volume attachments",
+    "the stop note",
+    "the resume note",
+];
+
+/// The kind whose list this ends.
+fn listed(seen: &Seen) -> Option<&'static str> {
+    fn ends<K>(event: &Event<K>, kind: &'static str) -> Option<&'static str> {
+        matches!(event, Event::End).then_some(kind)
+    }
+    match seen {
+        Seen::Node(event) => ends(event, "nodes"),
+        Seen::Pod(event) => ends(event, "pods"),
+        Seen::Budget(event) => ends(event, "budgets"),
+        Seen::Deployment(event) => ends(event, "deployments"),
+        Seen::ReplicaSet(event) => ends(event, "replica sets"),
+        Seen::StatefulSet(event) => ends(event, "stateful sets"),
+        Seen::DaemonSet(event) => ends(event, "daemon sets"),
+        Seen::Job(event) => ends(event, "jobs of windlass-system"),
+        Seen::Attachment(event) => ends(event, "volume attachments"),
+        Seen::Stop(event) => ends(event, "the stop note"),
+        Seen::Resume(event) => ends(event, "the resume note"),
+        Seen::Probed(..) | Seen::Done(..) => None,
+    }
+}
+
+/// The plan that a run would freeze now: with the scripts in its digest and the second opinion among its blockers.
+pub fn fresh_plan(desired: &Desired, live: &Live) -> Plan {
+    let draft = plan::plan(desired, live, "");
+    let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|stage| (stage.kind, &stage.to)));
+    let mut fresh = plan::plan(desired, live, &scripts);
+    let objections = plan::check(&fresh, desired, live);
+    fresh.blockers.extend(objections);
+    fresh
+}
+
+/// Connects to a cluster and looks at it once.
+pub async fn look(kube: &Kube, name: &str, environment: &Environment, clock: &Clock) -> anyhow::Result<Live> {
+    let cluster = kube.connect(name, environment).await?;
+    observe(&cluster, clock).await.with_context(|| format!("looking at cluster {name}"))
+}

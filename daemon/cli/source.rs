@@ -1,0 +1,253 @@
+//! Where commands that only look get their files from: a folder, a repository at a revision, or the record's branch.
+//! Nothing here writes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use super::serve::{accepted, by_cluster};
+use crate::config::{Environment, GIT_TIMEOUT};
+use crate::desired::{self, File, Loaded};
+use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH, GitError, Repository};
+use crate::model::CommitId;
+use crate::reconcile::Wanted;
+use crate::reconcile::wanted::{self, Known};
+use crate::record::{self, Record};
+
+/// How a repository is reached, beside its address.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Access {
+    /// The branch with the desired state [default: the repository's HEAD, else main]
+    #[arg(long, value_name = "NAME", help_heading = "Repository")]
+    pub branch: Option<String>,
+    /// The folder of desired-state/ and policies/ in the repository [default: its root]
+    #[arg(long, value_name = "DIR", help_heading = "Repository")]
+    pub path: Option<String>,
+    /// The repository that holds the record, if it is another
+    #[arg(long, value_name = "URL", help_heading = "Repository")]
+    pub record_repo: Option<String>,
+    /// The branch that holds the record [default: windlass/status]
+    #[arg(long, value_name = "NAME", help_heading = "Repository")]
+    pub record_branch: Option<String>,
+    /// Where clones of remote repositories are kept [default: ~/.cache/windlass]
+    #[arg(long, value_name = "DIR", help_heading = "Repository")]
+    pub cache: Option<PathBuf>,
+    /// A file with the token or password for http and https
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub token_file: Option<PathBuf>,
+    /// A private key for ssh, without a passphrase
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub ssh_key: Option<PathBuf>,
+    /// The only ssh host keys to accept
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub known_hosts: Option<PathBuf>,
+}
+
+/// A repository that was opened and looked at.
+pub struct Source {
+    repository: Repository,
+    desired: git::CommitId,
+    record: Option<git::CommitId>,
+    /// Folder of `desired-state/` and `policies/` in it.
+    path: String,
+    record_branch: String,
+    local: bool,
+}
+
+impl Source {
+    /// Opens a repository and asks where its branches are.
+    pub fn open(repo: &str, access: &Access, environment: &Environment) -> anyhow::Result<Self> {
+        let (url, inside) = locate(repo);
+        let local = Path::new(&url).is_dir();
+        let cache = access.cache.clone().or_else(|| environment.cache.clone());
+        let cache = cache.context("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME")?;
+        let record_branch = access.record_branch.clone().unwrap_or_else(|| DEFAULT_RECORD_BRANCH.to_owned());
+        let settings = git::Settings {
+            branch: access.branch.clone().unwrap_or_else(|| default_branch(&url)),
+            url,
+            record_url: access.record_repo.as_deref().map(|repo| locate(repo).0),
+            record_branch: record_branch.clone(),
+            cache,
+            credentials: Credentials {
+                token_file: access.token_file.clone(),
+                username: None,
+                ssh_key: access.ssh_key.clone(),
+                known_hosts: access.known_hosts.clone(),
+            },
+            author: Author { name: "Windlass".to_owned(), email: "windlass@localhost".to_owned() },
+            timeout: GIT_TIMEOUT,
+        };
+        let named = access.branch.is_some();
+        let mut repository = Repository::open(settings.clone())?;
+        let (desired, record) = match repository.fetch() {
+            Ok(tips) => (tips.desired, tips.record),
+            Err(GitError::NoSuchBranch { exists, .. }) if !named && !local && sole(&exists).is_some() => {
+                drop(repository);
+                let branch = sole(&exists).unwrap_or_default();
+                repository = Repository::open(git::Settings { branch, ..settings })?;
+                let tips = repository.fetch()?;
+                (tips.desired, tips.record)
+            }
+            // A checkout of a pull request has a commit, and often no branch.
+            Err(error @ GitError::NoSuchBranch { .. }) if !named && local => {
+                let head = repository.resolve("HEAD").map_err(|_| error)?;
+                (head, repository.resolve(&format!("refs/heads/{record_branch}")).ok())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let path = access.path.clone().unwrap_or(inside);
+        Ok(Self { repository, desired, record, path: path.trim_matches('/').to_owned(), record_branch, local })
+    }
+
+    /// Asks again where the record is.
+    pub fn refresh(&mut self) -> anyhow::Result<()> {
+        self.record = self.repository.fetch()?.record;
+        Ok(())
+    }
+
+    /// The files of a revision; of the desired branch where none is named.
+    pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
+        let commit = match rev {
+            Some(rev) => self.repository.resolve(rev).with_context(|| format!("looking for the revision {rev}"))?,
+            None => self.desired,
+        };
+        let files = wanted::read(&self.repository, &commit, &self.path)?;
+        Ok((CommitId(commit.to_string()), files))
+    }
+
+    pub fn load(&self, rev: Option<&str>) -> anyhow::Result<Loaded> {
+        let (commit, files) = self.files(rev)?;
+        Ok(desired::load(&commit, &files))
+    }
+
+    /// The files of the record, by cluster.
+    pub fn record_files(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let tip = self.record.or_else(|| {
+            // A developer's clone has the branch only as it was last fetched.
+            let fetched = format!("refs/remotes/origin/{}", self.record_branch);
+            self.local.then(|| self.repository.resolve(&fetched).ok()).flatten()
+        });
+        let Some(tip) = tip else { return Ok(BTreeMap::new()) };
+        self.repository
+            .read_record(&tip, "")
+            .with_context(|| format!("reading the record on branch {} of {}", self.record_branch, self.place()))
+    }
+
+    /// What the record says of each cluster; of one, where one is named.
+    pub fn records(&self, cluster: Option<&str>) -> anyhow::Result<BTreeMap<String, Record>> {
+        let mut records = BTreeMap::new();
+        let files = self.record_files()?;
+        let folders = by_cluster(files);
+        if let Some(cluster) = cluster
+            && !folders.contains_key(cluster)
+        {
+            bail!(unknown("the record", cluster, folders.keys().map(String::as_str)));
+        }
+        for (name, record) in folders.into_iter().filter(|(name, _)| cluster.is_none_or(|only| only == name)) {
+            let record = record.with_context(|| format!("reading the record of {name}"))?;
+            records.insert(name, record);
+        }
+        Ok(records)
+    }
+
+    /// What the record says of every cluster, or why it cannot be used.
+    pub fn all_records(&self) -> anyhow::Result<BTreeMap<String, Result<Record, record::ReadError>>> {
+        Ok(by_cluster(self.record_files()?))
+    }
+
+    /// What git wants of every cluster, as the daemon would see it.
+    pub fn wanted(
+        &mut self,
+        records: &BTreeMap<String, Result<Record, record::ReadError>>,
+    ) -> anyhow::Result<BTreeMap<String, Wanted>> {
+        let mut known = Known::new(accepted(records));
+        let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
+        Ok(wanted.unwrap_or_default())
+    }
+
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    pub fn place(&self) -> &str {
+        self.repository.record_place()
+    }
+}
+
+/// The only branch that people write to; `master` of several.
+pub(super) fn sole(exists: &[String]) -> Option<String> {
+    let mut people = exists.iter().filter(|branch| !branch.starts_with("windlass/"));
+    match (people.next(), people.next()) {
+        (Some(only), None) => Some(only.clone()),
+        (Some(_), Some(_)) => exists.iter().find(|branch| *branch == "master").cloned(),
+        (None, _) => None,
+    }
+}
+
+/// The repository around a local folder, and where in it the folder lies; an address stays as it is.
+pub fn locate(repo: &str) -> (String, String) {
+    let Ok(folder) = Path::new(repo).canonicalize() else { return (repo.to_owned(), String::new()) };
+    let around = folder.ancestors().find(|at| at.join(".git").exists() || bare(at));
+    let Some(around) = around else { return (repo.to_owned(), String::new()) };
+    let inside = folder.strip_prefix(around).unwrap_or(Path::new("")).display().to_string();
+    (around.display().to_string(), inside)
+}
+
+fn bare(at: &Path) -> bool {
+    at.join("HEAD").is_file() && at.join("objects").is_dir() && at.join("refs").is_dir()
+}
+
+/// The branch that HEAD of a local repository is on; `main` where that cannot be told without asking.
+pub fn default_branch(url: &str) -> String {
+    let root = Path::new(url);
+    let folder = if bare(root) { root.to_owned() } else { git_folder(root) };
+    let head = std::fs::read_to_string(folder.join("HEAD")).unwrap_or_default();
+    head.trim().strip_prefix("ref: refs/heads/").unwrap_or("main").to_owned()
+}
+
+/// `.git`, or the folder that a linked work tree's `.git` file names.
+fn git_folder(root: &Path) -> PathBuf {
+    let git = root.join(".git");
+    let linked = std::fs::read_to_string(&git).unwrap_or_default();
+    linked.trim().strip_prefix("gitdir: ").map_or(git, |folder| root.join(folder))
+}
+
+/// The one cluster that is meant; with its problems in words where it is not valid.
+pub fn choose(loaded: Loaded, cluster: Option<&str>) -> anyhow::Result<crate::model::desired::Desired> {
+    let mut clusters = loaded.clusters;
+    let names: Vec<String> = clusters.keys().cloned().collect();
+    let name = match (cluster, names.as_slice()) {
+        (Some(name), _) => name.to_owned(),
+        (None, [only]) => only.clone(),
+        (None, []) => {
+            let problems: String = loaded.problems.iter().map(ToString::to_string).collect();
+            bail!("the repository describes no cluster below desired-state/; check --path\n{problems}");
+        }
+        (None, many) => bail!("the repository describes several clusters; name one of {}", many.join(", ")),
+    };
+    match clusters.remove(&name) {
+        Some(Ok(desired)) => Ok(desired),
+        Some(Err(problems)) => {
+            let problems: String = problems.iter().map(ToString::to_string).collect();
+            bail!("the desired state of {name} is not valid; `windlass validate` checks it\n{}", problems.trim_end());
+        }
+        None => bail!(unknown("the repository", &name, names.iter().map(String::as_str))),
+    }
+}
+
+/// Names what is there, and the nearest of it first.
+pub fn unknown<'a>(place: &str, cluster: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let near = known.iter().find(|name| strsim::damerau_levenshtein(name, cluster) <= 2);
+    let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
+    match known.as_slice() {
+        [] => format!("{place} has no cluster {cluster}, and no other yet"),
+        known => format!("{place} has no cluster {cluster}{hint}; it has {}", known.join(", ")),
+    }
+}
+
+/// The statuses that go with records.
+pub fn statuses(records: &BTreeMap<String, Record>) -> BTreeMap<String, record::Status> {
+    records.iter().map(|(name, record)| (name.clone(), record::status(name, record))).collect()
+}

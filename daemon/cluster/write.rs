@@ -180,7 +180,7 @@ impl Cluster {
         }
     }
 
-    /// The ConfigMap `kube-system/upgrade-status`; server-side apply, so that it is made or changed alike.
+    /// The `ConfigMap` `kube-system/upgrade-status`; server-side apply, so that it is made or changed alike.
     pub async fn publish(&self, status: &str) -> Answer {
         let map = json!({
             "apiVersion": "v1",

@@ -1,4 +1,4 @@
-//! PodDisruptionBudgets: what the server says of them, and whether they can ever allow a disruption.
+//! `PodDisruptionBudgets`: what the server says of them, and whether they can ever allow a disruption.
 //! The arithmetic is the disruption controller's (`pkg/controller/disruption` of Kubernetes).
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};

@@ -210,9 +210,10 @@ fn owner(meta: &ObjectMeta, names: &mut Interner) -> Option<Owner> {
 
 /// The containers have ended, whatever still keeps the object (a finalizer, a lost kubelet's last word).
 fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
-    let mut states = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
-    states.peek().is_some()
-        && states.all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+    let mut containers =
+        status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
+    containers.peek().is_some()
+        && containers.all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
 /// A static pod of the control plane tells its version by the image that runs, not by the one its manifest wants.
@@ -277,7 +278,7 @@ pub(super) fn daemon_set(object: &DaemonSet, names: &mut Interner) -> Option<(Id
     Some((uid, set))
 }
 
-/// Whether a DaemonSet carries networking, proxy or storage: it is node-critical, or it installs a network or
+/// Whether a `DaemonSet` carries networking, proxy or storage: it is node-critical, or it installs a network or
 /// storage plugin on the host.
 fn essential(name: &str, spec: &v1::PodSpec) -> bool {
     const PLUGINS: [&str; 4] = ["/etc/cni", "/opt/cni", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"];

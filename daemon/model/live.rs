@@ -40,7 +40,7 @@ pub struct Live {
     pub leases: BTreeMap<Id, Renewal>,
     /// The lease that says who should act; nothing while it has not been looked at or does not exist.
     pub lock: Option<Lock>,
-    /// What the ConfigMap `upgrade-status` holds; nothing while it has not been read.
+    /// What the `ConfigMap` `upgrade-status` holds; nothing while it has not been read.
     pub published: Option<String>,
     /// When each probe last answered, well or not.
     pub probed: BTreeMap<Probe, Timestamp>,
@@ -58,7 +58,7 @@ pub enum Probe {
     Heartbeat(String),
     /// The lease that says who should act.
     Lock,
-    /// The ConfigMap `upgrade-status`.
+    /// The `ConfigMap` `upgrade-status`.
     Published,
 }
 
@@ -92,7 +92,7 @@ pub struct Lock {
     pub seconds: i64,
 }
 
-/// A ConfigMap by which a person stops or resumes.
+/// A `ConfigMap` by which a person stops or resumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     pub uid: String,
@@ -108,6 +108,7 @@ pub enum Ready {
     Unknown,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that Kubernetes tells")]
 #[derive(Clone, Debug)]
 pub struct Node {
     pub name: Id,
@@ -167,6 +168,7 @@ pub struct Owner {
     pub name: Id,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that Kubernetes tells")]
 #[derive(Clone, Debug)]
 pub struct Pod {
     pub uid: Id,
@@ -230,9 +232,9 @@ pub struct Workload {
     pub namespace: Id,
     pub name: Id,
     pub replicas: u32,
-    /// The Deployment over a ReplicaSet.
+    /// The Deployment over a `ReplicaSet`.
     pub parent: Option<Id>,
-    /// Of a DaemonSet: it carries networking, proxy or storage.
+    /// Of a `DaemonSet`: it carries networking, proxy or storage.
     pub essential: bool,
 }
 
@@ -382,7 +384,7 @@ impl Live {
         }
     }
 
-    /// The controller that people know: the Deployment over a ReplicaSet, else the owner itself.
+    /// The controller that people know: the Deployment over a `ReplicaSet`, else the owner itself.
     pub fn top_owner(&self, owner: &Owner) -> Id {
         self.workloads.get(&owner.uid).and_then(|workload| workload.parent.clone()).unwrap_or(owner.uid.clone())
     }

@@ -103,7 +103,9 @@ fn outside(pass: &mut Pass<'_>, desired: &Desired, fresh: &Plan) {
         node.is_some_and(|node| node.kubelet.as_ref() != Some(&desired.cluster.version))
     };
     let stray: Vec<Reason> = stray.filter(behind).cloned().collect();
-    stray.into_iter().for_each(|reason| pass.denies(Gate::Plan, reason));
+    for reason in stray {
+        pass.denies(Gate::Plan, reason);
+    }
 }
 
 /// Goes on with a run: takes up what may be taken up, or ends it.
@@ -381,7 +383,7 @@ fn candidates<'s>(pass: &mut Pass<'_>, run: &Run, limits: &PoolLimits, steps: &[
     // Nodes that a run before this one has already cordoned cost nobody anything more.
     fit.sort_by_key(|step| {
         let node = pass.input.live.nodes.get(step.node.as_str());
-        !node.is_some_and(|node| node.claim.is_some())
+        node.is_none_or(|node| node.claim.is_none())
     });
     fit
 }

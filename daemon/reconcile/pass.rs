@@ -15,7 +15,7 @@ use crate::record;
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// How long a wait has to last before it is written down: shorter ones explain themselves by ending.
 const WORTH_RECORDING: SignedDuration = SignedDuration::from_secs(10);
-/// The ConfigMap is for people's eyes: a change shows within this, however many entries there are.
+/// The `ConfigMap` is for people's eyes: a change shows within this, however many entries there are.
 const PUBLISH_SPACING: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) struct Pass<'a> {
@@ -201,7 +201,7 @@ impl<'a> Pass<'a> {
         at <= self.input.now
     }
 
-    /// Keeps the ConfigMap as the record has it. It is read once before it is ever written.
+    /// Keeps the `ConfigMap` as the record has it. It is read once before it is ever written.
     fn publish(&mut self) {
         let record = self.input.record;
         if record.run.is_none() && record.ended.is_empty() {

@@ -155,7 +155,9 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
                 if overdue {
                     return fail(pass, hand, reasons);
                 }
-                reasons.into_iter().for_each(|reason| pass.waits(Gate::Health, reason));
+                for reason in reasons {
+                    pass.waits(Gate::Health, reason);
+                }
             }
         };
     }
@@ -176,7 +178,9 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
         });
     }
     pass.moving = true;
-    short.into_iter().for_each(|reason| pass.waits(Gate::Health, reason));
+    for reason in short {
+        pass.waits(Gate::Health, reason);
+    }
 }
 
 fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
@@ -192,11 +196,10 @@ fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
 /// The node does not run the target yet: it is claimed, emptied and changed, or given back untouched.
 fn before_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     let touched = hand.touched(pass.input.live);
-    if !touched {
-        if let Some(reason) = give_back(pass, hand) {
+    if !touched
+        && let Some(reason) = give_back(pass, hand) {
             return set_aside(pass, hand, false, vec![reason]);
         }
-    }
     match &hand.node.claim {
         Some(ClaimState::Unreadable(why)) => {
             let text = format!("its annotation {} cannot be read: {why}", crate::model::claim::CLAIM);

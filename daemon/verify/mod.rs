@@ -68,7 +68,7 @@ fn kubelet(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now:
     Outcome::Done
 }
 
-/// Pods of DaemonSets that should be Ready on a node before others are let onto it: essential ones always, others
+/// Pods of `DaemonSets` that should be Ready on a node before others are let onto it: essential ones always, others
 /// if they were Ready before.
 fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
     let pods = live.pods_on(&node.name).filter(|pod| !pod.finished());
@@ -153,7 +153,7 @@ pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Rea
     short.collect()
 }
 
-/// Ready pods of an owner; of a Deployment, those of all its ReplicaSets.
+/// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
 pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
     let direct = std::iter::once(owner);
     let sets = live.workloads.iter().filter(|(_, set)| set.parent.as_ref() == Some(owner)).map(|(uid, _)| uid);

@@ -60,12 +60,9 @@ fn renew(pass: &mut Pass<'_>, lock: &Lock) {
 }
 
 fn give_back(pass: &mut Pass<'_>, lock: &Lock) {
-    let release = LockMove::Release {
-        holder: lock.holder.clone(),
-        transitions: lock.transitions,
-        resource_version: lock.resource_version.clone(),
-    };
-    move_lock(pass, release);
+    if let Some(release) = release(Some(lock), &lock.holder) {
+        pass.effect(release, 0);
+    }
 }
 
 fn take(pass: &mut Pass<'_>) {
@@ -103,4 +100,15 @@ fn move_lock(pass: &mut Pass<'_>, lock: LockMove) {
 /// Until when effects may be sent under the lease as it was last seen; nothing when it is not ours.
 pub(super) fn deadline(lock: Option<&Lock>, holder: &str) -> Option<Timestamp> {
     lock.filter(|lock| lock.holder == holder).map(|lock| later(lock.seen, DEADLINE))
+}
+
+/// The effect that gives our lease back; nothing when it is not ours.
+pub(super) fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
+    let lock = lock.filter(|lock| lock.holder == holder)?;
+    let lock = LockMove::Release {
+        holder: lock.holder.clone(),
+        transitions: lock.transitions,
+        resource_version: lock.resource_version.clone(),
+    };
+    Some(Effect::Lock { name: NAME.to_owned(), lock, length: LENGTH })
 }

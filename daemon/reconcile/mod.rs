@@ -7,6 +7,7 @@ mod drain;
 pub mod journal;
 mod lock;
 mod pass;
+mod push;
 mod run;
 mod settle;
 mod step;

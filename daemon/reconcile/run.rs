@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::journal::{Batch, Journal, Lost};
+use super::journal::{Journal, Lost};
+use super::push::FLUSH;
 use super::{Input, Me, Standing, Status, Tick, Wanted, lock, tick};
 use crate::cluster;
 use crate::execute::{Edges, Effect, Fence, perform};
@@ -24,8 +25,6 @@ use crate::record::{self, Record, Run};
 
 /// Things seen within this are looked at together: a rollout is hundreds of events.
 const GATHER: SignedDuration = SignedDuration::from_millis(20);
-/// Entries that release nothing are written down together, no later than this.
-const FLUSH: SignedDuration = SignedDuration::from_secs(10);
 /// An effect that has not answered by then is looked at again; single calls give up before.
 const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// Watches wait here while a pass runs; a full channel slows them down, and loses nothing.
@@ -76,7 +75,7 @@ pub struct Links {
 }
 
 /// What comes back from the world.
-enum Back {
+pub(super) enum Back {
     Seen(Box<Seen>),
     /// Everything up to this entry is on the remote.
     Recorded(u64),
@@ -85,23 +84,24 @@ enum Back {
     Halted,
 }
 
-struct Loop {
-    edges: Edges,
-    fence: Arc<dyn Fence>,
-    links: Links,
-    settings: Settings,
-    folder: Folder,
-    record: Record,
-    wanted: Option<Wanted>,
+pub(super) struct Loop {
+    pub(super) edges: Edges,
+    pub(super) fence: Arc<dyn Fence>,
+    pub(super) links: Links,
+    pub(super) settings: Settings,
+    pub(super) folder: Folder,
+    pub(super) record: Record,
+    pub(super) wanted: Option<Wanted>,
     /// Entries up to this one are on the remote.
     durable: Option<u64>,
-    unsent: Vec<Entry>,
-    frozen: Option<Plan>,
-    ended: Option<Run>,
-    pushing: Option<Timestamp>,
-    works: JoinSet<Back>,
+    pub(super) unsent: Vec<Entry>,
+    pub(super) frozen: Option<Plan>,
+    pub(super) ended: Option<Run>,
+    pub(super) pushing: Option<Timestamp>,
+    pub(super) works: JoinSet<Back>,
     fresh: Option<(u64, Plan)>,
     told: Option<Status>,
+    gave_back: bool,
 }
 
 /// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
@@ -125,6 +125,7 @@ pub async fn drive(edges: Edges, fence: Arc<dyn Fence>, links: Links, settings: 
         works: JoinSet::new(),
         fresh: None,
         told: None,
+        gave_back: false,
     };
     loop {
         this.take_wanted();
@@ -297,6 +298,15 @@ impl Loop {
         });
     }
 
+    /// At an orderly end the lease is given back once, so that nobody has to wait for it; whether that is under way.
+    fn give_back(&mut self) -> bool {
+        let release = lock::release(self.folder.live.lock.as_ref(), &self.settings.me.holder).filter(|_| !self.gave_back);
+        let Some(release) = release else { return false };
+        self.gave_back = true;
+        self.do_effect(release, self.edges.clock.now());
+        true
+    }
+
     fn ask(&mut self, probe: Probe, now: Timestamp) {
         let key = format!("probe/{probe:?}");
         if self.folder.live.overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
@@ -308,58 +318,6 @@ impl Loop {
             let answer = cluster.ask(&probe, lock::NAME).await;
             Back::Seen(Box::new(Seen::Probed(probe, answer)))
         });
-    }
-
-    /// Hands the entries that wait to the repository's writer: at once if anything waits for them.
-    fn flush(&mut self, standing: Standing) {
-        let Some(first) = self.unsent.first().filter(|_| self.pushing.is_none()) else { return };
-        let now = self.edges.clock.now();
-        let urgent = self.unsent.iter().any(|entry| releases(&entry.what));
-        let ending = *self.links.ending.borrow() || (self.settings.until_idle && standing != Standing::Moving);
-        if !urgent && !ending && later(first.at, FLUSH) > now {
-            return;
-        }
-        let entries = std::mem::take(&mut self.unsent);
-        let last = entries.last().map_or(0, |entry| entry.seq);
-        let cluster = &self.settings.me.cluster;
-        let files = record::files(cluster, &entries, &self.record, self.frozen.as_ref(), self.ended.as_ref());
-        let files = match files {
-            Ok(files) => files,
-            Err(error) => {
-                tracing::error!(%error, "the record cannot be put into files");
-                self.works.spawn(async move { Back::Lost(Lost { cluster: String::new(), path: error.to_string() }) });
-                return;
-            }
-        };
-        let batch = Batch {
-            cluster: cluster.clone(),
-            files,
-            message: record::message(cluster, &entries, &self.record),
-            tags: self.tags(&entries),
-            at: now,
-        };
-        self.pushing = Some(now);
-        let (edges, fence, journal) = (self.edges.clone(), Arc::clone(&self.fence), self.links.journal.clone());
-        self.works.spawn(async move {
-            let pushed = edges.fenced(&*fence, false, journal.append(batch), || Ok(())).await;
-            match pushed {
-                Some(Ok(())) => Back::Recorded(last),
-                Some(Err(lost)) => Back::Lost(lost),
-                None => Back::Halted,
-            }
-        });
-    }
-
-    /// The tag of a rollback point, where there is a desired commit to go back to.
-    fn tags(&self, entries: &[Entry]) -> Vec<(String, String, String)> {
-        let made = entries.iter().any(|entry| matches!(entry.what, What::RollbackPoint { .. }));
-        let run = self.record.run.as_ref().filter(|_| made);
-        let target = run.and_then(|run| run.before.as_ref().map(|(commit, _)| (run, commit)));
-        let tag = target.map(|(run, commit)| {
-            let (name, message) = record::tag(&self.settings.me.cluster, run);
-            (name, message, commit.0.clone())
-        });
-        tag.into_iter().collect()
     }
 
     fn idle(&self, status: &Status) -> Option<End> {
@@ -375,7 +333,7 @@ impl Loop {
         // A time that has passed already means "soon": a pass that asks for it again must not spin.
         let soon = later(clock.now(), GATHER);
         let wake = super::pass::earliest(wake_at, flush_at).map_or(Timestamp::MAX, |at| at.max(soon));
-        if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() {
+        if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() && !self.give_back() {
             return Some(End::Asked);
         }
         tokio::select! {
@@ -433,14 +391,6 @@ impl Loop {
             self.tell(Told::Status(status.clone()));
         }
     }
-}
-
-/// Whether something may follow from an entry, or a person waits for it: those are written at once.
-fn releases(what: &What) -> bool {
-    !matches!(
-        what,
-        What::StepMoved { .. } | What::StepDone { .. } | What::StepGone { .. } | What::Waiting { .. }
-    )
 }
 
 /// Whether an effect touches what people run; the lease, its namespace and the public status do not.

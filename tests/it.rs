@@ -3,8 +3,11 @@
 
 mod crash;
 mod gate;
+#[path = "../daemon/git/tests/http_backend.rs"]
+mod http_backend;
 mod invalid;
 mod plan;
 mod reconcile;
 mod record;
+mod remote;
 mod world;

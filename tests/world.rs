@@ -30,6 +30,8 @@ pub struct World {
     pub server: sim::Server,
     pub clock: Clock,
     pub folder: TempDir,
+    /// Where the daemon finds the repository, if not by its path.
+    pub url: Option<String>,
     processes: u32,
     driver: JoinHandle<()>,
 }
@@ -65,12 +67,12 @@ impl World {
         let folder = quick_folder();
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).initial_head("main");
-        git2::Repository::init_opts(folder.path().join("repo.git"), &options).unwrap();
-        Self { server, clock, folder, processes: 0, driver }
+        git2::Repository::init_opts(folder.path().join("origin.git"), &options).unwrap();
+        Self { server, clock, folder, url: None, processes: 0, driver }
     }
 
     pub fn repo(&self) -> PathBuf {
-        self.folder.path().join("repo.git")
+        self.folder.path().join("origin.git")
     }
 
     pub fn create(&self, object: Value) -> &Self {
@@ -189,7 +191,7 @@ impl World {
 
     fn open(&self) -> (Repository, Record, Option<git::CommitId>) {
         let settings = git::Settings {
-            url: self.repo().display().to_string(),
+            url: self.url.clone().unwrap_or_else(|| self.repo().display().to_string()),
             branch: "main".to_owned(),
             record_url: None,
             record_branch: "windlass/status".to_owned(),

@@ -92,9 +92,24 @@ impl Server {
         self.orders.lock().expect("no panic").password = Some((user.to_owned(), password.to_owned()));
     }
 
+    /// To give orders from elsewhere.
+    pub(super) fn orders_handle(&self) -> Handle {
+        Handle(Arc::clone(&self.orders))
+    }
+
     /// Method and path of every request so far, and whether it came with a name.
     pub(super) fn requests(&self) -> Vec<String> {
         self.orders.lock().expect("no panic").requests.clone()
+    }
+}
+
+/// Gives orders to a server that somebody else holds.
+#[derive(Clone)]
+pub(super) struct Handle(Arc<Mutex<Orders>>);
+
+impl Handle {
+    pub(super) fn fault(&self, fault: Fault) {
+        self.0.lock().expect("no panic").fault = fault;
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, LockMove, NodePatch};
 use crate::live::{Answer, Deed, Seen};
+use crate::model::live::EVICTION;
 
 /// Everything that can be done to a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +31,7 @@ impl Effect {
     pub fn key(&self) -> String {
         match self {
             Self::Node { name, .. } => format!("node/{name}"),
-            Self::Evict { uid, .. } => format!("evict/{uid}"),
+            Self::Evict { uid, .. } => format!("{EVICTION}{uid}"),
             Self::CreateNamespace(_) => "namespace".to_owned(),
             Self::CreateJob { name, .. } | Self::DeleteJob { name, .. } => format!("job/{name}"),
             Self::Lock { .. } => "lock".to_owned(),

@@ -98,9 +98,9 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Evictions of ours that were accepted and that this budget's status does not show yet.
+/// Evictions of ours, accepted or on their way, that this budget's status does not show yet.
 fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
-    let ours = live.overlay.evicted.keys().filter_map(|uid| live.pods.get(uid));
+    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
     let unseen = ours.filter(|pod| {
         pod.namespace == *namespace
             && pod.deleting.is_none()
@@ -113,7 +113,7 @@ fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
 /// How many more pods of this owner may go missing; negative when more are missing than may be.
 fn allowance(live: &Live, owner: &Id) -> i64 {
     let pods = || live.pods_of_owner.get(owner).into_iter().flatten().filter_map(|uid| live.pods.get(uid));
-    let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.evicted.contains_key(&pod.uid);
+    let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);
     let serving = i64::try_from(pods().filter(serves).count()).unwrap_or(i64::MAX);
     let replicas = live.workloads.get(owner).map_or_else(
         || i64::try_from(pods().filter(|pod| !pod.finished()).count()).unwrap_or(i64::MAX),

@@ -273,6 +273,9 @@ pub struct Overlay {
     pub waits: BTreeMap<(Key, String), Timestamp>,
 }
 
+/// What the key of an eviction in flight begins with; the pod's UID follows.
+pub const EVICTION: &str = "evict/";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     pub until: Timestamp,
@@ -303,6 +306,18 @@ pub enum RefusalKind {
     Denied,
     /// No answer, or one that says nothing.
     Unclear,
+}
+
+impl Overlay {
+    /// Pods whose eviction was accepted, or was asked for and has not been answered: none of them serves any more.
+    pub fn leaving(&self) -> impl Iterator<Item = &str> {
+        let asked = self.in_flight.keys().filter_map(|key| key.strip_prefix(EVICTION));
+        self.evicted.keys().map(|uid| &**uid).chain(asked)
+    }
+
+    pub fn is_leaving(&self, uid: &str) -> bool {
+        self.evicted.contains_key(uid) || self.in_flight.contains_key(&format!("{EVICTION}{uid}"))
+    }
 }
 
 impl Live {

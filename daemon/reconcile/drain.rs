@@ -10,7 +10,7 @@ use crate::execute::Effect;
 use crate::gate::budget::Ledger;
 use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
-use crate::model::live::{Live, OwnerKind, Phase, Pod, RefusalKind};
+use crate::model::live::{EVICTION, Live, OwnerKind, Phase, Pod, RefusalKind};
 use crate::model::plan::{DrainLimits, Step};
 
 /// Clocks of the API server and ours may differ by this much before a pod counts as having arrived after the cordon.
@@ -147,7 +147,7 @@ fn blocked(pod: &Pod, limits: &DrainLimits) -> Option<Reason> {
 pub(super) fn go_on(pass: &mut Pass<'_>, step: &Step, limits: &DrainLimits, claim: &Claim, after: u64) -> Drained {
     let (live, now) = (pass.input.live, pass.input.now);
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
-    let in_flight = live.overlay.in_flight.keys().filter(|key| key.starts_with("evict/")).count();
+    let in_flight = live.overlay.in_flight.keys().filter(|key| key.starts_with(EVICTION)).count();
     let mut room = MOST_AT_ONCE.saturating_sub(in_flight);
     for pod in live.pods_on(&step.node) {
         match case(live, pod, limits, Some(claim), now) {
@@ -197,7 +197,8 @@ pub(super) fn go_on(pass: &mut Pass<'_>, step: &Step, limits: &DrainLimits, clai
 /// Asks for one eviction if everything allows it; whether the pod is on its way.
 fn evict(pass: &mut Pass<'_>, pod: &Pod, limits: &DrainLimits, after: u64, room: &mut usize) -> bool {
     let (live, now) = (pass.input.live, pass.input.now);
-    if live.overlay.evicted.contains_key(&pod.uid) {
+    if live.overlay.is_leaving(&pod.uid) {
+        pass.moving = true;
         return true;
     }
     if let Some(refusal) = live.overlay.refused.get(&pod.uid).filter(|refusal| refusal.until > now) {

@@ -158,6 +158,9 @@ impl Loop {
     /// Passes until nothing more is to be written down; then sends what may be sent.
     fn pass(&mut self) -> (Status, Option<Timestamp>) {
         let Some(wanted) = self.wanted.clone() else { return (Status::default(), None) };
+        // What has not answered by its deadline counts as lost: the watches say what came of it.
+        let now = self.edges.clock.now();
+        self.folder.live.overlay.in_flight.retain(|_, until| *until > now);
         self.replan(&wanted);
         for _ in 0..MOST_ROUNDS {
             // A run's end is written down by itself, so that the status beside it is of that moment.

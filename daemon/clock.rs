@@ -26,7 +26,8 @@ impl Clock {
         match self {
             Self::Wall => Timestamp::now(),
             Self::Virtual { origin, started, speed } => {
-                let passed = SignedDuration::try_from(started.elapsed() * *speed).unwrap_or(SignedDuration::MAX);
+                let passed =
+                    SignedDuration::try_from(started.elapsed() * *speed).unwrap_or(SignedDuration::MAX);
                 origin.saturating_add(passed).unwrap_or(Timestamp::MAX)
             }
         }

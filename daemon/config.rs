@@ -1,5 +1,7 @@
 //! The daemon's own settings: what flags and a file say together, checked once, and all mistakes at once.
-//! The only code that reads the environment. It knows nothing of clusters or of what a repository holds.
+//! It knows nothing of clusters or of what a repository holds.
+
+mod environment;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+
+pub use environment::Environment;
 
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 
@@ -20,56 +24,6 @@ const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
 pub const GIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A settings file is a page; what is larger is another file.
 const LARGEST_FILE: u64 = 1 << 20;
-
-/// What the environment says that matters to us, read once.
-#[derive(Clone, Debug, Default)]
-pub struct Environment {
-    /// The first file of `KUBECONFIG`, or `~/.kube/config` where that exists.
-    pub kubeconfig: Option<PathBuf>,
-    /// `XDG_CACHE_HOME/windlass`, or `~/.cache/windlass`.
-    pub cache: Option<PathBuf>,
-    /// `RUST_LOG`, as a filter for what is logged.
-    pub log: Option<String>,
-    pub host: String,
-    pub user: String,
-}
-
-impl Environment {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-    pub fn read() -> Self {
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let home = path("HOME");
-        let usual = home.as_ref().map(|home| home.join(".kube/config")).filter(|path| path.is_file());
-        let caches = path("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
-        Self {
-            kubeconfig: path("KUBECONFIG").and_then(first).or(usual),
-            cache: caches.map(|caches| caches.join("windlass")),
-            log: text("RUST_LOG"),
-            host: host(text("HOSTNAME")),
-            user: text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
-        }
-    }
-
-    /// Who somebody at this terminal is, for notes that others will read.
-    pub fn who(&self) -> String {
-        format!("{}@{}", self.user, self.host)
-    }
-}
-
-/// `KUBECONFIG` may name several files, which kubectl merges. We take the first that is there.
-fn first(value: PathBuf) -> Option<PathBuf> {
-    let files: Vec<PathBuf> = std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect();
-    files.iter().find(|path| path.is_file()).or(files.first()).cloned()
-}
-
-/// The machine's name as the kernel has it; a container's is its pod's.
-fn host(fallback: Option<String>) -> String {
-    let kernel = ["/proc/sys/kernel/hostname", "/etc/hostname"];
-    let mut names = kernel.iter().filter_map(|path| std::fs::read_to_string(path).ok()).chain(fallback);
-    let name = names.find(|name| !name.trim().is_empty()).unwrap_or_else(|| "localhost".to_owned());
-    name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(200).collect()
-}
 
 /// What flags say; each overrides the settings file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -198,11 +152,13 @@ impl Config {
 
 fn read_file(path: &Path) -> Result<Raw, String> {
     let shown = path.display();
-    let size = std::fs::metadata(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?.len();
+    let size =
+        std::fs::metadata(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?.len();
     if size > LARGEST_FILE {
         return Err(format!("--config {shown} has {size} bytes; a settings file has at most {LARGEST_FILE}"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?;
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Raw::default());
     }
@@ -210,7 +166,10 @@ fn read_file(path: &Path) -> Result<Raw, String> {
     serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
         let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
         let words = error.to_string();
-        format!("{shown}{place}: {}", words.lines().next().unwrap_or_default())
+        let words = words.lines().next().unwrap_or_default();
+        // The place stands in front already.
+        let words = words.split_once(" at line ").map_or(words, |(words, _)| words);
+        format!("{shown}{place}: {words}")
     })
 }
 
@@ -230,10 +189,12 @@ struct Settled<'a> {
 impl Settled<'_> {
     fn config(&mut self, flags: &Flags, raw: Raw, environment: &Environment) -> Option<Config> {
         let repo = self.given(flags.repo.as_ref(), "--repo", raw.repo, "repo");
-        let branch = self.given(flags.branch.as_ref(), "--branch", raw.branch, "branch").map(|given| given.value);
+        let branch =
+            self.given(flags.branch.as_ref(), "--branch", raw.branch, "branch").map(|given| given.value);
         let path = self.given(flags.path.as_ref(), "--path", raw.path, "path");
-        let path = path.map(|given| self.folder(given)).unwrap_or_default();
-        let record_repo = self.given(flags.record_repo.as_ref(), "--record-repo", raw.record_repo, "recordRepo");
+        let path = path.map(|given| self.folder(&given)).unwrap_or_default();
+        let record_repo =
+            self.given(flags.record_repo.as_ref(), "--record-repo", raw.record_repo, "recordRepo");
         let record_branch =
             self.given(flags.record_branch.as_ref(), "--record-branch", raw.record_branch, "recordBranch");
         let poll = self.given(flags.poll.as_ref(), "--poll", raw.poll, "poll");
@@ -242,18 +203,22 @@ impl Settled<'_> {
         let cache = self.path(flags.cache.as_ref(), "--cache", raw.cache, "cache").map(|given| given.value);
         let kubeconfig = self.kubeconfig(flags, raw.kubeconfig, environment);
         let Some(cache) = cache.or_else(|| environment.cache.clone()) else {
-            self.problems.push("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME".to_owned());
+            self.problems.push(
+                "there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME".to_owned(),
+            );
             return None;
         };
         let Some(repo) = repo else {
-            self.problems.push("no repository is named: pass --repo, or set `repo` in the settings file".to_owned());
+            self.problems
+                .push("no repository is named: pass --repo, or set `repo` in the settings file".to_owned());
             return None;
         };
         let git = git::Settings {
             url: self.address(repo),
             branch: branch.clone().unwrap_or_else(|| "main".to_owned()),
             record_url: record_repo.map(|given| self.address(given)),
-            record_branch: record_branch.map_or_else(|| DEFAULT_RECORD_BRANCH.to_owned(), |given| given.value),
+            record_branch: record_branch
+                .map_or_else(|| DEFAULT_RECORD_BRANCH.to_owned(), |given| given.value),
             cache,
             credentials,
             author: Author {
@@ -265,9 +230,17 @@ impl Settled<'_> {
         Some(Config { git, branch, path, poll, kubeconfig, contexts: raw.contexts })
     }
 
-    fn given<T: Clone>(&self, flag: Option<&T>, name: &str, raw: Option<Spanned<T>>, key: &str) -> Option<Given<T>> {
+    fn given<T: Clone>(
+        &self,
+        flag: Option<&T>,
+        name: &str,
+        raw: Option<Spanned<T>>,
+        key: &str,
+    ) -> Option<Given<T>> {
         match (flag, raw) {
-            (Some(value), _) => Some(Given { value: value.clone(), origin: name.to_owned(), from_file: false }),
+            (Some(value), _) => {
+                Some(Given { value: value.clone(), origin: name.to_owned(), from_file: false })
+            }
             (None, Some(raw)) => {
                 let file = self.file.unwrap_or(Path::new("")).display();
                 let at = &raw.referenced;
@@ -302,11 +275,19 @@ impl Settled<'_> {
         let given = given?;
         match std::fs::metadata(&given.value) {
             Ok(found) if found.is_dir() => {
-                self.problems.push(format!("{} {} is a folder, not a file", given.origin, given.value.display()));
+                self.problems.push(format!(
+                    "{} {} is a folder, not a file",
+                    given.origin,
+                    given.value.display()
+                ));
             }
             Ok(_) => {}
             Err(error) => {
-                self.problems.push(format!("{} {} cannot be read: {error}", given.origin, given.value.display()));
+                self.problems.push(format!(
+                    "{} {} cannot be read: {error}",
+                    given.origin,
+                    given.value.display()
+                ));
             }
         }
         Some(given.value)
@@ -318,7 +299,12 @@ impl Settled<'_> {
             self.present(given)
         };
         Credentials {
-            token_file: file(flags.token_file.as_ref(), "--token-file", raw.token_file, "credentials.tokenFile"),
+            token_file: file(
+                flags.token_file.as_ref(),
+                "--token-file",
+                raw.token_file,
+                "credentials.tokenFile",
+            ),
             username: raw.username,
             ssh_key: file(flags.ssh_key.as_ref(), "--ssh-key", raw.ssh_key, "credentials.sshKey"),
             known_hosts: file(
@@ -343,11 +329,14 @@ impl Settled<'_> {
     }
 
     /// A folder inside a repository: forward slashes, and no way out of it.
-    fn folder(&mut self, given: Given<String>) -> String {
+    fn folder(&mut self, given: &Given<String>) -> String {
         let inside = given.value.trim_matches('/');
         let inside = if inside == "." { "" } else { inside };
         if inside.split('/').any(|part| matches!(part, ".." | ".")) || inside.contains('\\') {
-            self.problems.push(format!("{} `{}` is not a plain folder inside the repository", given.origin, given.value));
+            self.problems.push(format!(
+                "{} `{}` is not a plain folder inside the repository",
+                given.origin, given.value
+            ));
         }
         inside.to_owned()
     }
@@ -361,7 +350,10 @@ impl Settled<'_> {
                 DEFAULT_POLL
             }
             Err(_) => {
-                self.problems.push(format!("{} `{}` is no length of time; write `60s` or `5m`", given.origin, given.value));
+                self.problems.push(format!(
+                    "{} `{}` is no length of time; write `60s` or `5m`",
+                    given.origin, given.value
+                ));
                 DEFAULT_POLL
             }
         }
@@ -370,7 +362,11 @@ impl Settled<'_> {
     /// A local path in the settings file counts from that file's folder, as every path there.
     fn address(&self, given: Given<String>) -> String {
         let local = given.value == "." || given.value.starts_with("./") || given.value.starts_with("../");
-        if given.from_file && local { self.beside(Path::new(&given.value)).display().to_string() } else { given.value }
+        if given.from_file && local {
+            self.beside(Path::new(&given.value)).display().to_string()
+        } else {
+            given.value
+        }
     }
 }
 
@@ -411,9 +407,13 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_one_with_defaults() {
-        let (_folder, config) = read("# nothing yet\n", Flags { repo: Some("fleet".into()), ..Flags::default() });
+        let (_folder, config) =
+            read("# nothing yet\n", Flags { repo: Some("fleet".into()), ..Flags::default() });
         let config = config.unwrap();
-        assert_eq!((config.git.branch.as_str(), config.git.record_branch.as_str()), ("main", "windlass/status"));
+        assert_eq!(
+            (config.git.branch.as_str(), config.git.record_branch.as_str()),
+            ("main", "windlass/status")
+        );
         assert_eq!((config.poll, config.git.cache.as_path()), (DEFAULT_POLL, Path::new("/cache")));
     }
 
@@ -435,8 +435,18 @@ mod tests {
 
     #[test]
     fn unknown_and_double_keys_are_refused_with_their_place() {
-        insta::assert_snapshot!(told("repo: a\nbranhc: b\n", Flags::default()), @"");
-        insta::assert_snapshot!(told("repo: a\nrepo: b\n", Flags::default()), @"");
-        insta::assert_snapshot!(told("repo: [a]\n", Flags::default()), @"");
+        for (text, expected) in [
+            (
+                "repo: a\nbranhc: b\n",
+                "windlass.yaml:2:1: unknown field `branhc`, expected one of repo, branch, path",
+            ),
+            ("repo: a\nrepo: b\n", "windlass.yaml:2:1: "),
+            ("repo: [a]\n", "windlass.yaml:1:7: "),
+            ("credentials:\n  tokenfile: a\n", "windlass.yaml:2:3: unknown field `tokenfile`"),
+        ] {
+            let told = told(text, Flags::default());
+            assert!(told.starts_with(&format!("settings: {expected}")), "{text}: {told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
     }
 }

@@ -54,8 +54,11 @@ fn every_effect(when: When) {
         for thread in 0..threads {
             scope.spawn(move || {
                 for index in (thread..).step_by(usize::try_from(threads).unwrap()) {
-                    let runtime =
-                        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .start_paused(true)
+                        .build()
+                        .unwrap();
                     if !runtime.block_on(crashed_at(index, when)) {
                         assert!(index > 40, "a small upgrade has many effects, not {index}");
                         break;

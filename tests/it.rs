@@ -1,6 +1,7 @@
 //! The one integration binary.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
+mod cli;
 mod crash;
 mod gate;
 #[path = "../daemon/git/tests/http_backend.rs"]

@@ -143,9 +143,10 @@ async fn whoever_writes_our_record_ends_us() {
     });
     let end = world.run().await;
     assert!(matches!(&end, End::Lost(why) if why.contains("demo/status.yaml")), "{end:?}");
-    let untouched = world.nodes().iter().all(|(_, version, schedulable, claimed)| {
-        version == "v1.35.4" && *schedulable && !claimed
-    });
+    let untouched = world
+        .nodes()
+        .iter()
+        .all(|(_, version, schedulable, claimed)| version == "v1.35.4" && *schedulable && !claimed);
     assert!(untouched, "{:?}", world.nodes());
 }
 

@@ -55,7 +55,11 @@ pub fn rules() -> Vec<sim::UpgradeRule> {
 impl World {
     /// An empty cluster at v1.35.4 and an empty repository. Needs a paused runtime.
     pub fn new() -> Self {
-        Self::with(sim::Settings { version: "v1.35.4".to_owned(), rules: rules(), ..sim::Settings::default() })
+        Self::with(sim::Settings {
+            version: "v1.35.4".to_owned(),
+            rules: rules(),
+            ..sim::Settings::default()
+        })
     }
 
     pub fn with(settings: sim::Settings) -> Self {
@@ -163,7 +167,12 @@ impl World {
     }
 
     /// One process from its start to its end, as the daemon wires it.
-    pub async fn process(&mut self, fence: Arc<dyn Fence>, until_idle: bool, ending: watch::Receiver<bool>) -> End {
+    pub async fn process(
+        &mut self,
+        fence: Arc<dyn Fence>,
+        until_idle: bool,
+        ending: watch::Receiver<bool>,
+    ) -> End {
         let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
         self.processes += 1;
         let me = Me {
@@ -172,7 +181,8 @@ impl World {
             predecessor: before,
         };
         let (repository, record, tip) = self.open();
-        let accepted = record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
+        let accepted =
+            record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
         let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, accepted);
         let keeper = tokio::spawn(keeper.run());
@@ -226,12 +236,17 @@ impl World {
 
     /// Every node: version, schedulable, whether it carries a claim.
     pub fn nodes(&self) -> Vec<(String, String, bool, bool)> {
-        self.list("/api/v1/nodes").iter().map(|node| {
-            let text = |pointer: &str| node.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let schedulable = node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true);
-            let claimed = node.pointer("/metadata/annotations/windlass.dev~1claim").is_some();
-            (text("/metadata/name"), text("/status/nodeInfo/kubeletVersion"), schedulable, claimed)
-        }).collect()
+        self.list("/api/v1/nodes")
+            .iter()
+            .map(|node| {
+                let text = |pointer: &str| {
+                    node.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+                };
+                let schedulable = node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true);
+                let claimed = node.pointer("/metadata/annotations/windlass.dev~1claim").is_some();
+                (text("/metadata/name"), text("/status/nodeInfo/kubeletVersion"), schedulable, claimed)
+            })
+            .collect()
     }
 
     pub fn list(&self, path: &str) -> Vec<Value> {
@@ -258,11 +273,16 @@ impl World {
             assert_eq!(cluster.breaches(), [], "no budget is ever breached");
             let mut accepted = BTreeMap::new();
             for (entry, eviction) in cluster.audit().evictions() {
-                assert_eq!(eviction.expected_uid.as_ref(), Some(&eviction.uid), "evicted with its UID: {entry:?}");
+                assert_eq!(
+                    eviction.expected_uid.as_ref(),
+                    Some(&eviction.uid),
+                    "evicted with its UID: {entry:?}"
+                );
                 *accepted.entry(eviction.uid.clone()).or_insert(0) += u32::from(eviction.accepted);
             }
             assert!(accepted.values().all(|count| *count <= 1), "no pod is evicted twice: {accepted:?}");
-            let deleted = cluster.audit().writes().find(|entry| entry.verb == "delete" && entry.resource == "pods");
+            let deleted =
+                cluster.audit().writes().find(|entry| entry.verb == "delete" && entry.resource == "pods");
             assert_eq!(deleted, None, "no pod is ever deleted");
         });
     }
@@ -282,8 +302,18 @@ fn quick_folder() -> TempDir {
 fn entry(path: &str, id: git2::Oid) -> git2::IndexEntry {
     let zero = git2::IndexTime::new(0, 0);
     git2::IndexEntry {
-        ctime: zero, mtime: zero, dev: 0, ino: 0, mode: 0o100_644, uid: 0, gid: 0, file_size: 0, id,
-        flags: 0, flags_extended: 0, path: path.as_bytes().to_vec(),
+        ctime: zero,
+        mtime: zero,
+        dev: 0,
+        ino: 0,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_vec(),
     }
 }
 
@@ -320,6 +350,10 @@ pub struct CrashAt {
 
 impl Fence for CrashAt {
     fn at(&self, index: u64, when: When) -> ControlFlow<()> {
-        if (index, when) >= (self.index, self.when) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if (index, when) >= (self.index, self.when) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }

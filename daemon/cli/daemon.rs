@@ -45,7 +45,9 @@ pub struct Args {
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     let config = Config::read(&args.flags, environment)?;
     let Some(kubeconfig) = config.kubeconfig.clone() else {
-        bail!("no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file");
+        bail!(
+            "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
+        );
     };
     let (ending, ended) = signals()?;
     let connect = connect(kubeconfig, config.contexts.clone());
@@ -127,7 +129,9 @@ fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<bool>)> {
                 _ = interrupt.recv() => {}
             }
             if told.send_replace(true) {
-                tracing::warn!("asked to end twice: ending now; the next process goes on from the world and the record");
+                tracing::warn!(
+                    "asked to end twice: ending now; the next process goes on from the world and the record"
+                );
                 std::process::exit(1);
             }
         }

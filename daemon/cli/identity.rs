@@ -29,10 +29,13 @@ pub(super) struct Identity {
 /// known to be gone, and the lease decides.
 pub(super) fn take(git: &git::Settings, path: &str, host: &str, now: Timestamp) -> anyhow::Result<Identity> {
     let holder = format!("{host}-{}-{}", std::process::id(), now.as_millisecond());
-    let served = [git.url.as_str(), &git.branch, path, git.record_url.as_deref().unwrap_or(""), &git.record_branch];
-    let digest: String = format!("{:x}", Sha256::digest(served.join("\0"))).chars().take(NAME_DIGITS).collect();
+    let served =
+        [git.url.as_str(), &git.branch, path, git.record_url.as_deref().unwrap_or(""), &git.record_branch];
+    let digest: String =
+        format!("{:x}", Sha256::digest(served.join("\0"))).chars().take(NAME_DIGITS).collect();
     let file = git.cache.join(format!("{digest}.holder"));
-    fs::create_dir_all(&git.cache).with_context(|| format!("making the cache folder {}", git.cache.display()))?;
+    fs::create_dir_all(&git.cache)
+        .with_context(|| format!("making the cache folder {}", git.cache.display()))?;
     take_file(&file, holder, host).with_context(|| format!("taking the lock file {}", file.display()))
 }
 
@@ -56,7 +59,8 @@ fn take_file(path: &Path, holder: String, host: &str) -> std::io::Result<Identit
 /// A lock says something about processes of one machine only: a folder may be shared over a network.
 fn of_host(holder: &str, host: &str) -> bool {
     let rest = holder.strip_prefix(host).and_then(|rest| rest.strip_prefix('-'));
-    let numbers = rest.map(|rest| rest.split('-').map(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())));
+    let numbers = rest
+        .map(|rest| rest.split('-').map(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())));
     numbers.is_some_and(|mut numbers| numbers.clone().count() == 2 && numbers.all(|number| number))
 }
 
@@ -90,9 +94,13 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_are_recognised() {
-        for (holder, host, expected) in
-            [("a-1-2", "a", true), ("a-b-1-2", "a-b", true), ("a-b-1-2", "a", false), ("", "a", false), ("a-1", "a", false)]
-        {
+        for (holder, host, expected) in [
+            ("a-1-2", "a", true),
+            ("a-b-1-2", "a-b", true),
+            ("a-b-1-2", "a", false),
+            ("", "a", false),
+            ("a-1", "a", false),
+        ] {
             assert_eq!(of_host(holder, host), expected, "{holder} of {host}");
         }
     }

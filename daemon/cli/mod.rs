@@ -20,11 +20,12 @@ use std::io::Write;
 use crate::clock::Clock;
 use crate::config::Environment;
 
-/// GitOps for Kubernetes upgrades: git asks for versions, clusters follow, and git tells the story
+/// The command line.
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "windlass",
     version,
+    about = "GitOps for Kubernetes upgrades: git asks for versions, clusters follow, and git tells the story",
     max_term_width = 100,
     after_help = "Exit codes: 0 done or as desired, 1 an error (of usage, too), 2 a plan has something to do,
 3 waiting or on its way, 4 halted or refused: a person is needed."

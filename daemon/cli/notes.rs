@@ -47,10 +47,14 @@ pub async fn stop(args: &StopArgs, environment: &Environment, out: &mut dyn Writ
     let reason = reason(&args.reason)?;
     let cluster = args.kube.connect(&args.cluster, environment).await?;
     let left = cluster.leave_note(STOP, reason, &environment.who()).await;
-    left.map_err(anyhow::Error::msg).with_context(|| format!("writing the ConfigMap {NOTES}/{STOP} to {}", args.cluster))?;
+    left.map_err(anyhow::Error::msg)
+        .with_context(|| format!("writing the ConfigMap {NOTES}/{STOP} to {}", args.cluster))?;
     let name = &args.cluster;
     writeln!(out, "{name} is stopped: {reason}")?;
-    writeln!(out, "A daemon that watches it sends nothing new from about two seconds on. What runs on a host already finishes,")?;
+    writeln!(
+        out,
+        "A daemon that watches it sends nothing new from about two seconds on. What runs on a host already finishes,"
+    )?;
     writeln!(out, "and its node stays cordoned. `windlass resume {name} --reason ...` lets it go on.")?;
     Ok(0)
 }
@@ -61,7 +65,8 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     let name = &args.cluster;
     // In this order a failure in between leaves it stopped.
     let left = cluster.leave_note(RESUME, reason, &environment.who()).await;
-    left.map_err(anyhow::Error::msg).with_context(|| format!("writing the ConfigMap {NOTES}/{RESUME} to {name}"))?;
+    left.map_err(anyhow::Error::msg)
+        .with_context(|| format!("writing the ConfigMap {NOTES}/{RESUME} to {name}"))?;
     let stopped = cluster.take_note(STOP).await.map_err(anyhow::Error::msg);
     let stopped = stopped.with_context(|| format!("deleting the ConfigMap {NOTES}/{STOP} of {name}"))?;
     if stopped {
@@ -69,7 +74,10 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     } else {
         writeln!(out, "{name} was not stopped")?;
     }
-    writeln!(out, "If the record says that it is halted, the daemon takes this as the word to go on; otherwise it does nothing.")?;
+    writeln!(
+        out,
+        "If the record says that it is halted, the daemon takes this as the word to go on; otherwise it does nothing."
+    )?;
     Ok(0)
 }
 

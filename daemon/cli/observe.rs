@@ -12,17 +12,12 @@ use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
 use crate::config::Environment;
 use crate::live::{Event, Folder, Seen};
-use crate::model::desired::Desired;
 use crate::model::live::{Live, Probe};
-use crate::model::plan::Plan;
-use crate::{plan, provider};
 
 /// Listing a large cluster takes a while; a cluster that takes longer than this does not answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Things seen wait here while they are folded.
 const SEEN: usize = 4096;
-/// The lease that says who acts.
-const LEASE: &str = "windlass";
 
 /// Which cluster a command means, as kubeconfigs know it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -69,7 +64,7 @@ pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
     }
     drop(watches);
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
-        let answer = cluster.ask(&probe, LEASE).await;
+        let answer = cluster.ask(&probe, crate::reconcile::LEASE).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
     Ok(folder.live)
@@ -108,16 +103,6 @@ fn listed(seen: &Seen) -> Option<&'static str> {
         Seen::Resume(event) => ends(event, "the resume note"),
         Seen::Probed(..) | Seen::Done(..) => None,
     }
-}
-
-/// The plan that a run would freeze now: with the scripts in its digest and the second opinion among its blockers.
-pub fn fresh_plan(desired: &Desired, live: &Live) -> Plan {
-    let draft = plan::plan(desired, live, "");
-    let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|stage| (stage.kind, &stage.to)));
-    let mut fresh = plan::plan(desired, live, &scripts);
-    let objections = plan::check(&fresh, desired, live);
-    fresh.blockers.extend(objections);
-    fresh
 }
 
 /// Connects to a cluster and looks at it once.

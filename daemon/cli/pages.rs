@@ -127,7 +127,10 @@ pub fn windows(
     }
     windows::run(&args.page, &loaded.policies, &valid, now, out)?;
     if broken > 0 {
-        tracing::warn!("left out what is not valid ({}); `windlass validate` shows it", plural(broken, "problem"));
+        tracing::warn!(
+            "left out what is not valid ({}); `windlass validate` shows it",
+            plural(broken, "problem")
+        );
     }
     Ok(0)
 }
@@ -146,11 +149,12 @@ pub async fn plan(
     let kube = Kube { kubeconfig: page.kubeconfig.clone(), context: args.context.clone() };
     let live = observe::look(&kube, &desired.cluster.name, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
-    let fresh = observe::fresh_plan(&desired, &live);
-    let scripts: Vec<(String, String)> = provider::scripts(&desired.cluster, fresh.stages.iter().map(|s| (s.kind, &s.to)))
-        .into_iter()
-        .map(|script| (script.title, script.text))
-        .collect();
+    let fresh = crate::reconcile::fresh_plan(&desired, &live);
+    let scripts: Vec<(String, String)> =
+        provider::scripts(&desired.cluster, fresh.stages.iter().map(|s| (s.kind, &s.to)))
+            .into_iter()
+            .map(|script| (script.title, script.text))
+            .collect();
     let shown = page.show_scripts.then_some(scripts.as_slice());
     out.write_all(plan::render(&fresh, &changes, page.output, shown).as_bytes())?;
     Ok(plan::exit_code(&fresh))
@@ -169,7 +173,10 @@ pub async fn status(
     write!(out, "{}", status::render(&shown, page.output).context("writing the status")?)?;
     let screen = page.watch && std::io::stdout().is_terminal();
     let rest = if source.is_local() { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
-    while page.watch {
+    if !page.watch {
+        return Ok(status::exit_code_of(&shown));
+    }
+    loop {
         out.flush()?;
         clock.sleep(rest).await;
         if let Err(error) = source.refresh() {
@@ -183,7 +190,6 @@ pub async fn status(
             shown = now;
         }
     }
-    Ok(status::exit_code_of(&shown))
 }
 
 pub fn history(args: &HistoryArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {

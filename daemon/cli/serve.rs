@@ -83,15 +83,18 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
         tracing::warn!(%error, "changes are found by polling only");
     }
     let accepted = accepted(&opened.records);
-    let watching = Watching { path: settings.path.clone(), poll: identity::jittered(settings.poll, &me.holder) };
-    let (keeper, wires) = Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, accepted);
+    let watching =
+        Watching { path: settings.path.clone(), poll: identity::jittered(settings.poll, &me.holder) };
+    let (keeper, wires) =
+        Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, accepted);
     // The slot is empty until here: this cannot fail.
     let _ = wake.set(wires.wake.clone());
     let mut keepers = JoinSet::new();
     keepers.spawn(keeper.run());
-    match &me.predecessor {
-        Some(before) => tracing::info!(holder = %me.holder, "serving, in the place of {before}, which is gone"),
-        None => tracing::info!(holder = %me.holder, "serving"),
+    if let Some(before) = &me.predecessor {
+        tracing::info!(holder = %me.holder, "serving, in the place of {before}, which is gone");
+    } else {
+        tracing::info!(holder = %me.holder, "serving");
     }
     let loops = Loops {
         records: Some(opened.records),
@@ -294,7 +297,9 @@ impl Loops {
             }
         };
         if tokio::time::timeout(LAST_WORDS, all).await.is_err() {
-            tracing::warn!("not everything could be recorded in time; the next process finds it in the world");
+            tracing::warn!(
+                "not everything could be recorded in time; the next process finds it in the world"
+            );
         }
         self.ended
     }
@@ -353,7 +358,32 @@ async fn prepare(settings: &Serve, name: &str, start: Start) -> anyhow::Result<(
     Ok((cluster, record))
 }
 
+/// A folder's name before the name of a folder in it.
 fn folder(path: &str) -> String {
     let path = path.trim_matches('/');
     if path.is_empty() { String::new() } else { format!("{path}/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_cluster_counts() {
+        let idle = |standing| Ok(End::Idle(standing));
+        for (ends, code) in [
+            (vec![], 0),
+            (vec![Ok(End::Asked), idle(Standing::AsDesired)], 0),
+            (vec![idle(Standing::AsDesired), idle(Standing::Waiting)], 3),
+            (vec![idle(Standing::Halted), idle(Standing::Waiting)], 4),
+            (vec![idle(Standing::Refused), idle(Standing::AsDesired)], 4),
+            (vec![Ok(End::Lost("x".into())), idle(Standing::Halted)], 1),
+            (vec![Err("x".into()), idle(Standing::AsDesired)], 1),
+        ] {
+            let clusters =
+                ends.into_iter().enumerate().map(|(number, end)| (number.to_string(), end)).collect();
+            let ended = Ended { clusters };
+            assert_eq!(ended.exit_code(), code, "{ended:?}");
+        }
+    }
 }

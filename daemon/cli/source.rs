@@ -61,7 +61,8 @@ impl Source {
         let (url, inside) = locate(repo);
         let local = Path::new(&url).is_dir();
         let cache = access.cache.clone().or_else(|| environment.cache.clone());
-        let cache = cache.context("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME")?;
+        let cache =
+            cache.context("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME")?;
         let record_branch = access.record_branch.clone().unwrap_or_else(|| DEFAULT_RECORD_BRANCH.to_owned());
         let settings = git::Settings {
             branch: access.branch.clone().unwrap_or_else(|| default_branch(&url)),
@@ -97,7 +98,14 @@ impl Source {
             Err(error) => return Err(error.into()),
         };
         let path = access.path.clone().unwrap_or(inside);
-        Ok(Self { repository, desired, record, path: path.trim_matches('/').to_owned(), record_branch, local })
+        Ok(Self {
+            repository,
+            desired,
+            record,
+            path: path.trim_matches('/').to_owned(),
+            record_branch,
+            local,
+        })
     }
 
     /// Asks again where the record is.
@@ -109,7 +117,9 @@ impl Source {
     /// The files of a revision; of the desired branch where none is named.
     pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
         let commit = match rev {
-            Some(rev) => self.repository.resolve(rev).with_context(|| format!("looking for the revision {rev}"))?,
+            Some(rev) => {
+                self.repository.resolve(rev).with_context(|| format!("looking for the revision {rev}"))?
+            }
             None => self.desired,
         };
         let files = wanted::read(&self.repository, &commit, &self.path)?;
@@ -129,9 +139,9 @@ impl Source {
             self.local.then(|| self.repository.resolve(&fetched).ok()).flatten()
         });
         let Some(tip) = tip else { return Ok(BTreeMap::new()) };
-        self.repository
-            .read_record(&tip, "")
-            .with_context(|| format!("reading the record on branch {} of {}", self.record_branch, self.place()))
+        self.repository.read_record(&tip, "").with_context(|| {
+            format!("reading the record on branch {} of {}", self.record_branch, self.place())
+        })
     }
 
     /// What the record says of each cluster; of one, where one is named.
@@ -144,7 +154,8 @@ impl Source {
         {
             bail!(unknown("the record", cluster, folders.keys().map(String::as_str)));
         }
-        for (name, record) in folders.into_iter().filter(|(name, _)| cluster.is_none_or(|only| only == name)) {
+        for (name, record) in folders.into_iter().filter(|(name, _)| cluster.is_none_or(|only| only == name))
+        {
             let record = record.with_context(|| format!("reading the record of {name}"))?;
             records.insert(name, record);
         }
@@ -230,7 +241,10 @@ pub fn choose(loaded: Loaded, cluster: Option<&str>) -> anyhow::Result<crate::mo
         Some(Ok(desired)) => Ok(desired),
         Some(Err(problems)) => {
             let problems: String = problems.iter().map(ToString::to_string).collect();
-            bail!("the desired state of {name} is not valid; `windlass validate` checks it\n{}", problems.trim_end());
+            bail!(
+                "the desired state of {name} is not valid; `windlass validate` checks it\n{}",
+                problems.trim_end()
+            );
         }
         None => bail!(unknown("the repository", &name, names.iter().map(String::as_str))),
     }

@@ -61,7 +61,8 @@ pub async fn run(
         let mut records = source.all_records()?;
         let mut wanted = source.wanted(&records)?;
         let name = name(args.cluster.as_deref(), &wanted)?;
-        let record = records.remove(&name).transpose().with_context(|| format!("reading the record of {name}"))?;
+        let record =
+            records.remove(&name).transpose().with_context(|| format!("reading the record of {name}"))?;
         (name.clone(), wanted.remove(&name), record.unwrap_or_default())
     };
     let Some(wanted) = wanted else { bail!("the repository has no cluster {name}") };
@@ -119,7 +120,7 @@ fn from_cluster(name: &str, wanted: &Wanted, record: &Record, live: &Live, now: 
     let mut frozen = None;
     for _ in 0..MOST_ROUNDS {
         let desired = wanted.desired.as_ref().filter(|_| scratch.run.is_none());
-        let fresh = desired.map(|desired| observe::fresh_plan(desired, live));
+        let fresh = desired.map(|desired| crate::reconcile::fresh_plan(desired, live));
         let tick = tick(Input { me: &me, wanted, live, record: &scratch, fresh: fresh.as_ref(), now });
         status = tick.status;
         if tick.entries.is_empty() {
@@ -155,7 +156,8 @@ fn from_record(name: &str, wanted: &Wanted, record: &Record, now: Timestamp) -> 
         }
     }
     let status = record::status(name, record);
-    let taken_up = wanted.desired.as_ref().map(|desired| &desired.commit) == record.accepted.as_ref().map(|(id, _)| id);
+    let taken_up =
+        wanted.desired.as_ref().map(|desired| &desired.commit) == record.accepted.as_ref().map(|(id, _)| id);
     let word = match status.phase {
         _ if !wanted.problems.is_empty() => "refused",
         _ if !taken_up => "notTakenUp",
@@ -192,12 +194,18 @@ fn standing_answers(name: &str, wanted: &Wanted, record: &Record) -> Vec<Answer>
         (Key::CommitRefused, format!("commit {} is not valid: {first}", wanted.newest.short()))
     });
     let observes = wanted.desired.as_ref().is_some_and(|desired| desired.cluster.mode == Mode::Observe);
-    let observes = observes.then(|| {
-        (Key::ObserveOnly, "spec.mode is observe: nothing is written to the cluster".to_owned())
-    });
-    let stopped = record.stopped.as_ref().map(|stopped| (Key::Stopped, format!("stopped: {}", stopped.value)));
+    let observes = observes
+        .then(|| (Key::ObserveOnly, "spec.mode is observe: nothing is written to the cluster".to_owned()));
+    let stopped =
+        record.stopped.as_ref().map(|stopped| (Key::Stopped, format!("stopped: {}", stopped.value)));
     let halted = record.halted.as_ref().map(|halted| {
-        (Key::Halted, format!("halted: {}; a new commit or `windlass resume` goes on", record::text::reasons(&halted.value)))
+        (
+            Key::Halted,
+            format!(
+                "halted: {}; a new commit or `windlass resume` goes on",
+                record::text::reasons(&halted.value)
+            ),
+        )
     });
     vec![
         answer(Gate::Desired, problem, "the newest commit is valid"),
@@ -239,13 +247,13 @@ fn row(answer: Answer, record: &Record) -> Row {
     };
     let since = match answer.verdict {
         Verdict::Allow => None,
-        Verdict::Wait | Verdict::Deny => record.waiting.iter().find(same).map(|old| old.since).or_else(|| {
-            match answer.gate {
+        Verdict::Wait | Verdict::Deny => {
+            record.waiting.iter().find(same).map(|old| old.since).or_else(|| match answer.gate {
                 Gate::Stop => record.stopped.as_ref().map(|stopped| stopped.since),
                 Gate::Halt => record.halted.as_ref().map(|halted| halted.since),
                 _ => None,
-            }
-        }),
+            })
+        }
     };
     Row { answer, since }
 }

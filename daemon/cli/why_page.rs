@@ -81,10 +81,15 @@ impl Page {
         let mut page = String::new();
         let commit: String = self.newest.chars().take(12).collect();
         let version = self.version.as_deref().unwrap_or("no version in force");
-        let _ = writeln!(page, "{}: {}, {version} is asked for (commit {commit})", self.cluster, self.headline());
+        let _ =
+            writeln!(page, "{}: {}, {version} is asked for (commit {commit})", self.cluster, self.headline());
         if !self.looked {
             let why = self.note.as_deref().unwrap_or_default();
-            let _ = writeln!(page, "answered from git and the record alone ({}); --kubeconfig asks the cluster too", one_line(why));
+            let _ = writeln!(
+                page,
+                "answered from git and the record alone ({}); --kubeconfig asks the cluster too",
+                one_line(why)
+            );
         }
         let heads = ["ANSWER", "GATE", "OBJECT", "SINCE", "COULD PASS", "WHY"].map(str::to_owned).to_vec();
         let cells: Vec<Vec<String>> = std::iter::once(heads).chain(self.answers.iter().map(cells)).collect();
@@ -119,7 +124,9 @@ fn cells(row: &Row) -> Vec<String> {
         Verdict::Deny => "denies",
     };
     let gate = serde_json::to_value(answer.gate).ok().and_then(|gate| gate.as_str().map(str::to_owned));
-    let time = |at: Option<Timestamp>, none: &str| at.map_or_else(|| if objects { none.to_owned() } else { String::new() }, minute);
+    let time = |at: Option<Timestamp>, none: &str| {
+        at.map_or_else(|| if objects { none.to_owned() } else { String::new() }, minute)
+    };
     vec![
         word.to_owned(),
         gate.unwrap_or_default(),
@@ -136,7 +143,8 @@ fn columns(cells: &[Vec<String>]) -> String {
     };
     let mut page = String::new();
     for row in cells {
-        let padded = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        let padded =
+            row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
         let _ = writeln!(page, "{}", padded.collect::<Vec<_>>().join("  ").trim_end());
     }
     page

@@ -67,7 +67,8 @@ impl Cluster {
             context: context.to_owned(),
             source,
         };
-        let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(Box::new(e)))?;
+        let mut config =
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(Box::new(e)))?;
         config.default_retry = false;
         config.connect_timeout = Some(CALL);
         let agent = HeaderValue::from_static(concat!("windlass/", env!("CARGO_PKG_VERSION")));

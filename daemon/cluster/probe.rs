@@ -29,7 +29,8 @@ impl Cluster {
     }
 
     async fn api_answer(&self) -> Result<ProbeAnswer, CallError> {
-        let ready = Request::get("/readyz").body(Vec::new()).map_err(|e| CallError::Transport(e.to_string()))?;
+        let ready =
+            Request::get("/readyz").body(Vec::new()).map_err(|e| CallError::Transport(e.to_string()))?;
         let ready = call(self.client.request_text(ready)).await.is_ok_and(|text| text.trim() == "ok");
         let version = call(self.client.apiserver_version()).await.ok();
         // The vendor's suffix counts: `gitVersion` has it, the minor alone may carry a `+`.

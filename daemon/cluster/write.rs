@@ -31,10 +31,20 @@ pub enum NodePatch {
 /// What is done to the lease that says who should act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockMove {
-    Create { holder: String },
+    Create {
+        holder: String,
+    },
     /// Takes it over or renews it; refused when it has changed since `resource_version`.
-    Hold { holder: String, transitions: u64, resource_version: String },
-    Release { holder: String, transitions: u64, resource_version: String },
+    Hold {
+        holder: String,
+        transitions: u64,
+        resource_version: String,
+    },
+    Release {
+        holder: String,
+        transitions: u64,
+        resource_version: String,
+    },
 }
 
 impl NodePatch {
@@ -111,7 +121,11 @@ impl Cluster {
             Ok(job) => job,
             Err(error) => return Answer::Failed(format!("the Job's manifest is not one: {error}")),
         };
-        match call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &job)).await {
+        match call(
+            Api::<Job>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &job),
+        )
+        .await
+        {
             Ok(_) => Answer::Done,
             // Its name is derived from the step: a Job of that name is this Job.
             Err(error) if error.code() == 409 => Answer::Done,
@@ -145,7 +159,13 @@ impl Cluster {
         }
     }
 
-    pub async fn move_lock(&self, name: &str, lock: &LockMove, length: SignedDuration, now: Timestamp) -> Answer {
+    pub async fn move_lock(
+        &self,
+        name: &str,
+        lock: &LockMove,
+        length: SignedDuration,
+        now: Timestamp,
+    ) -> Answer {
         let api = Api::<Lease>::namespaced(self.client.clone(), NAMESPACE);
         let params = PostParams::default();
         let lease = |holder: Option<&str>, transitions: u64, resource_version: Option<&str>| Lease {
@@ -247,7 +267,9 @@ fn eviction_refused(error: &CallError, now: Timestamp) -> Answer {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let budget = causes.clone().any(|cause| cause.reason == "DisruptionBudget");
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-    let later = (seconds > 0).then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok()).flatten();
+    let later = (seconds > 0)
+        .then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok())
+        .flatten();
     let kind = match status.code {
         404 => return Answer::Missing,
         // The pod of this name is another one by now; any other conflict is a race to be run again.

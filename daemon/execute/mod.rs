@@ -128,12 +128,18 @@ pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option
 async fn carry_out(edges: &Edges, effect: Effect) -> Answer {
     let cluster = &edges.cluster;
     match effect {
-        Effect::Node { name, resource_version, patch } => cluster.patch_node(&name, &resource_version, &patch).await,
-        Effect::Evict { namespace, pod, uid } => cluster.evict(&namespace, &pod, &uid, edges.clock.now()).await,
+        Effect::Node { name, resource_version, patch } => {
+            cluster.patch_node(&name, &resource_version, &patch).await
+        }
+        Effect::Evict { namespace, pod, uid } => {
+            cluster.evict(&namespace, &pod, &uid, edges.clock.now()).await
+        }
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
         Effect::DeleteJob { name, uid } => cluster.delete_job(&name, &uid).await,
-        Effect::Lock { name, lock, length } => cluster.move_lock(&name, &lock, length, edges.clock.now()).await,
+        Effect::Lock { name, lock, length } => {
+            cluster.move_lock(&name, &lock, length, edges.clock.now()).await
+        }
         Effect::Publish(text) => cluster.publish(&text).await,
         Effect::ForgetResume { uid } => cluster.forget_resume(&uid).await,
     }

@@ -34,7 +34,10 @@ impl<'a> Ledger<'a> {
             [(first, _), (second, _), ..] => Some(Reason::new(
                 Key::SeveralBudgets,
                 pod.object(),
-                format!("budgets {} and {} both match it, so the server refuses every eviction; narrow one of them", first.1, second.1),
+                format!(
+                    "budgets {} and {} both match it, so the server refuses every eviction; narrow one of them",
+                    first.1, second.1
+                ),
             )),
         }
     }
@@ -59,9 +62,8 @@ impl<'a> Ledger<'a> {
         let left = self.given.entry(key.clone()).or_insert_with(|| {
             if budget.observed { budget.disruptions_allowed - unseen(live, &key.0, budget) } else { 0 }
         });
-        (*left <= 0).then(|| {
-            Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present".to_owned())
-        })
+        (*left <= 0)
+            .then(|| Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present".to_owned()))
     }
 
     /// An owner without a budget: one pod, or a quarter of its replicas where that is more, may be missing.
@@ -75,7 +77,11 @@ impl<'a> Ledger<'a> {
         let left = self.owners.entry(owner.uid.clone()).or_insert_with(|| allowance(live, &owner.uid));
         (*left <= 0).then(|| {
             let name = live.owner_name(&live.top_owner(owner));
-            Reason::new(Key::OwnerNotReady, name, "as many of its pods are missing as may be without a budget".to_owned())
+            Reason::new(
+                Key::OwnerNotReady,
+                name,
+                "as many of its pods are missing as may be without a budget".to_owned(),
+            )
         })
     }
 
@@ -105,7 +111,10 @@ fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
         pod.namespace == *namespace
             && pod.deleting.is_none()
             && !budget.disrupted.contains(&pod.name)
-            && budget.selector.as_ref().is_some_and(|s| s.matches(|key| pod.labels.get(key).map(|value| &**value)))
+            && budget
+                .selector
+                .as_ref()
+                .is_some_and(|s| s.matches(|key| pod.labels.get(key).map(|value| &**value)))
     });
     i32::try_from(unseen.count()).unwrap_or(i32::MAX)
 }

@@ -14,9 +14,8 @@ pub(super) fn convert(object: &PodDisruptionBudget, names: &mut Interner) -> Opt
     let spec = object.spec.as_ref()?;
     let status = object.status.as_ref();
     let key = (names.id(meta.namespace.as_deref()?), names.id(meta.name.as_deref()?));
-    let observed = status.is_some_and(|status| {
-        status.observed_generation.unwrap_or(0) >= meta.generation.unwrap_or(0)
-    });
+    let observed =
+        status.is_some_and(|status| status.observed_generation.unwrap_or(0) >= meta.generation.unwrap_or(0));
     let budget = Budget {
         resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
         // Null matches nothing, empty matches everything in the namespace (policy/v1).
@@ -26,9 +25,13 @@ pub(super) fn convert(object: &PodDisruptionBudget, names: &mut Interner) -> Opt
         desired_healthy: status.and_then(|status| status.desired_healthy).unwrap_or(0),
         expected_pods: status.and_then(|status| status.expected_pods).unwrap_or(0),
         observed,
-        sync_failed: status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(|condition| {
-            condition.type_ == "DisruptionAllowed" && condition.status == "False" && condition.reason == "SyncFailed"
-        }),
+        sync_failed: status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(
+            |condition| {
+                condition.type_ == "DisruptionAllowed"
+                    && condition.status == "False"
+                    && condition.reason == "SyncFailed"
+            },
+        ),
         always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
         disrupted: status
             .and_then(|status| status.disrupted_pods.as_ref())
@@ -48,11 +51,13 @@ fn never(spec: &PodDisruptionBudgetSpec, expected: i32) -> Option<String> {
     }
     if let Some(max) = &spec.max_unavailable {
         let allowed = resolve(max, expected)?;
-        return (allowed <= 0).then(|| format!("maxUnavailable {} of {expected} pods allows none to go", show(max)));
+        return (allowed <= 0)
+            .then(|| format!("maxUnavailable {} of {expected} pods allows none to go", show(max)));
     }
     let min = spec.min_available.as_ref()?;
     let needed = resolve(min, expected)?;
-    (needed >= expected).then(|| format!("minAvailable {} of {expected} pods leaves none that may go", show(min)))
+    (needed >= expected)
+        .then(|| format!("minAvailable {} of {expected} pods leaves none that may go", show(min)))
 }
 
 /// A number, or a share rounded up, as the disruption controller has it for both bounds.
@@ -74,16 +79,17 @@ fn show(bound: &IntOrString) -> String {
 }
 
 fn selector(selector: &LabelSelector) -> Selector {
-    let requirement = |r: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| Requirement {
-        key: r.key.clone(),
-        operator: match r.operator.as_str() {
-            "In" => Operator::In,
-            "NotIn" => Operator::NotIn,
-            "Exists" => Operator::Exists,
-            _ => Operator::DoesNotExist,
-        },
-        values: r.values.clone().unwrap_or_default(),
-    };
+    let requirement =
+        |r: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| Requirement {
+            key: r.key.clone(),
+            operator: match r.operator.as_str() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                _ => Operator::DoesNotExist,
+            },
+            values: r.values.clone().unwrap_or_default(),
+        };
     Selector {
         match_labels: selector.match_labels.clone().unwrap_or_default(),
         match_expressions: selector.match_expressions.iter().flatten().map(requirement).collect(),
@@ -115,7 +121,11 @@ mod tests {
             (None, share("1%"), 3, false),
             (int(1), None, 0, false),
         ] {
-            assert_eq!(never(&spec(min.clone(), max.clone()), pods).is_some(), blocked, "{min:?} {max:?} of {pods}");
+            assert_eq!(
+                never(&spec(min.clone(), max.clone()), pods).is_some(),
+                blocked,
+                "{min:?} {max:?} of {pods}"
+            );
         }
     }
 }

@@ -12,7 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::fold::Labels;
 use crate::model::claim::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
-use crate::model::live::{ClaimState, Id, Job, JobState, Node, Owner, OwnerKind, Phase, Pod, Ready, Server, Workload};
+use crate::model::live::{
+    ClaimState, Id, Job, JobState, Node, Owner, OwnerKind, Phase, Pod, Ready, Server, Workload,
+};
 
 /// Marks a pod that the kubelet runs from a file: it cannot be evicted.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -96,7 +98,11 @@ pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> O
     let status = object.status.as_ref();
     let spec = object.spec.as_ref();
     let condition = |kind: &str| {
-        status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|condition| condition.type_ == kind)
+        status
+            .and_then(|s| s.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind)
     };
     let ready = condition("Ready");
     Some(Node {
@@ -124,7 +130,8 @@ pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> O
         }),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         volumes_in_use: count(status.and_then(|status| status.volumes_in_use.as_ref())),
-        network_unavailable: condition("NetworkUnavailable").is_some_and(|condition| condition.status == "True"),
+        network_unavailable: condition("NetworkUnavailable")
+            .is_some_and(|condition| condition.status == "True"),
     })
 }
 
@@ -150,7 +157,10 @@ pub(super) fn pod(object: &KubePod, names: &mut Interner) -> Option<Pod> {
         resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
         namespace: names.id(meta.namespace.as_deref()?),
         name: Id::from(meta.name.as_deref()?),
-        node: spec.and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty()).map(|n| names.id(n)),
+        node: spec
+            .and_then(|spec| spec.node_name.as_deref())
+            .filter(|name| !name.is_empty())
+            .map(|n| names.id(n)),
         owner: owner(meta, names),
         labels: names.labels(meta.labels.as_ref()),
         phase: phase(status.and_then(|status| status.phase.as_deref())),
@@ -213,7 +223,8 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
     let mut containers =
         status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
     containers.peek().is_some()
-        && containers.all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+        && containers
+            .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
 /// A static pod of the control plane tells its version by the image that runs, not by the one its manifest wants.
@@ -236,7 +247,13 @@ fn server(object: &KubePod, names: &mut Interner) -> Option<Box<Server>> {
     }))
 }
 
-fn workload(meta: &ObjectMeta, kind: OwnerKind, watched: &'static str, replicas: i32, names: &mut Interner) -> Option<(Id, Workload)> {
+fn workload(
+    meta: &ObjectMeta,
+    kind: OwnerKind,
+    watched: &'static str,
+    replicas: i32,
+    names: &mut Interner,
+) -> Option<(Id, Workload)> {
     let uid = names.id(meta.uid.as_deref()?);
     let workload = Workload {
         kind,
@@ -281,11 +298,15 @@ pub(super) fn daemon_set(object: &DaemonSet, names: &mut Interner) -> Option<(Id
 /// Whether a `DaemonSet` carries networking, proxy or storage: it is node-critical, or it installs a network or
 /// storage plugin on the host.
 fn essential(name: &str, spec: &v1::PodSpec) -> bool {
-    const PLUGINS: [&str; 4] = ["/etc/cni", "/opt/cni", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"];
+    const PLUGINS: [&str; 4] =
+        ["/etc/cni", "/opt/cni", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"];
     name == "kube-proxy"
         || spec.priority_class_name.as_deref() == Some("system-node-critical")
         || spec.volumes.iter().flatten().any(|volume| {
-            volume.host_path.as_ref().is_some_and(|host| PLUGINS.iter().any(|plugin| host.path.starts_with(plugin)))
+            volume
+                .host_path
+                .as_ref()
+                .is_some_and(|host| PLUGINS.iter().any(|plugin| host.path.starts_with(plugin)))
         })
 }
 
@@ -294,7 +315,10 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
     // A label too long for Kubernetes is hashed; the full name is then in the annotation of the same key.
     let tell = |key: &str| {
         let in_annotations = meta.annotations.as_ref().and_then(|all| all.get(key));
-        in_annotations.or_else(|| meta.labels.as_ref().and_then(|all| all.get(key))).cloned().unwrap_or_default()
+        in_annotations
+            .or_else(|| meta.labels.as_ref().and_then(|all| all.get(key)))
+            .cloned()
+            .unwrap_or_default()
     };
     let job = Job {
         uid: meta.uid.clone().unwrap_or_default(),
@@ -311,7 +335,11 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
 fn job_state(object: &KubeJob) -> JobState {
     let Some(status) = &object.status else { return JobState::Waiting("it has no status yet".to_owned()) };
     let condition = |kind: &str| {
-        status.conditions.iter().flatten().find(|condition| condition.type_ == kind && condition.status == "True")
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind && condition.status == "True")
     };
     if condition("Complete").or_else(|| condition("SuccessCriteriaMet")).is_some() {
         return JobState::Complete;

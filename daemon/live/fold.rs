@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::convert::{self, Interner};
 use super::{Answer, Deed, Event, ProbeAnswer, Seen, budget};
-use crate::model::live::{Backoff, Id, Live, Note, Pod, Probe, Ready, Refusal, RefusalKind, Renewal, Workload};
+use crate::model::live::{
+    Backoff, Id, Live, Note, Pod, Probe, Ready, Refusal, RefusalKind, Renewal, Workload,
+};
 
 /// Kinds that are listed before anything is concluded.
 const KINDS: usize = 11;
@@ -34,15 +36,37 @@ impl Folder {
             Seen::Node(event) => self.watch("node", event, now, Self::put_node, Self::drop_node),
             Seen::Pod(event) => self.watch("pod", event, now, Self::put_pod, Self::drop_pod),
             Seen::Budget(event) => self.watch("budget", event, now, Self::put_budget, Self::drop_budget),
-            Seen::Deployment(event) => self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload),
-            Seen::ReplicaSet(event) => self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload),
-            Seen::StatefulSet(event) => self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload),
-            Seen::DaemonSet(event) => self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload),
+            Seen::Deployment(event) => {
+                self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload)
+            }
+            Seen::ReplicaSet(event) => {
+                self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload)
+            }
+            Seen::StatefulSet(event) => {
+                self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload)
+            }
+            Seen::DaemonSet(event) => {
+                self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload)
+            }
             Seen::Job(event) => self.watch("job", event, now, Self::put_job, Self::drop_job),
-            Seen::Attachment(event) => self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment),
-            Seen::Stop(event) => self.watch("stop", event, now, |s, map, _| s.live.stop = Some(note(map)), |s, _| s.live.stop = None),
+            Seen::Attachment(event) => {
+                self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment)
+            }
+            Seen::Stop(event) => self.watch(
+                "stop",
+                event,
+                now,
+                |s, map, _| s.live.stop = Some(note(map)),
+                |s, _| s.live.stop = None,
+            ),
             Seen::Resume(event) => {
-                self.watch("resume", event, now, |s, map, _| s.live.resume = Some(note(map)), |s, _| s.live.resume = None);
+                self.watch(
+                    "resume",
+                    event,
+                    now,
+                    |s, map, _| s.live.resume = Some(note(map)),
+                    |s, _| s.live.resume = None,
+                );
             }
             Seen::Probed(probe, answer) => self.probed(probe, answer, now),
             Seen::Done(deed, answer) => self.done(&deed, answer, now),
@@ -95,7 +119,9 @@ impl Folder {
         match kind {
             "node" => live.nodes.keys().cloned().collect(),
             "pod" => live.pods.keys().cloned().collect(),
-            "budget" => live.budgets.keys().map(|(space, name)| Id::from(format!("{space}/{name}"))).collect(),
+            "budget" => {
+                live.budgets.keys().map(|(space, name)| Id::from(format!("{space}/{name}"))).collect()
+            }
             "job" => live.jobs.keys().map(|name| Id::from(name.as_str())).collect(),
             "attachment" => live.attachments.keys().cloned().collect(),
             "stop" => live.stop.iter().map(|_| Id::from("windlass-stop")).collect(),
@@ -170,7 +196,8 @@ impl Folder {
 
     fn put_budget(&mut self, object: &k8s_openapi::api::policy::v1::PodDisruptionBudget, _: Timestamp) {
         let Some((key, budget)) = budget::convert(object, &mut self.names) else { return };
-        if self.live.budgets.get(&key).is_none_or(|before| before.resource_version <= budget.resource_version) {
+        if self.live.budgets.get(&key).is_none_or(|before| before.resource_version <= budget.resource_version)
+        {
             self.live.budgets.insert(key, budget);
         }
     }
@@ -265,7 +292,11 @@ impl Folder {
     /// Keeps the time at which this very state of the lease was first seen: another's clock is never trusted.
     fn lock(&mut self, lock: Option<crate::model::live::Lock>, now: Timestamp) {
         self.live.lock = lock.map(|mut lock| {
-            let same = self.live.lock.as_ref().filter(|old| old.renewed == lock.renewed && old.holder == lock.holder);
+            let same = self
+                .live
+                .lock
+                .as_ref()
+                .filter(|old| old.renewed == lock.renewed && old.holder == lock.holder);
             lock.seen = same.map_or(now, |old| old.seen);
             lock
         });
@@ -321,7 +352,14 @@ impl Folder {
         self.live.overlay.backoff.insert(deed.key.clone(), Backoff { until, tries, why: why.to_owned() });
     }
 
-    fn refused(&mut self, deed: &Deed, kind: RefusalKind, message: String, until: Option<Timestamp>, now: Timestamp) {
+    fn refused(
+        &mut self,
+        deed: &Deed,
+        kind: RefusalKind,
+        message: String,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) {
         let Some(uid) = &deed.evicted else {
             return self.back_off(deed, &message, now, SignedDuration::from_secs(2));
         };

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use jiff::civil::{DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::version::Version;
 use super::CommitId;
+use super::version::Version;
 
 /// One cluster as one commit asks for it, with the policies of that same commit.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::CommitId;
 use super::decision::{Answer, Reason};
 use super::version::Version;
-use super::CommitId;
 
 /// One journal file. `seq` counts per cluster and never has a gap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,33 +27,89 @@ pub struct Entry {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum What {
     /// First contact: the UID of the namespace kube-system.
-    ClusterMet { uid: String },
+    ClusterMet {
+        uid: String,
+    },
     /// This commit is in force from now on for this cluster.
-    Accepted { commit: CommitId, version: Version },
+    Accepted {
+        commit: CommitId,
+        version: Version,
+    },
     /// The newest commit is not valid for this cluster; the last accepted one stays in force.
-    Refused { commit: CommitId, problems: Vec<String> },
+    Refused {
+        commit: CommitId,
+        problems: Vec<String>,
+    },
     /// What stands between the desired state and the next move, whenever that changes.
     /// Empty when nothing is waited for.
-    Waiting { answers: Vec<Answer> },
+    Waiting {
+        answers: Vec<Answer>,
+    },
     /// A plan is frozen; it lies in `plan.yaml` beside the journal.
-    RunStarted { commit: CommitId, from: Version, to: Version, digest: String, nodes: u32 },
+    RunStarted {
+        commit: CommitId,
+        from: Version,
+        to: Version,
+        digest: String,
+        nodes: u32,
+    },
     /// The point to go back to, durable before the first step.
-    RollbackPoint { id: String },
+    RollbackPoint {
+        id: String,
+    },
     /// A node will be taken in hand. `baseline` holds the Ready pods of each owner with pods on it.
-    StepStarted { step: String, node: String, node_uid: String, pods: u32, baseline: BTreeMap<String, Baseline> },
-    StepMoved { step: String, node: String, phase: StepPhase },
-    StepDone { step: String, node: String, version: Version, evicted: u32 },
+    StepStarted {
+        step: String,
+        node: String,
+        node_uid: String,
+        pods: u32,
+        baseline: BTreeMap<String, Baseline>,
+    },
+    StepMoved {
+        step: String,
+        node: String,
+        phase: StepPhase,
+    },
+    StepDone {
+        step: String,
+        node: String,
+        version: Version,
+        evicted: u32,
+    },
     /// Returned untouched, or left cordoned with its claim because it was changed.
-    StepSetAside { step: String, node: String, touched: bool, reasons: Vec<Reason> },
+    StepSetAside {
+        step: String,
+        node: String,
+        touched: bool,
+        reasons: Vec<Reason>,
+    },
     /// A step that failed for good; a halt follows.
-    StepFailed { step: String, node: String, reasons: Vec<Reason> },
+    StepFailed {
+        step: String,
+        node: String,
+        reasons: Vec<Reason>,
+    },
     /// A step whose node vanished or was replaced.
-    StepGone { step: String, node: String },
-    Halted { reasons: Vec<Reason> },
-    Resumed { by: String, reason: String },
-    Stopped { by: String, reason: String },
+    StepGone {
+        step: String,
+        node: String,
+    },
+    Halted {
+        reasons: Vec<Reason>,
+    },
+    Resumed {
+        by: String,
+        reason: String,
+    },
+    Stopped {
+        by: String,
+        reason: String,
+    },
     StopEnded,
-    RunEnded { outcome: RunOutcome, reasons: Vec<Reason> },
+    RunEnded {
+        outcome: RunOutcome,
+        reasons: Vec<Reason>,
+    },
 }
 
 /// The Ready pods of one owner at the moment the intent was written.

@@ -375,7 +375,10 @@ impl Live {
         match servers.len() {
             0 => BTreeMap::from([(Id::from("kubernetes"), self.api.version.clone())]),
             // With one instance the front door is that instance.
-            1 => servers.into_iter().map(|(name, version)| (name, version.or(self.api.version.clone()))).collect(),
+            1 => servers
+                .into_iter()
+                .map(|(name, version)| (name, version.or(self.api.version.clone())))
+                .collect(),
             _ => servers,
         }
     }
@@ -390,7 +393,9 @@ impl Live {
     /// Whether a fact holds. What nobody saw holds of nothing.
     pub fn holds(&self, fact: &Fact) -> bool {
         match fact {
-            Fact::Runs(component, node, version) => self.runs(*component, node).is_some_and(|runs| runs == *version),
+            Fact::Runs(component, node, version) => {
+                self.runs(*component, node).is_some_and(|runs| runs == *version)
+            }
             Fact::ServersAtLeast(version) => {
                 self.api_servers().values().all(|seen| seen.as_ref().is_some_and(|seen| seen >= version))
             }
@@ -401,24 +406,30 @@ impl Live {
 
     /// The controller that people know: the Deployment over a `ReplicaSet`, else the owner itself.
     pub fn top_owner(&self, owner: &Owner) -> Id {
-        self.workloads.get(&owner.uid).and_then(|workload| workload.parent.clone()).unwrap_or(owner.uid.clone())
+        self.workloads
+            .get(&owner.uid)
+            .and_then(|workload| workload.parent.clone())
+            .unwrap_or(owner.uid.clone())
     }
 
     /// `deployment/shop/cart` or as near as can be said.
     pub fn owner_name(&self, uid: &Id) -> String {
-        self.workloads
-            .get(uid)
-            .map_or_else(|| format!("owner/{uid}"), |w| format!("{}/{}/{}", w.kind.noun(), w.namespace, w.name))
+        self.workloads.get(uid).map_or_else(
+            || format!("owner/{uid}"),
+            |w| format!("{}/{}/{}", w.kind.noun(), w.namespace, w.name),
+        )
     }
 
     pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = (&'a (Id, Id), &'a Budget)> {
         let first = (pod.namespace.clone(), Id::from(""));
-        self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace).filter(|(_, budget)| {
-            budget
-                .selector
-                .as_ref()
-                .is_some_and(|selector| selector.matches(|key| pod.labels.get(key).map(|value| &**value)))
-        })
+        self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace).filter(
+            |(_, budget)| {
+                budget
+                    .selector
+                    .as_ref()
+                    .is_some_and(|selector| selector.matches(|key| pod.labels.get(key).map(|value| &**value)))
+            },
+        )
     }
 }
 

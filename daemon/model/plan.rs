@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::CommitId;
 use super::decision::Reason;
 use super::desired::{DrainWhen, ForeignCordon, Limit, Provider};
 use super::version::Version;
-use super::CommitId;
 
 /// Which part of a cluster a step moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

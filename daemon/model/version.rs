@@ -181,7 +181,14 @@ mod tests {
 
     #[test]
     fn versions_read_back_as_they_were_written() {
-        for text in ["v1.36.3", "v1.37.0-rc.1", "v1.37.0-alpha.0", "v1.36.3+k3s1", "v1.33.4-eks-abc", "v1.30.0-gke.100"] {
+        for text in [
+            "v1.36.3",
+            "v1.37.0-rc.1",
+            "v1.37.0-alpha.0",
+            "v1.36.3+k3s1",
+            "v1.33.4-eks-abc",
+            "v1.30.0-gke.100",
+        ] {
             assert_eq!(v(text).to_string(), text);
         }
         assert_eq!(v("1.29.4").to_string(), "v1.29.4");
@@ -189,7 +196,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_version_is_refused() {
-        for text in ["", "v", "1", "v1.x.3", "1.30.", "1.30.1.2", "v1.30.1-", "v1.030.1", "stable-1.29", "v1.30.1 ", "v1.30.1/..", "v99999.1.1"] {
+        for text in [
+            "",
+            "v",
+            "1",
+            "v1.x.3",
+            "1.30.",
+            "1.30.1.2",
+            "v1.30.1-",
+            "v1.030.1",
+            "stable-1.29",
+            "v1.30.1 ",
+            "v1.30.1/..",
+            "v99999.1.1",
+        ] {
             assert!(matches!(text.parse::<Version>(), Err(VersionError::Malformed(_))), "{text}");
         }
         assert_eq!("1.30".parse::<Version>(), Err(VersionError::NoPatch("1.30".into())));
@@ -197,7 +217,18 @@ mod tests {
 
     #[test]
     fn order_is_number_then_maturity_then_suffix() {
-        let sorted = ["v1.9.9", "v1.30.0-alpha.2", "v1.30.0-beta.0", "v1.30.0-rc.1", "v1.30.0-rc.10", "v1.30.0", "v1.30.0+k3s1", "v1.30.0+k3s2", "v1.30.0+k3s10", "v1.30.1"];
+        let sorted = [
+            "v1.9.9",
+            "v1.30.0-alpha.2",
+            "v1.30.0-beta.0",
+            "v1.30.0-rc.1",
+            "v1.30.0-rc.10",
+            "v1.30.0",
+            "v1.30.0+k3s1",
+            "v1.30.0+k3s2",
+            "v1.30.0+k3s10",
+            "v1.30.1",
+        ];
         for pair in sorted.windows(2) {
             assert!(v(pair[0]) < v(pair[1]), "{pair:?}");
         }

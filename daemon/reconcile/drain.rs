@@ -60,7 +60,9 @@ pub(super) fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<R
             Case::Blocked(reason) => reasons.push(reason),
             Case::Goes => {
                 let objection = ledger.objection(pod, limits.implicit_budgets);
-                reasons.extend(objection.filter(|r| matches!(r.key, Key::BudgetNeverAllows | Key::SeveralBudgets)));
+                reasons.extend(
+                    objection.filter(|r| matches!(r.key, Key::BudgetNeverAllows | Key::SeveralBudgets)),
+                );
             }
             Case::Stays | Case::Late | Case::Ends(_) | Case::Going(_) => {}
         }
@@ -71,7 +73,11 @@ pub(super) fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<R
 }
 
 /// Pods that a drain of this node would evict.
-pub(super) fn to_evict<'a>(live: &'a Live, node: &str, limits: &'a DrainLimits) -> impl Iterator<Item = &'a Pod> + use<'a> {
+pub(super) fn to_evict<'a>(
+    live: &'a Live,
+    node: &str,
+    limits: &'a DrainLimits,
+) -> impl Iterator<Item = &'a Pod> + use<'a> {
     let pods: Vec<&Pod> = live.pods_on(node).collect();
     pods.into_iter().filter(move |pod| {
         !pod.finished() && matches!(case(live, pod, limits, None, Timestamp::MIN), Case::Goes | Case::Ends(_))
@@ -104,10 +110,18 @@ fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>, now
         return Case::Blocked(reason);
     }
     if owner.is_some_and(|owner| owner.kind == OwnerKind::Job) && pod.phase != Phase::Pending {
-        return Case::Ends(Reason::new(Key::JobRunning, pod.object(), "it belongs to a running Job".to_owned()));
+        return Case::Ends(Reason::new(
+            Key::JobRunning,
+            pod.object(),
+            "it belongs to a running Job".to_owned(),
+        ));
     }
     if pod.do_not_disrupt {
-        return Case::Ends(Reason::new(Key::DoNotDisrupt, pod.object(), "it asks not to be disrupted".to_owned()));
+        return Case::Ends(Reason::new(
+            Key::DoNotDisrupt,
+            pod.object(),
+            "it asks not to be disrupted".to_owned(),
+        ));
     }
     Case::Goes
 }
@@ -119,7 +133,8 @@ fn going(pod: &Pod, deleting: Timestamp, now: Timestamp) -> Case {
     // The deletion's time is already the end of the grace.
     let stuck = later(deleting, STUCK) < now;
     Case::Going(stuck.then(|| {
-        let text = "it is past its grace and still there: its kubelet does not answer, or a finalizer holds it";
+        let text =
+            "it is past its grace and still there: its kubelet does not answer, or a finalizer holds it";
         Reason::new(Key::StuckTerminating, pod.object(), text)
     }))
 }
@@ -144,7 +159,13 @@ fn blocked(pod: &Pod, limits: &DrainLimits) -> Option<Reason> {
 }
 
 /// Goes on with the drain of one claimed node: evicts what may go, explains what may not.
-pub(super) fn go_on(pass: &mut Pass<'_>, step: &Step, limits: &DrainLimits, claim: &Claim, after: u64) -> Drained {
+pub(super) fn go_on(
+    pass: &mut Pass<'_>,
+    step: &Step,
+    limits: &DrainLimits,
+    claim: &Claim,
+    after: u64,
+) -> Drained {
     let (live, now) = (pass.input.live, pass.input.now);
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
     let in_flight = live.overlay.in_flight.keys().filter(|key| key.starts_with(EVICTION)).count();
@@ -168,7 +189,8 @@ pub(super) fn go_on(pass: &mut Pass<'_>, step: &Step, limits: &DrainLimits, clai
             Case::Going(reason) => {
                 left += 1;
                 moves |= reason.is_none();
-                let going = Reason::new(Key::Terminating, pod.object(), format!("it is leaving {}", step.node));
+                let going =
+                    Reason::new(Key::Terminating, pod.object(), format!("it is leaving {}", step.node));
                 pass.waits(Gate::Budget, reason.unwrap_or(going));
             }
             Case::Goes => {

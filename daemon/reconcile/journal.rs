@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::wanted::{self, Known};
 use super::Wanted;
+use super::wanted::{self, Known};
 use crate::clock::Clock;
 use crate::git::{Append, AppendError, CommitId, GitError, Repository, Tag};
 use crate::model::decision::{Key, Reason};
@@ -150,7 +150,10 @@ impl Keeper {
             if !self.waiting.is_empty() && self.next_try.is_none_or(|at| at <= now) {
                 self.push().await;
             }
-            let due = self.next_try.filter(|_| !self.waiting.is_empty()).map_or(self.next_poll, |at| at.min(self.next_poll));
+            let due = self
+                .next_try
+                .filter(|_| !self.waiting.is_empty())
+                .map_or(self.next_poll, |at| at.min(self.next_poll));
             tokio::select! {
                 biased;
                 batch = self.batches.recv() => match batch {
@@ -187,7 +190,9 @@ impl Keeper {
     async fn look(&mut self) {
         let path = self.watching.path.clone();
         let mut known = self.known.clone();
-        let looked = self.blocking(move |repository| wanted::look(repository, &path, &mut known).map(|w| (w, known))).await;
+        let looked = self
+            .blocking(move |repository| wanted::look(repository, &path, &mut known).map(|w| (w, known)))
+            .await;
         match looked {
             Ok(Ok((Some(wanted), known))) => {
                 self.known = known;
@@ -225,7 +230,8 @@ impl Keeper {
                 return false;
             }
             tracing::warn!(reason = key.as_str(), "{text}");
-            let since = trouble.as_ref().filter(|known| known.reason.key == key).map_or(now, |known| known.since);
+            let since =
+                trouble.as_ref().filter(|known| known.reason.key == key).map_or(now, |known| known.since);
             *trouble = Some(Trouble { reason: Reason::new(key, "repository", text), since });
             true
         });
@@ -241,7 +247,11 @@ impl Keeper {
             Ok(Ok(tip)) => self.pushed(tip),
             Ok(Err(AppendError::Moved { tip, changed })) => self.moved(tip, &changed),
             Ok(Err(AppendError::Refused { words })) => {
-                self.failed(Key::RecordRefused, format!("the host refuses the record: {words}"), REFUSED_REST);
+                self.failed(
+                    Key::RecordRefused,
+                    format!("the host refuses the record: {words}"),
+                    REFUSED_REST,
+                );
             }
             Ok(Err(error)) => {
                 let text = format!("the record cannot be written: {}", words(&error));
@@ -254,7 +264,9 @@ impl Keeper {
     /// All that waits, as one commit on the tip that we believe in.
     fn append(&self) -> Result<Append, String> {
         let mut tags = Vec::new();
-        for (name, message, target) in self.waiting.iter().filter(|_| self.tags).flat_map(|(batch, _)| &batch.tags) {
+        for (name, message, target) in
+            self.waiting.iter().filter(|_| self.tags).flat_map(|(batch, _)| &batch.tags)
+        {
             let target = target.parse().map_err(|error: GitError| error.to_string())?;
             tags.push(Tag { name: name.clone(), message: message.clone(), target });
         }

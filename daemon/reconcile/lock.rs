@@ -12,7 +12,7 @@ use crate::model::live::{Lock, Probe};
 use crate::provider;
 
 /// The lease's name in the namespace `windlass-system`.
-pub(super) const NAME: &str = "windlass";
+pub const NAME: &str = "windlass";
 /// How long a silent holder is believed to be alive. Longer than an API server's swap during its own upgrade takes.
 const LENGTH: SignedDuration = SignedDuration::from_secs(30);
 /// How often the holder renews.
@@ -86,11 +86,14 @@ fn take(pass: &mut Pass<'_>) {
         pass.waits(Gate::Lease, Reason::new(Key::LeaseElsewhere, format!("lease/{NAME}"), text));
         return pass.wake(silent_until);
     }
-    move_lock(pass, LockMove::Hold {
-        holder: me.holder.clone(),
-        transitions: lock.transitions + 1,
-        resource_version: lock.resource_version.clone(),
-    });
+    move_lock(
+        pass,
+        LockMove::Hold {
+            holder: me.holder.clone(),
+            transitions: lock.transitions + 1,
+            resource_version: lock.resource_version.clone(),
+        },
+    );
 }
 
 fn move_lock(pass: &mut Pass<'_>, lock: LockMove) {

@@ -2,16 +2,22 @@
 //! A pass starts every step that is ready and allowed, waits for none, and returns its silence too: every gate's
 //! answer, and when to look again.
 
+mod begin;
+mod calendar;
 mod choose;
+mod claim;
 mod drain;
+mod job;
 pub mod journal;
 mod lock;
+mod orphans;
 mod pass;
 mod push;
 mod run;
 mod settle;
 mod step;
 pub mod wanted;
+mod workers;
 
 use jiff::Timestamp;
 
@@ -22,8 +28,11 @@ use crate::model::desired::Desired;
 use crate::model::entry::What;
 use crate::model::live::{Live, Probe};
 use crate::model::plan::Plan;
+use crate::plan;
+use crate::provider;
 use crate::record::Record;
 
+pub use lock::NAME as LEASE;
 pub use pass::tick;
 pub use run::{End, Links, Settings, Told, drive};
 
@@ -36,6 +45,16 @@ pub struct Wanted {
     pub desired: Option<Desired>,
     /// What is wrong with the newest commit; empty when it is good.
     pub problems: Vec<String>,
+}
+
+/// What there would be to do, with the scripts it would run and the objections of a second opinion.
+pub fn fresh_plan(desired: &Desired, live: &Live) -> Plan {
+    let draft = plan::plan(desired, live, "");
+    let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|stage| (stage.kind, &stage.to)));
+    let mut fresh = plan::plan(desired, live, &scripts);
+    let objections = plan::check(&fresh, desired, live);
+    fresh.blockers.extend(objections);
+    fresh
 }
 
 /// Who we are among those who may act.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Input, Standing, Tick, choose, lock, settle, step};
+use super::{Input, Standing, Tick, begin, choose, lock, orphans, settle, step};
 use crate::execute::Effect;
 use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
@@ -44,7 +44,10 @@ pub fn tick(input: Input<'_>) -> Tick {
     if pass.input.live.api.last_seen.is_none() {
         pass.probe(Probe::Api, LOOK_AGAIN);
     }
-    if !pass.input.live.complete || pass.input.live.api.last_seen.is_none() || pass.input.live.cluster_uid.is_none() {
+    if !pass.input.live.complete
+        || pass.input.live.api.last_seen.is_none()
+        || pass.input.live.cluster_uid.is_none()
+    {
         return pass.tick;
     }
     settle::settle(&mut pass);
@@ -63,10 +66,10 @@ impl<'a> Pass<'a> {
                 step::advance_all(self, desired, run);
                 choose::go_on(self, desired, run);
             } else {
-                choose::begin(self, desired);
+                begin::begin(self, desired);
             }
             if desired.cluster.mode == Mode::Act {
-                step::return_orphans(self);
+                orphans::return_orphans(self);
                 self.publish();
             }
         }
@@ -100,9 +103,14 @@ impl<'a> Pass<'a> {
         let mut lasting: Vec<Answer> = Vec::new();
         let mut wake = None;
         for answer in self.tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+            // Whoever does not hold the lease does not write either: two who wait for each other would race.
+            if answer.gate == Gate::Lease {
+                continue;
+            }
             let recorded = self.input.record.waiting.iter().any(|old| same(&old.value, answer));
             let due = later(self.since(answer.reason.key, &answer.reason.object), WORTH_RECORDING);
-            if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= self.input.now {
+            if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= self.input.now
+            {
                 lasting.push(answer.clone());
             } else {
                 wake = earliest(wake, Some(due));
@@ -160,11 +168,14 @@ impl<'a> Pass<'a> {
         }
         self.wants_lock |= effect.needs_lock();
         let key = effect.key();
-        if let Some(deadline) = live.overlay.in_flight.get(&key).filter(|deadline| **deadline > self.input.now) {
+        if let Some(deadline) =
+            live.overlay.in_flight.get(&key).filter(|deadline| **deadline > self.input.now)
+        {
             self.moving = true;
             return self.wake(*deadline);
         }
-        if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > self.input.now) {
+        if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > self.input.now)
+        {
             self.moving = true;
             return self.wake(backoff.until);
         }
@@ -245,7 +256,9 @@ fn is_policy(gate: Gate) -> bool {
 }
 
 fn same(left: &Answer, right: &Answer) -> bool {
-    left.gate == right.gate && left.reason.key == right.reason.key && left.reason.object == right.reason.object
+    left.gate == right.gate
+        && left.reason.key == right.reason.key
+        && left.reason.object == right.reason.object
 }
 
 pub(super) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -19,9 +19,7 @@ use crate::model::decision::{Gate, Key, Reason, Verdict};
 use crate::model::entry::{Entry, What};
 use crate::model::live::Probe;
 use crate::model::plan::Plan;
-use crate::plan;
-use crate::provider;
-use crate::record::{self, Record, Run};
+use crate::record::{Record, Run};
 
 /// Things seen within this are looked at together: a rollout is hundreds of events.
 const GATHER: SignedDuration = SignedDuration::from_millis(20);
@@ -105,7 +103,13 @@ pub(super) struct Loop {
 }
 
 /// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
-pub async fn drive(edges: Edges, fence: Arc<dyn Fence>, links: Links, settings: Settings, record: Record) -> End {
+pub async fn drive(
+    edges: Edges,
+    fence: Arc<dyn Fence>,
+    links: Links,
+    settings: Settings,
+    record: Record,
+) -> End {
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let _watches = cluster::watch(&edges.cluster, &edges.clock, &seen_in);
     let durable = record.next_seq.checked_sub(1);
@@ -188,7 +192,10 @@ impl Loop {
             self.replan(&wanted);
         }
         tracing::error!("the passes do not settle; looking again in a moment");
-        (Status { standing: Standing::Moving, ..Status::default() }, Some(later(self.edges.clock.now(), FLUSH)))
+        (
+            Status { standing: Standing::Moving, ..Status::default() },
+            Some(later(self.edges.clock.now(), FLUSH)),
+        )
     }
 
     /// Keeps since when each wait has been there; the record takes it up if it lasts.
@@ -203,7 +210,8 @@ impl Loop {
 
     /// Plans afresh where no run is under way and something that plans depend on has changed.
     fn replan(&mut self, wanted: &Wanted) {
-        let Some(desired) = wanted.desired.as_ref().filter(|_| self.record.run.is_none() && self.folder.live.complete)
+        let Some(desired) =
+            wanted.desired.as_ref().filter(|_| self.record.run.is_none() && self.folder.live.complete)
         else {
             self.fresh = None;
             return;
@@ -216,35 +224,8 @@ impl Loop {
             return;
         }
         let live = &self.folder.live;
-        let draft = plan::plan(desired, live, "");
-        let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|s| (s.kind, &s.to)));
-        let mut fresh = plan::plan(desired, live, &scripts);
-        let objections = plan::check(&fresh, desired, live);
-        fresh.blockers.extend(objections);
+        let fresh = super::fresh_plan(desired, live);
         self.fresh = Some((key, fresh));
-    }
-
-    /// Entries get their numbers and times, are folded into the record, and wait for the next push.
-    fn write_down(&mut self, tick: Tick, now: Timestamp) {
-        if tick.frozen.is_some() {
-            self.frozen = tick.frozen;
-        }
-        let at = self.record.last_at.map_or(now, |last| last.max(now));
-        for what in tick.entries {
-            let run = match (&what, &self.record.run) {
-                (What::RunStarted { commit, .. }, _) => Some(self.record.next_run(commit)),
-                (What::Accepted { .. } | What::Refused { .. } | What::ClusterMet { .. }, _) => None,
-                (_, run) => run.as_ref().map(|run| run.id.clone()),
-            };
-            let epoch = self.folder.live.lock.as_ref().map_or(0, |lock| lock.transitions);
-            let entry = Entry { seq: self.record.next_seq, at, run, epoch, what };
-            tracing::info!(cluster = %self.settings.me.cluster, seq = entry.seq, "{}", record::sentence(&entry));
-            if let Some(run) = record::advance(&mut self.record, std::slice::from_ref(&entry), self.frozen.as_ref()) {
-                self.ended = Some(run);
-            }
-            self.tell(Told::Entry(Box::new(entry.clone())));
-            self.unsent.push(entry);
-        }
     }
 
     /// Says that pushes do not get through, when they have not for a while.
@@ -303,7 +284,8 @@ impl Loop {
 
     /// At an orderly end the lease is given back once, so that nobody has to wait for it; whether that is under way.
     fn give_back(&mut self) -> bool {
-        let release = lock::release(self.folder.live.lock.as_ref(), &self.settings.me.holder).filter(|_| !self.gave_back);
+        let release = lock::release(self.folder.live.lock.as_ref(), &self.settings.me.holder)
+            .filter(|_| !self.gave_back);
         let Some(release) = release else { return false };
         self.gave_back = true;
         self.do_effect(release, self.edges.clock.now());
@@ -332,11 +314,13 @@ impl Loop {
     /// Waits for anything, and takes in all that has come meanwhile.
     async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
         let clock = self.edges.clock.clone();
-        let flush_at = self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
+        let flush_at =
+            self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
         // A time that has passed already means "soon": a pass that asks for it again must not spin.
         let soon = later(clock.now(), GATHER);
         let wake = super::pass::earliest(wake_at, flush_at).map_or(Timestamp::MAX, |at| at.max(soon));
-        if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() && !self.give_back() {
+        if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() && !self.give_back()
+        {
             return Some(End::Asked);
         }
         tokio::select! {
@@ -381,7 +365,7 @@ impl Loop {
         }
     }
 
-    fn tell(&self, told: Told) {
+    pub(super) fn tell(&self, told: Told) {
         if let Some(tell) = &self.settings.tell {
             // Whoever looked on may have gone.
             let _ = tell.send(told);

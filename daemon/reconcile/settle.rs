@@ -25,7 +25,9 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
             pass.effect(Effect::ForgetResume { uid: note.uid.clone() }, record.next_seq.saturating_sub(1));
         }
     }
-    if !wanted.problems.is_empty() && record.refused.as_ref().is_none_or(|(commit, _)| *commit != wanted.newest) {
+    if !wanted.problems.is_empty()
+        && record.refused.as_ref().is_none_or(|(commit, _)| *commit != wanted.newest)
+    {
         pass.record(What::Refused { commit: wanted.newest.clone(), problems: wanted.problems.clone() });
     }
 }
@@ -39,7 +41,10 @@ fn commits(pass: &mut Pass<'_>) {
     }
     let known = record.accepted.as_ref().is_some_and(|(commit, _)| *commit == desired.commit);
     if !known || record.refused.is_some() {
-        pass.record(What::Accepted { commit: desired.commit.clone(), version: desired.cluster.version.clone() });
+        pass.record(What::Accepted {
+            commit: desired.commit.clone(),
+            version: desired.cluster.version.clone(),
+        });
     }
     if !known && record.halted.is_some() {
         let by = format!("commit {}", desired.commit.short());

@@ -3,35 +3,32 @@
 
 use jiff::SignedDuration;
 
+use super::claim::{give_back, take};
 use super::drain::{self, Drained};
-use super::{choose, lock};
+use super::job::run_job;
+use super::lock;
 use super::pass::{Pass, later};
 use crate::cluster::NodePatch;
 use crate::execute::Effect;
-use crate::gate::AtNow;
 use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Provider};
 use crate::model::entry::{StepPhase, What};
-use crate::model::live::{ClaimState, JobState, Live, Node, Probe};
+use crate::model::live::{ClaimState, Live, Node, Probe};
 use crate::model::plan::{Component, DrainLimits, StageKind, Step};
 use crate::provider::{self, Order, Role};
-use crate::record::{Run, StepEnd, StepRecord};
+use crate::record::{Run, StepRecord};
 use crate::verify::{self, Outcome};
 
-/// A Job that has no running pod by then will not get one by itself: an image that cannot be pulled, a refusal.
-const JOB_START: SignedDuration = SignedDuration::from_mins(5);
-/// How long a Job may have failed before its node is given up: the work goes on detached from it, and the kubelet's
-/// own restart may have killed it.
-const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
-/// Likewise for a Job that says it is complete while the node says nothing new.
-const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 /// A kubelet is replaced in seconds and back in a minute or two.
 const KUBELET: SignedDuration = SignedDuration::from_mins(20);
+
 /// `kubeadm upgrade` allows five minutes a component, of which there are four, and pulls images before.
 const SERVERS: SignedDuration = SignedDuration::from_mins(40);
+
 /// Somebody else has this long to move a node that was emptied for them.
 const EXTERNAL: SignedDuration = SignedDuration::from_hours(2);
+
 /// How long nothing may have left a node before its drain counts as blocked and the claim says since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
 
@@ -46,7 +43,7 @@ pub(super) struct InHand<'a> {
 }
 
 impl InHand<'_> {
-    fn object(&self) -> String {
+    pub(super) fn object(&self) -> String {
         format!("node/{}", self.step.node)
     }
 
@@ -54,7 +51,7 @@ impl InHand<'_> {
         self.run.plan.pools.get(&self.step.pool).map(|limits| &limits.drain)
     }
 
-    fn order(&self) -> Order<'_> {
+    pub(super) fn order(&self) -> Order<'_> {
         Order {
             cluster: &self.run.plan.cluster,
             run: &self.run.id,
@@ -75,19 +72,24 @@ impl InHand<'_> {
             .filter(|stage| stage.kind == self.kind && stage.to == self.step.to)
             .flat_map(|stage| &stage.steps)
             .next();
-        Role::of(self.step.component, self.node.control_plane, first.is_some_and(|first| first.id == self.step.id))
+        Role::of(
+            self.step.component,
+            self.node.control_plane,
+            first.is_some_and(|first| first.id == self.step.id),
+        )
     }
 
     fn touched(&self, live: &Live) -> bool {
-        self.rec.phase >= StepPhase::Upgrading
-            || live.jobs.contains_key(&provider::job_name(&self.order()))
+        self.rec.phase >= StepPhase::Upgrading || live.jobs.contains_key(&provider::job_name(&self.order()))
     }
 }
 
 /// Takes every step that is in hand as far as it goes now. Of a control plane only one is ever under way.
 pub(super) fn advance_all(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
     let mut turn_taken = false;
-    for (stage, step) in run.plan.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step))) {
+    for (stage, step) in
+        run.plan.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))
+    {
         let Some(rec) = run.steps.get(&step.id).filter(|rec| rec.end.is_none()) else { continue };
         let serial = matches!(stage.kind, StageKind::Servers | StageKind::ControlPlaneKubelets);
         if serial && turn_taken {
@@ -183,7 +185,7 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     }
 }
 
-fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
+pub(super) fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
     let limit = match (hand.step.provider, hand.step.component) {
         (Provider::External, _) => EXTERNAL,
         (Provider::Kubeadm, Component::Kubelet) => KUBELET,
@@ -196,10 +198,9 @@ fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
 /// The node does not run the target yet: it is claimed, emptied and changed, or given back untouched.
 fn before_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     let touched = hand.touched(pass.input.live);
-    if !touched
-        && let Some(reason) = give_back(pass, hand) {
-            return set_aside(pass, hand, false, vec![reason]);
-        }
+    if !touched && let Some(reason) = give_back(pass, hand) {
+        return set_aside(pass, hand, false, vec![reason]);
+    }
     match &hand.node.claim {
         Some(ClaimState::Unreadable(why)) => {
             let text = format!("its annotation {} cannot be read: {why}", crate::model::claim::CLAIM);
@@ -215,86 +216,6 @@ fn before_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
         // Left over from a run before: taken over as it is.
         Some(ClaimState::Ours(claim)) => take(pass, hand, Some(claim)),
         None => take(pass, hand, None),
-    }
-}
-
-/// Why an untouched node is to be returned now, if it is.
-fn give_back(pass: &mut Pass<'_>, hand: &InHand<'_>) -> Option<Reason> {
-    let object = hand.object();
-    if pass.input.record.halted.is_some() {
-        return Some(Reason::new(Key::Halted, object, "the run halted before its upgrade began"));
-    }
-    if choose::superseded(hand.desired, hand.run) && !hop_begun(hand) {
-        return Some(Reason::new(Key::PlanStale, object, "a newer commit took the run's place before its upgrade began"));
-    }
-    let worker = hand.kind == StageKind::Workers;
-    (worker && pass.at_now(hand.desired, hand.run, hand.step) == AtNow::ReturnUntouched).then(|| {
-        Reason::new(Key::WindowClosed, object, "the window's hard limit passed before its upgrade began")
-    })
-}
-
-/// A control plane of which one node was touched is finished, whatever git says meanwhile.
-fn hop_begun(hand: &InHand<'_>) -> bool {
-    hand.kind != StageKind::Workers && choose::control_plane_touched(hand.run)
-}
-
-/// The first effect of a step: one patch that claims the node and, where it will be emptied, cordons it.
-fn take(pass: &mut Pass<'_>, hand: &InHand<'_>, before: Option<&Claim>) {
-    if !may_begin(pass, hand) {
-        return;
-    }
-    pass.moving = true;
-    let claim = Claim {
-        node_uid: hand.step.node_uid.clone(),
-        run: hand.run.id.clone(),
-        step: hand.step.id.clone(),
-        plan_digest: hand.run.digest.clone(),
-        epoch: pass.epoch(),
-        was_unschedulable: before.map_or(hand.node.unschedulable, |before| before.was_unschedulable),
-        scale_down_was_disabled: before
-            .map_or(hand.node.scale_down_disabled, |before| before.scale_down_was_disabled),
-        cordoned: hand.step.drain || before.is_some_and(|before| before.cordoned),
-        at: pass.input.now,
-        blocked_since: None,
-        drained_at: None,
-    };
-    patch(pass, hand.node, NodePatch::Claim(claim), hand.rec.intent);
-}
-
-/// What is asked once more right before the first effect: the world may have moved since the intent.
-fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
-    let live = pass.input.live;
-    match hand.kind {
-        StageKind::Workers => {
-            let allowed = pass.at_now(hand.desired, hand.run, hand.step) <= AtNow::FinishBatchOnly;
-            if !allowed {
-                pass.answer_calendar(hand.desired, hand.step);
-            }
-            allowed
-        }
-        StageKind::Servers | StageKind::ControlPlaneKubelets => {
-            let unready = live.control_plane().find(|node| {
-                node.ready != crate::model::live::Ready::True && *node.name != *hand.step.node
-            });
-            let reason = unready
-                .map(|node| {
-                    let text = "it is not Ready; the control plane is moved only while all its nodes are";
-                    Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text)
-                })
-                .or_else(|| verify::quorum(live, Some(&hand.step.node)))
-                .or_else(|| verify::steady(live, hand.run.started).err());
-            let steady_at = verify::steady(live, jiff::Timestamp::UNIX_EPOCH).ok();
-            if let (None, Some(at)) = (&reason, steady_at.filter(|at| *at > pass.input.now)) {
-                pass.moving = true;
-                pass.wake(at);
-                let text = "it answers and has to do so for a while";
-                pass.waits(Gate::Health, Reason::new(Key::ApiNotSteady, "api", text));
-                return false;
-            }
-            pass.moving |= reason.is_some();
-            reason.map(|reason| pass.waits(Gate::Health, reason)).is_none()
-        }
-        StageKind::AwaitServers => false,
     }
 }
 
@@ -326,10 +247,14 @@ fn claimed(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: &Claim, touched: bool)
                 _ => "its drain was blocked for longer than drain.timeout",
             };
             let first = Reason::new(key, hand.object(), text);
-            let blockers = pass.tick.status.answers.iter().filter(|answer| {
-                answer.gate == Gate::Budget && answer.verdict != Verdict::Allow
-            });
-            let reasons = std::iter::once(first).chain(blockers.map(|answer| answer.reason.clone())).take(10).collect();
+            let blockers = pass
+                .tick
+                .status
+                .answers
+                .iter()
+                .filter(|answer| answer.gate == Gate::Budget && answer.verdict != Verdict::Allow);
+            let reasons =
+                std::iter::once(first).chain(blockers.map(|answer| answer.reason.clone())).take(10).collect();
             set_aside(pass, hand, false, reasons);
         }
     }
@@ -376,115 +301,33 @@ fn external(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     pass.waits(Gate::Health, Reason::new(Key::ExternalProvider, hand.object(), text));
 }
 
-fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
-    let order = hand.order();
-    let name = provider::job_name(&order);
-    let object = format!("job/{name}");
-    let began = hand.rec.at.get(&StepPhase::Upgrading).copied().unwrap_or(pass.input.now);
-    let Some(job) = pass.input.live.jobs.get(&name) else {
-        if let Some(backoff) = pass.input.live.overlay.backoff.get(&object) {
-            let reason = Reason::new(Key::JobRefused, &*object, format!("it cannot be created: {}", backoff.why));
-            if pass.expired(began, JOB_START) {
-                return not_begun(pass, hand, None, reason);
-            }
-            pass.waits(Gate::Health, reason);
-        }
-        return pass.effect(Effect::CreateJob { name, manifest: provider::job(&order) }, hand.rec.intent);
-    };
-    let (key, text, patience) = match &job.state {
-        JobState::Waiting(why) => {
-            let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
-            if pass.expired(later(began, SignedDuration::ZERO).max(job.created), JOB_START) {
-                return not_begun(pass, hand, Some((name, job.uid.clone())), reason);
-            }
-            return pass.waits(Gate::Health, reason);
-        }
-        JobState::Running => (Key::Upgrading, format!("it upgrades {}", hand.step.node), None),
-        JobState::Complete => {
-            (Key::OldKubelet, format!("it ended well, but {} does not run {}", hand.step.node, hand.step.to), Some(AFTER_COMPLETION))
-        }
-        JobState::Failed(why) => (Key::JobFailed, why.clone(), Some(AFTER_FAILURE)),
-    };
-    let reason = Reason::new(key, object, text);
-    let late = patience.is_some_and(|patience| {
-        let since = pass.since(reason.key, &reason.object);
-        pass.expired(since, patience)
-    });
-    if late || overdue(pass, hand) {
-        return fail(pass, hand, vec![reason]);
-    }
-    pass.waits(Gate::Health, reason);
-}
-
-/// Nothing was begun on the host: the node can go back as it was, and the run halts for the cause to be looked at.
-fn not_begun(pass: &mut Pass<'_>, hand: &InHand<'_>, job: Option<(String, String)>, reason: Reason) {
-    if let Some((name, uid)) = job {
-        pass.effect(Effect::DeleteJob { name, uid }, hand.rec.intent);
-    }
-    pass.record(What::Halted { reasons: vec![reason.clone()] });
-    set_aside(pass, hand, false, vec![reason]);
-}
-
-fn fail(pass: &mut Pass<'_>, hand: &InHand<'_>, reasons: Vec<Reason>) {
+pub(super) fn fail(pass: &mut Pass<'_>, hand: &InHand<'_>, reasons: Vec<Reason>) {
     let (step, node) = (hand.step.id.clone(), hand.step.node.clone());
     pass.record(What::StepFailed { step, node, reasons: reasons.clone() });
     pass.record(What::Halted { reasons });
 }
 
-fn set_aside(pass: &mut Pass<'_>, hand: &InHand<'_>, touched: bool, reasons: Vec<Reason>) {
+pub(super) fn set_aside(pass: &mut Pass<'_>, hand: &InHand<'_>, touched: bool, reasons: Vec<Reason>) {
     let (step, node) = (hand.step.id.clone(), hand.step.node.clone());
     pass.record(What::StepSetAside { step, node, touched, reasons });
 }
 
-fn moved(pass: &mut Pass<'_>, hand: &InHand<'_>, phase: StepPhase) {
+pub(super) fn moved(pass: &mut Pass<'_>, hand: &InHand<'_>, phase: StepPhase) {
     pass.record(What::StepMoved { step: hand.step.id.clone(), node: hand.step.node.clone(), phase });
 }
 
-fn patch(pass: &mut Pass<'_>, node: &Node, patch: NodePatch, after: u64) {
+pub(super) fn patch(pass: &mut Pass<'_>, node: &Node, patch: NodePatch, after: u64) {
     let effect =
         Effect::Node { name: node.name.to_string(), resource_version: node.resource_version.clone(), patch };
     pass.effect(effect, after);
 }
 
-fn release(pass: &mut Pass<'_>, node: &Node, claim: &ClaimState, after: u64) {
+pub(super) fn release(pass: &mut Pass<'_>, node: &Node, claim: &ClaimState, after: u64) {
     let undo = match claim {
         ClaimState::Ours(claim) => NodePatch::Release(claim.clone()),
         ClaimState::Unreadable(_) => NodePatch::Forget,
     };
     patch(pass, node, undo, after);
-}
-
-/// Brings back every node that carries a claim of ours and is in nobody's hand: set aside untouched, left over
-/// from a run that is gone, or from a record that was deleted. What failed, or is being changed, stays as it is.
-pub(super) fn return_orphans(pass: &mut Pass<'_>) {
-    let (live, record) = (pass.input.live, pass.input.record);
-    for node in live.nodes.values().filter(|node| node.hold.is_none()) {
-        let Some(ClaimState::Ours(claim)) = &node.claim else { continue };
-        let step = record.run.as_ref().filter(|run| run.id == claim.run).and_then(|run| run.steps.get(&claim.step));
-        let keep = match step.map(|step| &step.end) {
-            Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,
-            Some(Some(StepEnd::Done | StepEnd::Gone | StepEnd::SetAside { touched: false, .. })) => false,
-            // Of another run: kept while its Job may still be at work, or if it ended badly.
-            None => live.jobs.values().any(|job| {
-                job.node == *node.name && job.run == claim.run && job.state != JobState::Complete
-            }),
-        };
-        if keep || (step.is_none() && taken_over(pass, &node.name)) {
-            continue;
-        }
-        let held = lock::held(pass);
-        if held.is_some_and(|epoch| epoch < claim.epoch) {
-            continue;
-        }
-        // Whatever the record says by now has to be on the remote first.
-        release(pass, node, &ClaimState::Ours(claim.clone()), record.next_seq.saturating_sub(1));
-    }
-}
-
-/// Whether the present run has this node in hand and will take the claim over by itself.
-fn taken_over(pass: &Pass<'_>, node: &str) -> bool {
-    let run = pass.input.record.run.as_ref();
-    run.is_some_and(|run| run.in_hand().any(|(_, step)| step.node == node))
 }
 
 impl Pass<'_> {

@@ -54,7 +54,8 @@ pub fn look(
     for (cluster, found) in loaded.clusters {
         recall(repository, path, known, &cluster);
         let digest = digest(&files, &cluster);
-        let ancestor = known.in_force.get(&cluster).is_none_or(|before| descends(repository, &before.commit, &tip));
+        let ancestor =
+            known.in_force.get(&cluster).is_none_or(|before| descends(repository, &before.commit, &tip));
         let wanted = match found {
             Ok(_) if !ancestor => {
                 let problem = format!(
@@ -77,7 +78,13 @@ pub fn look(
 }
 
 /// A commit whose files are those of the one in force changes nothing: that one stays in force.
-fn in_force(known: &mut Known, cluster: &str, newest: &model::CommitId, digest: String, desired: Desired) -> Wanted {
+fn in_force(
+    known: &mut Known,
+    cluster: &str,
+    newest: &model::CommitId,
+    digest: String,
+    desired: Desired,
+) -> Wanted {
     let before = known.in_force.get(cluster).filter(|before| before.digest.as_ref() == Some(&digest));
     let commit = before.map_or(newest, |before| &before.commit).clone();
     let desired = Desired { commit: commit.clone(), ..desired };
@@ -105,7 +112,9 @@ fn broken(
 
 /// Reads the commit in force once, for a process that has only its id from the record.
 fn recall(repository: &Repository, path: &str, known: &mut Known, cluster: &str) {
-    let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else { return };
+    let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else {
+        return;
+    };
     let Ok(commit) = before.commit.0.parse::<CommitId>() else { return };
     let Ok(files) = read(repository, &commit, path) else { return };
     before.digest = Some(digest(&files, cluster));
@@ -119,9 +128,14 @@ fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitId) -> bo
 }
 
 /// The files of one commit, by their path below the repository's folder for us.
-pub fn read(repository: &Repository, commit: &CommitId, path: &str) -> Result<BTreeMap<String, File>, GitError> {
+pub fn read(
+    repository: &Repository,
+    commit: &CommitId,
+    path: &str,
+) -> Result<BTreeMap<String, File>, GitError> {
     let prefix = path.trim_matches('/');
-    let below = |folder: &str| if prefix.is_empty() { folder.to_owned() } else { format!("{prefix}/{folder}") };
+    let below =
+        |folder: &str| if prefix.is_empty() { folder.to_owned() } else { format!("{prefix}/{folder}") };
     let (clusters, policies) = (below("desired-state"), below("policies"));
     let blobs = repository.read(commit, &[&clusters, &policies], &Limits::default())?;
     let relative = |path: String| match path.strip_prefix(prefix) {
@@ -142,7 +156,9 @@ pub fn read(repository: &Repository, commit: &CommitId, path: &str) -> Result<BT
 fn digest(files: &BTreeMap<String, File>, cluster: &str) -> String {
     let folder = format!("desired-state/{cluster}/");
     let mut hash = Sha256::new();
-    for (path, file) in files.iter().filter(|(path, _)| path.starts_with(&folder) || path.starts_with("policies/")) {
+    for (path, file) in
+        files.iter().filter(|(path, _)| path.starts_with(&folder) || path.starts_with("policies/"))
+    {
         let text = match file {
             File::Text(text) | File::Refused(text) => text,
         };

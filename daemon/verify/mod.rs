@@ -73,13 +73,17 @@ fn kubelet(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now:
 fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
     let pods = live.pods_on(&node.name).filter(|pod| !pod.finished());
     let unready = pods.filter(|pod| {
-        let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else { return false };
+        let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else {
+            return false;
+        };
         let essential = live.workloads.get(&owner.uid).is_some_and(|workload| workload.essential);
         let was_ready = baseline.get(&*owner.uid).is_some_and(|before| before.ready > 0);
         (essential || was_ready) && !pod.ready
     });
     unready
-        .map(|pod| Reason::new(Key::DaemonSetNotReady, pod.object(), format!("it is not Ready on {}", node.name)))
+        .map(|pod| {
+            Reason::new(Key::DaemonSetNotReady, pod.object(), format!("it is not Ready on {}", node.name))
+        })
         .collect()
 }
 
@@ -147,7 +151,11 @@ pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Rea
         let wanted = before.ready.min(workload.replicas);
         let ready = ready_pods(live, &uid);
         (ready < wanted).then(|| {
-            Reason::new(Key::OwnersRecovering, live.owner_name(&uid), format!("fewer than {wanted} of its pods are Ready again"))
+            Reason::new(
+                Key::OwnersRecovering,
+                live.owner_name(&uid),
+                format!("fewer than {wanted} of its pods are Ready again"),
+            )
         })
     });
     short.collect()
@@ -156,7 +164,8 @@ pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Rea
 /// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
 pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
     let direct = std::iter::once(owner);
-    let sets = live.workloads.iter().filter(|(_, set)| set.parent.as_ref() == Some(owner)).map(|(uid, _)| uid);
+    let sets =
+        live.workloads.iter().filter(|(_, set)| set.parent.as_ref() == Some(owner)).map(|(uid, _)| uid);
     let ready = direct
         .chain(sets)
         .flat_map(|uid| live.pods_of_owner.get(uid).into_iter().flatten())

@@ -1,0 +1,54 @@
+//! The only code that reads the environment, once, at the start.
+
+use std::path::{Path, PathBuf};
+
+/// What the environment says that matters to us, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// The first file of `KUBECONFIG`, or `~/.kube/config` where that exists.
+    pub kubeconfig: Option<PathBuf>,
+    /// `XDG_CACHE_HOME/windlass`, or `~/.cache/windlass`.
+    pub cache: Option<PathBuf>,
+    /// `RUST_LOG`, as a filter for what is logged.
+    pub log: Option<String>,
+    pub host: String,
+    pub user: String,
+}
+
+impl Environment {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn read() -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let home = path("HOME");
+        let usual = home.as_ref().map(|home| home.join(".kube/config")).filter(|path| path.is_file());
+        let caches = path("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
+        Self {
+            kubeconfig: path("KUBECONFIG").as_deref().and_then(first).or(usual),
+            cache: caches.map(|caches| caches.join("windlass")),
+            log: text("RUST_LOG"),
+            host: host(text("HOSTNAME")),
+            user: text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
+        }
+    }
+
+    /// Who somebody at this terminal is, for notes that others will read.
+    pub fn who(&self) -> String {
+        format!("{}@{}", self.user, self.host)
+    }
+}
+
+/// `KUBECONFIG` may name several files, which kubectl merges. We take the first that is there.
+fn first(value: &Path) -> Option<PathBuf> {
+    let files: Vec<PathBuf> =
+        std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect();
+    files.iter().find(|path| path.is_file()).or(files.first()).cloned()
+}
+
+/// The machine's name as the kernel has it; a container's is its pod's.
+fn host(fallback: Option<String>) -> String {
+    let kernel = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    let mut names = kernel.iter().filter_map(|path| std::fs::read_to_string(path).ok()).chain(fallback);
+    let name = names.find(|name| !name.trim().is_empty()).unwrap_or_else(|| "localhost".to_owned());
+    name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(200).collect()
+}

@@ -1,0 +1,73 @@
+//! The Job that changes a node. Its fate is told, but the node is judged, never the Job.
+
+use jiff::SignedDuration;
+
+use super::pass::{Pass, later};
+use super::step::{InHand, fail, overdue, set_aside};
+use crate::execute::Effect;
+use crate::model::decision::{Gate, Key, Reason};
+use crate::model::entry::{StepPhase, What};
+use crate::model::live::JobState;
+use crate::provider;
+
+/// A Job that has no running pod by then will not get one by itself: an image that cannot be pulled, a refusal.
+const JOB_START: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a Job may have failed before its node is given up: the work goes on detached from it, and the kubelet's
+/// own restart may have killed it.
+const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
+
+/// Likewise for a Job that says it is complete while the node says nothing new.
+const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
+
+pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
+    let order = hand.order();
+    let name = provider::job_name(&order);
+    let object = format!("job/{name}");
+    let began = hand.rec.at.get(&StepPhase::Upgrading).copied().unwrap_or(pass.input.now);
+    let Some(job) = pass.input.live.jobs.get(&name) else {
+        if let Some(backoff) = pass.input.live.overlay.backoff.get(&object) {
+            let reason =
+                Reason::new(Key::JobRefused, &*object, format!("it cannot be created: {}", backoff.why));
+            if pass.expired(began, JOB_START) {
+                return not_begun(pass, hand, None, reason);
+            }
+            pass.waits(Gate::Health, reason);
+        }
+        return pass.effect(Effect::CreateJob { name, manifest: provider::job(&order) }, hand.rec.intent);
+    };
+    let (key, text, patience) = match &job.state {
+        JobState::Waiting(why) => {
+            let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
+            if pass.expired(later(began, SignedDuration::ZERO).max(job.created), JOB_START) {
+                return not_begun(pass, hand, Some((name, job.uid.clone())), reason);
+            }
+            return pass.waits(Gate::Health, reason);
+        }
+        JobState::Running => (Key::Upgrading, format!("it upgrades {}", hand.step.node), None),
+        JobState::Complete => (
+            Key::OldKubelet,
+            format!("it ended well, but {} does not run {}", hand.step.node, hand.step.to),
+            Some(AFTER_COMPLETION),
+        ),
+        JobState::Failed(why) => (Key::JobFailed, why.clone(), Some(AFTER_FAILURE)),
+    };
+    let reason = Reason::new(key, object, text);
+    let late = patience.is_some_and(|patience| {
+        let since = pass.since(reason.key, &reason.object);
+        pass.expired(since, patience)
+    });
+    if late || overdue(pass, hand) {
+        return fail(pass, hand, vec![reason]);
+    }
+    pass.waits(Gate::Health, reason);
+}
+
+/// Nothing was begun on the host: the node can go back as it was, and the run halts for the cause to be looked at.
+fn not_begun(pass: &mut Pass<'_>, hand: &InHand<'_>, job: Option<(String, String)>, reason: Reason) {
+    if let Some((name, uid)) = job {
+        pass.effect(Effect::DeleteJob { name, uid }, hand.rec.intent);
+    }
+    pass.record(What::Halted { reasons: vec![reason.clone()] });
+    set_aside(pass, hand, false, vec![reason]);
+}

@@ -1,0 +1,346 @@
+//! What people type, from a shell's side: the built binary against a real repository and a simulated cluster on a
+//! loopback port. The clock is real, so the cluster is small and quick, and no test waits for anything by sleeping.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use windlass::clock::Clock;
+use windlass::sim;
+
+use crate::world;
+
+/// A hosted control plane that is there already, and workers that are not: as quick as an upgrade gets.
+const CLUSTER: &str = "apiVersion: windlass.dev/v1alpha1
+kind: Cluster
+metadata: {name: demo, labels: {ring: demo}}
+spec:
+  mode: act
+  kubernetes: {version: v1.36.3}
+  maxUnavailable: 2
+  controlPlane: {provider: external}
+  nodePools:
+    - {name: general, provider: kubeadm, selector: {matchLabels: {pool: general}}, canary: 0, maxUnavailable: 2}
+";
+
+/// A folder with a repository and a kubeconfig, and the cluster that they are about.
+struct Bench {
+    folder: TempDir,
+    server: sim::Server,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (now, sleep) = Clock::Wall.functions();
+        let millis = SignedDuration::from_millis;
+        let timings = sim::Timings {
+            pod_start: millis(50),
+            pod_termination: millis(50),
+            job_run: millis(200),
+            lease_renewal: millis(500),
+            kubelet_restart: millis(200),
+            ..sim::Timings::default()
+        };
+        let settings = sim::Settings {
+            version: "v1.36.3".to_owned(),
+            rules: world::rules(),
+            timings,
+            ..Default::default()
+        };
+        let server = sim::Server::new(sim::Cluster::new(settings, now()), now, sleep);
+        let driving = server.clone();
+        runtime.spawn(async move { driving.drive().await });
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let listening = server.clone();
+        runtime.spawn(async move { listening.listen(listener).await });
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        fs::write(folder.path().join("kube"), sim::kubeconfig(address, "demo")).unwrap();
+        let bench = Self { folder, server, _runtime: runtime };
+        for (node, zone) in [("w1", "a"), ("w2", "b")] {
+            bench.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {
+                "pool": "general", "topology.kubernetes.io/zone": zone}},
+                "status": {"nodeInfo": {"kubeletVersion": "v1.35.4"}}}));
+        }
+        bench.repository();
+        bench
+    }
+
+    fn create(&self, object: Value) {
+        self.server.with(|cluster, now| cluster.create(object, now).map(drop)).unwrap();
+    }
+
+    /// A bare repository `repo.git`, and a work tree `fleet` beside it with the same files.
+    fn repository(&self) {
+        let fleet = self.path("fleet");
+        fs::create_dir_all(fleet.join("desired-state/demo")).unwrap();
+        fs::create_dir_all(fleet.join("policies")).unwrap();
+        fs::write(fleet.join("desired-state/demo/cluster.yaml"), CLUSTER).unwrap();
+        fs::write(fleet.join("policies/window.yaml"), world::ALWAYS).unwrap();
+        let mut options = git2::RepositoryInitOptions::new();
+        let repo = git2::Repository::init_opts(&fleet, options.initial_head("trunk")).unwrap();
+        let mut index = repo.index().unwrap();
+        index.add_all(["."], git2::IndexAddOption::DEFAULT, None).unwrap();
+        let tree = repo.find_tree(index.write_tree().unwrap()).unwrap();
+        let who = git2::Signature::now("Ada Example", "ada@example.com").unwrap();
+        repo.commit(Some("HEAD"), &who, &who, "demo: v1.36.3", &tree, &[]).unwrap();
+        git2::build::RepoBuilder::new()
+            .bare(true)
+            .clone(&fleet.display().to_string(), &self.path("repo.git"))
+            .unwrap();
+    }
+
+    /// Commits one file onto the branch of the bare repository.
+    fn commit(&self, path: &str, text: &str) {
+        let repo = git2::Repository::open(self.path("repo.git")).unwrap();
+        let parent = repo.head().unwrap().peel_to_commit().unwrap();
+        let mut update = git2::build::TreeUpdateBuilder::new();
+        update.upsert(path, repo.blob(text.as_bytes()).unwrap(), git2::FileMode::Blob);
+        let tree = repo.find_tree(update.create_updated(&repo, &parent.tree().unwrap()).unwrap()).unwrap();
+        let who = git2::Signature::now("Ada Example", "ada@example.com").unwrap();
+        repo.commit(Some("HEAD"), &who, &who, "a change", &tree, &[&parent]).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        command.args(split(arguments)).current_dir(self.folder.path()).env_clear();
+        command.env("HOME", self.folder.path()).env("USER", "ada");
+        command
+    }
+
+    /// Runs a command to its end: its exit code, what it said, and what it said on the side.
+    fn run(&self, arguments: &str) -> Said {
+        let done = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        Said::of(&done, self.folder.path())
+    }
+}
+
+/// Words separated by spaces; single quotes hold some together.
+fn split(arguments: &str) -> Vec<String> {
+    let parts = arguments.split('\'').enumerate();
+    parts
+        .flat_map(|(number, part)| match number % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(done: &Output, folder: &Path) -> Self {
+        let text = |bytes: &[u8]| normal(&String::from_utf8_lossy(bytes), folder);
+        Self { code: done.status.code().unwrap_or(-1), out: text(&done.stdout), err: text(&done.stderr) }
+    }
+
+    /// The exit code, and every one of these lines somewhere on stdout.
+    fn check(&self, code: i32, parts: &[&str]) -> &Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        for part in parts {
+            assert!(self.out.contains(part), "`{part}` is not in:\n{}\nstderr:\n{}", self.out, self.err);
+        }
+        self
+    }
+
+    fn complains(&self, part: &str) {
+        assert_eq!(self.code, 1, "{}{}", self.out, self.err);
+        assert!(self.err.contains(part), "`{part}` is not in:\n{}", self.err);
+    }
+}
+
+/// Times, ids and the folder's name differ each time.
+fn normal(text: &str, folder: &Path) -> String {
+    let text = text.replace(&format!("{}/", folder.display()), "");
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_ascii_alphanumeric() {
+            word.push(c);
+            continue;
+        }
+        let hex = word.len() >= 12 && word.chars().all(|c| c.is_ascii_hexdigit());
+        out.push_str(if hex { "COMMIT" } else { &word });
+        word.clear();
+        if c != '\0' {
+            out.push(c);
+        }
+    }
+    times(&out)
+}
+
+/// `2026-11-23 12:00 UTC` as `TIME`.
+fn times(text: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in text.split(' ') {
+        let dated =
+            word.len() >= 10 && word.as_bytes()[4] == b'-' && word[..4].bytes().all(|b| b.is_ascii_digit());
+        match words.last() {
+            _ if dated => words.push("TIME"),
+            Some(&"TIME") if word.len() == 5 && word.contains(':') => {}
+            _ => words.push(word),
+        }
+    }
+    words.join(" ").replace("TIME UTC", "TIME")
+}
+
+const PLACES: &str = "--repo repo.git --kubeconfig kube";
+
+#[test]
+fn one_upgrade_as_people_see_it() {
+    let bench = Bench::new();
+    let run = |line: &str| bench.run(&line.replace("PLACES", PLACES));
+
+    for line in ["validate fleet", "validate fleet --rev trunk"] {
+        run(line).check(0, &["1 cluster, 1 policy: valid"]);
+    }
+    run("windows fleet --rev trunk").check(0, &["demo     always  always  never   UTC   always"]);
+    run("plan PLACES --show-scripts")
+        .check(2, &["1 hop, 2 nodes", "general      2 nodes  at most 2 at once", "kubeadm upgrade node"]);
+    run("why --repo repo.git").check(
+        3,
+        &["no daemon has taken this commit up yet", "git and the record alone (no kubeconfig is named)"],
+    );
+    run("why PLACES").check(3, &["demo: on its way, nothing objects", "passes  plan     cluster/demo"]);
+
+    // Stopping is idempotent and needs no daemon; what follows changes nothing.
+    for _ in 0..2 {
+        run("stop demo --reason 'a look around' --kubeconfig kube")
+            .check(0, &["demo is stopped: a look around"]);
+    }
+    let stopped = run("daemon PLACES --until-idle");
+    stopped.check(3, &[]);
+    assert!(stopped.err.contains("stopped by ada@"), "{}", stopped.err);
+    run("status --repo repo.git").check(3, &["demo: stopped, until `windlass resume`"]);
+    for line in ["why PLACES", "why demo --repo repo.git"] {
+        run(line).check(3, &["denies  stop     cluster/demo", "TIME  a person decides  stopped"]);
+    }
+    run("resume demo --reason done --kubeconfig kube").check(0, &["demo is no longer stopped: done"]);
+    run("resume demo --reason done --kubeconfig kube").check(0, &["demo was not stopped"]);
+
+    let done = run("daemon PLACES --until-idle");
+    done.check(0, &[]);
+    for part in ["in the place of", "takes w1 in hand", "takes w2 in hand", "ended converged"] {
+        assert!(done.err.contains(part), "`{part}` is not in:\n{}", done.err);
+    }
+    run("status --repo repo.git").check(0, &["demo: as desired", "last run   COMMIT-1 converged TIME"]);
+    run("history --repo repo.git").check(0, &["CLUSTER  RUN", "converged  2     0      0"]);
+    run("why PLACES").check(0, &["demo: as desired, v1.36.3 is asked for (commit COMMIT)"]);
+    run("why demo --repo repo.git -o json").check(0, &["\"standing\": \"asDesired\"", "\"looked\": false"]);
+    run("plan PLACES").check(0, &["demo  v1.36.3  nothing to do"]);
+    let runs: Value =
+        serde_json::from_slice(&bench.command("history --repo repo.git -o json").output().unwrap().stdout)
+            .unwrap();
+    let story = run(&format!("history --repo repo.git --run {}", runs[0]["run"].as_str().unwrap()));
+    story.check(0, &["demo: w1 upgraded to v1.36.3"]);
+    run("history --repo repo.git --run x").complains("there is no run x; the runs are: COMMIT-1");
+}
+
+#[test]
+fn mistakes_are_told_with_their_remedy() {
+    let bench = Bench::new();
+    for (line, told) in [
+        ("why dem --repo repo.git", "the repository has no cluster dem (did you mean demo?); it has demo"),
+        ("plan prod PLACES", "the repository has no cluster prod; it has demo"),
+        ("status prod --repo repo.git", "the record has no cluster prod, and no other yet"),
+        ("plan --repo repo.git", "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG"),
+        ("plan PLACES --rev nowhere", "looking for the revision nowhere: there is no commit"),
+        (
+            "plan PLACES --context kind",
+            "kubeconfig kube has no context `kind` for this cluster; it has: demo",
+        ),
+        (
+            "stop prod --reason x --kubeconfig kube",
+            "kubeconfig kube has no context `prod` for this cluster; it has: demo",
+        ),
+        ("stop demo --reason ' ' --kubeconfig kube", "--reason is empty"),
+        ("status --repo gone", "opening the repository at gone"),
+        ("daemon --kubeconfig kube", "no repository is named: pass --repo"),
+        ("daemon --repo repo.git --until-idle", "no kubeconfig is named: pass --kubeconfig"),
+        ("daemon PLACES --branch main --until-idle", "has no branch \"main\"; it has trunk"),
+        (
+            "daemon PLACES --path elsewhere --until-idle",
+            "there is no cluster below elsewhere/desired-state/ on branch trunk",
+        ),
+        ("daemon PLACES --poll soon", "--poll `soon` is no length of time"),
+        ("daemon PLACES --config gone.yaml", "--config gone.yaml cannot be read"),
+        ("windows repo.git", "has no valid cluster below desired-state/"),
+        ("bogus", "unrecognized subcommand"),
+    ] {
+        let said = bench.run(&line.replace("PLACES", PLACES));
+        assert!(
+            said.code == 1 && said.err.contains(told),
+            "{line}\n[{}] {}{}",
+            said.code,
+            said.out,
+            said.err
+        );
+    }
+    bench.run("--version").check(0, &["windlass "]);
+    bench
+        .run("--help")
+        .check(0, &["daemon    Follow a repository", "Exit codes: 0 done or as desired, 1 an error"]);
+}
+
+#[test]
+fn why_says_when_a_closed_window_opens() {
+    let bench = Bench::new();
+    let day = (Clock::Wall.now() + SignedDuration::from_hours(72)).strftime("%a");
+    bench.commit(
+        "policies/window.yaml",
+        &format!(
+            "apiVersion: windlass.dev/v1alpha1\nkind: MaintenanceWindow\nmetadata: {{name: nights}}\n\
+             spec: {{clusters: {{}}, timeZone: UTC, opens: [{{days: [{day}], at: \"22:00\", for: 2h}}]}}\n"
+        ),
+    );
+    for places in [PLACES, "--repo repo.git"] {
+        let said = bench.run(&format!("why {places}"));
+        said.check(
+            3,
+            &["waits   window   window/nights", "nights opens at", "Everything could pass at TIME."],
+        );
+    }
+    let said = bench.run(&format!("daemon {PLACES} --until-idle"));
+    said.check(3, &[]);
+    bench.run("status --repo repo.git").check(3, &["demo: waiting", "no maintenance window is open"]);
+    bench.run("why --repo repo.git").check(3, &["demo: waiting", "waits   window   window/nights  TIME"]);
+}
+
+/// A daemon on a settings file, with a cluster that it cannot reach beside one that it can.
+#[test]
+fn a_daemon_serves_the_others_and_ends_in_order() {
+    let bench = Bench::new();
+    bench.commit("desired-state/lost/cluster.yaml", &CLUSTER.replace("name: demo", "name: lost"));
+    fs::write(bench.path("windlass.yaml"), "repo: ./repo.git\nkubeconfig: kube\ncache: cache\npoll: 5m\n")
+        .unwrap();
+    let mut daemon = bench.command("daemon --config windlass.yaml").stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut expected = vec!["cannot be served yet, trying again: kubeconfig", "takes w1 in hand"];
+    while !expected.is_empty() {
+        let line = lines.next().expect("the daemon goes on");
+        expected.retain(|part| !line.contains(part));
+    }
+    // A push is seen without a poll: the repository is local.
+    bench.commit("desired-state/demo/cluster.yaml", "nonsense\n");
+    assert!(lines.by_ref().any(|line| line.contains("refused commit")));
+    let killed = Command::new("kill").arg("-TERM").arg(daemon.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("asked to end: nothing new is begun")), "{rest:#?}");
+    bench.run("status demo --repo repo.git").check(4, &["refused", "desired    v1.36.3"]);
+}

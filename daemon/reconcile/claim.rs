@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::choose;
 use super::pass::Pass;
-use super::step::{InHand, patch};
+use super::step::{InHand, patch, unmet};
 use crate::cluster::NodePatch;
 use crate::gate::AtNow;
 use crate::model::claim::Claim;
@@ -79,6 +79,7 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
                     let text = "it is not Ready; the control plane is moved only while all its nodes are";
                     Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text)
                 })
+                .or_else(|| unmet(hand.step, live))
                 .or_else(|| verify::quorum(live, Some(&hand.step.node)))
                 .or_else(|| verify::steady(live, hand.run.started).err());
             let steady_at = verify::steady(live, Timestamp::UNIX_EPOCH).ok();

@@ -15,7 +15,7 @@ use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Provider};
 use crate::model::entry::{StepPhase, What};
 use crate::model::live::{ClaimState, Live, Node, Probe};
-use crate::model::plan::{Component, DrainLimits, StageKind, Step};
+use crate::model::plan::{Component, DrainLimits, Fact, StageKind, Step};
 use crate::provider::{self, Order, Role};
 use crate::record::{Run, StepRecord};
 use crate::verify::{self, Outcome};
@@ -277,8 +277,26 @@ fn note(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: Claim) {
     patch(pass, hand.node, NodePatch::Note(claim), hand.rec.intent);
 }
 
+/// What a step expects of the control plane and does not find. That the node is there and Ready is asked elsewhere,
+/// in better words.
+pub(super) fn unmet(step: &Step, live: &Live) -> Option<Reason> {
+    let broken = step.expects.iter().find(|fact| match fact {
+        Fact::ServersAtLeast(_) | Fact::Runs(..) => !live.holds(fact),
+        Fact::Exists(..) | Fact::Ready(_) => false,
+    })?;
+    let text = match broken {
+        Fact::ServersAtLeast(version) => format!("not every API server is known to run at least {version}"),
+        Fact::Runs(component, node, version) => format!("the {} of {node} does not run {version}", component.as_str()),
+        Fact::Exists(..) | Fact::Ready(_) => return None,
+    };
+    Some(Reason::new(Key::ServersMixed, format!("node/{}", step.node), text))
+}
+
 /// The node is empty, or need not be: its provider changes it, and the node is judged, never the Job.
 fn change(pass: &mut Pass<'_>, hand: &InHand<'_>, touched: bool) {
+    if let Some(reason) = unmet(hand.step, pass.input.live).filter(|_| !touched) {
+        return pass.waits(Gate::Order, reason);
+    }
     if !touched {
         return moved(pass, hand, StepPhase::Upgrading);
     }

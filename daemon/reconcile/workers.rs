@@ -8,6 +8,7 @@ use super::calendar::{allowed, kind_of};
 use super::choose::{begin_all, taken_up};
 use super::drain;
 use super::pass::{Pass, later};
+use super::step::unmet;
 use crate::diff::{self, Membership};
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, ForeignCordon};
@@ -118,6 +119,7 @@ pub(super) fn gate_of(key: Key) -> Gate {
     match key {
         Key::Held | Key::ForeignCordon | Key::ForeignClaim => Gate::Hold,
         Key::NodeNotReady | Key::NodeGone => Gate::Health,
+        Key::ServersMixed => Gate::Order,
         _ => Gate::Budget,
     }
 }
@@ -144,6 +146,9 @@ pub(super) fn person(pass: &Pass<'_>, step: &Step, limits: &PoolLimits) -> Optio
     if node.to_be_deleted {
         let text = "an autoscaler has marked it for removal";
         return Some(Reason::new(Key::Held, object, text));
+    }
+    if let Some(reason) = unmet(step, live) {
+        return Some(reason);
     }
     if node.ready != Ready::True {
         let text = "it is not Ready; what it runs cannot be moved in an orderly way";

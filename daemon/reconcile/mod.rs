@@ -16,6 +16,7 @@ mod push;
 mod run;
 mod settle;
 mod step;
+mod tick;
 pub mod wanted;
 mod workers;
 
@@ -33,7 +34,7 @@ use crate::provider;
 use crate::record::Record;
 
 pub use lock::NAME as LEASE;
-pub use pass::tick;
+pub use tick::tick;
 pub use run::{End, Links, Settings, Told, drive};
 
 /// What git wants of one cluster, as far as it can be told.

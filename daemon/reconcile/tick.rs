@@ -1,0 +1,164 @@
+//! The order in which one pass visits the stages, and what it makes of all that was answered.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::pass::{LOOK_AGAIN, Pass, earliest, later};
+use super::{Input, Standing, Tick, begin, choose, lock, orphans, settle, step};
+use crate::execute::Effect;
+use crate::gate::budget::Ledger;
+use crate::model::decision::{Answer, Gate, Key, Verdict};
+use crate::model::desired::Mode;
+use crate::model::entry::What;
+use crate::model::live::Probe;
+use crate::record;
+
+/// How long a wait has to last before it is written down: shorter ones explain themselves by ending.
+const WORTH_RECORDING: SignedDuration = SignedDuration::from_secs(10);
+/// The `ConfigMap` is for people's eyes: a change shows within this, however many entries there are.
+const PUBLISH_SPACING: SignedDuration = SignedDuration::from_secs(10);
+/// More waits than anybody reads; the rest shows when these are gone.
+const MOST_WAITS: usize = 50;
+
+/// One pure pass: settles what has changed, goes on with what is in hand, takes up what is allowed, and says what
+/// to write, do and look up.
+pub fn tick(input: Input<'_>) -> Tick {
+    let mut pass = Pass {
+        input,
+        tick: Tick::default(),
+        ledger: Ledger::new(input.live),
+        moving: false,
+        wants_lock: false,
+    };
+    if pass.input.live.cluster_uid.is_none() {
+        pass.probe(Probe::ClusterUid, LOOK_AGAIN);
+    }
+    if pass.input.live.api.last_seen.is_none() {
+        pass.probe(Probe::Api, LOOK_AGAIN);
+    }
+    if !pass.input.live.complete
+        || pass.input.live.api.last_seen.is_none()
+        || pass.input.live.cluster_uid.is_none()
+    {
+        return pass.tick;
+    }
+    settle::settle(&mut pass);
+    // What was settled is folded into the record first; the next pass follows at once.
+    if pass.tick.entries.is_empty() && settle::same_cluster(&mut pass) {
+        work(&mut pass);
+    }
+    finish(pass)
+}
+
+fn work(pass: &mut Pass<'_>) {
+    settle::standing_gates(pass);
+    if let Some(desired) = pass.input.wanted.desired.as_ref() {
+        if let Some(run) = &pass.input.record.run {
+            step::advance_all(pass, desired, run);
+            choose::go_on(pass, desired, run);
+        } else {
+            begin::begin(pass, desired);
+        }
+        if desired.cluster.mode == Mode::Act {
+            orphans::return_orphans(pass);
+            publish(pass);
+        }
+    }
+    lock::keep(pass);
+}
+
+fn finish(mut pass: Pass<'_>) -> Tick {
+    record_waits(&mut pass);
+    let moving = pass.moving || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
+    let objects = pass.tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
+    let refused = !pass.input.wanted.problems.is_empty() || answered(&pass, Key::OtherCluster);
+    pass.tick.status.standing = match () {
+        () if moving => Standing::Moving,
+        () if pass.input.record.halted.is_some() => Standing::Halted,
+        () if refused => Standing::Refused,
+        () if objects => Standing::Waiting,
+        () => Standing::AsDesired,
+    };
+    pass.tick
+}
+
+fn answered(pass: &Pass<'_>, key: Key) -> bool {
+    pass.tick.status.answers.iter().any(|answer| answer.reason.key == key)
+}
+
+/// Writes down what is waited for when that has changed: gates at once, the world's own waits once they last.
+fn record_waits(pass: &mut Pass<'_>) {
+    if !pass.tick.entries.is_empty() {
+        return;
+    }
+    let mut lasting: Vec<Answer> = Vec::new();
+    let mut wake = None;
+    for answer in pass.tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+        // Whoever does not hold the lease does not write either: two who wait for each other would race.
+        if answer.gate == Gate::Lease {
+            continue;
+        }
+        let recorded = pass.input.record.waiting.iter().any(|old| same(&old.value, answer));
+        let due = later(pass.since(answer.reason.key, &answer.reason.object), WORTH_RECORDING);
+        if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= pass.input.now
+        {
+            lasting.push(answer.clone());
+        } else {
+            wake = earliest(wake, Some(due));
+        }
+    }
+    lasting.sort_by(|a, b| (a.gate, &a.reason).cmp(&(b.gate, &b.reason)));
+    lasting.dedup_by(|a, b| same(a, b));
+    lasting.truncate(MOST_WAITS);
+    if let Some(at) = wake {
+        pass.wake(at);
+    }
+    let recorded: Vec<&Answer> = pass.input.record.waiting.iter().map(|old| &old.value).collect();
+    if lasting.iter().collect::<Vec<_>>() != recorded {
+        pass.record(What::Waiting { answers: lasting });
+    }
+}
+
+/// Keeps the `ConfigMap` as the record has it. It is read once before it is ever written.
+fn publish(pass: &mut Pass<'_>) {
+    let record = pass.input.record;
+    if record.run.is_none() && record.ended.is_empty() {
+        return;
+    }
+    let Some(published) = &pass.input.live.published else { return pass.probe_often(Probe::Published) };
+    let last = pass.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
+    // Of a run that goes on, not every entry is worth a write.
+    if record.run.is_some() && !pass.expired(last, PUBLISH_SPACING) {
+        return;
+    }
+    let text = record::config_map_text(&record::status(&pass.input.me.cluster, record));
+    if text != *published {
+        pass.effect(Effect::Publish(text), 0);
+    }
+}
+
+/// Answers that people or calendars give, as against the world's own.
+fn is_policy(gate: Gate) -> bool {
+    match gate {
+        Gate::Mode
+        | Gate::Desired
+        | Gate::Plan
+        | Gate::Window
+        | Gate::Freeze
+        | Gate::Stop
+        | Gate::Halt
+        | Gate::Hold => true,
+        Gate::Limit
+        | Gate::Budget
+        | Gate::Canary
+        | Gate::Order
+        | Gate::Lease
+        | Gate::Health
+        | Gate::Record => false,
+    }
+}
+
+fn same(left: &Answer, right: &Answer) -> bool {
+    left.gate == right.gate
+        && left.reason.key == right.reason.key
+        && left.reason.object == right.reason.object
+}

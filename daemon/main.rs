@@ -24,7 +24,9 @@ fn main() -> ExitCode {
         }
     };
     let environment = Environment::read();
-    log(environment.log.as_deref());
+    // A demonstration is read on the same terminal; what it has to say is on its own page.
+    let usual = if matches!(cli.command, cli::Command::Demo(_)) { "error" } else { "info" };
+    log(environment.log.as_deref().unwrap_or(usual));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the runtime")),
@@ -40,8 +42,8 @@ fn main() -> ExitCode {
 }
 
 /// Facts for people on stderr, one a line; stdout belongs to what was asked for.
-fn log(filter: Option<&str>) {
-    let filter = EnvFilter::new(filter.unwrap_or("info"));
+fn log(filter: &str) {
+    let filter = EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)

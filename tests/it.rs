@@ -1,13 +1,27 @@
 //! The one integration binary.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
+mod architecture;
 mod cli;
 mod crash;
+mod demo;
+mod docs;
 mod gate;
+#[expect(
+    clippy::expect_used,
+    dead_code,
+    reason = "it serves the unit tests of `git` too, which order more faults"
+)]
 #[path = "../daemon/git/tests/http_backend.rs"]
 mod http_backend;
 mod invalid;
 mod plan;
+mod provider;
 mod reconcile;
 mod record;
 mod remote;

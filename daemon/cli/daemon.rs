@@ -117,7 +117,7 @@ pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Resul
 }
 
 /// True once SIGTERM or SIGINT has come. A second one ends the process at once.
-fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<bool>)> {
+pub(super) fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<bool>)> {
     let (ending, ended) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -1,6 +1,7 @@
 //! What people type: one file per subcommand, and here who answers to what.
 
 pub mod daemon;
+pub mod demo;
 pub mod history;
 mod identity;
 pub mod notes;
@@ -15,7 +16,7 @@ pub mod why;
 mod why_page;
 pub mod windows;
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -38,6 +39,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     Daemon(daemon::Args),
+    Demo(demo::Args),
     Validate(pages::ValidateArgs),
     Plan(pages::PlanArgs),
     Windows(pages::WindowsArgs),
@@ -53,6 +55,10 @@ pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Se
     let clock = Clock::Wall;
     match &cli.command {
         Command::Daemon(args) => daemon::run(args, environment).await,
+        Command::Demo(args) => {
+            let (_end, ending) = daemon::signals()?;
+            demo::run(args, std::io::stdout().is_terminal(), out, ending).await
+        }
         Command::Validate(args) => pages::validate(args, environment, out),
         Command::Plan(args) => pages::plan(args, environment, &clock, out).await,
         Command::Windows(args) => pages::windows(args, environment, clock.now(), out),

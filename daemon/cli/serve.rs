@@ -185,6 +185,11 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.context("a call on the repository did not end in order")
 }
 
+/// Returns once the process is asked to end. The look at the wire must not live on across another await.
+async fn asked(ending: &mut watch::Receiver<bool>) {
+    drop(ending.wait_for(|ending| *ending).await);
+}
+
 /// Rests before the next try, longer each time; at once over when asked to end.
 async fn pause(clock: &Clock, ending: &mut watch::Receiver<bool>, rest: &mut SignedDuration) {
     tokio::select! {
@@ -213,7 +218,7 @@ impl Loops {
         loop {
             tokio::select! {
                 biased;
-                _ = ending.wait_for(|ending| *ending) => return Ok(self.end().await),
+                () = asked(&mut ending) => return Ok(self.end().await),
                 Some(done) = self.tasks.join_next() => self.ended(done),
                 changed = self.wires.wanted.changed() => {
                     if changed.is_err() {

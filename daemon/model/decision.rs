@@ -138,14 +138,12 @@ keys! {
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",
     PlanStale => "planStale",
-    VersionsMixed => "versionsMixed",
     // limits and order
     LimitReached => "limitReached",
     ZoneLimitReached => "zoneLimitReached",
     ClusterLimitReached => "clusterLimitReached",
     CanaryFirst => "canaryFirst",
     Soaking => "soaking",
-    Turn => "turn",
     // drains
     BudgetBlocks => "budgetBlocks",
     BudgetNeverAllows => "budgetNeverAllows",
@@ -171,7 +169,6 @@ keys! {
     JobNotStarted => "jobNotStarted",
     JobFailed => "jobFailed",
     JobRefused => "jobRefused",
-    UpgradeTimedOut => "upgradeTimedOut",
     OldKubelet => "oldKubelet",
     NodeNotReady => "nodeNotReady",
     NodeGone => "nodeGone",
@@ -188,7 +185,6 @@ keys! {
     LeaseElsewhere => "leaseElsewhere",
     RecordUnreachable => "recordUnreachable",
     RecordRefused => "recordRefused",
-    RecordLost => "recordLost",
     GitUnreachable => "gitUnreachable",
     ApiUnreachable => "apiUnreachable",
 }

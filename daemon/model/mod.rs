@@ -6,6 +6,7 @@ pub mod decision;
 pub mod desired;
 pub mod entry;
 pub mod live;
+mod overlay;
 pub mod plan;
 pub mod version;
 

@@ -131,7 +131,7 @@ fn down(what: &str, runs: &Version, target: &Version) -> String {
         return format!("{what} {runs}, and {target} does not follow it: write the version with its suffix");
     }
     format!(
-        "{what} {runs}, newer than {target}; going down is asked for by `windlass rollback`, never by a version"
+        "{what} {runs}, newer than {target}; Kubernetes does not go down, and a version in git never asks for it"
     )
 }
 

@@ -1,10 +1,12 @@
 //! The Job that reaches one host, and the namespace that lets it: complete objects, equal for equal orders.
 
-use serde_json::{json, Map, Value};
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::script::{launcher, script, unit};
 use super::Order;
+use super::script::{launcher, script, unit};
 use crate::model::plan::Component;
 
 /// Where our Jobs run; it carries the Pod Security level that they need.
@@ -84,9 +86,9 @@ pub fn job_name(order: &Order) -> String {
         "{}/{}/{}/{component}/{}/{}",
         order.cluster, order.run, step.node_uid, step.to, order.attempt
     );
-    // The readable part is for people, the hash for uniqueness: 20 + 7 + 12 + 10 + 10 with the dashes is 63.
+    // The readable part is for people, the hash for uniqueness: 18 + 7 + 12 + 12 + 10 and four dashes are 63.
     let name = [
-        legal(&step.node, 20),
+        legal(&step.node, 18),
         component.to_owned(),
         legal(&step.to.to_string(), 12),
         hash(&identity),
@@ -107,7 +109,10 @@ pub fn label_value(text: &str) -> LabelValue {
     let plain = text.replace('+', "-");
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let edge = |c: char| c.is_ascii_alphanumeric();
-    let legal = plain.len() <= LABEL_LENGTH && plain.chars().all(inner) && plain.starts_with(edge) && plain.ends_with(edge);
+    let legal = plain.len() <= LABEL_LENGTH
+        && plain.chars().all(inner)
+        && plain.starts_with(edge)
+        && plain.ends_with(edge);
     let label = if legal { plain } else { hash(text) };
     let full = (label != text).then(|| text.to_owned());
     LabelValue { label, full }
@@ -175,9 +180,12 @@ fn deadline(component: Component) -> i64 {
     }
 }
 
-/// The first ten hexadecimal digits of SHA-256: a name, not a proof.
+/// The first twelve hexadecimal digits of SHA-256: a name, not a proof, and enough for 100,000 nodes.
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().take(6).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
 }
 
 /// As much of a text as a DNS label can show.

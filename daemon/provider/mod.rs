@@ -12,8 +12,10 @@ use crate::model::desired::{Cluster, Kubeadm, Provider};
 use crate::model::plan::{Component, StageKind, Step};
 use crate::model::version::Version;
 
-pub use job::{job, job_name, label_value, namespace, LabelValue, DEADLINE_KUBELET, DEADLINE_SERVERS, NAMESPACE};
-pub use script::{script, Script, REFUSED};
+pub use job::{
+    DEADLINE_KUBELET, DEADLINE_SERVERS, LabelValue, NAMESPACE, job, job_name, label_value, namespace,
+};
+pub use script::{REFUSED, Script, script};
 
 /// One step that a provider is asked to carry out.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,10 @@ pub fn work(order: &Order) -> Work {
 
 /// Every script that a plan's stages would run on a host, as a reviewer reads them: the same for every node of a
 /// kind, and therefore without a node's name.
-pub fn scripts<'a>(cluster: &Cluster, stages: impl IntoIterator<Item = (StageKind, &'a Version)>) -> Vec<Script> {
+pub fn scripts<'a>(
+    cluster: &Cluster,
+    stages: impl IntoIterator<Item = (StageKind, &'a Version)>,
+) -> Vec<Script> {
     let kubeadm = &cluster.control_plane.kubeadm;
     let by_jobs = cluster.pools.iter().any(|pool| pool.provider == Provider::Kubeadm);
     let mut scripts: Vec<Script> = Vec::new();
@@ -95,7 +100,13 @@ pub fn scripts<'a>(cluster: &Cluster, stages: impl IntoIterator<Item = (StageKin
             (StageKind::Servers, Provider::Kubeadm) => &[Role::FirstServers, Role::OtherServers],
             (StageKind::ControlPlaneKubelets, Provider::Kubeadm) => &[Role::ControlPlaneKubelet],
             (StageKind::Workers, _) if by_jobs => &[Role::WorkerKubelet],
-            (StageKind::AwaitServers | StageKind::Servers | StageKind::ControlPlaneKubelets | StageKind::Workers, _) => &[],
+            (
+                StageKind::AwaitServers
+                | StageKind::Servers
+                | StageKind::ControlPlaneKubelets
+                | StageKind::Workers,
+                _,
+            ) => &[],
         };
         for role in roles {
             let script = script::titled(*role, kubeadm, to);
@@ -111,7 +122,10 @@ pub fn scripts<'a>(cluster: &Cluster, stages: impl IntoIterator<Item = (StageKin
 }
 
 /// The scripts as they enter the plan's digest: what a reviewer saw is what will run.
-pub fn digest_text<'a>(cluster: &Cluster, stages: impl IntoIterator<Item = (StageKind, &'a Version)>) -> String {
+pub fn digest_text<'a>(
+    cluster: &Cluster,
+    stages: impl IntoIterator<Item = (StageKind, &'a Version)>,
+) -> String {
     scripts(cluster, stages).into_iter().fold(String::new(), |mut all, script| {
         let _ = writeln!(all, "==== {}\n{}", script.title, script.text);
         all

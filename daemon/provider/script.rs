@@ -12,7 +12,7 @@ use super::{Order, Role};
 pub const REFUSED: i32 = 10;
 
 const LAUNCH: &str = include_str!("host/launch.sh");
-const COMMON: &str = include_str!("host/common.sh");
+const SHARED: &str = include_str!("host/shared.sh");
 const CGROUP: &str = include_str!("host/cgroup.sh");
 const CGROUP_IGNORED: &str = include_str!("host/cgroup-ignored.sh");
 const FOLDER: &str = include_str!("host/folder.sh");
@@ -40,7 +40,10 @@ pub(super) fn titled(role: Role, kubeadm: &Kubeadm, to: &Version) -> Script {
 
 /// How every other script reaches its host.
 pub(super) fn launch(kubeadm: &Kubeadm) -> Script {
-    Script { title: format!("the way to the host, by a Job of the image {}", kubeadm.image), text: LAUNCH.to_owned() }
+    Script {
+        title: format!("the way to the host, by a Job of the image {}", kubeadm.image),
+        text: LAUNCH.to_owned(),
+    }
 }
 
 pub(super) fn launcher() -> &'static str {
@@ -55,7 +58,7 @@ pub(super) fn unit(role: Role, to: &Version) -> String {
 
 fn render(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     let mut text = head(role, kubeadm, to);
-    text.push_str(COMMON);
+    text.push_str(SHARED);
     // Since this minor both kubeadm and the kubelet refuse cgroup v1.
     if (to.major, to.minor) < (1, 35) {
         text.push_str("\nneed_cgroup() { :; }\n");

@@ -36,7 +36,8 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
         }
         return pass.effect(Effect::CreateJob { name, manifest: provider::job(&order) }, hand.rec.intent);
     };
-    let (key, text, patience) = match &job.state {
+    let at_work = || Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", hand.step.node));
+    let (reason, patience) = match &job.state {
         JobState::Waiting(why) => {
             let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
             if pass.expired(later(began, SignedDuration::ZERO).max(job.created), JOB_START) {
@@ -44,23 +45,32 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
             }
             return pass.waits(Gate::Health, reason);
         }
-        JobState::Running => (Key::Upgrading, format!("it upgrades {}", hand.step.node), None),
-        JobState::Complete => (
-            Key::OldKubelet,
-            format!("it ended well, but {} does not run {}", hand.step.node, hand.step.to),
-            Some(AFTER_COMPLETION),
-        ),
-        JobState::Failed(why) => (Key::JobFailed, why.clone(), Some(AFTER_FAILURE)),
+        JobState::Running => (at_work(), None),
+        JobState::Complete => {
+            let text = format!("it ended well, but {} does not run {}", hand.step.node, hand.step.to);
+            (Reason::new(Key::OldKubelet, &*object, text), Some(AFTER_COMPLETION))
+        }
+        JobState::Failed(why) => (Reason::new(Key::JobFailed, &*object, why.clone()), Some(AFTER_FAILURE)),
     };
-    let reason = Reason::new(key, object, text);
     let late = patience.is_some_and(|patience| {
-        let since = pass.since(reason.key, &reason.object);
+        // Since when the Job has been seen to have ended: what it began on the host may still be on its way.
+        let since = pass.since(Key::Settling, &object);
         pass.expired(since, patience)
     });
     if late || overdue(pass, hand) {
         return fail(pass, hand, vec![reason]);
     }
-    pass.waits(Gate::Health, reason);
+    if patience.is_some() {
+        let text = match &job.state {
+            JobState::Failed(why) => format!("it failed ({why}); what it began on the host may still show"),
+            JobState::Waiting(_) | JobState::Running | JobState::Complete => {
+                "it has ended; what it began on the host has to show".to_owned()
+            }
+        };
+        pass.waits(Gate::Health, Reason::new(Key::Settling, &*object, text));
+    } else {
+        pass.waits(Gate::Health, reason);
+    }
 }
 
 /// Nothing was begun on the host: the node can go back as it was, and the run halts for the cause to be looked at.

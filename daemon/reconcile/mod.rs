@@ -34,8 +34,8 @@ use crate::provider;
 use crate::record::Record;
 
 pub use lock::NAME as LEASE;
-pub use tick::tick;
 pub use run::{End, Links, Settings, Told, drive};
+pub use tick::tick;
 
 /// What git wants of one cluster, as far as it can be told.
 #[derive(Clone, Debug)]
@@ -46,12 +46,15 @@ pub struct Wanted {
     pub desired: Option<Desired>,
     /// What is wrong with the newest commit; empty when it is good.
     pub problems: Vec<String>,
+    /// The newest commit does not descend from the one in force.
+    pub rewritten: bool,
 }
 
 /// What there would be to do, with the scripts it would run and the objections of a second opinion.
 pub fn fresh_plan(desired: &Desired, live: &Live) -> Plan {
     let draft = plan::plan(desired, live, "");
-    let scripts = provider::digest_text(&desired.cluster, draft.stages.iter().map(|stage| (stage.kind, &stage.to)));
+    let scripts =
+        provider::digest_text(&desired.cluster, draft.stages.iter().map(|stage| (stage.kind, &stage.to)));
     let mut fresh = plan::plan(desired, live, &scripts);
     let objections = plan::check(&fresh, desired, live);
     fresh.blockers.extend(objections);

@@ -108,7 +108,6 @@ impl<'a> Pass<'a> {
         }
         at <= self.input.now
     }
-
 }
 
 pub(super) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -77,7 +77,8 @@ pub(super) fn standing_gates(pass: &mut Pass<'_>) {
     } else {
         let first = wanted.problems.first().map_or("", |problem| problem.lines().next().unwrap_or_default());
         let text = format!("commit {} is not valid: {first}", wanted.newest.short());
-        pass.denies(Gate::Desired, Reason::new(Key::CommitRefused, &*object, text));
+        let key = if wanted.rewritten { Key::HistoryRewritten } else { Key::CommitRefused };
+        pass.denies(Gate::Desired, Reason::new(key, &*object, text));
     }
     match wanted.desired.as_ref().map(|desired| desired.cluster.mode) {
         Some(Mode::Observe) => {

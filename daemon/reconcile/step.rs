@@ -286,7 +286,9 @@ pub(super) fn unmet(step: &Step, live: &Live) -> Option<Reason> {
     })?;
     let text = match broken {
         Fact::ServersAtLeast(version) => format!("not every API server is known to run at least {version}"),
-        Fact::Runs(component, node, version) => format!("the {} of {node} does not run {version}", component.as_str()),
+        Fact::Runs(component, node, version) => {
+            format!("the {} of {node} does not run {version}", component.as_str())
+        }
         Fact::Exists(..) | Fact::Ready(_) => return None,
     };
     Some(Reason::new(Key::ServersMixed, format!("node/{}", step.node), text))

@@ -93,14 +93,12 @@ fn record_waits(pass: &mut Pass<'_>) {
     let mut lasting: Vec<Answer> = Vec::new();
     let mut wake = None;
     for answer in pass.tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
-        // Whoever does not hold the lease does not write either: two who wait for each other would race.
-        if answer.gate == Gate::Lease {
+        if !worth_recording(answer) {
             continue;
         }
         let recorded = pass.input.record.waiting.iter().any(|old| same(&old.value, answer));
         let due = later(pass.since(answer.reason.key, &answer.reason.object), WORTH_RECORDING);
-        if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= pass.input.now
-        {
+        if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= pass.input.now {
             lasting.push(answer.clone());
         } else {
             wake = earliest(wake, Some(due));
@@ -134,6 +132,12 @@ fn publish(pass: &mut Pass<'_>) {
     if text != *published {
         pass.effect(Effect::Publish(text), 0);
     }
+}
+
+/// Whether the record does not say it in another way: a step's phase tells that its Job is at work. Whoever does not
+/// hold the lease does not write either, since two who wait for each other would race.
+fn worth_recording(answer: &Answer) -> bool {
+    answer.gate != Gate::Lease && answer.reason.key != Key::Upgrading
 }
 
 /// Answers that people or calendars give, as against the world's own.

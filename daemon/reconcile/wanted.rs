@@ -63,7 +63,10 @@ pub fn look(
                     newest.short(),
                     known.in_force.get(&cluster).map_or("", |before| before.commit.short()),
                 );
-                broken(known, &cluster, &newest, vec![problem], &loaded.policies)
+                Wanted {
+                    rewritten: true,
+                    ..broken(known, &cluster, &newest, vec![problem], &loaded.policies)
+                }
             }
             Ok(desired) => in_force(known, &cluster, &newest, digest, desired),
             Err(problems) => {
@@ -90,7 +93,7 @@ fn in_force(
     let desired = Desired { commit: commit.clone(), ..desired };
     let now = InForce { commit, digest: Some(digest), desired: Some(desired.clone()) };
     known.in_force.insert(cluster.to_owned(), now);
-    Wanted { newest: newest.clone(), desired: Some(desired), problems: Vec::new() }
+    Wanted { newest: newest.clone(), desired: Some(desired), problems: Vec::new(), rewritten: false }
 }
 
 /// The last good commit stays in force; a freeze that can be read counts all the same.
@@ -107,7 +110,7 @@ fn broken(
         let fresh = policies.freezes.iter().filter(|freeze| !known.contains(&freeze.name)).cloned();
         desired.policies.freezes.extend(fresh);
     }
-    Wanted { newest: newest.clone(), desired, problems }
+    Wanted { newest: newest.clone(), desired, problems, rewritten: false }
 }
 
 /// Reads the commit in force once, for a process that has only its id from the record.

@@ -32,7 +32,7 @@ fn told(entry: &Entry) -> String {
             one_line(entry.run.as_deref().unwrap_or("without a name")),
             plural(*nodes, "node"),
             commit.short(),
-            digest.get(..12).unwrap_or(digest),
+            short_digest(digest),
         ),
         What::RollbackPoint { id } => format!("rollback point {} is in place", one_line(id)),
         What::StepStarted { step, node, pods: 0, .. } => format!("takes {} in hand", thing(step, node)),
@@ -172,4 +172,10 @@ fn ended(run: Option<&str>, how: RunOutcome, why: &[crate::model::decision::Reas
         return format!("run {run} ended {}: {plain}", outcome(how));
     }
     format!("run {run} ended {}: {plain}; {}", outcome(how), reasons(why))
+}
+
+/// Enough of a digest to tell two apart, without the name of the algorithm.
+fn short_digest(digest: &str) -> &str {
+    let digits = digest.split_once(':').map_or(digest, |(_, digits)| digits);
+    digits.get(..12).unwrap_or(digits)
 }

@@ -113,6 +113,8 @@ fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
 
 fn state(record: &StepRecord) -> NodeState {
     match record.end {
+        // Its intent is written, its turn has not come.
+        None if record.phase == StepPhase::Started => NodeState::Pending,
         None => NodeState::InHand,
         Some(StepEnd::Done) => NodeState::Done,
         Some(StepEnd::SetAside { .. }) => NodeState::SetAside,

@@ -81,7 +81,7 @@ impl Server {
     }
 
     pub(super) fn fault(&self, fault: Fault) {
-        self.orders.lock().expect("no panic").fault = fault;
+        self.orders_handle().fault(fault);
     }
 
     pub(super) fn before_push(&self, act: impl FnOnce() + Send + 'static) {

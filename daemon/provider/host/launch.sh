@@ -12,7 +12,7 @@ mkdir -p /var/lib/windlass
 
 say() { printf '%s windlass: %s\n' "$(date -u +%H:%M:%SZ)" "$*"; }
 end() { say "$2"; printf '%s\n' "$2" >&3; exit "$1"; }
-running() { systemctl is-active --quiet "$unit.service"; }
+running() { systemctl is-active --quiet "$unit.service" >/dev/null 2>&1; }
 
 command -v systemd-run >/dev/null || end 10 "refused: this host has no systemd-run, and the work has to outlive this container"
 
@@ -27,7 +27,7 @@ start() {
 	systemd-run --unit="$unit" --collect --property=RuntimeMaxSec=3600 /bin/sh -c '
 		/bin/sh "$1.sh" >>"$1.log" 2>&1
 		printf "%s %s\n" "$2" "$?" >"$1.result.new"
-		mv "$1.result.new" "$1.result"' windlass "$base" "$job" 3>&- 9>&-
+		mv "$1.result.new" "$1.result"' windlass "$base" "$job" 3>&- 9>&- >/dev/null
 }
 
 # One at a time from the look to the start: two Jobs for the same work share one unit.
@@ -56,7 +56,7 @@ if [ "$code" != 0 ]; then
 	# First the reason, then what led to it: a person sees both in the Job's pod.
 	{
 		grep -E 'windlass: (refused|failed): ' "$base.log" | tail -n 1 | sed 's/^[^ ]* windlass: //'
-		tail -n 12 "$base.log"
+		tail -n 12 "$base.log" | grep -vE 'windlass: (refused|failed): '
 	} | cut -c 1-300 | head -c 3500 >&3
 fi
 exit "$code"

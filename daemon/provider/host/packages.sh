@@ -35,7 +35,7 @@ find_binaries() {
 		for each in "$@"; do [ -n "$(package "$each")" ] || refuse_package apt "$each"; done
 	elif command -v dnf >/dev/null; then
 		use_repository /etc/yum.repos.d/*.repo
-		for each in "$@"; do dnf_ -q list --showduplicates "$each-${target#v}" >/dev/null 2>&1 || refuse_package dnf "$each"; done
+		for each in "$@"; do dnf -q "$(no_excludes)" list --showduplicates "$each-${target#v}" >/dev/null 2>&1 || refuse_package dnf "$each"; done
 	else
 		refuse "this host has neither apt nor dnf: name a folder under kubeadm.from"
 	fi
@@ -43,12 +43,8 @@ find_binaries() {
 }
 
 # Kubernetes' instructions exclude its packages from ordinary updates; dnf 5 spells the exception in another way.
-dnf_() {
-	if dnf --help 2>/dev/null | grep -q -e --disableexcludes; then
-		timeout 900 dnf -y --disableexcludes=all "$@"
-	else
-		timeout 900 dnf -y --setopt=disable_excludes='*' "$@"
-	fi
+no_excludes() {
+	if dnf --help 2>/dev/null | grep -q -e --disableexcludes; then echo --disableexcludes=all; else echo '--setopt=disable_excludes=*'; fi
 }
 
 take() {
@@ -65,10 +61,12 @@ take_by_apt() {
 	for each in "$@"; do wanted="$wanted $each=$(package "$each")"; done
 	# needrestart would restart the kubelet and the container runtime when it sees fit.
 	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+	# Cut in the middle of an installation, dpkg wants to be told before it begins another.
+	[ -z "$(dpkg --audit)" ] || run dpkg --configure -a 9>&- || fail "dpkg could not finish what it was cut in"
 	apt-mark unhold "$@" >/dev/null || fail "apt-mark could not release $*"
 	went=yes
 	# shellcheck disable=SC2086  # one word for each package
-	run timeout 900 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install --no-install-recommends $wanted || went=no
+	run timeout 900 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install --no-install-recommends $wanted 9>&- || went=no
 	apt-mark hold "$@" >/dev/null || say "apt-mark could not hold $*"
 	[ "$went" = yes ] || fail "apt-get could not install$wanted"
 }
@@ -77,5 +75,5 @@ take_by_dnf() {
 	wanted=
 	for each in "$@"; do wanted="$wanted $each-${target#v}"; done
 	# shellcheck disable=SC2086  # one word for each package
-	run dnf_ install $wanted || fail "dnf could not install$wanted"
+	run timeout 900 dnf -y "$(no_excludes)" install $wanted 9>&- || fail "dnf could not install$wanted"
 }

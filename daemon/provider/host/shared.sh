@@ -32,9 +32,9 @@ run() {
 	say "runs $*"
 	{
 		code=0
-		"$@" 2>&1 9>&- </dev/null || code=$?
+		"$@" 2>&1 </dev/null || code=$?
 		echo "$code" >"$state/exit"
-	} | sed -u 's/^/    /'
+	} | sed -u "s/$(printf '\033')\[[0-9;]*m//g; s/^/    /"
 	return "$(cat "$state/exit")"
 }
 
@@ -78,7 +78,8 @@ need_room() {
 	[ "$free" -ge "$2" ] || refuse "$1 has $free MiB free and needs $2 MiB for $3"
 }
 
-# Two of these never work on one host at the same time; the kernel releases the lock of one that died.
+# Two of these never work on one host at the same time. The kernel releases the lock when its last holder has gone: kubeadm holds it
+# with us, because it may outlive a script that was killed; package managers do not, because they start what outlives them.
 lock() {
 	exec 9>>"$state/lock"
 	if ! flock -n 9; then

@@ -1,0 +1,63 @@
+//! `windlass demo`: one upgrade from commit to report, on a simulated cluster and a repository of its own, faster than
+//! real time. The daemon in it is the one that `windlass daemon` runs; only the clock and the cluster are not real.
+
+mod ending;
+mod folder;
+mod narrate;
+mod page;
+mod repository;
+mod show;
+mod stage;
+mod workloads;
+mod world;
+
+use std::io::Write;
+
+use anyhow::bail;
+use tokio::sync::watch;
+
+use crate::model::version::Version;
+
+use page::Page;
+use show::Show;
+use stage::Stage;
+
+/// Show an upgrade from commit to report, on a simulated cluster.
+///
+/// Makes a repository and a cluster of eleven nodes, changes the version line by a commit, and tells what the daemon
+/// does about it. Needs nothing but this program, and leaves nothing behind unless asked to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How many times as fast as real time.
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub speed: u32,
+    /// Keep the cluster, the daemon and the folder until Ctrl-C, to be looked at with kubectl and git.
+    #[arg(long)]
+    pub keep: bool,
+    /// The port of the simulated API server on this machine; any free one if it is not given.
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub port: u16,
+    /// The version that the cluster runs at first.
+    #[arg(long, value_name = "VERSION", default_value = "v1.35.4")]
+    pub from: Version,
+    /// The version that is asked for.
+    #[arg(long, value_name = "VERSION", default_value = "v1.36.3")]
+    pub to: Version,
+}
+
+/// Runs the demonstration; `colours` where a person sees them. The exit code is the daemon's: 0 when the cluster is as
+/// desired, 3 when it waits for something, 4 when it needs a person.
+///
+/// `ending` turns true once the process is asked to end: with `keep` that is the only end there is.
+pub async fn run(
+    args: &Args,
+    colours: bool,
+    out: &mut (dyn Write + Send),
+    ending: watch::Receiver<bool>,
+) -> anyhow::Result<u8> {
+    if args.to <= args.from {
+        bail!("{} is not newer than {}: the demonstration shows an upgrade", args.to, args.from);
+    }
+    let stage = Stage::set(args).await?;
+    Show::new(&stage, args, Page::new(out, colours), ending).play().await
+}

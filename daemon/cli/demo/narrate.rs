@@ -1,0 +1,303 @@
+//! What a run tells → the lines that a person who looks on cares about. Pure: it is given what happened and when,
+//! and answers with lines; it asks nobody anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::page::{Line, Tone};
+use super::world::Serving;
+use crate::model::decision::{Answer, Key, Verdict};
+use crate::model::entry::{Entry, StepPhase, What};
+use crate::record::text::{length, plural, reason};
+use crate::record::{self, RunStatus};
+
+/// A shortage of one workload that is over within this needs no all-clear.
+const SHORT: SignedDuration = SignedDuration::from_secs(30);
+/// The end of a wait is told of if it lasted at least this long.
+const LONG_WAIT: SignedDuration = SignedDuration::from_secs(45);
+/// Workloads that one line names.
+const NAMED: usize = 4;
+
+/// Waits that end by themselves within moments, or that other lines show better.
+const UNTOLD: &[Key] = &[
+    Key::Terminating,
+    Key::Upgrading,
+    Key::OldKubelet,
+    Key::JobNotStarted,
+    Key::DrainTimedOut,
+    Key::OwnersRecovering,
+    Key::NoRenewal,
+    Key::Settling,
+    Key::NodeNotReady,
+    Key::DaemonSetNotReady,
+    Key::ApiNotSteady,
+    Key::VolumesAttached,
+];
+
+/// Waits whose end is told of, too.
+const ENDS: &[(Key, &str)] = &[
+    (Key::BudgetBlocks, "lets pods go again,"),
+    (Key::JobRunning, "has ended"),
+    (Key::Soaking, "has soaked well"),
+];
+
+/// What has been told so far.
+#[derive(Default)]
+pub(super) struct Narrator {
+    part: Option<Part>,
+    /// Pods that had to move when the intent of a step was written.
+    expected: BTreeMap<String, u32>,
+    /// Of each step in hand.
+    steps: BTreeMap<String, Started>,
+    /// Nodes that were through when it was last told.
+    through: u32,
+    /// Evictions that were accepted, by node.
+    moved: BTreeMap<String, u32>,
+    pub(super) moved_in_all: u32,
+    waits: BTreeMap<(Key, String), (Timestamp, Answer)>,
+    /// Waits that were told of once; a limit that is met again is no news.
+    known: BTreeSet<(Key, String)>,
+    /// Workloads that were told to be short of pods since all were Ready, and since when.
+    short: BTreeSet<String>,
+    short_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Servers,
+    ControlPlaneKubelets,
+    Workers,
+}
+
+struct Started {
+    at: Timestamp,
+    /// Evictions from its node before it began.
+    moved_before: u32,
+}
+
+impl Narrator {
+    /// An entry of the journal.
+    pub(super) fn entry(&mut self, entry: &Entry) -> Vec<Line> {
+        let at = entry.at;
+        match &entry.what {
+            What::StepStarted { step, pods, .. } => {
+                self.expected.insert(step.clone(), *pods);
+                Vec::new()
+            }
+            What::StepMoved { step, node, phase } => self.moved(at, step, node, *phase),
+            What::StepDone { step, node, version, .. } => self.done(at, step, node, &version.to_string()),
+            What::Waiting { answers } => self.waiting(at, answers),
+            What::RunStarted { from, to, digest, nodes, .. } => {
+                self.through = 0;
+                let digest: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
+                let text = format!("{from} to {to}, {}; its plan {digest} is frozen", plural(*nodes, "node"));
+                vec![line(
+                    at,
+                    "run",
+                    Tone::Plain,
+                    format!("{} begins: {text}", entry.run.as_deref().unwrap_or_default()),
+                )]
+            }
+            What::RollbackPoint { .. } | What::ClusterMet { .. } | What::Resumed { .. } | What::StopEnded => {
+                vec![line(at, "daemon", Tone::Plain, record::sentence(entry))]
+            }
+            What::Accepted { .. } => vec![line(at, "daemon", Tone::Good, record::sentence(entry))],
+            What::RunEnded { .. } => vec![line(at, "run", Tone::Good, record::sentence(entry))],
+            What::Refused { .. }
+            | What::StepSetAside { .. }
+            | What::StepFailed { .. }
+            | What::StepGone { .. }
+            | What::Halted { .. }
+            | What::Stopped { .. } => vec![line(at, "daemon", Tone::Bad, record::sentence(entry))],
+        }
+    }
+
+    /// An eviction was accepted of a pod on this node.
+    pub(super) fn evicted(&mut self, node: Option<String>) {
+        self.moved_in_all += 1;
+        if let Some(node) = node {
+            *self.moved.entry(node).or_default() += 1;
+        }
+    }
+
+    fn moved(&mut self, at: Timestamp, step: &str, node: &str, phase: StepPhase) -> Vec<Line> {
+        let servers = step.ends_with("/servers");
+        match phase {
+            StepPhase::Claimed => {
+                let moved_before = self.moved.get(node).copied().unwrap_or_default();
+                self.steps.insert(step.to_owned(), Started { at, moved_before });
+                let mut lines = self.part(at, step);
+                lines.push(line(at, node, Tone::Plain, self.claimed(step)));
+                lines
+            }
+            StepPhase::Drained => {
+                let pods = self.moved_of(step, node);
+                let took = self.took(step, at);
+                let text = match pods {
+                    0 => "had nothing to move; its kubelet is upgraded".to_owned(),
+                    pods => {
+                        format!("empty after {took}, {} moved; its kubelet is upgraded", plural(pods, "pod"))
+                    }
+                };
+                vec![line(at, node, Tone::Plain, text)]
+            }
+            StepPhase::Returned if !servers => {
+                let took = self.took(step, at);
+                vec![line(
+                    at,
+                    node,
+                    Tone::Good,
+                    format!("upgraded, healthy and back in service after {took}"),
+                )]
+            }
+            StepPhase::Started | StepPhase::Upgrading | StepPhase::Upgraded | StepPhase::Returned => {
+                Vec::new()
+            }
+            StepPhase::Returning => {
+                vec![line(at, node, Tone::Wait, "is given back as it was".to_owned())]
+            }
+        }
+    }
+
+    fn claimed(&self, step: &str) -> String {
+        match (self.part, self.expected.get(step)) {
+            (Some(Part::Servers), _) => {
+                "claimed; kubeadm replaces its API server, controller manager and scheduler".to_owned()
+            }
+            (Some(Part::Workers), Some(pods)) => format!("cordoned; {} to move", plural(*pods, "pod")),
+            // The intents of a control plane are written together: what was there then may have moved.
+            (Some(Part::ControlPlaneKubelets | Part::Workers) | None, _) => "cordoned".to_owned(),
+        }
+    }
+
+    fn moved_of(&self, step: &str, node: &str) -> u32 {
+        let before = self.steps.get(step).map_or(0, |step| step.moved_before);
+        self.moved.get(node).copied().unwrap_or_default().saturating_sub(before)
+    }
+
+    fn took(&self, step: &str, at: Timestamp) -> String {
+        self.steps.get(step).map_or_else(|| "no time".to_owned(), |step| length(at.duration_since(step.at)))
+    }
+
+    /// The heading of a part of the run, where a step is the first of another part.
+    fn part(&mut self, at: Timestamp, step: &str) -> Vec<Line> {
+        let (scope, servers) = (step.split('/').next().unwrap_or_default(), step.ends_with("/servers"));
+        let part = match (servers, scope) {
+            (true, _) => Part::Servers,
+            (false, "controlPlane") => Part::ControlPlaneKubelets,
+            (false, _) => Part::Workers,
+        };
+        if self.part == Some(part) {
+            return Vec::new();
+        }
+        self.part = Some(part);
+        let text = match part {
+            Part::Servers => "the servers of the control plane, strictly one node at a time",
+            Part::ControlPlaneKubelets => "the kubelets of the control plane, strictly one at a time",
+            Part::Workers => "the workers of all pools, each pool's canary first, within every limit",
+        };
+        vec![line(at, "stage", Tone::Title, text.to_owned())]
+    }
+
+    fn done(&mut self, at: Timestamp, step: &str, node: &str, version: &str) -> Vec<Line> {
+        if step.ends_with("/servers") {
+            let text = format!("its servers run {version} after {}", self.took(step, at));
+            return vec![line(at, node, Tone::Good, text)];
+        }
+        Vec::new()
+    }
+
+    /// How far the run is, as its published status has it, and when it would be through.
+    pub(super) fn progress(&mut self, at: Timestamp, run: &RunStatus) -> Vec<Line> {
+        let (done, total) = (run.counts.done, run.counts.total);
+        if done == self.through {
+            return Vec::new();
+        }
+        self.through = done;
+        let left = match run.estimated_completion.map(|end| end.duration_since(at)) {
+            Some(left) if done < total && left > SignedDuration::from_secs(45) => {
+                format!("; about {} min left", (left.as_secs() + 30) / 60)
+            }
+            Some(_) if done < total => "; less than a minute left".to_owned(),
+            Some(_) | None => String::new(),
+        };
+        vec![line(at, "progress", Tone::Plain, format!("{done} of {} upgraded{left}", plural(total, "node")))]
+    }
+
+    /// What is waited for now, as recorded: what is new, and what has ended after a long time.
+    fn waiting(&mut self, at: Timestamp, answers: &[Answer]) -> Vec<Line> {
+        let mut before = std::mem::take(&mut self.waits);
+        let mut lines = Vec::new();
+        for answer in answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+            let key = (answer.reason.key, answer.reason.object.clone());
+            let since = before.remove(&key).map(|(since, _)| since);
+            if since.is_none() && !UNTOLD.contains(&key.0) && self.known.insert(key.clone()) {
+                lines.push(line(at, "waits", Tone::Wait, sentence(answer)));
+            }
+            self.waits.insert(key, (since.unwrap_or(at), answer.clone()));
+        }
+        for ((key, object), (since, _)) in before {
+            let lasted = at.duration_since(since);
+            let text = over(key, &object, lasted).filter(|_| lasted >= LONG_WAIT);
+            lines.extend(text.map(|text| line(at, "waits", Tone::Good, text)));
+        }
+        lines
+    }
+
+    /// How the workloads stand now: told when another one is short of pods, and when none is any more.
+    pub(super) fn pods(&mut self, at: Timestamp, all: &[Serving]) -> Vec<Line> {
+        let short: Vec<&Serving> = all.iter().filter(|one| one.ready < one.wanted).collect();
+        let (ready, wanted) = all.iter().fold((0, 0), |sum, one| (sum.0 + one.ready, sum.1 + one.wanted));
+        if short.is_empty() {
+            let since = self.short_since.take().unwrap_or(at);
+            let worth = std::mem::take(&mut self.short).len() > 1 || at.duration_since(since) > SHORT;
+            let text = format!("all {wanted} pods of {} workloads are Ready", all.len());
+            return if worth { vec![line(at, "pods", Tone::Good, text)] } else { Vec::new() };
+        }
+        let since = *self.short_since.get_or_insert(at);
+        // A drain takes its pods within seconds: they are told of together.
+        let unknown = short.iter().any(|one| !self.short.contains(&one.name));
+        if !unknown || at == since {
+            return Vec::new();
+        }
+        self.short.extend(short.iter().map(|one| one.name.clone()));
+        let mut names: Vec<String> = short
+            .iter()
+            .take(NAMED)
+            .map(|one| format!("{} {}/{}", one.name, one.ready, one.wanted))
+            .collect();
+        if short.len() > NAMED {
+            names.push(format!("{} more", short.len() - NAMED));
+        }
+        vec![line(
+            at,
+            "pods",
+            Tone::Quiet,
+            format!("{ready} of {wanted} Ready; on the move: {}", names.join(", ")),
+        )]
+    }
+}
+
+/// The end of a wait, where that is news.
+fn over(key: Key, object: &str, lasted: SignedDuration) -> Option<String> {
+    let (_, what) = ENDS.iter().find(|(ends, _)| *ends == key)?;
+    Some(format!("{} {what} after {}", spaced(object), length(lasted)))
+}
+
+fn sentence(answer: &Answer) -> String {
+    let until = answer.next.map_or_else(String::new, |next| format!(", until {}", next.strftime("%H:%M:%S")));
+    let object = spaced(&answer.reason.object);
+    let text = reason(&answer.reason);
+    let text = text.strip_suffix(&format!(" ({})", answer.reason.object)).unwrap_or(&text);
+    format!("{object}: {text}{until}")
+}
+
+/// `budget/shop/search` as people say it.
+fn spaced(object: &str) -> String {
+    object.replacen('/', " ", 1)
+}
+
+pub(super) fn line(at: Timestamp, who: &str, tone: Tone, text: String) -> Line {
+    Line { at, who: who.to_owned(), text, tone }
+}

@@ -1,0 +1,90 @@
+//! Lines on a terminal or in a pipe: a time, whom it is about, and a sentence. Colours only where somebody can see them.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+/// What a line is, and with it how it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    /// The beginning of a part.
+    Title,
+    /// Something was reached.
+    Good,
+    /// Something is waited for.
+    Wait,
+    /// Something went wrong.
+    Bad,
+    /// Detail, for those who look closer.
+    Quiet,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) who: String,
+    pub(super) text: String,
+    pub(super) tone: Tone,
+}
+
+/// Wide enough for the longest node name of the demonstration.
+const WHO: usize = 9;
+
+/// Where the demonstration is written to.
+pub(super) struct Page<'a> {
+    out: &'a mut (dyn Write + Send),
+    colours: bool,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(out: &'a mut (dyn Write + Send), colours: bool) -> Self {
+        Self { out, colours }
+    }
+
+    /// Writes lines at once: people watch.
+    pub(super) fn tell(&mut self, lines: &[Line]) -> io::Result<()> {
+        for line in lines {
+            if line.tone == Tone::Title {
+                writeln!(self.out)?;
+            }
+            let time = self.paint(Tone::Quiet, &line.at.strftime("%H:%M:%S").to_string());
+            let who = self.paint(line.tone, &format!("{:<WHO$}", line.who));
+            let text = match line.tone {
+                Tone::Plain | Tone::Good => line.text.clone(),
+                Tone::Title | Tone::Wait | Tone::Bad | Tone::Quiet => self.paint(line.tone, &line.text),
+            };
+            writeln!(self.out, "{time}  {who}  {text}")?;
+        }
+        self.out.flush()
+    }
+
+    /// A heading outside of time.
+    pub(super) fn title(&mut self, text: &str) -> io::Result<()> {
+        let text = self.paint(Tone::Title, text);
+        writeln!(self.out, "\n{text}\n")
+    }
+
+    /// A line without a time, set in.
+    pub(super) fn note(&mut self, tone: Tone, text: &str) -> io::Result<()> {
+        let text = if tone == Tone::Plain { text.to_owned() } else { self.paint(tone, text) };
+        writeln!(self.out, "  {text}")?;
+        self.out.flush()
+    }
+
+    pub(super) fn gap(&mut self) -> io::Result<()> {
+        writeln!(self.out)
+    }
+
+    fn paint(&self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Plain => "36",
+            Tone::Title => "1",
+            Tone::Good => "32",
+            Tone::Wait => "33",
+            Tone::Bad => "1;31",
+            Tone::Quiet => "2",
+        };
+        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}

@@ -1,0 +1,357 @@
+//! The course of the demonstration: what is there, the commit, the upgrade as it happens, and the last page.
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::narrate::{Narrator, line};
+use super::page::{Line, Page, Tone};
+use super::repository::changed_lines;
+use super::stage::{CLUSTER, Commit, Daemon, Stage};
+use super::{Args, ending, world};
+use crate::cli::serve::blocking;
+use crate::git::DEFAULT_RECORD_BRANCH;
+use crate::model::entry::{Entry, What};
+use crate::reconcile::{Standing, Told};
+use crate::record::RunStatus;
+use crate::record::text::{count, plural};
+
+/// How often the workloads are looked at.
+const LOOK: SignedDuration = SignedDuration::from_secs(4);
+/// From the daemon being content to the commit: long enough to read what it said.
+const PAUSE: SignedDuration = SignedDuration::from_secs(20);
+/// A demonstration that has not ended by then has failed; its own time, so that a slow machine is no reason.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(90);
+
+pub(super) struct Show<'a> {
+    stage: &'a Stage,
+    args: &'a Args,
+    page: Page<'a>,
+    narrator: Narrator,
+    standing: Option<Standing>,
+    /// The run that the commit began, and when.
+    run: Option<(String, Timestamp)>,
+    ended: Option<Timestamp>,
+    /// True once the process is asked to end.
+    ending: watch::Receiver<bool>,
+    /// A look at the published status that is under way.
+    looking: Option<JoinHandle<anyhow::Result<anyhow::Result<Option<RunStatus>>>>>,
+    /// The published status is to be looked at again.
+    look_again: bool,
+}
+
+/// Why it does not go on.
+enum Stop {
+    /// The standing that was waited for.
+    Reached,
+    /// Nothing more will happen by itself.
+    Stuck(Standing),
+    /// The process is asked to end.
+    Asked,
+    TooLong,
+}
+
+impl<'a> Show<'a> {
+    pub(super) fn new(
+        stage: &'a Stage,
+        args: &'a Args,
+        page: Page<'a>,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            stage,
+            args,
+            page,
+            narrator: Narrator::default(),
+            standing: None,
+            run: None,
+            ended: None,
+            ending,
+            looking: None,
+            look_again: false,
+        }
+    }
+
+    pub(super) async fn play(&mut self) -> anyhow::Result<u8> {
+        self.opening()?;
+        let mut daemon = self.stage.start_daemon();
+        let stop = match self.upgrade(&mut daemon).await {
+            Ok(stop) => stop,
+            Err(error) => {
+                // The first error is the one to tell of; the daemon must not write on where all is cleared away.
+                drop(end(daemon).await);
+                return Err(error);
+            }
+        };
+        let code = match stop {
+            Stop::Reached if self.standing == Some(Standing::AsDesired) => 0,
+            Stop::Stuck(Standing::Halted | Standing::Refused) => 4,
+            Stop::Reached | Stop::TooLong | Stop::Stuck(_) | Stop::Asked => 3,
+        };
+        let asked = matches!(stop, Stop::Asked);
+        if asked {
+            end(daemon).await?;
+        } else if self.args.keep {
+            self.closing(code).await?;
+            let kept = self.keep(&mut daemon).await;
+            end(daemon).await?;
+            kept?;
+        } else {
+            end(daemon).await?;
+            self.closing(code).await?;
+        }
+        if asked || self.args.keep {
+            self.page.gap()?;
+            let folder = self.stage.folder().display();
+            let left = if self.args.keep {
+                format!("the repository stays in {folder}")
+            } else {
+                "nothing is left behind".to_owned()
+            };
+            self.page.note(Tone::Plain, &format!("ended as asked; {left}"))?;
+        }
+        Ok(code)
+    }
+
+    /// From the first commit to the end of the run that the second one begins.
+    async fn upgrade(&mut self, daemon: &mut Daemon) -> anyhow::Result<Stop> {
+        let stop = self.follow(daemon, |show| show.standing == Some(Standing::AsDesired)).await?;
+        if !matches!(stop, Stop::Reached) {
+            return Ok(stop);
+        }
+        self.stage.clock.sleep(PAUSE).await;
+        self.ask().await?;
+        let over = |show: &Self| {
+            show.ended.is_some() && show.standing.is_some_and(|standing| standing != Standing::Moving)
+        };
+        self.follow(daemon, over).await
+    }
+
+    /// What there is before anything happens.
+    fn opening(&mut self) -> anyhow::Result<()> {
+        let (args, stage) = (self.args, self.stage);
+        let there = stage.server.with(|cluster, _| world::count(cluster));
+        self.page.title(&format!(
+            "windlass demo: {} to {}, {} times as fast as real time",
+            args.from, args.to, args.speed
+        ))?;
+        let lines = [
+            (
+                "cluster",
+                format!(
+                    "{} and {} in {} zones; {} of {} pods are Ready; {}, {}",
+                    plural(count(there.control_plane), "control plane node"),
+                    plural(count(there.workers), "worker"),
+                    there.zones,
+                    there.ready,
+                    there.pods,
+                    plural(count(there.workloads), "workload"),
+                    plural(count(there.budgets), "disruption budget"),
+                ),
+            ),
+            ("kubectl", format!("kubectl --kubeconfig {} get nodes", stage.kubeconfig.display())),
+            (
+                "git",
+                format!(
+                    "{}, branch main; the record goes to {DEFAULT_RECORD_BRANCH}",
+                    stage.repository.display()
+                ),
+            ),
+        ];
+        for (key, text) in lines {
+            self.page.note(Tone::Plain, &format!("{key:<9}{text}"))?;
+        }
+        self.page.gap()?;
+        let first = committed(&stage.first);
+        self.page.tell(&[first])?;
+        Ok(())
+    }
+
+    /// The commit that asks for the other version.
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        let commit = self.stage.ask_for(&self.args.to).await?;
+        self.standing = None;
+        let mut told = vec![Line { tone: Tone::Title, ..committed(&commit) }];
+        for (added, text) in changed_lines(&self.args.from, &self.args.to) {
+            let (tone, sign) = if added { (Tone::Good, '+') } else { (Tone::Bad, '-') };
+            told.push(line(commit.at, "", tone, format!("{sign} {text}")));
+        }
+        self.page.tell(&told)?;
+        Ok(())
+    }
+
+    /// Tells what happens until `enough`.
+    async fn follow(&mut self, daemon: &mut Daemon, enough: impl Fn(&Self) -> bool) -> anyhow::Result<Stop> {
+        let clock = self.stage.clock.clone();
+        let until = clock.now().saturating_add(PATIENCE)?;
+        let mut next_look = clock.now();
+        loop {
+            tokio::select! {
+                biased;
+                () = asked(&mut self.ending) => return Ok(Stop::Asked),
+                told = daemon.told.recv() => {
+                    let Some(told) = told else { return Err(ended_early(daemon).await) };
+                    self.hear(&told)?;
+                }
+                () = clock.sleep_until(next_look) => {
+                    self.look().await?;
+                    next_look = clock.now().saturating_add(LOOK)?;
+                }
+            }
+            if enough(self) {
+                return Ok(Stop::Reached);
+            }
+            match self.standing {
+                Some(stuck @ (Standing::Halted | Standing::Refused)) => return Ok(Stop::Stuck(stuck)),
+                Some(_) | None if clock.now() > until => return Ok(Stop::TooLong),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, told: &Told) -> anyhow::Result<()> {
+        let lines = match told {
+            Told::Entry(entry) => {
+                self.note(entry);
+                self.narrator.entry(entry)
+            }
+            Told::Status(status) => {
+                self.standing = Some(status.standing);
+                Vec::new()
+            }
+            Told::Evicted(namespace, pod) => {
+                let node = self.stage.server.with(|cluster, _| world::node_of(cluster, namespace, pod));
+                self.narrator.evicted(node);
+                Vec::new()
+            }
+        };
+        self.page.tell(&lines)?;
+        Ok(())
+    }
+
+    /// Keeps what the course depends on.
+    fn note(&mut self, entry: &Entry) {
+        self.look_again |= matches!(entry.what, What::StepDone { .. });
+        if matches!(entry.what, What::RunStarted { .. }) {
+            self.run = entry.run.clone().map(|run| (run, entry.at));
+            self.ended = None;
+        }
+        if matches!(entry.what, What::RunEnded { .. }) {
+            self.ended = Some(entry.at);
+            // What was told and asked before speaks of a run that was not over.
+            self.standing = None;
+            self.look_again = false;
+            self.looking = None;
+        }
+    }
+
+    /// Looks at what the daemon does not tell: the workloads, and the status as others see it.
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let now = self.stage.clock.now();
+        if self.run.is_some() {
+            let serving = self.stage.server.with(|cluster, _| world::workloads_of(cluster));
+            let lines = self.narrator.pods(now, &serving);
+            self.page.tell(&lines)?;
+        }
+        if let Some(looking) = self.looking.take_if(|looking| looking.is_finished()) {
+            // A status that cannot be read just now is looked at again.
+            if let Ok(Ok(Ok(Some(run)))) = looking.await {
+                let lines = self.narrator.progress(now, &run);
+                self.look_again &= lines.is_empty();
+                self.page.tell(&lines)?;
+            }
+        }
+        if self.look_again && self.looking.is_none() {
+            let git = self.stage.git();
+            self.looking = Some(tokio::spawn(blocking(move || ending::run_now(git, CLUSTER))));
+        }
+        Ok(())
+    }
+
+    async fn closing(&mut self, code: u8) -> anyhow::Result<()> {
+        let took = self.run.as_ref().zip(self.ended).map(|((_, began), ended)| ended.duration_since(*began));
+        let took = took.unwrap_or_default();
+        let real = took / i32::try_from(self.args.speed).unwrap_or(1);
+        if let Some((run, _)) = &self.run {
+            let (git, run) = (self.stage.git(), run.clone());
+            let recorded = blocking(move || ending::recorded(git, CLUSTER, &run)).await??;
+            let stays = self.args.keep.then_some(self.stage.repository.as_path());
+            ending::record(&mut self.page, stays, &recorded)?;
+        }
+        let outcome = match (code, self.ended) {
+            (0, Some(_)) => format!("{} to {}: the cluster is as git asks", self.args.from, self.args.to),
+            (4, _) => "halted: it goes on when a person has looked".to_owned(),
+            _ => "not there yet".to_owned(),
+        };
+        let counts = ending::counts(&self.stage.server);
+        ending::result(&mut self.page, &outcome, code == 0, &counts, (took, real))?;
+        self.closer()
+    }
+
+    /// How to look closer.
+    fn closer(&mut self) -> anyhow::Result<()> {
+        let repo = self.stage.repository.display();
+        if !self.args.keep {
+            self.page.title("look closer")?;
+            self.page.note(
+                Tone::Plain,
+                "windlass demo --keep    leaves the cluster, the daemon and the repository running",
+            )?;
+            return Ok(());
+        }
+        let kubectl = format!("kubectl --kubeconfig {}", self.stage.kubeconfig.display());
+        self.page.title("look closer, until Ctrl-C")?;
+        for line in [
+            format!("git -C {repo} log {DEFAULT_RECORD_BRANCH}"),
+            format!("windlass status --repo {repo}"),
+            format!("windlass history --repo {repo}"),
+            format!("{kubectl} get nodes"),
+            format!("{kubectl} get pods -A -o wide"),
+            format!("{kubectl} -n kube-system get configmap upgrade-status -o yaml"),
+        ] {
+            self.page.note(Tone::Plain, &line)?;
+        }
+        self.page.gap()?;
+        Ok(())
+    }
+
+    /// Goes on telling until Ctrl-C.
+    async fn keep(&mut self, daemon: &mut Daemon) -> anyhow::Result<()> {
+        loop {
+            match self.follow(daemon, |_| false).await? {
+                Stop::Asked => return Ok(()),
+                Stop::Reached | Stop::TooLong => {}
+                // It says so once, and a person may change that.
+                Stop::Stuck(_) => self.standing = None,
+            }
+        }
+    }
+}
+
+/// Why the daemon has ended although nobody asked it to.
+async fn ended_early(daemon: &mut Daemon) -> anyhow::Error {
+    match (&mut daemon.task).await {
+        Ok(Ok(ended)) => anyhow::anyhow!("the daemon has ended by itself: {:?}", ended.clusters),
+        Ok(Err(error)) => error.context("the daemon has ended by itself"),
+        Err(error) => anyhow::Error::new(error).context("the daemon did not end in order"),
+    }
+}
+
+/// Lets the daemon write down its last words.
+async fn end(daemon: Daemon) -> anyhow::Result<()> {
+    daemon.ending.send_replace(true);
+    daemon.task.await??;
+    Ok(())
+}
+
+/// Returns once the process is asked to end. Nobody asks any more once the other end is gone.
+async fn asked(ending: &mut watch::Receiver<bool>) {
+    if ending.wait_for(|ending| *ending).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn committed(commit: &Commit) -> Line {
+    let id: String = commit.id.chars().take(12).collect();
+    line(commit.at, "git", Tone::Plain, format!("{} commits {id}: {}", commit.author, commit.subject))
+}

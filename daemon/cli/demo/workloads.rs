@@ -1,0 +1,145 @@
+//! What runs on the cluster of the demonstration: a small shop, its data, its night work, and what the cluster itself
+//! needs. Chosen so that every kind of wait shows once.
+
+use serde_json::{Value, json};
+
+use crate::model::version::Version;
+
+pub(super) const NAMESPACES: &[&str] = &["batch", "data", "monitoring", "platform", "shop"];
+
+/// Where pods may run.
+#[derive(Clone, Copy)]
+pub(super) enum Scope {
+    /// On workers without a taint.
+    General,
+    Batch,
+    ControlPlane,
+    /// One a node.
+    Everywhere,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Controller {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+impl Controller {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+}
+
+pub(super) struct Workload {
+    pub(super) kind: Controller,
+    pub(super) namespace: &'static str,
+    pub(super) name: &'static str,
+    pub(super) image: String,
+    /// Nothing for one pod a node.
+    pub(super) replicas: Option<u32>,
+    pub(super) scope: Scope,
+    /// The field of its disruption budget, and the limit.
+    pub(super) budget: Option<(&'static str, Value)>,
+    /// From a pod's start until it is Ready, where that takes longer than usual.
+    pub(super) slow_start: Option<u32>,
+    /// The size of the volume that each of its pods keeps.
+    pub(super) volume: Option<&'static str>,
+    /// It keeps scratch data in an emptyDir.
+    pub(super) scratch: bool,
+}
+
+impl Workload {
+    fn new(kind: Controller, namespace: &'static str, name: &'static str, replicas: Option<u32>) -> Self {
+        Self {
+            kind,
+            namespace,
+            name,
+            image: format!("registry.example.com/{namespace}/{name}:2.4.1"),
+            replicas,
+            scope: Scope::General,
+            budget: None,
+            slow_start: None,
+            volume: None,
+            scratch: false,
+        }
+    }
+
+    fn deployment(namespace: &'static str, name: &'static str, replicas: u32) -> Self {
+        Self::new(Controller::Deployment, namespace, name, Some(replicas))
+    }
+
+    fn stateful(namespace: &'static str, name: &'static str, replicas: u32, volume: &'static str) -> Self {
+        let plain = Self::new(Controller::StatefulSet, namespace, name, Some(replicas));
+        Self { volume: Some(volume), ..plain }
+    }
+
+    fn everywhere(namespace: &'static str, name: &'static str, image: String) -> Self {
+        Self { image, scope: Scope::Everywhere, ..Self::new(Controller::DaemonSet, namespace, name, None) }
+    }
+
+    fn budget(self, field: &'static str, limit: impl Into<Value>) -> Self {
+        Self { budget: Some((field, limit.into())), ..self }
+    }
+
+    fn on(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+}
+
+pub(super) fn all(version: &Version) -> Vec<Workload> {
+    let coredns = Workload::deployment("kube-system", "coredns", 2).on(Scope::ControlPlane);
+    vec![
+        Workload::everywhere("kube-system", "kube-proxy", format!("registry.k8s.io/kube-proxy:{version}")),
+        Workload::everywhere("kube-system", "cilium", "quay.io/cilium/cilium:v1.18.3".to_owned()),
+        Workload::everywhere(
+            "monitoring",
+            "log-shipper",
+            "registry.example.com/log-shipper:5.1.0".to_owned(),
+        ),
+        Workload { image: "registry.k8s.io/coredns/coredns:v1.13.1".to_owned(), ..coredns },
+        Workload::deployment("shop", "cart", 3).budget("minAvailable", 2),
+        Workload::deployment("shop", "catalog", 4).budget("minAvailable", "75%"),
+        Workload::deployment("shop", "checkout", 3).budget("maxUnavailable", 1),
+        Workload {
+            scratch: true,
+            ..Workload::deployment("shop", "frontend", 6).budget("maxUnavailable", "34%")
+        },
+        // It fills its index before it is Ready, so that the next of its pods has to wait for it.
+        Workload {
+            slow_start: Some(80),
+            ..Workload::deployment("shop", "search", 5).budget("maxUnavailable", 1)
+        },
+        Workload::deployment("platform", "gateway", 3),
+        Workload::deployment("platform", "identity", 2).budget("minAvailable", 1),
+        Workload::deployment("platform", "mailer", 2),
+        Workload::stateful("data", "orders-db", 3, "50Gi").budget("maxUnavailable", 1),
+        Workload::stateful("data", "sessions", 3, "5Gi").budget("minAvailable", 2),
+        Workload::stateful("monitoring", "metrics", 2, "100Gi"),
+        Workload::deployment("batch", "renderer", 6).on(Scope::Batch),
+    ]
+}
+
+/// A Job that is still at work when the turn of its node comes, and is waited for.
+pub(super) fn nightly_job() -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "nightly-report", "namespace": "batch"},
+        "spec": {"backoffLimit": 2, "template": {
+            "metadata": {"annotations": {"sim/run-seconds": JOB_SECONDS.to_string()}},
+            "spec": {
+                "restartPolicy": "Never",
+                "nodeSelector": {"pool": "batch"},
+                "tolerations": [{"key": "workload", "operator": "Equal", "value": "batch", "effect": "NoSchedule"}],
+                "containers": [{"name": "report", "image": "registry.example.com/batch/report:2.4.1"}],
+            },
+        }},
+    })
+}
+
+/// It ends about a minute after the drain of its node has begun.
+const JOB_SECONDS: u32 = 1020;

@@ -1,0 +1,276 @@
+//! Jobs and scripts as a host gets them: legal for the API server, clean for a shell, and the same for every node of a kind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use windlass::model::desired::{
+    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode, PackageSource, Pool,
+    Provider, Selector,
+};
+use windlass::model::plan::{Component, StageKind, Step};
+use windlass::provider::{Order, Role, Work, digest_text, job, job_name, label_value, script, scripts, work};
+
+const ROLES: [Role; 4] =
+    [Role::FirstServers, Role::OtherServers, Role::ControlPlaneKubelet, Role::WorkerKubelet];
+
+fn kubeadm(from: PackageSource, ignore: &[&str]) -> Kubeadm {
+    let ignore_preflight_errors = ignore.iter().map(|name| (*name).to_owned()).collect();
+    Kubeadm { from, image: "docker.io/library/busybox:test".into(), ignore_preflight_errors }
+}
+
+fn folder() -> PackageSource {
+    PackageSource::Folder("/opt/kubernetes/{version}".into())
+}
+
+fn step(node: &str, component: Component, to: &str) -> Step {
+    Step {
+        id: format!("general/{to}/{node}@uid-1/{}", component.as_str()),
+        pool: "general".into(),
+        node: node.into(),
+        node_uid: "uid-1".into(),
+        zone: String::new(),
+        component,
+        provider: Provider::Kubeadm,
+        from: "v1.35.4".parse().unwrap(),
+        to: to.parse().unwrap(),
+        drain: true,
+        canary: false,
+        expects: Vec::new(),
+        achieves: Vec::new(),
+    }
+}
+
+fn order<'a>(step: &'a Step, role: Role, kubeadm: &'a Kubeadm, attempt: u32) -> Order<'a> {
+    Order { cluster: "prod-eu", run: "0123456789ab-1", step, role, kubeadm, attempt }
+}
+
+/// Scripts in which every part occurs at least once, with a name for each one's file.
+fn some_scripts() -> Vec<(String, String)> {
+    let strict = kubeadm(folder(), &[]);
+    let ignoring = kubeadm(PackageSource::Packages, &["SystemVerification", "Mem"]);
+    let mut cases = Vec::new();
+    for role in ROLES {
+        cases.push((role, &strict, "v1.36.3"));
+        cases.push((role, &ignoring, "v1.36.3"));
+    }
+    cases.push((Role::FirstServers, &strict, "v1.34.4"));
+    cases.push((Role::FirstServers, &ignoring, "v1.37.0-rc.1"));
+    let named = |(role, kubeadm, to): (Role, &Kubeadm, &str)| {
+        let step = step("w1", role.component(), to);
+        let source = if kubeadm.from == PackageSource::Packages { "packages" } else { "folder" };
+        (format!("{role:?}-{source}-{to}.sh"), script(&order(&step, role, kubeadm, 1)))
+    };
+    cases.into_iter().map(named).collect()
+}
+
+fn folder_for(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Whether a program of the developer's machine is there; a check that needs it is skipped where it is not.
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn every_script_is_clean_for_shellcheck_and_parses() {
+    let folder = folder_for("scripts");
+    let mut files =
+        vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/daemon/provider/host/launch.sh"))];
+    for (name, text) in some_scripts() {
+        std::fs::write(folder.join(&name), text).unwrap();
+        files.push(folder.join(&name));
+    }
+    for file in &files {
+        let output = Command::new("sh").arg("-n").arg(file).output().unwrap();
+        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    if has("shellcheck") {
+        let output = Command::new("shellcheck")
+            .args(["--shell=sh", "--severity=style"])
+            .args(&files)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn the_real_scripts_are_clean_for_shellcheck() {
+    let mut files = Vec::new();
+    for folder in ["tests/real", "tests/real/node"] {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+        files.extend(
+            std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_file()),
+        );
+    }
+    files.sort();
+    if has("shellcheck") {
+        let output = Command::new("shellcheck").arg("--external-sources").args(&files).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn a_script_holds_nothing_of_its_node_run_or_attempt() {
+    let kubeadm = kubeadm(folder(), &[]);
+    for role in ROLES {
+        let (mut one, mut other) =
+            (step("w1", role.component(), "v1.36.3"), step("w2", role.component(), "v1.36.3"));
+        one.node_uid = "uid-8c1f".into();
+        other.node_uid = "uid-77aa".into();
+        let (first, second) =
+            (order(&one, role, &kubeadm, 1), Order { run: "ffff-2", ..order(&other, role, &kubeadm, 2) });
+        assert_eq!(script(&first), script(&second));
+        assert_ne!(job_name(&first), job_name(&second));
+    }
+}
+
+#[test]
+fn every_value_is_one_word_of_the_shell() {
+    let evil = kubeadm(PackageSource::Folder("/opt/'; id; '$(id)`id`/{version}".into()), &["a'b", "$(id)"]);
+    let step = step("w1", Component::Servers, "v1.36.3");
+    let text = script(&order(&step, Role::FirstServers, &evil, 1));
+    let head: String =
+        text.lines().take_while(|line| !line.starts_with("# ----")).map(|line| format!("{line}\n")).collect();
+    let probe = format!(
+        "{head}run() {{ for each in \"$@\"; do echo \"<$each>\"; done; }}\necho \"<$folder>\"\nupgrade\n"
+    );
+    let output = Command::new("sh").arg("-c").arg(probe).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        said,
+        "</opt/'; id; '$(id)`id`/v1.36.3>\n<kubeadm>\n<upgrade>\n<apply>\n<v1.36.3>\n<-y>\n<--ignore-preflight-errors=a'b,$(id)>\n"
+    );
+}
+
+#[test]
+fn a_job_is_what_the_design_promises() {
+    let kubeadm = kubeadm(folder(), &["SystemVerification"]);
+    let folder = folder_for("jobs");
+    for role in ROLES {
+        let step = step("w1", role.component(), "v1.36.3");
+        let Work::Job(job) = work(&order(&step, role, &kubeadm, 1)) else {
+            panic!("a kubeadm step has a Job")
+        };
+        std::fs::write(folder.join(format!("{role:?}.json")), serde_json::to_vec_pretty(&job).unwrap())
+            .unwrap();
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]);
+        assert_eq!(job["metadata"]["labels"]["windlass.dev/target-version"], "v1.36.3");
+        assert_eq!(job["metadata"]["labels"]["windlass.dev/component"], role.component().as_str());
+        assert_eq!(job["metadata"]["annotations"].get("windlass.dev/node"), None);
+        assert_eq!(pod["nodeName"], "w1");
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(job["spec"].get("ttlSecondsAfterFinished"), None);
+        assert_eq!(job["spec"]["backoffLimit"], 0);
+    }
+    let mut hosted = step("w1", Component::Servers, "v1.36.3");
+    hosted.provider = Provider::External;
+    assert_eq!(work(&order(&hosted, Role::FirstServers, &kubeadm, 1)), Work::Await);
+}
+
+#[test]
+fn names_and_labels_are_legal_for_any_node_and_version() {
+    let kubeadm = kubeadm(folder(), &[]);
+    for node in ["w1", "10-0-0-1.eu-central-1.compute.internal", &"a.very-long-name".repeat(15), "x--"] {
+        for to in ["v1.36.3", "v1.37.0-rc.1", "v1.36.3+rke2r1.with-a-long.suffix"] {
+            for attempt in [1, u32::MAX] {
+                let step = step(node, Component::Kubelet, to);
+                let name = job_name(&order(&step, Role::WorkerKubelet, &kubeadm, attempt));
+                let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                assert!(name.len() <= 63 && name.chars().all(legal) && !name.ends_with('-'), "{name}");
+                let job = job(&order(&step, Role::WorkerKubelet, &kubeadm, attempt));
+                for (key, value) in job["metadata"]["labels"].as_object().unwrap() {
+                    assert_label(value);
+                    let full = job["metadata"]["annotations"].get(key).unwrap_or(value);
+                    if key == "windlass.dev/node" {
+                        assert_eq!(full, node);
+                    }
+                    if key == "windlass.dev/target-version" {
+                        assert_eq!(full, to);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(label_value("v1.36.3+k3s1").label, "v1.36.3-k3s1");
+}
+
+fn assert_label(value: &Value) {
+    let text = value.as_str().unwrap();
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    assert!(
+        text.len() <= 63
+            && text.chars().all(legal)
+            && !text.starts_with(['-', '.'])
+            && !text.ends_with(['-', '.']),
+        "{text}"
+    );
+}
+
+fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluster {
+    Cluster {
+        name: "prod-eu".into(),
+        labels: BTreeMap::new(),
+        mode: Mode::Act,
+        version: "v1.36.3".parse().unwrap(),
+        max_unavailable: None,
+        control_plane: ControlPlane { provider: control_plane, kubeadm },
+        etcd_unproven: None,
+        pools: vec![Pool {
+            name: "general".into(),
+            selector: Selector::default(),
+            provider: pools,
+            canary: 0,
+            soak: SignedDuration::ZERO,
+            max_unavailable: Limit::Count(1),
+            max_unavailable_per_zone: None,
+            foreign_cordon: ForeignCordon::Skip,
+            drain: Drain {
+                when: DrainWhen::Always,
+                timeout: SignedDuration::ZERO,
+                delete_empty_dir_data: true,
+                jobs: SignedDuration::ZERO,
+                implicit_budgets: true,
+            },
+        }],
+    }
+}
+
+#[test]
+fn a_reviewer_reads_each_script_once() {
+    let to = "v1.36.3".parse().unwrap();
+    let stages = [
+        (StageKind::Servers, &to),
+        (StageKind::ControlPlaneKubelets, &to),
+        (StageKind::Workers, &to),
+        (StageKind::Workers, &to),
+    ];
+    let own = cluster(Provider::Kubeadm, Provider::Kubeadm, kubeadm(folder(), &[]));
+    let titles: Vec<_> = scripts(&own, stages).into_iter().map(|script| script.title).collect();
+    assert_eq!(
+        titles,
+        [
+            "the way to the host, by a Job of the image docker.io/library/busybox:test",
+            "v1.36.3: servers of the first control plane node",
+            "v1.36.3: servers of every other control plane node",
+            "v1.36.3: kubelet of a control plane node",
+            "v1.36.3: kubelet of a worker",
+        ]
+    );
+    let hosted = cluster(Provider::External, Provider::Kubeadm, kubeadm(folder(), &[]));
+    assert_eq!(scripts(&hosted, [(StageKind::AwaitServers, &to), (StageKind::Workers, &to)]).len(), 2);
+    let all_external = cluster(Provider::External, Provider::External, kubeadm(folder(), &[]));
+    assert_eq!(digest_text(&all_external, stages), "");
+    let elsewhere = cluster(Provider::Kubeadm, Provider::Kubeadm, kubeadm(PackageSource::Packages, &[]));
+    assert_ne!(digest_text(&own, stages), digest_text(&elsewhere, stages));
+}

@@ -6,12 +6,15 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod acting;
 mod architecture;
 mod cli;
 mod crash;
 mod demo;
 mod docs;
+mod drain;
 mod gate;
+mod gates;
 #[expect(
     clippy::expect_used,
     dead_code,
@@ -25,4 +28,6 @@ mod provider;
 mod reconcile;
 mod record;
 mod remote;
+mod rest;
+mod windows;
 mod world;

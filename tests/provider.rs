@@ -139,8 +139,7 @@ fn every_value_is_one_word_of_the_shell() {
     let evil = kubeadm(PackageSource::Folder("/opt/'; id; '$(id)`id`/{version}".into()), &["a'b", "$(id)"]);
     let step = step("w1", Component::Servers, "v1.36.3");
     let text = script(&order(&step, Role::FirstServers, &evil, 1));
-    let head: String =
-        text.lines().take_while(|line| !line.starts_with("# ----")).map(|line| format!("{line}\n")).collect();
+    let head: String = text.split_inclusive('\n').take_while(|line| !line.starts_with("# ----")).collect();
     let probe = format!(
         "{head}run() {{ for each in \"$@\"; do echo \"<$each>\"; done; }}\necho \"<$folder>\"\nupgrade\n"
     );

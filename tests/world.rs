@@ -8,14 +8,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use windlass::clock::Clock;
 use windlass::cluster::Cluster;
 use windlass::execute::{Edges, Fence, Open, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::reconcile::journal::{Keeper, Watching};
-use windlass::reconcile::{End, Links, Me, Settings, drive};
+use windlass::reconcile::{End, Links, Me, Settings, Told, drive};
 use windlass::record::{self, Record};
 use windlass::sim;
 
@@ -32,6 +32,8 @@ pub struct World {
     pub folder: TempDir,
     /// Where the daemon finds the repository, if not by its path.
     pub url: Option<String>,
+    /// How often the repository is asked whether it has moved.
+    pub poll: SignedDuration,
     processes: u32,
     driver: JoinHandle<()>,
 }
@@ -72,7 +74,7 @@ impl World {
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).initial_head("main");
         git2::Repository::init_opts(folder.path().join("origin.git"), &options).unwrap();
-        Self { server, clock, folder, url: None, processes: 0, driver }
+        Self { server, clock, folder, url: None, poll: SignedDuration::from_secs(5), processes: 0, driver }
     }
 
     pub fn repo(&self) -> PathBuf {
@@ -173,6 +175,17 @@ impl World {
         until_idle: bool,
         ending: watch::Receiver<bool>,
     ) -> End {
+        self.prepare(fence, until_idle, ending, None).await
+    }
+
+    /// The same, to be spawned beside a test that acts meanwhile.
+    pub fn prepare(
+        &mut self,
+        fence: Arc<dyn Fence>,
+        until_idle: bool,
+        ending: watch::Receiver<bool>,
+        tell: Option<mpsc::UnboundedSender<Told>>,
+    ) -> impl Future<Output = End> + Send + use<> {
         let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
         self.processes += 1;
         let me = Me {
@@ -180,32 +193,34 @@ impl World {
             holder: format!("process-{}", self.processes),
             predecessor: before,
         };
-        let (repository, record, tip) = self.open();
+        let (repository, record, tip) = self.open("cache");
         let accepted =
             record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
-        let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
+        let watching = Watching { path: String::new(), poll: self.poll };
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, accepted);
-        let keeper = tokio::spawn(keeper.run());
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
-        let settings = Settings { me, until_idle, tell: None };
-        let end = drive(edges, fence, links, settings, record).await;
-        // A killed process takes its writer along; here the writer is let finish the call in hand.
-        keeper.await.unwrap();
-        end
+        let settings = Settings { me, until_idle, tell };
+        async move {
+            let keeper = tokio::spawn(keeper.run());
+            let end = drive(edges, fence, links, settings, record).await;
+            // A killed process takes its writer along; here the writer is let finish the call in hand.
+            keeper.await.unwrap();
+            end
+        }
     }
 
     pub fn cluster(&self) -> Cluster {
         Cluster::over(kube::Client::new(self.server.router(), "default"))
     }
 
-    fn open(&self) -> (Repository, Record, Option<git::CommitId>) {
+    fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
         let settings = git::Settings {
             url: self.url.clone().unwrap_or_else(|| self.repo().display().to_string()),
             branch: "main".to_owned(),
             record_url: None,
             record_branch: "windlass/status".to_owned(),
-            cache: self.folder.path().join("cache"),
+            cache: self.folder.path().join(cache),
             credentials: Credentials::default(),
             author: Author { name: "windlass".to_owned(), email: "windlass@example.com".to_owned() },
             timeout: std::time::Duration::from_secs(10),
@@ -218,18 +233,18 @@ impl World {
     }
 
     pub fn record(&self) -> Record {
-        self.open().1
+        self.open("look").1
     }
 
     /// The status branch's files.
     pub fn record_files(&self) -> BTreeMap<String, String> {
-        let (repository, _, tip) = self.open();
+        let (repository, _, tip) = self.open("look");
         tip.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default()
     }
 
     /// Subjects of the status branch, oldest first.
     pub fn log(&self) -> Vec<String> {
-        let (repository, _, tip) = self.open();
+        let (repository, _, tip) = self.open("look");
         let log = tip.map(|tip| repository.log(&tip, 10_000).unwrap()).unwrap_or_default();
         log.iter().rev().map(|commit| commit.subject().to_owned()).collect()
     }
@@ -255,16 +270,6 @@ impl World {
         let sim::Body::Full(body) = answer.body else { panic!("a list is no stream") };
         let list: Value = serde_json::from_slice(&body).unwrap();
         list["items"].as_array().cloned().unwrap_or_default()
-    }
-
-    /// One request as a person with kubectl would send it.
-    pub fn patch(&self, path: &str, patch: &Value) {
-        let request = http::Request::patch(path)
-            .header("content-type", "application/merge-patch+json")
-            .body(bytes::Bytes::from(patch.to_string()))
-            .unwrap();
-        let answer = self.server.with(|cluster, now| cluster.handle(request, now));
-        assert!(answer.status.is_success(), "{path}: {}", answer.status);
     }
 
     /// Everything that must be true of the cluster whatever happened: budgets kept, evictions guarded.

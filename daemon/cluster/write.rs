@@ -1,5 +1,6 @@
 //! Single writes, each with what it expects: a resourceVersion, a UID, a name that must be free.
 
+use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -7,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::probe::read_lock;
@@ -110,9 +112,16 @@ impl Cluster {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes());
         let Ok(request) = request else { return Answer::Failed("the pod's name makes no path".to_owned()) };
-        match call(self.client.request::<Value>(request)).await {
-            Ok(_) => Answer::Done,
-            Err(error) => eviction_refused(&error, now),
+        // Sent raw: when to come again is said in a header, which the client's own errors drop.
+        let sent = async {
+            let response = self.client.send(request.map(kube::client::Body::from)).await?;
+            let (parts, body) = response.into_parts();
+            Ok((parts, body.collect().await?.to_bytes()))
+        };
+        match call(sent).await {
+            Ok((parts, _)) if parts.status.is_success() => Answer::Done,
+            Ok((parts, body)) => eviction_refused(&parts, &body, now),
+            Err(error) => Answer::Refused(RefusalKind::Unclear, error.words(), None),
         }
     }
 
@@ -260,13 +269,17 @@ fn refused(error: &CallError) -> Answer {
 }
 
 /// Three kinds of 429 reach an evictor, and a 500 that will never pass: told apart here, once.
-fn eviction_refused(error: &CallError, now: Timestamp) -> Answer {
-    let CallError::Status(status) = error else {
-        return Answer::Refused(RefusalKind::Unclear, error.words(), None);
-    };
+fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) -> Answer {
+    // The body of a busy server, or of one that is going away, is plain text.
+    let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
+        Status::failure(String::from_utf8_lossy(body).trim(), "").with_code(parts.status.as_u16())
+    });
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let budget = causes.clone().any(|cause| cause.reason == "DisruptionBudget");
-    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let header =
+        parts.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds =
+        status.details.as_ref().map_or(0, |details| details.retry_after_seconds).max(header.unwrap_or(0));
     let later = (seconds > 0)
         .then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok())
         .flatten();
@@ -275,8 +288,9 @@ fn eviction_refused(error: &CallError, now: Timestamp) -> Answer {
         // The pod of this name is another one by now; any other conflict is a race to be run again.
         409 if status.message.contains("UID in precondition") => return Answer::Missing,
         429 if budget => RefusalKind::Budget,
-        // The body of a server that is going away is plain text and makes a Status without a reason.
-        429 if status.reason == "TooManyRequests" => RefusalKind::Busy,
+        429 if status.reason == "TooManyRequests" || status.message.starts_with("Too many requests") => {
+            RefusalKind::Busy
+        }
         429 => RefusalKind::ShuttingDown,
         500 if status.message.contains("more than one PodDisruptionBudget") => RefusalKind::SeveralBudgets,
         403 | 422 | 400 => RefusalKind::Denied,

@@ -3,27 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::convert::{self, Interner};
-use super::{Answer, Deed, Event, ProbeAnswer, Seen, budget};
-use crate::model::live::{
-    Backoff, Id, Live, Note, Pod, Probe, Ready, Refusal, RefusalKind, Renewal, Workload,
-};
+use super::{Event, ProbeAnswer, Seen, budget};
+use crate::model::live::{Id, Live, Note, Pod, Probe, Ready, Renewal, Workload};
 
 /// Kinds that are listed before anything is concluded.
 const KINDS: usize = 11;
-
-/// Keys of deeds; the lease lives in a namespace that has to be there first.
-const NAMESPACE: &str = "namespace";
-const LOCK: &str = "lock";
 
 /// The picture of one cluster and what is needed to keep it.
 #[derive(Debug, Default)]
 pub struct Folder {
     pub live: Live,
-    names: Interner,
+    pub(super) names: Interner,
     /// By kind: what the list that is under way has named so far.
     listing: BTreeMap<&'static str, BTreeSet<Id>>,
     listed: BTreeSet<&'static str>,
@@ -37,20 +31,20 @@ impl Folder {
             Seen::Pod(event) => self.watch("pod", event, now, Self::put_pod, Self::drop_pod),
             Seen::Budget(event) => self.watch("budget", event, now, Self::put_budget, Self::drop_budget),
             Seen::Deployment(event) => {
-                self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload)
+                self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload);
             }
             Seen::ReplicaSet(event) => {
-                self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload)
+                self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload);
             }
             Seen::StatefulSet(event) => {
-                self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload)
+                self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload);
             }
             Seen::DaemonSet(event) => {
-                self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload)
+                self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload);
             }
             Seen::Job(event) => self.watch("job", event, now, Self::put_job, Self::drop_job),
             Seen::Attachment(event) => {
-                self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment)
+                self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment);
             }
             Seen::Stop(event) => self.watch(
                 "stop",
@@ -130,7 +124,7 @@ impl Folder {
         }
     }
 
-    fn put_node(&mut self, object: &k8s_openapi::api::core::v1::Node, now: Timestamp) {
+    pub(super) fn put_node(&mut self, object: &k8s_openapi::api::core::v1::Node, now: Timestamp) {
         let Some(mut node) = convert::node(object, &mut self.names, now) else { return };
         if let Some(before) = self.live.nodes.get(&node.name).filter(|before| before.uid == node.uid) {
             // A lagging watch must not undo what the answer to our own write has shown.
@@ -187,7 +181,7 @@ impl Folder {
         }
     }
 
-    fn drop_pod(&mut self, uid: &Id) {
+    pub(super) fn drop_pod(&mut self, uid: &Id) {
         self.unlink(uid);
         self.live.pods.remove(uid);
         self.live.overlay.evicted.remove(uid);
@@ -301,80 +295,6 @@ impl Folder {
             lock
         });
     }
-
-    fn done(&mut self, deed: &Deed, answer: Answer, now: Timestamp) {
-        self.live.overlay.in_flight.remove(&deed.key);
-        match answer {
-            Answer::Done => self.succeeded(deed, now),
-            Answer::Node(node) => {
-                self.put_node(&node, now);
-                self.succeeded(deed, now);
-            }
-            Answer::Lock(lock) => {
-                self.live.lock = lock.map(|lock| crate::model::live::Lock { seen: now, ..lock });
-                self.succeeded(deed, now);
-            }
-            Answer::Published(text) => {
-                self.live.published = Some(text);
-                self.live.probed.insert(Probe::Published, now);
-                self.succeeded(deed, now);
-            }
-            // The watch will show what moved; asking again at once would only meet the same old picture.
-            Answer::Stale(why) => self.back_off(deed, &why, now, SignedDuration::from_millis(500)),
-            Answer::Missing => match &deed.evicted {
-                Some(uid) => {
-                    let uid = self.names.id(uid);
-                    self.drop_pod(&uid);
-                }
-                None => self.back_off(deed, "it is not there", now, SignedDuration::from_secs(2)),
-            },
-            Answer::Refused(kind, message, until) => self.refused(deed, kind, message, until, now),
-            Answer::Failed(why) => self.back_off(deed, &why, now, SignedDuration::from_secs(2)),
-        }
-    }
-
-    fn succeeded(&mut self, deed: &Deed, now: Timestamp) {
-        self.live.overlay.backoff.remove(&deed.key);
-        if deed.key == NAMESPACE {
-            // What could not be made for want of it can be made now.
-            self.live.overlay.backoff.remove(LOCK);
-        }
-        if let Some(uid) = &deed.evicted {
-            let uid = self.names.id(uid);
-            self.live.overlay.refused.remove(&uid);
-            self.live.overlay.evicted.insert(uid, now);
-        }
-    }
-
-    fn back_off(&mut self, deed: &Deed, why: &str, now: Timestamp, first: SignedDuration) {
-        let tries = self.live.overlay.backoff.get(&deed.key).map_or(0, |before| before.tries) + 1;
-        let until = after(now, first, tries);
-        self.live.overlay.backoff.insert(deed.key.clone(), Backoff { until, tries, why: why.to_owned() });
-    }
-
-    fn refused(
-        &mut self,
-        deed: &Deed,
-        kind: RefusalKind,
-        message: String,
-        until: Option<Timestamp>,
-        now: Timestamp,
-    ) {
-        let Some(uid) = &deed.evicted else {
-            return self.back_off(deed, &message, now, SignedDuration::from_secs(2));
-        };
-        let uid = self.names.id(uid);
-        let tries = self.live.overlay.refused.get(&uid).map_or(0, |before| before.tries) + 1;
-        let until = until.unwrap_or_else(|| after(now, SignedDuration::from_secs(5), tries));
-        self.live.overlay.refused.insert(uid, Refusal { kind, message, until, tries });
-    }
-}
-
-/// Doubling from `first`, up to half a minute: nothing that was refused is asked for more often than that helps.
-fn after(now: Timestamp, first: SignedDuration, tries: u32) -> Timestamp {
-    const LONGEST: SignedDuration = SignedDuration::from_secs(30);
-    let factor = 1_i32 << tries.saturating_sub(1).min(6);
-    now.saturating_add(first.saturating_mul(factor).min(LONGEST)).unwrap_or(Timestamp::MAX)
 }
 
 fn note(map: &ConfigMap) -> Note {

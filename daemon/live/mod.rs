@@ -1,6 +1,7 @@
 //! Kubernetes objects and answers → [`Live`]: a fold, without calls.
 //! It keeps what the stages ask for and lets the rest of every object go.
 
+mod answer;
 mod budget;
 mod convert;
 mod fold;

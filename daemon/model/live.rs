@@ -11,6 +11,7 @@ use super::desired::Selector;
 use super::plan::{Component, Fact};
 use super::version::Version;
 
+pub use super::asked::{Api, Lock, Note, Probe, Renewal};
 pub use super::overlay::{Backoff, EVICTION, Overlay, Refusal, RefusalKind};
 
 /// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
@@ -46,60 +47,6 @@ pub struct Live {
     /// When each probe last answered, well or not.
     pub probed: BTreeMap<Probe, Timestamp>,
     pub overlay: Overlay,
-}
-
-/// A question that no watch answers; asked while something in hand needs the answer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Probe {
-    /// Which cluster this is.
-    ClusterUid,
-    /// `/readyz` and `/version` at the front door.
-    Api,
-    /// A node's heartbeat.
-    Heartbeat(String),
-    /// The lease that says who should act.
-    Lock,
-    /// The `ConfigMap` `upgrade-status`.
-    Published,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Api {
-    pub version: Option<Version>,
-    /// Since when `/readyz` has answered well at every look.
-    pub ready_since: Option<Timestamp>,
-    pub last_seen: Option<Timestamp>,
-}
-
-/// A node's heartbeat, looked at only while the node is in hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// As the kubelet wrote it: by its clock, so only ever compared with itself.
-    pub renewed: String,
-    /// When we saw it differ from the one before, by our clock; nothing while we have seen only one.
-    pub changed: Option<Timestamp>,
-}
-
-/// The lease that says who should act.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lock {
-    pub holder: String,
-    pub transitions: u64,
-    pub resource_version: String,
-    /// As its holder wrote it; compared only with itself.
-    pub renewed: String,
-    /// When this very state was first seen, by our clock.
-    pub seen: Timestamp,
-    pub seconds: i64,
-}
-
-/// A `ConfigMap` by which a person stops or resumes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    pub uid: String,
-    pub reason: String,
-    pub by: String,
-    pub created: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +207,17 @@ pub enum JobState {
 }
 
 impl Live {
+    /// How a Job of ours stands. While its only pod is Pending nothing of it has begun, whatever the Job counts.
+    pub fn job_state(&self, job: &Job) -> JobState {
+        let pods = self.pods_of_owner.get(job.uid.as_str()).into_iter().flatten();
+        let mut pods = pods.filter_map(|uid| self.pods.get(uid)).peekable();
+        let pending = pods.peek().is_some() && pods.all(|pod| pod.phase == Phase::Pending);
+        match &job.state {
+            JobState::Running if pending => JobState::Waiting("its pod does not start".to_owned()),
+            state => state.clone(),
+        }
+    }
+
     /// What plans depend on: which nodes there are, and what runs on them.
     pub fn inventory(&self, hash: &mut impl std::hash::Hasher) {
         use std::hash::Hash;
@@ -373,6 +331,11 @@ impl Live {
 }
 
 impl Pod {
+    /// Of an upgrade Job.
+    pub fn is_ours(&self) -> bool {
+        &*self.namespace == "windlass-system" && self.labels.contains_key("windlass.dev/run")
+    }
+
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }

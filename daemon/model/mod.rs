@@ -1,6 +1,7 @@
 //! The nouns that every stage shares: data and small arithmetic, imported by everything, importing nothing of ours.
 //! What a word means is decided here once; no stage keeps a second copy of it.
 
+mod asked;
 pub mod claim;
 pub mod decision;
 pub mod desired;

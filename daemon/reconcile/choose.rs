@@ -26,8 +26,9 @@ pub(super) fn go_on(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
         return pass.record(What::RunEnded { outcome: RunOutcome::Converged, reasons: Vec::new() });
     };
     let stopped = pass.input.record.halted.is_some() || pass.input.live.stop.is_some();
-    let broken = !pass.input.wanted.problems.is_empty()
-        && !(stage.kind != StageKind::Workers && hop_started(run, stage.hop));
+    // A broken commit begins nothing new; a control plane that was begun is finished all the same.
+    let begun = stage.kind != StageKind::Workers && hop_started(run, stage.hop);
+    let broken = !begun && !pass.input.wanted.problems.is_empty();
     match stage.kind {
         StageKind::AwaitServers => begin_all(pass, run, &stage.steps.iter().collect::<Vec<_>>()),
         _ if stopped || broken => {}
@@ -126,9 +127,10 @@ fn control_plane(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: &Stag
     if open.is_empty() {
         return;
     }
-    let begun = hop_started(run, stage.hop);
     let kind = kind_of(&run.plan);
-    if !begun && !(allowed(pass, desired, run, kind) && fits(pass, desired, &run.plan, stage.hop, kind)) {
+    let may = hop_started(run, stage.hop)
+        || (allowed(pass, desired, run, kind) && fits(pass, desired, &run.plan, stage.hop, kind));
+    if !may {
         return;
     }
     for step in &open {
@@ -143,12 +145,11 @@ fn control_plane(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: &Stag
 
 /// Steps that are not being worked on and are not done.
 pub(super) fn taken_up(run: &Run, step: &Step) -> bool {
-    match run.steps.get(&step.id).map(|rec| &rec.end) {
-        None => false,
-        Some(None | Some(StepEnd::Done | StepEnd::Gone)) => true,
+    run.steps.get(&step.id).is_some_and(|rec| match &rec.end {
+        None | Some(StepEnd::Done | StepEnd::Gone) => true,
         // A person went on after it, or its time has come again; `rested` asks which.
-        Some(Some(StepEnd::SetAside { .. } | StepEnd::Failed(_))) => false,
-    }
+        Some(StepEnd::SetAside { .. } | StepEnd::Failed(_)) => false,
+    })
 }
 
 /// Writes the intents. What already is as it should be is recorded as done without being touched.

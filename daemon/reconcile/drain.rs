@@ -5,7 +5,6 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::pass::{Pass, later};
-use crate::cluster::NAMESPACE;
 use crate::execute::Effect;
 use crate::gate::budget::Ledger;
 use crate::model::claim::Claim;
@@ -86,8 +85,7 @@ pub(super) fn to_evict<'a>(
 
 fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>, now: Timestamp) -> Case {
     let owner = pod.owner.as_ref();
-    let ours = &*pod.namespace == NAMESPACE && pod.labels.contains_key("windlass.dev/run");
-    if pod.mirror || ours {
+    if pod.mirror || pod.is_ours() {
         return Case::Stays;
     }
     if let Some(deleting) = pod.deleting {

@@ -30,18 +30,19 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
             let reason =
                 Reason::new(Key::JobRefused, &*object, format!("it cannot be created: {}", backoff.why));
             if pass.expired(began, JOB_START) {
-                return not_begun(pass, hand, None, reason);
+                return not_begun(pass, hand, reason);
             }
             pass.waits(Gate::Health, reason);
         }
         return pass.effect(Effect::CreateJob { name, manifest: provider::job(&order) }, hand.rec.intent);
     };
     let at_work = || Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", hand.step.node));
-    let (reason, patience) = match &job.state {
+    let state = pass.input.live.job_state(job);
+    let (reason, patience) = match &state {
         JobState::Waiting(why) => {
             let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
             if pass.expired(later(began, SignedDuration::ZERO).max(job.created), JOB_START) {
-                return not_begun(pass, hand, Some((name, job.uid.clone())), reason);
+                return not_begun(pass, hand, reason);
             }
             return pass.waits(Gate::Health, reason);
         }
@@ -61,7 +62,7 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
         return fail(pass, hand, vec![reason]);
     }
     if patience.is_some() {
-        let text = match &job.state {
+        let text = match &state {
             JobState::Failed(why) => format!("it failed ({why}); what it began on the host may still show"),
             JobState::Waiting(_) | JobState::Running | JobState::Complete => {
                 "it has ended; what it began on the host has to show".to_owned()
@@ -73,11 +74,9 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     }
 }
 
-/// Nothing was begun on the host: the node can go back as it was, and the run halts for the cause to be looked at.
-fn not_begun(pass: &mut Pass<'_>, hand: &InHand<'_>, job: Option<(String, String)>, reason: Reason) {
-    if let Some((name, uid)) = job {
-        pass.effect(Effect::DeleteJob { name, uid }, hand.rec.intent);
-    }
+/// Nothing was begun on the host: the node goes back as it was once its Job is withdrawn, and the run halts for the
+/// cause to be looked at.
+fn not_begun(pass: &mut Pass<'_>, hand: &InHand<'_>, reason: Reason) {
     pass.record(What::Halted { reasons: vec![reason.clone()] });
     set_aside(pass, hand, false, vec![reason]);
 }

@@ -26,6 +26,16 @@ pub(super) fn held(pass: &Pass<'_>) -> Option<u64> {
     (later(lock.seen, DEADLINE) > pass.input.now).then_some(lock.transitions)
 }
 
+/// The epoch that our claims bear, or would bear once the lease is ours; nothing while the lease was never looked at.
+pub(super) fn epoch_to_be(pass: &Pass<'_>) -> Option<u64> {
+    let live = pass.input.live;
+    match &live.lock {
+        Some(lock) if lock.holder == pass.input.me.holder => Some(lock.transitions),
+        Some(lock) => Some(lock.transitions + 1),
+        None => live.probed.contains_key(&Probe::Lock).then_some(1),
+    }
+}
+
 /// Takes, renews or gives back the lease as this pass needs it, and withholds what only its holder may do.
 pub(super) fn keep(pass: &mut Pass<'_>) {
     let acts = pass.desired().is_some_and(|desired| desired.cluster.mode == Mode::Act);

@@ -7,6 +7,7 @@ use super::claim::{give_back, take};
 use super::drain::{self, Drained};
 use super::job::run_job;
 use super::lock;
+use super::orphans::later_claim;
 use super::pass::{Pass, later};
 use crate::cluster::NodePatch;
 use crate::execute::Effect;
@@ -210,8 +211,7 @@ fn before_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
             claimed(pass, hand, claim, touched);
         }
         Some(ClaimState::Ours(claim)) if pass.epoch() < claim.epoch => {
-            let text = format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run);
-            pass.denies(Gate::Hold, Reason::new(Key::ForeignClaim, hand.object(), text));
+            pass.denies(Gate::Hold, later_claim(&hand.step.node, claim));
         }
         // Left over from a run before: taken over as it is.
         Some(ClaimState::Ours(claim)) => take(pass, hand, Some(claim)),

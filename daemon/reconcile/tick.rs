@@ -8,7 +8,7 @@ use crate::execute::Effect;
 use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Verdict};
 use crate::model::desired::Mode;
-use crate::model::entry::What;
+use crate::model::entry::{StepPhase, What};
 use crate::model::live::Probe;
 use crate::record;
 
@@ -68,7 +68,9 @@ fn work(pass: &mut Pass<'_>) {
 
 fn finish(mut pass: Pass<'_>) -> Tick {
     record_waits(&mut pass);
-    let moving = pass.moving || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
+    // While stopped only what already runs on a host goes on.
+    let by_itself = pass.moving && (pass.input.live.stop.is_none() || on_a_host(&pass));
+    let moving = by_itself || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
     let objects = pass.tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
     let refused = !pass.input.wanted.problems.is_empty() || answered(&pass, Key::OtherCluster);
     pass.tick.status.standing = match () {
@@ -79,6 +81,15 @@ fn finish(mut pass: Pass<'_>) -> Tick {
         () => Standing::AsDesired,
     };
     pass.tick
+}
+
+/// Whether an upgrade is under way on a host, which nobody can stop from here.
+fn on_a_host(pass: &Pass<'_>) -> bool {
+    let Some(run) = &pass.input.record.run else { return false };
+    run.in_hand().any(|(_, step)| {
+        step.phase == StepPhase::Upgrading
+            && pass.input.live.jobs.values().any(|job| job.node == step.node && job.run == run.id)
+    })
 }
 
 fn answered(pass: &Pass<'_>, key: Key) -> bool {

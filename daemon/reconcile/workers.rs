@@ -7,6 +7,8 @@ use jiff::SignedDuration;
 use super::calendar::{allowed, kind_of};
 use super::choose::{begin_all, taken_up};
 use super::drain;
+use super::lock::epoch_to_be;
+use super::orphans::later_claim;
 use super::pass::{Pass, later};
 use super::step::unmet;
 use crate::diff::{self, Membership};
@@ -136,12 +138,15 @@ pub(super) fn person(pass: &Pass<'_>, step: &Step, limits: &PoolLimits) -> Optio
         Some(ClaimState::Unreadable(_)) => {
             return Some(Reason::new(Key::ForeignClaim, object, "its claim cannot be read".to_owned()));
         }
-        Some(ClaimState::Ours(_)) => {}
+        // Taken in hand it would only wait there, and keep others from their turn.
+        Some(ClaimState::Ours(claim)) if epoch_to_be(pass).is_some_and(|ours| ours < claim.epoch) => {
+            return Some(later_claim(&step.node, claim));
+        }
         None if node.unschedulable && limits.foreign_cordon == ForeignCordon::Skip => {
             let text = "somebody else has cordoned it; it is upgraded after they uncordon it";
             return Some(Reason::new(Key::ForeignCordon, object, text));
         }
-        None => {}
+        Some(ClaimState::Ours(_)) | None => {}
     }
     if node.to_be_deleted {
         let text = "an autoscaler has marked it for removal";
@@ -190,9 +195,7 @@ fn canary_room(
     }
     let through = wanted.checked_sub(1).and_then(|last| done.get(last).copied());
     let soak = SignedDuration::from_secs(limits.soak_seconds);
-    let Some(until) = through.map(|at| later(at, soak)).filter(|until| *until > pass.input.now) else {
-        return None;
-    };
+    let until = through.map(|at| later(at, soak)).filter(|until| *until > pass.input.now)?;
     pass.wake(until);
     pass.moving = true;
     let reason = Reason::new(Key::Soaking, object, "its canary soaks before the rest follows");

@@ -1,0 +1,205 @@
+//! Calendars: what a close leaves to be done, and who moves nodes that are not ours to move.
+
+use serde_json::json;
+use windlass::model::decision::Key;
+use windlass::reconcile::{End, Standing};
+
+use crate::acting::{HOUR, MINUTE, SECOND, on, small, workers_only, workload};
+use crate::world::{World, cluster_yaml};
+
+/// Noon of a Monday is when the worlds begin; the window opens at one o'clock, every day.
+fn window(length: &str, more: &str) -> String {
+    format!(
+        "apiVersion: windlass.dev/v1alpha1\nkind: MaintenanceWindow\nmetadata: {{name: daily}}\nspec:\n  clusters: {{}}\n  \
+        timeZone: UTC\n  opens: [{{at: \"13:00\", for: {length}}}]\n{more}"
+    )
+}
+
+fn desire(world: &World, window: Option<&str>, freeze: Option<&str>) {
+    let cluster = cluster_yaml("v1.36.3", "");
+    let mut files =
+        vec![("desired-state/demo/cluster.yaml", Some(cluster.as_str())), ("policies/freeze.yaml", freeze)];
+    files.push(("policies/window.yaml", window));
+    files.retain(|(path, text)| text.is_some() || *path == "policies/window.yaml");
+    world.commit(&files, "demo: v1.36.3");
+}
+
+async fn until_clock(world: &World, hour: i8, minute: i8) {
+    let zoned = world.clock.now().to_zoned(jiff::tz::TimeZone::UTC);
+    let at = zoned.with().hour(hour).minute(minute).second(0).build().unwrap();
+    world.clock.sleep_until(at.timestamp()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_window_nothing_is_taken_out() {
+    let mut world = small().await;
+    desire(&world, None, None);
+    assert_eq!(world.run().await, End::Idle(Standing::Waiting));
+    world.assert_waits(Key::NoWindow, "cluster/demo", "");
+    world.assert_converged("v1.35.4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_in_hand_at_the_close_is_finished_and_the_rest_waits_for_the_next_opening() {
+    let mut world = workers_only(3).await;
+    world.create(workload("Deployment", "slow", 1, &json!({"sim/stop-seconds": "29"}), &on("w1")));
+    world.pass(SECOND * 10).await;
+    desire(&world, Some(&window("1m", "")), None);
+    assert_eq!(world.run().await, End::Idle(Standing::Waiting), "closed at noon");
+    world.assert_waits(Key::WindowClosed, "window/daily", "no maintenance window is open");
+    let process = world.daemon();
+    until_clock(&world, 13, 30).await;
+    let done = |world: &World| world.nodes().iter().filter(|node| node.1 == "v1.36.3").count();
+    assert_eq!(
+        (done(&world), world.begun().len()),
+        (2, 1),
+        "the control plane's and one worker: {:#?}",
+        world.log()
+    );
+    assert!(world.nodes().iter().all(|node| node.2 && !node.3));
+    world.pass(HOUR * 48).await;
+    process.end().await;
+    world.assert_converged("v1.36.3");
+    world.assert_invariants();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hard_limit_returns_a_node_that_is_still_being_drained() {
+    let mut world = workers_only(3).await;
+    world.create(workload(
+        "Deployment",
+        "careful",
+        1,
+        &json!({"karpenter.sh/do-not-disrupt": "true"}),
+        &on("w1"),
+    ));
+    world.pass(SECOND * 10).await;
+    world.annotate("w2", "windlass.dev/hold", Some("w1 is to be the canary"));
+    world.annotate("w3", "windlass.dev/hold", Some("w1 is to be the canary"));
+    let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, maxUnavailable: 3}]\n";
+    let cluster = cluster_yaml("v1.36.3", pool);
+    let window = window("30m", "  hardLimit: 15m\n");
+    world.commit(
+        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
+        "demo",
+    );
+    let process = world.daemon();
+    until_clock(&world, 13, 40).await;
+    assert_eq!(
+        world.node("w1"),
+        ("v1.35.4".to_owned(), false, true),
+        "within the limit it is still tried: {:#?}",
+        world.log()
+    );
+    until_clock(&world, 13, 46).await;
+    assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "returned untouched");
+    assert_eq!(world.evictions(), 0);
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_does_not_fit_is_not_begun_and_one_begun_is_finished() {
+    let mut world = World::new();
+    world.control_plane(3).workers("w", 1);
+    world.pass(MINUTE).await;
+    desire(&world, Some(&window("10m", "")), None);
+    let mut process = world.daemon();
+    until_clock(&world, 13, 5).await;
+    assert!(process.says(Key::WindowTooShort, "cluster/demo"), "{:#?}", process.status());
+    assert!(world.begun().is_empty());
+    process.end().await;
+    // Long enough by the forecast, but its machines are slower than that.
+    desire(&world, Some(&window("31m", "")), None);
+    world.server.with(|cluster, _| cluster.settings.timings.job_run = MINUTE * 12);
+    until_clock(&world, 12, 0).await;
+    let process = world.daemon();
+    world.pass(HOUR * 24).await;
+    until_clock(&world, 18, 0).await;
+    assert!(
+        world.nodes().iter().filter(|node| node.0.starts_with("cp")).all(|node| node.1 == "v1.36.3"),
+        "{:#?}",
+        world.log()
+    );
+    assert_eq!(world.node("w1").0, "v1.35.4", "workers wait for the next opening");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_freeze_subtracts_from_every_window() {
+    let mut world = small().await;
+    let freeze = "apiVersion: windlass.dev/v1alpha1\nkind: Freeze\nmetadata: {name: sale}\nspec: {clusters: {}, from: \
+        \"2026-11-23T00:00\", until: \"2026-11-25T08:00\", timeZone: UTC, reason: the sale}\n";
+    desire(&world, Some(crate::world::ALWAYS), Some(freeze));
+    assert_eq!(world.run().await, End::Idle(Standing::Waiting));
+    world.assert_waits(Key::Frozen, "freeze/sale", "the sale");
+    world.pass(HOUR * 48).await;
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
+const BY_OTHERS: &str = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, provider: external, canary: 1, soak: 1m, maxUnavailable: 1}
+";
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_somebody_else_moves_are_emptied_waited_for_and_returned() {
+    let mut world = workers_only(2).await;
+    world.deployment("web", 4);
+    world.pass(MINUTE).await;
+    world.desire_with("v1.36.3", BY_OTHERS);
+    let process = world.daemon();
+    for node in ["w1", "w2"] {
+        let empty = |world: &World| {
+            world.node(node).2
+                && !world
+                    .list("/api/v1/namespaces/default/pods")
+                    .iter()
+                    .any(|pod| pod["spec"]["nodeName"] == node)
+        };
+        world.until("it is cordoned and empty", HOUR, |world| !world.node(node).1 && empty(world)).await;
+        world.pass(MINUTE * 5).await;
+        world.change_node(node, |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.36.3"));
+    }
+    world.until("the end", HOUR, |world| world.record().run.is_none()).await;
+    world.assert_converged("v1.36.3");
+    assert_eq!(world.list("/apis/batch/v1/namespaces/windlass-system/jobs").len(), 0);
+    world.assert_invariants();
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_nobody_moves_is_returned_at_its_deadline() {
+    let mut world = workers_only(2).await;
+    world.desire_with("v1.36.3", BY_OTHERS);
+    let process = world.daemon();
+    world.until("a claim", HOUR, |world| world.nodes().iter().any(|node| node.3)).await;
+    let first = world.nodes().into_iter().find(|node| node.3).unwrap().0;
+    world.pass(MINUTE * 125).await;
+    assert_eq!(world.node(&first), ("v1.35.4".to_owned(), true, false), "{:#?}", world.log());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hosted_control_plane_is_waited_for_and_its_workers_follow() {
+    let mut world = World::new();
+    world.workers("w", 2);
+    world.pass(MINUTE).await;
+    let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, provider: kubeadm, canary: 0}]\n";
+    let cluster = cluster_yaml("v1.36.3", pool)
+        .replace("controlPlane: {provider: kubeadm}", "controlPlane: {provider: external}");
+    world.commit(
+        &[
+            ("desired-state/demo/cluster.yaml", Some(&cluster)),
+            ("policies/window.yaml", Some(crate::world::ALWAYS)),
+        ],
+        "hosted",
+    );
+    let process = world.daemon();
+    world.pass(HOUR).await;
+    process.end().await;
+    world.assert_waits(Key::ExternalProvider, "api", "hosted control plane");
+    world.assert_converged("v1.35.4");
+    world.server.with(|cluster, _| cluster.settings.version = "v1.36.3".to_owned());
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}

@@ -1,6 +1,7 @@
 //! What is offered to a server that asks who we are, one thing after the other, each once.
 //!
-//! No helper program is started: it would run with the daemon's rights, named by a file.
+//! Credential helpers are those of git's own configuration for this user and this system, never one that a watched
+//! repository names; `store` is read by us, so that it works without git.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use git2::{Config, Cred, CredentialType, ErrorClass, ErrorCode};
+use git2::{Config, Cred, CredentialHelper, CredentialType, ErrorClass, ErrorCode};
 
 use super::address::{Address, Remote};
 use super::error::GitError;
@@ -19,7 +20,7 @@ const USERNAME: &str = "git";
 /// In the order in which OpenSSH tries them.
 const DEFAULT_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
-enum Offer {
+pub(super) enum Offer {
     Password { username: String, password: String, what: String },
     Agent,
     Key(PathBuf),
@@ -123,6 +124,7 @@ fn offers(remote: &Remote, credentials: &Credentials) -> Result<VecDeque<Offer>,
             what: format!("the token in {}", path.display()),
         }]));
     }
+    let known = stored(remote).or_else(|| helped(&Config::open_default().ok()?, remote));
     // Some hosts take a token as the user, with an empty password.
     let bare = remote.username.clone().filter(|_| remote.password.is_none());
     let bare = bare.map(|username| Offer::Password {
@@ -130,7 +132,7 @@ fn offers(remote: &Remote, credentials: &Credentials) -> Result<VecDeque<Offer>,
         password: String::new(),
         what: "the user in the address".to_owned(),
     });
-    Ok(in_address.into_iter().chain(stored(remote)).chain(bare).collect())
+    Ok(in_address.into_iter().chain(known).chain(bare).collect())
 }
 
 fn token(path: &Path) -> Result<String, GitError> {
@@ -160,6 +162,14 @@ pub(super) fn is_open(key: &str) -> bool {
     let body = key.lines().nth(1).unwrap_or_default();
     let start = body.get(..PLAIN.len().div_ceil(3) * 4).unwrap_or_default();
     STANDARD.decode(start).is_ok_and(|start| start.starts_with(PLAIN))
+}
+
+/// What the configured helper program answers for this host. It runs as the daemon does.
+pub(super) fn helped(config: &Config, remote: &Remote) -> Option<Offer> {
+    let mut helper = CredentialHelper::new(&remote.text);
+    helper.username(remote.username.as_deref()).config(config);
+    let (username, password) = helper.execute()?;
+    Some(Offer::Password { username, password, what: "what git's credential helper has".to_owned() })
 }
 
 /// What git's own `store` helper has for this host, if git is set up to use it.

@@ -1,6 +1,7 @@
 //! Which addresses are allowed, and that none shows its password.
 
 use crate::git::address::Address;
+use crate::git::credentials::Offer;
 
 fn shown(text: &str) -> String {
     match Address::parse(text) {
@@ -99,6 +100,24 @@ fn the_store_of_git_is_searched_by_host() {
     assert_eq!(stored("http://example.com:8080/r"), pair("c", "three"));
     assert_eq!(stored("http://example.com/r"), None);
     assert_eq!(stored("https://example.org/r"), None);
+}
+
+#[test]
+fn the_configured_helper_is_asked_for_the_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config");
+    let helper = "!f() { if grep -q host=example.com; then echo username=ada; echo password=secret; fi; }; f";
+    std::fs::write(&file, format!("[credential]\n\thelper = \"{helper}\"\n")).expect("a file");
+    let config = git2::Config::open(&file).expect("a configuration");
+    let asked = |url: &str| {
+        let Ok(Address::Remote(remote)) = Address::parse(url) else { panic!("a remote") };
+        match crate::git::credentials::helped(&config, &remote)? {
+            Offer::Password { username, password, .. } => Some((username, password)),
+            Offer::Agent | Offer::Key(_) => None,
+        }
+    };
+    assert_eq!(asked("https://example.com/r"), Some(("ada".to_owned(), "secret".to_owned())));
+    assert_eq!(asked("https://example.org/r"), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::convert::{self, Interner};
 use super::{Event, ProbeAnswer, Seen, budget};
-use crate::model::live::{Id, Live, Note, Pod, Probe, Ready, Renewal, Workload};
+use crate::model::live::{Id, Live, Note, Pod, Probe, Ready, Workload};
 
 /// Kinds that are listed before anything is concluded.
 const KINDS: usize = 11;
@@ -258,13 +258,7 @@ impl Folder {
             (_, ProbeAnswer::Api { ready, version }) => self.api(ready, version, now),
             (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
                 let node = self.names.id(node);
-                let before = self.live.leases.get(&node);
-                let changed = match before {
-                    Some(before) if before.renewed == renewed => before.changed,
-                    Some(_) => Some(now),
-                    None => None,
-                };
-                self.live.leases.insert(node, Renewal { renewed, changed });
+                self.live.leases.insert(node, renewed);
             }
             (_, ProbeAnswer::Lock(lock)) => self.lock(lock, now),
             (_, ProbeAnswer::Published(text)) => self.live.published = Some(text.unwrap_or_default()),

@@ -27,15 +27,6 @@ pub struct Api {
     pub last_seen: Option<Timestamp>,
 }
 
-/// A node's heartbeat, looked at only while the node is in hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// As the kubelet wrote it: by its clock, so only ever compared with itself.
-    pub renewed: String,
-    /// When we saw it differ from the one before, by our clock; nothing while we have seen only one.
-    pub changed: Option<Timestamp>,
-}
-
 /// The lease that says who should act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {

@@ -32,7 +32,16 @@ pub struct Claim {
     /// Since when the drain has been blocked without a break; the ladder's timers hang on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_since: Option<Timestamp>,
-    /// When the last pod to be evicted was gone.
+    /// When its kubelet was first seen at the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drained_at: Option<Timestamp>,
+    pub reported: Option<Reported>,
+}
+
+/// What a node's return is judged from, kept on the claim so that no restart of ours begins it anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reported {
+    pub at: Timestamp,
+    /// The heartbeat that the node had by then, as the kubelet wrote it: another one is a later one.
+    pub heartbeat: String,
 }

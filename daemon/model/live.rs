@@ -11,7 +11,7 @@ use super::desired::Selector;
 use super::plan::{Component, Fact};
 use super::version::Version;
 
-pub use super::asked::{Api, Lock, Note, Probe, Renewal};
+pub use super::asked::{Api, Lock, Note, Probe};
 pub use super::overlay::{Backoff, EVICTION, Overlay, Refusal, RefusalKind};
 
 /// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
@@ -39,7 +39,8 @@ pub struct Live {
     pub resume: Option<Note>,
     /// What the API server says of itself at its front door, and since when it has answered without a break.
     pub api: Api,
-    pub leases: BTreeMap<Id, Renewal>,
+    /// Heartbeats of nodes in hand, as their kubelets wrote them: by their clocks, so only ever compared with each other.
+    pub leases: BTreeMap<Id, String>,
     /// The lease that says who should act; nothing while it has not been looked at or does not exist.
     pub lock: Option<Lock>,
     /// What the `ConfigMap` `upgrade-status` holds; nothing while it has not been read.

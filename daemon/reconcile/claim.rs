@@ -55,7 +55,7 @@ pub(super) fn take(pass: &mut Pass<'_>, hand: &InHand<'_>, before: Option<&Claim
         cordoned: hand.step.drain || before.is_some_and(|before| before.cordoned),
         at: pass.input.now,
         blocked_since: None,
-        drained_at: None,
+        reported: None,
     };
     patch(pass, hand.node, NodePatch::Claim(claim), hand.rec.intent);
 }

@@ -130,8 +130,5 @@ impl Loop {
 
 /// Whether something may follow from an entry, or a person waits for it: those are written at once.
 fn releases(what: &What) -> bool {
-    !matches!(
-        what,
-        What::StepMoved { .. } | What::StepDone { .. } | What::StepGone { .. } | What::Waiting { .. }
-    )
+    !matches!(what, What::StepMoved { .. } | What::StepGone { .. } | What::Waiting { .. })
 }

@@ -11,11 +11,11 @@ use super::orphans::later_claim;
 use super::pass::{Pass, later};
 use crate::cluster::NodePatch;
 use crate::execute::Effect;
-use crate::model::claim::Claim;
+use crate::model::claim::{Claim, Reported};
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Provider};
 use crate::model::entry::{StepPhase, What};
-use crate::model::live::{ClaimState, Live, Node, Probe};
+use crate::model::live::{ClaimState, Live, Node, Probe, Ready};
 use crate::model::plan::{Component, DrainLimits, Fact, StageKind, Step};
 use crate::provider::{self, Order, Role};
 use crate::record::{Run, StepRecord};
@@ -142,27 +142,9 @@ fn advance(pass: &mut Pass<'_>, hand: &InHand<'_>) {
 
 /// The node runs the target: it has to prove itself, is returned, and its pods' owners recover.
 fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
-    let (live, now) = (pass.input.live, pass.input.now);
+    let live = pass.input.live;
     if hand.rec.phase < StepPhase::Upgraded {
-        pass.moving = true;
-        if hand.step.component == Component::Kubelet {
-            pass.probe_often(Probe::Heartbeat(hand.step.node.clone()));
-        }
-        return match verify::changed(hand.step, live, &hand.rec.baseline, now) {
-            Outcome::Done => moved(pass, hand, StepPhase::Upgraded),
-            Outcome::Pending(reasons, at) => {
-                if let Some(at) = at {
-                    pass.wake(at);
-                }
-                let overdue = overdue(pass, hand);
-                if overdue {
-                    return fail(pass, hand, reasons);
-                }
-                for reason in reasons {
-                    pass.waits(Gate::Health, reason);
-                }
-            }
-        };
+        return prove(pass, hand);
     }
     if let Some(claim) = &hand.node.claim {
         pass.moving = true;
@@ -183,6 +165,47 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     pass.moving = true;
     for reason in short {
         pass.waits(Gate::Health, reason);
+    }
+}
+
+/// What was changed has to come back. From when on it is judged stands on the claim, so that no restart of ours
+/// begins the wait anew.
+fn prove(pass: &mut Pass<'_>, hand: &InHand<'_>) {
+    let (live, now) = (pass.input.live, pass.input.now);
+    pass.moving = true;
+    let claim = match &hand.node.claim {
+        Some(ClaimState::Ours(claim)) => Some(claim),
+        Some(ClaimState::Unreadable(_)) | None => None,
+    };
+    let kubelet = hand.step.component == Component::Kubelet;
+    // The claim is taken away only after the proof: it was given, and the record did not hear of it.
+    if kubelet && hand.node.claim.is_none() && hand.node.ready == Ready::True {
+        return moved(pass, hand, StepPhase::Upgraded);
+    }
+    if kubelet {
+        let probe = Probe::Heartbeat(hand.step.node.clone());
+        let fresh = live.probed.get(&probe).is_some_and(|asked| *asked >= hand.node.kubelet_since);
+        pass.probe_often(probe);
+        let heartbeat = live.leases.get(&hand.node.name).filter(|_| fresh);
+        if let (Some(claim), Some(heartbeat)) = (claim.filter(|claim| claim.reported.is_none()), heartbeat) {
+            let reported = Some(Reported { at: now, heartbeat: heartbeat.clone() });
+            return note(pass, hand, Claim { reported, ..claim.clone() });
+        }
+    }
+    let reported = claim.and_then(|claim| claim.reported.as_ref());
+    match verify::changed(hand.step, live, &hand.rec.baseline, reported, now) {
+        Outcome::Done => moved(pass, hand, StepPhase::Upgraded),
+        Outcome::Pending(reasons, at) => {
+            if let Some(at) = at {
+                pass.wake(at);
+            }
+            if overdue(pass, hand) {
+                return fail(pass, hand, reasons);
+            }
+            for reason in reasons {
+                pass.waits(Gate::Health, reason);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::claim::Reported;
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
 use crate::model::live::{Id, Live, Node, OwnerKind, Ready};
@@ -26,14 +27,26 @@ pub enum Outcome {
 }
 
 /// Whether the component of this step runs its target and is healthy.
-pub fn changed(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now: Timestamp) -> Outcome {
+pub fn changed(
+    step: &Step,
+    live: &Live,
+    baseline: &BTreeMap<String, Baseline>,
+    reported: Option<&Reported>,
+    now: Timestamp,
+) -> Outcome {
     match step.component {
-        Component::Kubelet => kubelet(step, live, baseline, now),
+        Component::Kubelet => kubelet(step, live, baseline, reported, now),
         Component::Servers => servers(step, live, now),
     }
 }
 
-fn kubelet(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now: Timestamp) -> Outcome {
+fn kubelet(
+    step: &Step,
+    live: &Live,
+    baseline: &BTreeMap<String, Baseline>,
+    reported: Option<&Reported>,
+    now: Timestamp,
+) -> Outcome {
     let object = format!("node/{}", step.node);
     let Some(node) = live.nodes.get(step.node.as_str()) else {
         return pending(Key::NodeGone, &object, "the node is not there");
@@ -42,10 +55,11 @@ fn kubelet(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now:
         let text = format!("its kubelet does not report {} yet", step.to);
         return pending(Key::Upgrading, &object, &text);
     }
-    let renewal = live.leases.get(&node.name).and_then(|renewal| renewal.changed);
-    if renewal.is_none_or(|seen| seen <= node.kubelet_since) {
+    let heartbeat = live.leases.get(&node.name);
+    let later_one = reported.filter(|reported| heartbeat.is_some_and(|seen| *seen != reported.heartbeat));
+    let Some(reported) = later_one else {
         return pending(Key::NoRenewal, &object, "no heartbeat was seen since it reported the new version");
-    }
+    };
     let mut missing = Vec::new();
     if node.ready != Ready::True || node.network_unavailable {
         missing.push(Reason::new(Key::NodeNotReady, &*object, "it is not Ready"));
@@ -54,9 +68,9 @@ fn kubelet(step: &Step, live: &Live, baseline: &BTreeMap<String, Baseline>, now:
     if !missing.is_empty() {
         return Outcome::Pending(missing, None);
     }
-    let mut stable_at = later(node.ready_since.max(node.kubelet_since), STABLE);
+    let mut stable_at = later(node.ready_since.max(reported.at), STABLE);
     if node.control_plane {
-        match steady(live, node.kubelet_since) {
+        match steady(live, reported.at) {
             Ok(at) => stable_at = stable_at.max(at),
             Err(reason) => return Outcome::Pending(vec![reason], None),
         }

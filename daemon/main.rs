@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     };
     let environment = Environment::read();
     // A demonstration is read on the same terminal; what it has to say is on its own page.
-    let usual = if matches!(cli.command, cli::Command::Demo(_)) { "error" } else { "info" };
+    // What the Kubernetes client says of single requests is said again, with its object, by whoever sent them.
+    let demo = matches!(cli.command, cli::Command::Demo(_));
+    let usual = if demo { "error,kube_client=off" } else { "info,kube_client=off" };
     log(environment.log.as_deref().unwrap_or(usual));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

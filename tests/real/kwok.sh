@@ -5,7 +5,7 @@
 #   kwok.sh run WORK [--kill9 SECONDS|--stop] the daemon until it is idle, and what has to be true afterwards
 #   kwok.sh down WORK
 # --kill9 ends the daemon by SIGKILL every so many seconds and starts it again; --stop stops the run in the middle, looks on, resumes.
-# A daemon that was killed holds its lease for 15 s more: killed more often than that (take 30), nobody ever acts.
+# A daemon that was killed is known to be gone by its lock file, so that the next one on this machine takes over at once.
 # WINDLASS names the daemon (else it is built); WINDLASS_KUBERNETES is where Kubernetes' binaries are kept.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod docs;
 mod drain;
+mod fleet;
 mod gate;
 mod gates;
 #[expect(

@@ -15,7 +15,7 @@ use windlass::cluster::Cluster;
 use windlass::execute::{Edges, Fence, Open, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::reconcile::journal::{Keeper, Watching};
-use windlass::reconcile::{End, Links, Me, Settings, Told, drive};
+use windlass::reconcile::{End, Links, Me, Met, Settings, Told, drive};
 use windlass::record::{self, Record};
 use windlass::sim;
 
@@ -192,6 +192,7 @@ impl World {
             cluster: CLUSTER.to_owned(),
             holder: format!("process-{}", self.processes),
             predecessor: before,
+            twin: None,
         };
         let (repository, record, tip) = self.open("cache");
         let accepted =
@@ -200,7 +201,7 @@ impl World {
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, accepted);
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
-        let settings = Settings { me, until_idle, tell };
+        let settings = Settings { me, until_idle, met: Met::default(), tell };
         async move {
             let keeper = tokio::spawn(keeper.run());
             let end = drive(edges, fence, links, settings, record).await;
@@ -214,7 +215,7 @@ impl World {
         Cluster::over(kube::Client::new(self.server.router(), "default"))
     }
 
-    fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
+    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
         let settings = git::Settings {
             url: self.url.clone().unwrap_or_else(|| self.repo().display().to_string()),
             branch: "main".to_owned(),

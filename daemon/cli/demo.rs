@@ -31,7 +31,7 @@ pub struct Args {
     /// How many times as fast as real time.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub speed: u32,
-    /// Keep the cluster, the daemon and the folder until Ctrl-C, to be looked at with kubectl and git.
+    /// Keep the cluster and the daemon until Ctrl-C, and the folder after it, to be looked at with kubectl and git.
     #[arg(long)]
     pub keep: bool,
     /// The port of the simulated API server on this machine; any free one if it is not given.

@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::execute::{Edges, Fence};
 use crate::git::{self, CommitId, GitError, Repository};
 use crate::reconcile::journal::{Journal, Keeper, Watching, Wires};
-use crate::reconcile::{self, End, Links, Me, Standing, Told, Wanted, drive};
+use crate::reconcile::{self, End, Links, Me, Met, Standing, Told, Wanted, drive};
 use crate::record::{self, Record};
 
 /// The first rest after a cluster could not be connected, and the longest: an API server that is being replaced is
@@ -101,6 +101,7 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
         wires,
         me,
         known: BTreeSet::new(),
+        met: Met::default(),
         tasks: JoinSet::new(),
         ended: Ended::default(),
         settings: Arc::new(settings),
@@ -208,6 +209,7 @@ struct Loops {
     /// The records as they were first read; taken by the clusters of the first look.
     records: Option<Records>,
     known: BTreeSet<String>,
+    met: Met,
     tasks: JoinSet<(String, anyhow::Result<End>)>,
     ended: Ended,
 }
@@ -270,11 +272,13 @@ impl Loops {
         let links = Wired { wanted: self.wires.wanted.clone(), journal: self.wires.journal.clone() };
         let me = Me {
             cluster: cluster.clone(),
-            holder: self.me.holder.clone(),
-            predecessor: self.me.predecessor.clone(),
+            // Each cluster has a lease of its own, and each loop is a holder of its own.
+            holder: format!("{}/{cluster}", self.me.holder),
+            predecessor: self.me.predecessor.as_ref().map(|before| format!("{before}/{cluster}")),
+            twin: None,
         };
-        let settings = Arc::clone(&self.settings);
-        self.tasks.spawn(async move { (cluster, one(&settings, me, links, start).await) });
+        let (settings, met) = (Arc::clone(&self.settings), Arc::clone(&self.met));
+        self.tasks.spawn(async move { (cluster, one(&settings, me, &links, &met, start).await) });
     }
 
     fn ended(&mut self, done: Result<(String, anyhow::Result<End>), tokio::task::JoinError>) {
@@ -323,29 +327,42 @@ struct Wired {
     journal: Journal,
 }
 
-/// One cluster from its first connection to the end of its loop.
-async fn one(settings: &Serve, me: Me, wired: Wired, mut start: Start) -> anyhow::Result<End> {
+/// One cluster from its first connection to the end of its loop. Whoever has lost its record to another writer reads
+/// it anew and goes on from there: two daemons may run, and one of them acts.
+async fn one(settings: &Serve, me: Me, wired: &Wired, met: &Met, mut start: Start) -> anyhow::Result<End> {
     let mut ending = settings.ending.clone();
     let mut rest = REST;
-    let (cluster, record) = loop {
-        let error = match prepare(settings, &me.cluster, start).await {
-            Ok(ready) => break ready,
-            Err(error) => error,
+    loop {
+        let end = once(settings, &me, wired, met, start).await;
+        let trouble = match end {
+            Ok(End::Lost(why)) if !settings.until_idle => why,
+            Err(error) if !settings.until_idle => format!("cannot be served yet: {error:#}"),
+            end => return end,
         };
-        if settings.until_idle {
-            return Err(error);
-        }
         if *ending.borrow() {
             return Ok(End::Asked);
         }
-        tracing::warn!(cluster = %me.cluster, "cannot be served yet, trying again: {error:#}");
+        tracing::warn!(cluster = %me.cluster, "trying again: {trouble}");
         pause(&settings.clock, &mut ending, &mut rest).await;
         // Somebody else may have written meanwhile.
         start = Start::Afresh;
-    };
+    }
+}
+
+async fn once(settings: &Serve, me: &Me, wired: &Wired, met: &Met, start: Start) -> anyhow::Result<End> {
+    let (cluster, record) = prepare(settings, &me.cluster, start).await?;
     let edges = Edges::new(cluster, settings.clock.clone());
-    let links = Links { wanted: wired.wanted, journal: wired.journal, ending };
-    let how = reconcile::Settings { me, until_idle: settings.until_idle, tell: settings.tell.clone() };
+    let links = Links {
+        wanted: wired.wanted.clone(),
+        journal: wired.journal.clone(),
+        ending: settings.ending.clone(),
+    };
+    let how = reconcile::Settings {
+        me: me.clone(),
+        until_idle: settings.until_idle,
+        met: Arc::clone(met),
+        tell: settings.tell.clone(),
+    };
     Ok(drive(edges, Arc::clone(&settings.fence), links, how, record).await)
 }
 

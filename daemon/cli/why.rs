@@ -114,7 +114,7 @@ async fn looked(
 
 /// What the daemon's next pass would answer, had it just looked.
 fn from_cluster(name: &str, wanted: &Wanted, record: &Record, live: &Live, now: Timestamp) -> Page {
-    let me = Me { cluster: name.to_owned(), holder: NOBODY.to_owned(), predecessor: None };
+    let me = Me { cluster: name.to_owned(), holder: NOBODY.to_owned(), predecessor: None, twin: None };
     let mut scratch = record.clone();
     let mut status = reconcile::Status::default();
     let mut frozen = None;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::gate::{Calendar, Lint, Span, in_force, lints, openings, subtract, zone_name};
+use crate::gate::{Calendar, Lint, Span, Stretch, in_force, lints, openings, subtract, zone_name};
 use crate::model::desired::{Freeze, Policies};
 
 /// Drain, upgrade and settling of one lightly loaded node; an opening that is shorter will hardly finish any.
@@ -118,16 +118,19 @@ fn rows(
         let calendar = Calendar::of(policies, labels, cluster);
         for window in calendar.windows() {
             let spans = openings(window, from, until);
-            rows.extend(spans.iter().map(|span| row(span, cluster, &window.time_zone, &calendar)));
+            rows.extend(spans.iter().map(|span| row(span, cluster, &window.time_zone, &calendar, from)));
         }
     }
     rows.sort_by(|a, b| (a.opens, &a.cluster, &a.window).cmp(&(b.opens, &b.cluster, &b.window)));
     rows
 }
 
-fn row(span: &Span, cluster: &str, time_zone: &TimeZone, calendar: &Calendar<'_>) -> Row {
+fn row(span: &Span, cluster: &str, time_zone: &TimeZone, calendar: &Calendar<'_>, from: Timestamp) -> Row {
+    // Of an opening without a beginning, what froze it in the past is of no interest.
+    let stretch = span.stretch();
+    let stretch = if span.is_always() { Stretch { from, ..stretch } } else { stretch };
     let overlapping: Vec<&Freeze> =
-        calendar.freezes().filter(|freeze| in_force(freeze).overlaps(span.stretch())).collect();
+        calendar.freezes().filter(|freeze| in_force(freeze).overlaps(stretch)).collect();
     let bound = |at| (!span.is_always()).then_some(at);
     Row {
         window: span.window.clone(),

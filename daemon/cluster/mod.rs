@@ -32,7 +32,7 @@ pub enum ConnectError {
     Read { path: String, source: Box<kube::config::KubeconfigError> },
     #[error(
         "kubeconfig {path} has no context `{context}` for this cluster; it has: {there}. Name the context like the \
-         cluster, or map it in the settings under `contexts`"
+         cluster, pass --context, or map it in the daemon's settings under `contexts`"
     )]
     NoContext { path: String, context: String, there: String },
     #[error("making a client for context `{context}` of kubeconfig {path}")]

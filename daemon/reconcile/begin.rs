@@ -15,6 +15,7 @@ use crate::model::desired::{Desired, Mode};
 use crate::model::entry::What;
 use crate::model::live::Probe;
 use crate::model::plan::{Plan, StageKind};
+use crate::model::version::Version;
 
 /// No run is under way: is there something to do, and may it begin?
 pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
@@ -53,7 +54,7 @@ pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
     let run = pass.input.record.next_run(&desired.commit);
     pass.record(What::RunStarted {
         commit: desired.commit.clone(),
-        from: fresh.from.clone(),
+        from: oldest(fresh),
         to: fresh.to.clone(),
         digest: fresh.digest.clone(),
         nodes: count(fresh.steps().map(|step| &step.node).collect::<BTreeSet<_>>().len()),
@@ -95,4 +96,10 @@ fn outside(pass: &mut Pass<'_>, desired: &Desired, fresh: &Plan) {
     for reason in stray {
         pass.denies(Gate::Plan, reason);
     }
+}
+
+/// The oldest version that a plan moves: where only workers move, theirs, not their servers'.
+fn oldest(fresh: &Plan) -> Version {
+    let from = fresh.steps().map(|step| &step.from).chain([&fresh.from]);
+    from.min().unwrap_or(&fresh.from).clone()
 }

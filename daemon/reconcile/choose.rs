@@ -31,7 +31,8 @@ pub(super) fn go_on(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
     let broken = !begun && !pass.input.wanted.problems.is_empty();
     match stage.kind {
         StageKind::AwaitServers => begin_all(pass, run, &stage.steps.iter().collect::<Vec<_>>()),
-        _ if stopped || broken => {}
+        // Nothing is begun; that the calendar would let it is told all the same.
+        _ if stopped || broken => drop(allowed(pass, desired, run, kind_of(&run.plan))),
         StageKind::Servers | StageKind::ControlPlaneKubelets => control_plane(pass, desired, run, stage),
         StageKind::Workers => {
             workers(pass, desired, run, stage);

@@ -20,6 +20,9 @@ mod tick;
 pub mod wanted;
 mod workers;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use jiff::Timestamp;
 
 use crate::execute::Effect;
@@ -69,7 +72,12 @@ pub struct Me {
     pub holder: String,
     /// A holder of which it is certain that it is gone: the process before us on the same host.
     pub predecessor: Option<String>,
+    /// Another cluster of this process that has turned out to be the same one, behind another context.
+    pub twin: Option<String>,
 }
+
+/// Which cluster each UID was first met as, over all loops of a process.
+pub type Met = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// Everything a pass looks at.
 #[derive(Clone, Copy, Debug)]

@@ -74,7 +74,13 @@ impl<'a> Pass<'a> {
         if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > self.input.now)
         {
             self.moving = true;
-            return self.wake(backoff.until);
+            self.wake(backoff.until);
+            // Once or twice is a race or a moment's absence, and explains itself by passing.
+            if backoff.tries > 2 {
+                let text = format!("it is asked for again and again: {}", backoff.why);
+                self.waits(Gate::Health, Reason::new(Key::ApiUnreachable, key, text));
+            }
+            return;
         }
         let twice = self.tick.effects.iter().any(|(planned, _)| planned.key() == key);
         if !twice {

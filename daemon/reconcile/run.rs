@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::journal::{Journal, Lost};
 use super::push::FLUSH;
-use super::{Input, Me, Standing, Status, Tick, Wanted, lock, tick};
+use super::{Input, Me, Met, Standing, Status, Tick, Wanted, lock, tick};
 use crate::cluster;
 use crate::execute::{Edges, Effect, Fence, perform};
 use crate::live::{Folder, Seen};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub me: Me,
     /// End when nothing is in flight and nothing goes on by itself.
     pub until_idle: bool,
+    /// Shared by all loops of a process, so that two contexts of one cluster are told apart from two clusters.
+    pub met: Met,
     /// Where everything that people may care about is told.
     pub tell: Option<mpsc::UnboundedSender<Told>>,
 }
@@ -165,6 +167,7 @@ impl Loop {
         // What has not answered by its deadline counts as lost: the watches say what came of it.
         let now = self.edges.clock.now();
         self.folder.live.overlay.in_flight.retain(|_, until| *until > now);
+        self.meet();
         self.replan(&wanted);
         for _ in 0..MOST_ROUNDS {
             // A run's end is written down by itself, so that the status beside it is of that moment.
@@ -196,6 +199,15 @@ impl Loop {
             Status { standing: Standing::Moving, ..Status::default() },
             Some(later(self.edges.clock.now(), FLUSH)),
         )
+    }
+
+    /// Finds out whether another loop of this process has this very cluster in hand.
+    fn meet(&mut self) {
+        let Some(uid) = &self.folder.live.cluster_uid else { return };
+        let mut met = self.settings.met.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let me = &mut self.settings.me;
+        let first = met.entry(uid.clone()).or_insert_with(|| me.cluster.clone());
+        me.twin = (*first != me.cluster).then(|| first.clone());
     }
 
     /// Keeps since when each wait has been there; the record takes it up if it lasts.

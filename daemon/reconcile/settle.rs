@@ -55,6 +55,12 @@ fn commits(pass: &mut Pass<'_>) {
 /// Another cluster behind the same name is never touched.
 pub(super) fn same_cluster(pass: &mut Pass<'_>) -> bool {
     let (known, seen) = (&pass.input.record.cluster_uid, &pass.input.live.cluster_uid);
+    if let Some(twin) = &pass.input.me.twin {
+        let text = format!("it is the same cluster as {twin}, behind another context; only {twin} is served");
+        let object = format!("cluster/{}", pass.input.me.cluster);
+        pass.denies(Gate::Desired, Reason::new(Key::OtherCluster, object, text));
+        return false;
+    }
     let same = known.is_none() || known == seen;
     if !same {
         let text = format!(

@@ -67,10 +67,11 @@ fn work(pass: &mut Pass<'_>) {
 }
 
 fn finish(mut pass: Pass<'_>) -> Tick {
-    record_waits(&mut pass);
+    // Who ends when nothing moves must not end before it is written down why.
+    let unsaid = record_waits(&mut pass);
     // While stopped only what already runs on a host goes on.
     let by_itself = pass.moving && (pass.input.live.stop.is_none() || on_a_host(&pass));
-    let moving = by_itself || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
+    let moving = by_itself || unsaid || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
     let objects = pass.tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
     let refused = !pass.input.wanted.problems.is_empty() || answered(&pass, Key::OtherCluster);
     pass.tick.status.standing = match () {
@@ -97,9 +98,10 @@ fn answered(pass: &Pass<'_>, key: Key) -> bool {
 }
 
 /// Writes down what is waited for when that has changed: gates at once, the world's own waits once they last.
-fn record_waits(pass: &mut Pass<'_>) {
+/// Whether any of these has not lasted yet.
+fn record_waits(pass: &mut Pass<'_>) -> bool {
     if !pass.tick.entries.is_empty() {
-        return;
+        return false;
     }
     let mut lasting: Vec<Answer> = Vec::new();
     let mut wake = None;
@@ -125,6 +127,7 @@ fn record_waits(pass: &mut Pass<'_>) {
     if lasting.iter().collect::<Vec<_>>() != recorded {
         pass.record(What::Waiting { answers: lasting });
     }
+    wake.is_some()
 }
 
 /// Keeps the `ConfigMap` as the record has it. It is read once before it is ever written.

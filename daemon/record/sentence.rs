@@ -35,6 +35,10 @@ fn told(entry: &Entry) -> String {
             short_digest(digest),
         ),
         What::RollbackPoint { id } => format!("rollback point {} is in place", one_line(id)),
+        // A hop's control plane is one unit: its intents are written ahead, and its nodes go one at a time.
+        What::StepStarted { step, node, .. } if step.starts_with("controlPlane/") => {
+            format!("will take {} in hand in its turn", thing(step, node))
+        }
         What::StepStarted { step, node, pods: 0, .. } => format!("takes {} in hand", thing(step, node)),
         What::StepStarted { step, node, pods, baseline, .. } => format!(
             "takes {} in hand: {} of {} are on it",

@@ -166,6 +166,9 @@ finished() { false; }
 probe_service() {
 	local address
 	address=$(kubectl --namespace shop get service web --output 'jsonpath={.spec.clusterIP}')
+	# kube-proxy follows the endpoints a moment later; what fails before anything was done says nothing about what is done.
+	within 60 ./nodes.sh in "$work" node1 curl --silent --fail --output /dev/null --max-time 5 "http://$address/" ||
+		die "the Service does not answer before the upgrade"
 	# shellcheck disable=SC2016  # expanded inside the node
 	setsid ./nodes.sh in "$work" node1 bash -c 'while :; do
 		code=$(curl --silent --output /dev/null --max-time 5 --write-out "%{http_code}" "http://$1/") || true

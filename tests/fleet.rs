@@ -1,0 +1,97 @@
+//! Several clusters in one repository: a loop each, one writer.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+use windlass::execute::{Edges, Open};
+use windlass::reconcile::journal::{Keeper, Watching, Wires};
+use windlass::reconcile::{End, Links, Me, Met, Settings, Standing, drive};
+use windlass::record::Record;
+
+use crate::world::{ALWAYS, CLUSTER, World, cluster_yaml};
+
+/// A simulated cluster of its own UID with one control plane node and two workers.
+async fn cluster(seed: u64) -> World {
+    let world = World::with(windlass::sim::Settings {
+        seed,
+        version: "v1.35.4".to_owned(),
+        rules: crate::world::rules(),
+        ..windlass::sim::Settings::default()
+    });
+    world.control_plane(1).workers("w", 2).deployment("web", 2);
+    world.pass(SignedDuration::from_secs(30)).await;
+    world
+}
+
+/// The desired state of both, in the first one's repository.
+fn desire(world: &World, other: &str) {
+    let mine = cluster_yaml("v1.36.3", "");
+    world.commit(
+        &[
+            ("desired-state/demo/cluster.yaml", Some(&mine)),
+            ("desired-state/other/cluster.yaml", Some(other)),
+            ("policies/window.yaml", Some(ALWAYS)),
+        ],
+        "both: v1.36.3",
+    );
+}
+
+fn keeper(world: &World) -> Wires {
+    let (repository, _, tip) = world.open("cache");
+    let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
+    let (keeper, wires) = Keeper::new(repository, world.clock.clone(), watching, tip, Default::default());
+    tokio::spawn(keeper.run());
+    wires
+}
+
+async fn serve(world: &World, name: &str, wires: &Wires, met: &Met) -> End {
+    let me =
+        Me { cluster: name.to_owned(), holder: format!("process/{name}"), predecessor: None, twin: None };
+    let (_asked, ending) = watch::channel(false);
+    let links = Links { wanted: wires.wanted.clone(), journal: wires.journal.clone(), ending };
+    let how = Settings { me, until_idle: true, met: Arc::clone(met), tell: None };
+    drive(Edges::new(world.cluster(), world.clock.clone()), Arc::new(Open), links, how, Record::default())
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_clusters_of_one_repository_converge_side_by_side() {
+    let (first, second) = (cluster(1).await, cluster(2).await);
+    desire(&first, &cluster_yaml("v1.36.3", "").replace("name: demo", "name: other"));
+    let (wires, met) = (keeper(&first), Met::default());
+    let ends = tokio::join!(serve(&first, CLUSTER, &wires, &met), serve(&second, "other", &wires, &met));
+    assert_eq!(ends, (End::Idle(Standing::AsDesired), End::Idle(Standing::AsDesired)));
+    for world in [&first, &second] {
+        world.assert_converged("v1.36.3");
+        world.assert_invariants();
+    }
+    let log = first.log();
+    assert!(log.iter().any(|subject| subject.starts_with("demo: ")), "{log:#?}");
+    assert!(log.iter().any(|subject| subject.starts_with("other: ")), "{log:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_one_cluster_leaves_the_other_going() {
+    let (first, second) = (cluster(1).await, cluster(2).await);
+    desire(&first, "kind: Nonsense\n");
+    let (wires, met) = (keeper(&first), Met::default());
+    let ends = tokio::join!(serve(&first, CLUSTER, &wires, &met), serve(&second, "other", &wires, &met));
+    assert_eq!(ends, (End::Idle(Standing::AsDesired), End::Idle(Standing::Refused)));
+    first.assert_converged("v1.36.3");
+    second.assert_converged("v1.35.4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_contexts_of_one_cluster_are_not_two_clusters() {
+    let world = cluster(1).await;
+    desire(&world, &cluster_yaml("v1.36.3", "").replace("name: demo", "name: other"));
+    let (wires, met) = (keeper(&world), Met::default());
+    let (first, second) =
+        tokio::join!(serve(&world, CLUSTER, &wires, &met), serve(&world, "other", &wires, &met));
+    let mut ends = [first, second];
+    ends.sort_by_key(|end| *end != End::Idle(Standing::AsDesired));
+    assert_eq!(ends, [End::Idle(Standing::AsDesired), End::Idle(Standing::Refused)]);
+    world.assert_converged("v1.36.3");
+    world.assert_invariants();
+}

@@ -6,6 +6,7 @@ pub mod history;
 mod identity;
 pub mod notes;
 pub mod observe;
+mod one;
 pub mod pages;
 pub mod plan;
 pub mod serve;

@@ -12,17 +12,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::identity::{self, Identity};
+use super::one::{Start, Wired, one};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::execute::{Edges, Fence};
+use crate::execute::Fence;
 use crate::git::{self, CommitId, GitError, Repository};
-use crate::reconcile::journal::{Journal, Keeper, Watching, Wires};
-use crate::reconcile::{self, End, Links, Me, Met, Standing, Told, Wanted, drive};
+use crate::reconcile::journal::{Keeper, Watching, Wires};
+use crate::reconcile::{End, Me, Met, Standing, Told};
 use crate::record::{self, Record};
 
 /// The first rest after a cluster could not be connected, and the longest: an API server that is being replaced is
 /// back within a minute.
-const REST: SignedDuration = SignedDuration::from_secs(2);
+pub(super) const REST: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_REST: SignedDuration = SignedDuration::from_secs(30);
 /// What is in hand at an orderly end is recorded within this, or left to the next process: Kubernetes kills after 30 s.
 const LAST_WORDS: Duration = Duration::from_secs(20);
@@ -174,7 +175,7 @@ pub fn accepted(records: &Records) -> BTreeMap<String, String> {
 }
 
 /// The record of one cluster as it is now, for a loop that starts later than the process.
-fn record_now(git: git::Settings, cluster: &str) -> anyhow::Result<Record> {
+pub(super) fn record_now(git: git::Settings, cluster: &str) -> anyhow::Result<Record> {
     let mut repository = Repository::open(git)?;
     let Some(tip) = repository.fetch()?.record else { return Ok(Record::default()) };
     let files = repository.read_record(&tip, cluster)?;
@@ -192,7 +193,7 @@ async fn asked(ending: &mut watch::Receiver<bool>) {
 }
 
 /// Rests before the next try, longer each time; at once over when asked to end.
-async fn pause(clock: &Clock, ending: &mut watch::Receiver<bool>, rest: &mut SignedDuration) {
+pub(super) async fn pause(clock: &Clock, ending: &mut watch::Receiver<bool>, rest: &mut SignedDuration) {
     tokio::select! {
         biased;
         _ = ending.wait_for(|ending| *ending) => {}
@@ -312,72 +313,6 @@ impl Loops {
         }
         self.ended
     }
-}
-
-/// The record that a loop starts with.
-enum Start {
-    With(Box<Record>),
-    /// It has to be read now: the cluster came later, or its record could not be used at the start.
-    Afresh,
-}
-
-/// What a loop is linked to.
-struct Wired {
-    wanted: watch::Receiver<BTreeMap<String, Wanted>>,
-    journal: Journal,
-}
-
-/// One cluster from its first connection to the end of its loop. Whoever has lost its record to another writer reads
-/// it anew and goes on from there: two daemons may run, and one of them acts.
-async fn one(settings: &Serve, me: Me, wired: &Wired, met: &Met, mut start: Start) -> anyhow::Result<End> {
-    let mut ending = settings.ending.clone();
-    let mut rest = REST;
-    loop {
-        let end = once(settings, &me, wired, met, start).await;
-        let trouble = match end {
-            Ok(End::Lost(why)) if !settings.until_idle => why,
-            Err(error) if !settings.until_idle => format!("cannot be served yet: {error:#}"),
-            end => return end,
-        };
-        if *ending.borrow() {
-            return Ok(End::Asked);
-        }
-        tracing::warn!(cluster = %me.cluster, "trying again: {trouble}");
-        pause(&settings.clock, &mut ending, &mut rest).await;
-        // Somebody else may have written meanwhile.
-        start = Start::Afresh;
-    }
-}
-
-async fn once(settings: &Serve, me: &Me, wired: &Wired, met: &Met, start: Start) -> anyhow::Result<End> {
-    let (cluster, record) = prepare(settings, &me.cluster, start).await?;
-    let edges = Edges::new(cluster, settings.clock.clone());
-    let links = Links {
-        wanted: wired.wanted.clone(),
-        journal: wired.journal.clone(),
-        ending: settings.ending.clone(),
-    };
-    let how = reconcile::Settings {
-        me: me.clone(),
-        until_idle: settings.until_idle,
-        met: Arc::clone(met),
-        tell: settings.tell.clone(),
-    };
-    Ok(drive(edges, Arc::clone(&settings.fence), links, how, record).await)
-}
-
-async fn prepare(settings: &Serve, name: &str, start: Start) -> anyhow::Result<(Cluster, Record)> {
-    let cluster = (settings.connect)(name.to_owned()).await?;
-    let record = match start {
-        Start::With(record) => *record,
-        Start::Afresh => {
-            let (git, cluster) = (settings.git.clone(), name.to_owned());
-            let place = settings.git.record_branch.clone();
-            let read = blocking(move || record_now(git, &cluster)).await?;
-            read.with_context(|| format!("reading the record of {name} on branch {place}"))?
-        }
-    };
-    Ok((cluster, record))
 }
 
 /// A folder's name before the name of a folder in it.

@@ -10,6 +10,7 @@ mod drain;
 mod job;
 pub mod journal;
 mod lock;
+mod look;
 mod orphans;
 mod pass;
 mod push;

@@ -2,7 +2,6 @@
 //! could be wrong is in what it calls.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -99,7 +98,7 @@ pub(super) struct Loop {
     pub(super) ended: Option<Run>,
     pub(super) pushing: Option<Timestamp>,
     pub(super) works: JoinSet<Back>,
-    fresh: Option<(u64, Plan)>,
+    pub(super) fresh: Option<(u64, Plan)>,
     told: Option<Status>,
     gave_back: bool,
 }
@@ -147,20 +146,6 @@ pub async fn drive(
 }
 
 impl Loop {
-    fn take_wanted(&mut self) {
-        let all = self.links.wanted.borrow_and_update();
-        match all.get(&self.settings.me.cluster) {
-            Some(wanted) => self.wanted = Some(wanted.clone()),
-            None if all.is_empty() => {}
-            // Its folder is gone: what is in hand is finished by the last commit that had it, nothing is begun.
-            None => {
-                if let Some(wanted) = &mut self.wanted {
-                    wanted.problems = vec!["its folder is no longer there; nothing new is begun".to_owned()];
-                }
-            }
-        }
-    }
-
     /// Passes until nothing more is to be written down; then sends what may be sent.
     fn pass(&mut self) -> (Status, Option<Timestamp>) {
         let Some(wanted) = self.wanted.clone() else { return (Status::default(), None) };
@@ -201,15 +186,6 @@ impl Loop {
         )
     }
 
-    /// Finds out whether another loop of this process has this very cluster in hand.
-    fn meet(&mut self) {
-        let Some(uid) = &self.folder.live.cluster_uid else { return };
-        let mut met = self.settings.met.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let me = &mut self.settings.me;
-        let first = met.entry(uid.clone()).or_insert_with(|| me.cluster.clone());
-        me.twin = (*first != me.cluster).then(|| first.clone());
-    }
-
     /// Keeps since when each wait has been there; the record takes it up if it lasts.
     fn note_waits(&mut self, status: &Status, now: Timestamp) {
         let before = std::mem::take(&mut self.folder.live.overlay.waits);
@@ -218,26 +194,6 @@ impl Loop {
             let since = before.get(&key).copied().unwrap_or(now);
             self.folder.live.overlay.waits.insert(key, since);
         }
-    }
-
-    /// Plans afresh where no run is under way and something that plans depend on has changed.
-    fn replan(&mut self, wanted: &Wanted) {
-        let Some(desired) =
-            wanted.desired.as_ref().filter(|_| self.record.run.is_none() && self.folder.live.complete)
-        else {
-            self.fresh = None;
-            return;
-        };
-        let mut hash = DefaultHasher::new();
-        desired.commit.hash(&mut hash);
-        self.folder.live.inventory(&mut hash);
-        let key = hash.finish();
-        if self.fresh.as_ref().is_some_and(|(known, _)| *known == key) {
-            return;
-        }
-        let live = &self.folder.live;
-        let fresh = super::fresh_plan(desired, live);
-        self.fresh = Some((key, fresh));
     }
 
     /// Says that pushes do not get through, when they have not for a while.

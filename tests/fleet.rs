@@ -1,5 +1,6 @@
 //! Several clusters in one repository: a loop each, one writer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -40,7 +41,7 @@ fn desire(world: &World, other: &str) {
 fn keeper(world: &World) -> Wires {
     let (repository, _, tip) = world.open("cache");
     let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
-    let (keeper, wires) = Keeper::new(repository, world.clock.clone(), watching, tip, Default::default());
+    let (keeper, wires) = Keeper::new(repository, world.clock.clone(), watching, tip, BTreeMap::default());
     tokio::spawn(keeper.run());
     wires
 }

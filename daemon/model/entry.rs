@@ -135,8 +135,6 @@ pub enum StepPhase {
     Upgraded,
     /// Healthy, schedulable as it was found, the claim released; owners of evicted pods may still recover.
     Returned,
-    /// The work is undone: an untouched node on its way back.
-    Returning,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -143,7 +143,6 @@ fn moved(thing: &str, phase: StepPhase) -> String {
         StepPhase::Returned => {
             format!("{thing} is back in service; the owners of its pods may still recover")
         }
-        StepPhase::Returning => format!("{thing} is on its way back, unchanged"),
     }
 }
 

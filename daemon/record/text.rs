@@ -130,7 +130,6 @@ pub fn phase(phase: StepPhase) -> &'static str {
         StepPhase::Upgrading => "upgrading",
         StepPhase::Upgraded => "upgraded",
         StepPhase::Returned => "returned",
-        StepPhase::Returning => "returning",
     }
 }
 

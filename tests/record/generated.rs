@@ -122,7 +122,7 @@ fn what() -> impl Strategy<Value = What> {
     let reasons = || vec(reason(), 0..4);
     let baseline =
         btree_map(text(), (text(), any::<u32>()).prop_map(|(name, ready)| Baseline { name, ready }), 0..4);
-    let phases = [StepPhase::Started, StepPhase::Claimed, StepPhase::Drained, StepPhase::Returning];
+    let phases = [StepPhase::Started, StepPhase::Claimed, StepPhase::Drained, StepPhase::Returned];
     let outcomes =
         [RunOutcome::Converged, RunOutcome::Incomplete, RunOutcome::Superseded, RunOutcome::Cancelled];
     prop_oneof![

@@ -19,7 +19,6 @@ fn every_kind() -> Vec<What> {
         StepPhase::Upgrading,
         StepPhase::Upgraded,
         StepPhase::Returned,
-        StepPhase::Returning,
     ];
     let outcomes =
         [RunOutcome::Converged, RunOutcome::Incomplete, RunOutcome::Superseded, RunOutcome::Cancelled];

@@ -154,9 +154,6 @@ impl Narrator {
             StepPhase::Started | StepPhase::Upgrading | StepPhase::Upgraded | StepPhase::Returned => {
                 Vec::new()
             }
-            StepPhase::Returning => {
-                vec![line(at, node, Tone::Wait, "is given back as it was".to_owned())]
-            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! It knows nothing of clusters or of what a repository holds.
 
 mod environment;
+mod flags;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 pub use environment::Environment;
+pub use flags::{Flags, RepositoryFlags};
 
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 
@@ -24,47 +26,6 @@ const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
 pub const GIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A settings file is a page; what is larger is another file.
 const LARGEST_FILE: u64 = 1 << 20;
-
-/// What flags say; each overrides the settings file.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Flags {
-    /// The repository to follow: a local path, or an http, https or ssh address
-    #[arg(long, value_name = "URL")]
-    pub repo: Option<String>,
-    /// The branch with the desired state [default: the repository's HEAD, else main]
-    #[arg(long, value_name = "NAME")]
-    pub branch: Option<String>,
-    /// The folder of desired-state/ and policies/ in the repository [default: its root]
-    #[arg(long, value_name = "DIR")]
-    pub path: Option<String>,
-    /// A settings file; flags override what it says
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Keep the record in another repository than the desired state
-    #[arg(long, value_name = "URL")]
-    pub record_repo: Option<String>,
-    /// The branch that holds the record [default: windlass/status]
-    #[arg(long, value_name = "NAME")]
-    pub record_branch: Option<String>,
-    /// Where clones of remote repositories are kept [default: ~/.cache/windlass]
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
-    /// How often a remote repository is asked for changes [default: 60s]
-    #[arg(long, value_name = "TIME")]
-    pub poll: Option<String>,
-    /// A file with the token or password for http and https
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// A private key for ssh, without a passphrase
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Option<PathBuf>,
-    /// The only ssh host keys to accept [default: the user's and the system's]
-    #[arg(long, value_name = "FILE")]
-    pub known_hosts: Option<PathBuf>,
-    /// A kubeconfig with a context for each cluster [default: $KUBECONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-}
 
 /// What a settings file may say.
 #[derive(Default, Deserialize)]
@@ -99,15 +60,28 @@ struct RawCredentials {
     known_hosts: Option<Spanned<String>>,
 }
 
-/// What the program may rely on.
+/// What the daemon may rely on.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its branch is [`Config::branch`], or `main` until somebody has looked at the repository.
+    pub place: Place,
+    pub poll: SignedDuration,
+    pub clusters: Clusters,
+}
+
+/// A repository, and where in it the desired state lies.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its branch is [`Place::branch`], or `main` until somebody has looked at the repository.
     pub git: git::Settings,
     /// The branch that was asked for, where one was.
     pub branch: Option<String>,
+    /// The folder that was asked for; empty where none was.
     pub path: String,
-    pub poll: SignedDuration,
+}
+
+/// How clusters are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Clusters {
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig context by cluster, where it does not bear the cluster's name.
     pub contexts: BTreeMap<String, String>,
@@ -134,14 +108,35 @@ impl fmt::Display for ConfigError {
 impl Config {
     /// Reads the settings file, if one is named, and puts the flags on top.
     pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
-        let one = |problem| ConfigError(vec![problem]);
-        let raw = flags.config.as_deref().map(read_file).transpose().map_err(one)?.unwrap_or_default();
-        let mut settled = Settled { file: flags.config.as_deref(), problems: Vec::new() };
-        let config = settled.config(flags, raw, environment);
-        match config {
-            Some(config) if settled.problems.is_empty() => Ok(config),
-            Some(_) | None => Err(ConfigError(settled.problems)),
-        }
+        let (mut settled, raw) = Settled::open(flags.repository.config.as_deref())?;
+        let place = settled.place(&flags.repository, &raw, None, environment);
+        let poll = settled.given(flags.poll.as_ref(), "--poll", raw.poll.as_ref(), "poll");
+        let poll = poll.map_or(DEFAULT_POLL, |given| settled.poll(&given));
+        let clusters = settled.clusters(flags.kubeconfig.as_ref(), raw, environment);
+        let config = place.map(|place| Self { place, poll, clusters });
+        settled.done(config)
+    }
+}
+
+impl Place {
+    /// For commands that look: the repository that flags or the settings file name, or else the one around here.
+    pub fn read(flags: &RepositoryFlags, environment: &Environment) -> Result<Self, ConfigError> {
+        let (mut settled, raw) = Settled::open(flags.config.as_deref())?;
+        let place = settled.place(flags, &raw, Some("."), environment);
+        settled.done(place)
+    }
+}
+
+impl Clusters {
+    /// For commands that look at one cluster.
+    pub fn read(
+        config: Option<&Path>,
+        kubeconfig: Option<&PathBuf>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let (mut settled, raw) = Settled::open(config)?;
+        let clusters = settled.clusters(kubeconfig, raw, environment);
+        settled.done(Some(clusters))
     }
 
     /// The kubeconfig context of a cluster.
@@ -186,35 +181,55 @@ struct Settled<'a> {
     problems: Vec<String>,
 }
 
-impl Settled<'_> {
-    fn config(&mut self, flags: &Flags, raw: Raw, environment: &Environment) -> Option<Config> {
-        let repo = self.given(flags.repo.as_ref(), "--repo", raw.repo, "repo");
-        let branch =
-            self.given(flags.branch.as_ref(), "--branch", raw.branch, "branch").map(|given| given.value);
-        let path = self.given(flags.path.as_ref(), "--path", raw.path, "path");
+impl<'a> Settled<'a> {
+    fn open(file: Option<&'a Path>) -> Result<(Self, Raw), ConfigError> {
+        let raw = file.map(read_file).transpose().map_err(|problem| ConfigError(vec![problem]))?;
+        Ok((Self { file, problems: Vec::new() }, raw.unwrap_or_default()))
+    }
+
+    fn done<T>(self, settled: Option<T>) -> Result<T, ConfigError> {
+        match settled {
+            Some(settled) if self.problems.is_empty() => Ok(settled),
+            Some(_) | None => Err(ConfigError(self.problems)),
+        }
+    }
+
+    /// `here` is the repository that is meant where none is named.
+    fn place(
+        &mut self,
+        flags: &RepositoryFlags,
+        raw: &Raw,
+        here: Option<&str>,
+        environment: &Environment,
+    ) -> Option<Place> {
+        let repo = self.given(flags.repo.as_ref(), "--repo", raw.repo.as_ref(), "repo");
+        let branch = self.given(flags.branch.as_ref(), "--branch", raw.branch.as_ref(), "branch");
+        let branch = branch.map(|given| given.value);
+        let path = self.given(flags.path.as_ref(), "--path", raw.path.as_ref(), "path");
         let path = path.map(|given| self.folder(&given)).unwrap_or_default();
         let record_repo =
-            self.given(flags.record_repo.as_ref(), "--record-repo", raw.record_repo, "recordRepo");
-        let record_branch =
-            self.given(flags.record_branch.as_ref(), "--record-branch", raw.record_branch, "recordBranch");
-        let poll = self.given(flags.poll.as_ref(), "--poll", raw.poll, "poll");
-        let poll = poll.map_or(DEFAULT_POLL, |given| self.poll(&given));
-        let credentials = self.credentials(flags, raw.credentials);
-        let cache = self.path(flags.cache.as_ref(), "--cache", raw.cache, "cache").map(|given| given.value);
-        let kubeconfig = self.kubeconfig(flags, raw.kubeconfig, environment);
-        let Some(cache) = cache.or_else(|| environment.cache.clone()) else {
+            self.given(flags.record_repo.as_ref(), "--record-repo", raw.record_repo.as_ref(), "recordRepo");
+        let record_branch = self.given(
+            flags.record_branch.as_ref(),
+            "--record-branch",
+            raw.record_branch.as_ref(),
+            "recordBranch",
+        );
+        let credentials = self.credentials(flags, &raw.credentials);
+        let cache = self.path(flags.cache.as_ref(), "--cache", raw.cache.as_ref(), "cache");
+        let Some(cache) = cache.map(|given| given.value).or_else(|| environment.cache.clone()) else {
             self.problems.push(
                 "there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME".to_owned(),
             );
             return None;
         };
-        let Some(repo) = repo else {
+        let Some(url) = repo.map(|given| self.address(given)).or(here.map(str::to_owned)) else {
             self.problems
                 .push("no repository is named: pass --repo, or set `repo` in the settings file".to_owned());
             return None;
         };
         let git = git::Settings {
-            url: self.address(repo),
+            url,
             branch: branch.clone().unwrap_or_else(|| "main".to_owned()),
             record_url: record_repo.map(|given| self.address(given)),
             record_branch: record_branch
@@ -222,19 +237,19 @@ impl Settled<'_> {
             cache,
             credentials,
             author: Author {
-                name: raw.author.name.unwrap_or_else(|| "Windlass".to_owned()),
-                email: raw.author.email.unwrap_or_else(|| "windlass@localhost".to_owned()),
+                name: raw.author.name.clone().unwrap_or_else(|| "Windlass".to_owned()),
+                email: raw.author.email.clone().unwrap_or_else(|| "windlass@localhost".to_owned()),
             },
             timeout: GIT_TIMEOUT,
         };
-        Some(Config { git, branch, path, poll, kubeconfig, contexts: raw.contexts })
+        Some(Place { git, branch, path })
     }
 
     fn given<T: Clone>(
         &self,
         flag: Option<&T>,
         name: &str,
-        raw: Option<Spanned<T>>,
+        raw: Option<&Spanned<T>>,
         key: &str,
     ) -> Option<Given<T>> {
         match (flag, raw) {
@@ -245,7 +260,7 @@ impl Settled<'_> {
                 let file = self.file.unwrap_or(Path::new("")).display();
                 let at = &raw.referenced;
                 let origin = format!("{file}:{}:{}: {key}", at.line(), at.column());
-                Some(Given { value: raw.value, origin, from_file: true })
+                Some(Given { value: raw.value.clone(), origin, from_file: true })
             }
             (None, None) => None,
         }
@@ -256,11 +271,11 @@ impl Settled<'_> {
         &mut self,
         flag: Option<&PathBuf>,
         name: &str,
-        raw: Option<Spanned<String>>,
+        raw: Option<&Spanned<String>>,
         key: &str,
     ) -> Option<Given<PathBuf>> {
-        let raw = raw.map(|raw| Spanned::new(PathBuf::from(raw.value), raw.referenced, raw.defined));
-        let mut given = self.given(flag, name, raw, key)?;
+        let raw = raw.map(|raw| Spanned::new(PathBuf::from(&raw.value), raw.referenced, raw.defined));
+        let mut given = self.given(flag, name, raw.as_ref(), key)?;
         if given.from_file {
             given.value = self.beside(&given.value);
         }
@@ -293,7 +308,7 @@ impl Settled<'_> {
         Some(given.value)
     }
 
-    fn credentials(&mut self, flags: &Flags, raw: RawCredentials) -> Credentials {
+    fn credentials(&mut self, flags: &RepositoryFlags, raw: &RawCredentials) -> Credentials {
         let mut file = |flag: Option<&PathBuf>, name, raw, key| {
             let given = self.path(flag, name, raw, key);
             self.present(given)
@@ -302,30 +317,25 @@ impl Settled<'_> {
             token_file: file(
                 flags.token_file.as_ref(),
                 "--token-file",
-                raw.token_file,
+                raw.token_file.as_ref(),
                 "credentials.tokenFile",
             ),
-            username: raw.username,
-            ssh_key: file(flags.ssh_key.as_ref(), "--ssh-key", raw.ssh_key, "credentials.sshKey"),
+            username: raw.username.clone(),
+            ssh_key: file(flags.ssh_key.as_ref(), "--ssh-key", raw.ssh_key.as_ref(), "credentials.sshKey"),
             known_hosts: file(
                 flags.known_hosts.as_ref(),
                 "--known-hosts",
-                raw.known_hosts,
+                raw.known_hosts.as_ref(),
                 "credentials.knownHosts",
             ),
         }
     }
 
-    fn kubeconfig(
-        &mut self,
-        flags: &Flags,
-        raw: Option<Spanned<String>>,
-        environment: &Environment,
-    ) -> Option<PathBuf> {
-        let given = self.path(flags.kubeconfig.as_ref(), "--kubeconfig", raw, "kubeconfig");
+    fn clusters(&mut self, flag: Option<&PathBuf>, raw: Raw, environment: &Environment) -> Clusters {
+        let given = self.path(flag, "--kubeconfig", raw.kubeconfig.as_ref(), "kubeconfig");
         let usual = environment.kubeconfig.clone();
         let usual = usual.map(|value| Given { value, origin: "KUBECONFIG".to_owned(), from_file: false });
-        self.present(given.or(usual))
+        Clusters { kubeconfig: self.present(given.or(usual)), contexts: raw.contexts }
     }
 
     /// A folder inside a repository: forward slashes, and no way out of it.
@@ -380,8 +390,13 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         std::fs::write(folder.path().join("kube"), "").unwrap();
         let environment = Environment { cache: Some("/cache".into()), ..Environment::default() };
-        let config = Config::read(&Flags { config: Some(path), ..flags }, &environment);
+        let repository = RepositoryFlags { config: Some(path), ..flags.repository };
+        let config = Config::read(&Flags { repository, ..flags }, &environment);
         (folder, config)
+    }
+
+    fn named(repo: &str) -> RepositoryFlags {
+        RepositoryFlags { repo: Some(repo.to_owned()), ..RepositoryFlags::default() }
     }
 
     fn told(text: &str, flags: Flags) -> String {
@@ -395,26 +410,39 @@ mod tests {
                     poll: 5m\ncache: cache\nauthor: {name: A, email: a@b}\nkubeconfig: kube\ncontexts: {demo: kind-demo}\n";
         let (folder, config) = read(text, Flags { poll: Some("2m".into()), ..Flags::default() });
         let config = config.unwrap();
-        assert_eq!(config.git.url, "https://git.example.com/fleet.git");
-        assert_eq!((config.branch.as_deref(), config.path.as_str()), (Some("trunk"), "fleet"));
+        let place = config.place;
+        assert_eq!(place.git.url, "https://git.example.com/fleet.git");
+        assert_eq!((place.branch.as_deref(), place.path.as_str()), (Some("trunk"), "fleet"));
         assert_eq!(config.poll, SignedDuration::from_mins(2));
-        assert_eq!(config.git.cache, folder.path().join("cache"));
-        assert_eq!(config.git.record_url, Some(folder.path().join("./record").display().to_string()));
-        assert_eq!(config.kubeconfig, Some(folder.path().join("kube")));
-        assert_eq!((config.context("demo"), config.context("prod")), ("kind-demo", "prod"));
-        assert_eq!(config.git.author.to_string(), "A <a@b>");
+        assert_eq!(place.git.cache, folder.path().join("cache"));
+        assert_eq!(place.git.record_url, Some(folder.path().join("./record").display().to_string()));
+        assert_eq!(config.clusters.kubeconfig, Some(folder.path().join("kube")));
+        assert_eq!((config.clusters.context("demo"), config.clusters.context("prod")), ("kind-demo", "prod"));
+        assert_eq!(place.git.author.to_string(), "A <a@b>");
     }
 
     #[test]
     fn an_empty_file_is_one_with_defaults() {
         let (_folder, config) =
-            read("# nothing yet\n", Flags { repo: Some("fleet".into()), ..Flags::default() });
+            read("# nothing yet\n", Flags { repository: named("fleet"), ..Flags::default() });
         let config = config.unwrap();
-        assert_eq!(
-            (config.git.branch.as_str(), config.git.record_branch.as_str()),
-            ("main", "windlass/status")
-        );
-        assert_eq!((config.poll, config.git.cache.as_path()), (DEFAULT_POLL, Path::new("/cache")));
+        let git = config.place.git;
+        assert_eq!((git.branch.as_str(), git.record_branch.as_str()), ("main", "windlass/status"));
+        assert_eq!((config.poll, git.cache.as_path()), (DEFAULT_POLL, Path::new("/cache")));
+    }
+
+    #[test]
+    fn those_who_look_take_the_repository_around_them_and_no_kubeconfig() {
+        let environment = Environment {
+            cache: Some("/cache".into()),
+            kubeconfig: Some("/nowhere/config".into()),
+            ..Environment::default()
+        };
+        let place = |flags| Place::read(&flags, &environment).unwrap().git.url;
+        assert_eq!(place(RepositoryFlags::default()), ".");
+        assert_eq!(place(named("../fleet")), "../fleet");
+        let refused = Clusters::read(None, None, &environment).unwrap_err().to_string();
+        assert!(refused.starts_with("settings: KUBECONFIG /nowhere/config cannot be read"), "{refused}");
     }
 
     #[test]
@@ -426,10 +454,10 @@ mod tests {
         insta::assert_snapshot!(told, @r"
         5 problems in the settings
           windlass.yaml:1:7: path `../up` is not a plain folder inside the repository
-          windlass.yaml:2:7: poll `soon` is no length of time; write `60s` or `5m`
           windlass.yaml:5:14: credentials.tokenFile /nowhere/token cannot be read: No such file or directory (os error 2)
-          windlass.yaml:3:13: kubeconfig gone cannot be read: No such file or directory (os error 2)
           no repository is named: pass --repo, or set `repo` in the settings file
+          windlass.yaml:2:7: poll `soon` is no length of time; write `60s` or `5m`
+          windlass.yaml:3:13: kubeconfig gone cannot be read: No such file or directory (os error 2)
         ");
     }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use clap::CommandFactory as _;
 use windlass::cli::Cli;
-use windlass::config::{Config, Environment, Flags};
+use windlass::config::{Config, Environment, Flags, RepositoryFlags};
 use windlass::desired::{File, load};
 use windlass::model::CommitId;
 use windlass::model::decision::Key;
@@ -206,9 +206,10 @@ fn the_example_of_the_settings_is_valid() {
     }
     let path = folder.path().join("windlass.yaml");
     std::fs::write(&path, &example.text).unwrap();
-    let flags = Flags { config: Some(path), ..Flags::default() };
+    let repository = RepositoryFlags { config: Some(path), ..RepositoryFlags::default() };
+    let flags = Flags { repository, ..Flags::default() };
     let config = Config::read(&flags, &Environment::default()).unwrap();
-    assert_eq!(config.context("prod-eu"), "admin@prod-eu");
+    assert_eq!(config.clusters.context("prod-eu"), "admin@prod-eu");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `windlass daemon`: settings and signals around what [`super::serve`] does.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::serve::{Connect, Ended, Serve, serve};
 use super::source;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::config::{Config, Environment, Flags};
+use crate::config::{Clusters, Config, Environment, Flags};
 use crate::execute::Open;
 use crate::git::GitError;
 use crate::live::ProbeAnswer;
@@ -44,21 +43,17 @@ pub struct Args {
 /// Runs until a signal, or until idle; answers with the exit code.
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     let config = Config::read(&args.flags, environment)?;
-    let Some(kubeconfig) = config.kubeconfig.clone() else {
+    let Some(kubeconfig) = config.clusters.kubeconfig.clone() else {
         bail!(
             "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
         );
     };
     let (ending, ended) = signals()?;
-    let connect = connect(kubeconfig, config.contexts.clone());
-    let (mut url, mut path) = (config.git.url.clone(), config.path.clone());
-    if Path::new(&url).is_dir() {
-        let (root, inside) = source::locate(&url);
-        url = root;
-        path = if path.is_empty() { inside } else { path };
-    }
+    let connect = connect(kubeconfig, config.clusters);
+    let named = config.place.branch.is_some();
+    let (git, path) = source::located(config.place);
     let start = |branch: String| Serve {
-        git: crate::git::Settings { url: url.clone(), branch, ..config.git.clone() },
+        git: crate::git::Settings { branch, ..git.clone() },
         path: path.clone(),
         poll: config.poll,
         clock: Clock::Wall,
@@ -69,9 +64,8 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
         ending: ended.clone(),
         tell: None,
     };
-    let branch = config.branch.clone().unwrap_or_else(|| source::default_branch(&url));
-    let done = match serve(start(branch)).await {
-        Err(error) if config.branch.is_none() => match other_branch(&error) {
+    let done = match serve(start(git.branch.clone())).await {
+        Err(error) if !named => match other_branch(&error) {
             Some(branch) => serve(start(branch)).await,
             None => Err(error),
         },
@@ -96,9 +90,9 @@ fn report(ended: &Ended) -> u8 {
 }
 
 /// A client over the kubeconfig's context for a cluster; read anew at every try, because the file may be mended.
-fn connect(kubeconfig: PathBuf, contexts: BTreeMap<String, String>) -> Connect {
+fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
     Arc::new(move |name: String| {
-        let context = contexts.get(&name).unwrap_or(&name).clone();
+        let context = clusters.context(&name).to_owned();
         let kubeconfig = kubeconfig.clone();
         Box::pin(async move { answering(&kubeconfig, &context).await })
     })

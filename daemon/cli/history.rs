@@ -18,9 +18,6 @@ pub struct Args {
     /// The cluster to show; all of them if none is named.
     #[arg(value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// The repository that holds the record: a local path, or an http, https or ssh address.
-    #[arg(long, value_name = "URL", default_value = ".")]
-    pub repo: String,
     /// Tell one run, entry by entry.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,

@@ -2,6 +2,7 @@
 //! the daemon is away, and may be repeated.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 
@@ -25,6 +26,9 @@ pub struct StopArgs {
     pub reason: String,
     #[command(flatten)]
     pub kube: Kube,
+    /// The daemon's settings file, for what no flag says
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Let work on a cluster go on after a stop or a halt
@@ -41,11 +45,14 @@ pub struct ResumeArgs {
     pub reason: String,
     #[command(flatten)]
     pub kube: Kube,
+    /// The daemon's settings file, for what no flag says
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 pub async fn stop(args: &StopArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let reason = reason(&args.reason)?;
-    let cluster = args.kube.connect(&args.cluster, environment).await?;
+    let cluster = args.kube.connect(&args.cluster, args.config.as_deref(), environment).await?;
     let left = cluster.leave_note(STOP, reason, &environment.who()).await;
     left.map_err(anyhow::Error::msg)
         .with_context(|| format!("writing the ConfigMap {NOTES}/{STOP} to {}", args.cluster))?;
@@ -61,7 +68,7 @@ pub async fn stop(args: &StopArgs, environment: &Environment, out: &mut dyn Writ
 
 pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let reason = reason(&args.reason)?;
-    let cluster = args.kube.connect(&args.cluster, environment).await?;
+    let cluster = args.kube.connect(&args.cluster, args.config.as_deref(), environment).await?;
     let name = &args.cluster;
     // In this order a failure in between leaves it stopped.
     let left = cluster.leave_note(RESUME, reason, &environment.who()).await;

@@ -1,7 +1,7 @@
 //! One look at a cluster for commands that only look: everything is listed once, and nothing is written.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::daemon::answering;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
-use crate::config::Environment;
+use crate::config::{Clusters, Environment};
 use crate::live::{Event, Folder, Seen};
 use crate::model::live::{Live, Probe};
 
@@ -25,17 +25,26 @@ pub struct Kube {
     /// A kubeconfig with a context for the cluster [default: $KUBECONFIG]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The context to use [default: the one that bears the cluster's name]
+    /// The context to use [default: what the settings file maps, else the one that bears the cluster's name]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }
 
 impl Kube {
-    /// A client of the cluster, which has answered once.
-    pub async fn connect(&self, name: &str, environment: &Environment) -> anyhow::Result<Cluster> {
-        let file = self.kubeconfig.as_ref().or(environment.kubeconfig.as_ref());
-        let Some(file) = file else { bail!("no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG") };
-        answering(file, self.context.as_deref().unwrap_or(name)).await
+    /// A client of the cluster, which has answered once. `config` is the daemon's settings file, where one is named.
+    pub async fn connect(
+        &self,
+        name: &str,
+        config: Option<&Path>,
+        environment: &Environment,
+    ) -> anyhow::Result<Cluster> {
+        let clusters = Clusters::read(config, self.kubeconfig.as_ref(), environment)?;
+        let Some(file) = &clusters.kubeconfig else {
+            bail!(
+                "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
+            )
+        };
+        answering(file, self.context.as_deref().unwrap_or(clusters.context(name))).await
     }
 }
 
@@ -106,7 +115,13 @@ fn listed(seen: &Seen) -> Option<&'static str> {
 }
 
 /// Connects to a cluster and looks at it once.
-pub async fn look(kube: &Kube, name: &str, environment: &Environment, clock: &Clock) -> anyhow::Result<Live> {
-    let cluster = kube.connect(name, environment).await?;
+pub async fn look(
+    kube: &Kube,
+    name: &str,
+    config: Option<&Path>,
+    environment: &Environment,
+    clock: &Clock,
+) -> anyhow::Result<Live> {
+    let cluster = kube.connect(name, config, environment).await?;
     observe(&cluster, clock).await.with_context(|| format!("looking at cluster {name}"))
 }

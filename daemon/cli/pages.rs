@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::observe::{self, Kube};
-use super::source::{self, Access, Source};
+use super::source::{self, Source};
 use super::{history, plan, status, validate, windows};
 use crate::clock::Clock;
-use crate::config::Environment;
+use crate::config::{Environment, Place, RepositoryFlags};
 use crate::desired::{self, Loaded};
 use crate::diff;
 use crate::model::CommitId;
@@ -61,11 +62,10 @@ pub struct WindowsArgs {
 pub struct PlanArgs {
     #[command(flatten)]
     page: plan::Args,
-    /// The kubeconfig context to use [default: the one that bears the cluster's name]
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
     #[command(flatten)]
-    access: Access,
+    kube: Kube,
+    #[command(flatten)]
+    repository: RepositoryFlags,
 }
 
 /// Show where each cluster stands, from the record in the repository
@@ -79,7 +79,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     page: status::Args,
     #[command(flatten)]
-    access: Access,
+    repository: RepositoryFlags,
 }
 
 /// Show the runs of each cluster, or with --run everything that one of them did
@@ -91,14 +91,17 @@ pub struct HistoryArgs {
     #[command(flatten)]
     page: history::Args,
     #[command(flatten)]
-    access: Access,
+    repository: RepositoryFlags,
+}
+
+/// The repository around a folder.
+fn around(folder: &Path, environment: &Environment) -> anyhow::Result<Source> {
+    let repo = Some(folder.display().to_string());
+    Source::open(Place::read(&RepositoryFlags { repo, ..RepositoryFlags::default() }, environment)?)
 }
 
 pub fn validate(args: &ValidateArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let read_rev = |path: &std::path::Path, rev: &str| {
-        let source = Source::open(&path.display().to_string(), &Access::default(), environment)?;
-        source.files(Some(rev))
-    };
+    let read_rev = |path: &Path, rev: &str| around(path, environment)?.files(Some(rev));
     validate::run(&args.page, read_rev, out)
 }
 
@@ -110,7 +113,7 @@ pub fn windows(
 ) -> anyhow::Result<u8> {
     let path = args.page.path.display().to_string();
     let loaded: Loaded = match &args.rev {
-        Some(rev) => Source::open(&path, &Access::default(), environment)?.load(Some(rev))?,
+        Some(rev) => around(&args.page.path, environment)?.load(Some(rev))?,
         None => desired::load(&CommitId("work tree".to_owned()), &validate::work_tree(&args.page.path)?),
     };
     let valid: Vec<(String, BTreeMap<String, String>)> = loaded
@@ -143,11 +146,11 @@ pub async fn plan(
 ) -> anyhow::Result<u8> {
     let page = &args.page;
     let desired = {
-        let source = Source::open(&page.repo, &args.access, environment)?;
+        let source = Source::open(Place::read(&args.repository, environment)?)?;
         source::choose(source.load(page.rev.as_deref())?, page.cluster.as_deref())?
     };
-    let kube = Kube { kubeconfig: page.kubeconfig.clone(), context: args.context.clone() };
-    let live = observe::look(&kube, &desired.cluster.name, environment, clock).await?;
+    let config = args.repository.config.as_deref();
+    let live = observe::look(&args.kube, &desired.cluster.name, config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
     let fresh = crate::reconcile::fresh_plan(&desired, &live);
     let scripts: Vec<(String, String)> =
@@ -167,7 +170,7 @@ pub async fn status(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let page = &args.page;
-    let mut source = Source::open(&page.repo, &args.access, environment)?;
+    let mut source = Source::open(Place::read(&args.repository, environment)?)?;
     let cluster = page.cluster.as_deref();
     let mut shown = source::statuses(&source.records(cluster)?);
     write!(out, "{}", status::render(&shown, page.output).context("writing the status")?)?;
@@ -194,7 +197,7 @@ pub async fn status(
 
 pub fn history(args: &HistoryArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let page = &args.page;
-    let source = Source::open(&page.repo, &args.access, environment)?;
+    let source = Source::open(Place::read(&args.repository, environment)?)?;
     let cluster = page.cluster.as_deref();
     let text = match &page.run {
         None => history::render_runs(&source.records(cluster)?, page.output)?,

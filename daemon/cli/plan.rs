@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -15,15 +14,9 @@ use crate::model::plan::{Component, Hop, Plan, PoolLimits, Stage, StageKind, Ste
 pub struct Args {
     /// The cluster; may be left out where the repository describes only one
     pub cluster: Option<String>,
-    /// The repository with the desired state
-    #[arg(long, value_name = "PATH_OR_URL", default_value = ".")]
-    pub repo: String,
     /// The commit, branch or tag to plan for; the work tree is never read
     #[arg(long, value_name = "REVISION")]
     pub rev: Option<String>,
-    /// A kubeconfig; its context bears the cluster's name
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
     /// How the plan is written
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,

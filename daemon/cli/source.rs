@@ -7,42 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::serve::{accepted, by_cluster};
-use crate::config::{Environment, GIT_TIMEOUT};
+use crate::config::Place;
 use crate::desired::{self, File, Loaded};
-use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH, GitError, Repository};
+use crate::git::{self, GitError, Repository};
 use crate::model::CommitId;
 use crate::reconcile::Wanted;
 use crate::reconcile::wanted::{self, Known};
 use crate::record::{self, Record};
-
-/// How a repository is reached, beside its address.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct Access {
-    /// The branch with the desired state [default: the repository's HEAD, else main]
-    #[arg(long, value_name = "NAME", help_heading = "Repository")]
-    pub branch: Option<String>,
-    /// The folder of desired-state/ and policies/ in the repository [default: its root]
-    #[arg(long, value_name = "DIR", help_heading = "Repository")]
-    pub path: Option<String>,
-    /// The repository that holds the record, if it is another
-    #[arg(long, value_name = "URL", help_heading = "Repository")]
-    pub record_repo: Option<String>,
-    /// The branch that holds the record [default: windlass/status]
-    #[arg(long, value_name = "NAME", help_heading = "Repository")]
-    pub record_branch: Option<String>,
-    /// Where clones of remote repositories are kept [default: ~/.cache/windlass]
-    #[arg(long, value_name = "DIR", help_heading = "Repository")]
-    pub cache: Option<PathBuf>,
-    /// A file with the token or password for http and https
-    #[arg(long, value_name = "FILE", help_heading = "Repository")]
-    pub token_file: Option<PathBuf>,
-    /// A private key for ssh, without a passphrase
-    #[arg(long, value_name = "FILE", help_heading = "Repository")]
-    pub ssh_key: Option<PathBuf>,
-    /// The only ssh host keys to accept
-    #[arg(long, value_name = "FILE", help_heading = "Repository")]
-    pub known_hosts: Option<PathBuf>,
-}
 
 /// A repository that was opened and looked at.
 pub struct Source {
@@ -56,30 +27,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a repository and asks where its branches are.
-    pub fn open(repo: &str, access: &Access, environment: &Environment) -> anyhow::Result<Self> {
-        let (url, inside) = locate(repo);
-        let local = Path::new(&url).is_dir();
-        let cache = access.cache.clone().or_else(|| environment.cache.clone());
-        let cache =
-            cache.context("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME")?;
-        let record_branch = access.record_branch.clone().unwrap_or_else(|| DEFAULT_RECORD_BRANCH.to_owned());
-        let settings = git::Settings {
-            branch: access.branch.clone().unwrap_or_else(|| default_branch(&url)),
-            url,
-            record_url: access.record_repo.as_deref().map(|repo| locate(repo).0),
-            record_branch: record_branch.clone(),
-            cache,
-            credentials: Credentials {
-                token_file: access.token_file.clone(),
-                username: None,
-                ssh_key: access.ssh_key.clone(),
-                known_hosts: access.known_hosts.clone(),
-            },
-            author: Author { name: "Windlass".to_owned(), email: "windlass@localhost".to_owned() },
-            timeout: GIT_TIMEOUT,
-        };
-        let named = access.branch.is_some();
+    /// Opens a repository and asks where its branches are. A local one may be named by any folder in it.
+    pub fn open(place: Place) -> anyhow::Result<Self> {
+        let named = place.branch.is_some();
+        let (settings, path) = located(place);
+        let local = Path::new(&settings.url).is_dir();
+        let record_branch = settings.record_branch.clone();
         let mut repository = Repository::open(settings.clone())?;
         let (desired, record) = match repository.fetch() {
             Ok(tips) => (tips.desired, tips.record),
@@ -97,15 +50,7 @@ impl Source {
             }
             Err(error) => return Err(error.into()),
         };
-        let path = access.path.clone().unwrap_or(inside);
-        Ok(Self {
-            repository,
-            desired,
-            record,
-            path: path.trim_matches('/').to_owned(),
-            record_branch,
-            local,
-        })
+        Ok(Self { repository, desired, record, path, record_branch, local })
     }
 
     /// Asks again where the record is.
@@ -194,6 +139,20 @@ pub(super) fn sole(exists: &[String]) -> Option<String> {
         (Some(_), Some(_)) => exists.iter().find(|branch| *branch == "master").cloned(),
         (None, _) => None,
     }
+}
+
+/// The repository that is meant, with the branch to try first, and the folder in it. A local repository may be named
+/// by any folder in it, which is then the one that holds the desired state.
+pub fn located(place: Place) -> (git::Settings, String) {
+    let (url, inside) = locate(&place.git.url);
+    let path = if place.path.is_empty() { inside } else { place.path };
+    let settings = git::Settings {
+        branch: place.branch.unwrap_or_else(|| default_branch(&url)),
+        url,
+        record_url: place.git.record_url.as_deref().map(|repo| locate(repo).0),
+        ..place.git
+    };
+    (settings, path)
 }
 
 /// The repository around a local folder, and where in it the folder lies; an address stays as it is.

@@ -9,11 +9,11 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use super::observe::{self, Kube};
-use super::source::{self, Access, Source};
+use super::source::{self, Source};
 use super::status::Output;
 use super::why_page::{Page, Row};
 use crate::clock::Clock;
-use crate::config::Environment;
+use crate::config::{Environment, Place, RepositoryFlags};
 use crate::gate::{Calendar, MoveKind};
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Mode};
@@ -38,16 +38,13 @@ const NOBODY: &str = "windlass-why";
 pub struct Args {
     /// The cluster; may be left out where the repository describes only one
     pub cluster: Option<String>,
-    /// The repository with the desired state and the record: a local path, or an http, https or ssh address
-    #[arg(long, value_name = "URL", default_value = ".")]
-    pub repo: String,
     /// How to show it
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     #[command(flatten)]
     pub kube: Kube,
     #[command(flatten)]
-    pub access: Access,
+    pub repository: RepositoryFlags,
 }
 
 pub async fn run(
@@ -57,7 +54,7 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let (name, wanted, record) = {
-        let mut source = Source::open(&args.repo, &args.access, environment)?;
+        let mut source = Source::open(Place::read(&args.repository, environment)?)?;
         let mut records = source.all_records()?;
         let mut wanted = source.wanted(&records)?;
         let name = name(args.cluster.as_deref(), &wanted)?;
@@ -101,11 +98,12 @@ async fn looked(
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<(Option<Live>, Option<String>)> {
-    let named = args.kube.kubeconfig.is_some() || args.kube.context.is_some();
+    let config = args.repository.config.as_deref();
+    let named = args.kube.kubeconfig.is_some() || args.kube.context.is_some() || config.is_some();
     if !named && environment.kubeconfig.is_none() {
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
-    match observe::look(&args.kube, name, environment, clock).await {
+    match observe::look(&args.kube, name, config, environment, clock).await {
         Ok(live) => Ok((Some(live), None)),
         Err(error) if named => Err(error),
         Err(error) => Ok((None, Some(format!("{error:#}")))),

@@ -1,0 +1,51 @@
+//! What the command line says; every flag overrides the settings file.
+
+use std::path::PathBuf;
+
+/// What the daemon is told.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    #[command(flatten)]
+    pub repository: RepositoryFlags,
+    /// How often a remote repository is asked for changes [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub poll: Option<String>,
+    /// A kubeconfig with a context for each cluster [default: $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// Which repository is meant and how it is reached, for the daemon and for those who look.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RepositoryFlags {
+    /// The repository: a local path, or an http, https or ssh address
+    #[arg(long, value_name = "URL", help_heading = "Repository")]
+    pub repo: Option<String>,
+    /// The branch with the desired state [default: the repository's HEAD, else main]
+    #[arg(long, value_name = "NAME", help_heading = "Repository")]
+    pub branch: Option<String>,
+    /// The folder of desired-state/ and policies/ in the repository [default: its root]
+    #[arg(long, value_name = "DIR", help_heading = "Repository")]
+    pub path: Option<String>,
+    /// The daemon's settings file, for what no flag says
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub config: Option<PathBuf>,
+    /// The repository that holds the record, if it is another
+    #[arg(long, value_name = "URL", help_heading = "Repository")]
+    pub record_repo: Option<String>,
+    /// The branch that holds the record [default: windlass/status]
+    #[arg(long, value_name = "NAME", help_heading = "Repository")]
+    pub record_branch: Option<String>,
+    /// Where clones of remote repositories are kept [default: ~/.cache/windlass]
+    #[arg(long, value_name = "DIR", help_heading = "Repository")]
+    pub cache: Option<PathBuf>,
+    /// A file with the token or password for http and https
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub token_file: Option<PathBuf>,
+    /// A private key for ssh, without a passphrase
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub ssh_key: Option<PathBuf>,
+    /// The only ssh host keys to accept [default: the user's and the system's]
+    #[arg(long, value_name = "FILE", help_heading = "Repository")]
+    pub known_hosts: Option<PathBuf>,
+}

@@ -30,5 +30,6 @@ mod reconcile;
 mod record;
 mod remote;
 mod rest;
+mod serve;
 mod windows;
 mod world;

@@ -15,7 +15,7 @@ use crate::world::World;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// Two workers behind a hosted control plane, and their repository behind HTTP.
-async fn world() -> (World, Server) {
+pub async fn world() -> (World, Server) {
     let mut world = World::with(windlass::sim::Settings {
         version: "v1.35.4".to_owned(),
         rules: crate::world::rules(),

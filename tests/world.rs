@@ -215,8 +215,9 @@ impl World {
         Cluster::over(kube::Client::new(self.server.router(), "default"))
     }
 
-    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
-        let settings = git::Settings {
+    /// The repository as a process with a cache folder of this name finds it.
+    pub fn repository(&self, cache: &str) -> git::Settings {
+        git::Settings {
             url: self.url.clone().unwrap_or_else(|| self.repo().display().to_string()),
             branch: "main".to_owned(),
             record_url: None,
@@ -225,8 +226,11 @@ impl World {
             credentials: Credentials::default(),
             author: Author { name: "windlass".to_owned(), email: "windlass@example.com".to_owned() },
             timeout: std::time::Duration::from_secs(10),
-        };
-        let mut repository = Repository::open(settings).unwrap();
+        }
+    }
+
+    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
+        let mut repository = Repository::open(self.repository(cache)).unwrap();
         let tips = repository.fetch().unwrap();
         let files = tips.record.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default();
         let record = record::read(CLUSTER, &files).unwrap();

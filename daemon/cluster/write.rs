@@ -163,7 +163,6 @@ impl Cluster {
         };
         match call(Api::<Namespace>::all(self.client.clone()).create(&PostParams::default(), &space)).await {
             Ok(_) => Answer::Done,
-            Err(error) if error.code() == 409 => Answer::Done,
             Err(error) => refused(&error),
         }
     }

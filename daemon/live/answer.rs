@@ -4,13 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fold::Folder;
 use super::{Answer, Deed};
-use crate::model::live::{Backoff, Lock, Probe, Refusal, RefusalKind};
+use crate::model::live::{Backoff, Lock, OUR_LEASE, OUR_NAMESPACE, Probe, RESUME_NOTE, Refusal, RefusalKind};
 
-/// Keys of deeds; the lease lives in a namespace that has to be there first.
-const NAMESPACE: &str = "namespace";
-const LOCK: &str = "lock";
+/// What the keys of Jobs begin with.
 const JOB: &str = "job/";
-const RESUME: &str = "resume";
 
 /// A watch shows what was made or taken away within this; after it, asking once more does no harm.
 const SHOWN: SignedDuration = SignedDuration::from_secs(10);
@@ -34,7 +31,13 @@ impl Folder {
                 self.succeeded(deed, now);
             }
             // The watch will show what moved; asking again at once would only meet the same old picture.
-            Answer::Stale(why) => self.back_off(deed, &why, now, SignedDuration::from_millis(500)),
+            Answer::Stale(why) => {
+                if deed.key == OUR_LEASE {
+                    // No watch shows the lease: only another look does.
+                    self.live.probed.remove(&Probe::Lock);
+                }
+                self.back_off(deed, &why, now, SignedDuration::from_millis(500));
+            }
             Answer::Missing => match &deed.evicted {
                 Some(uid) => {
                     let uid = self.names.id(uid);
@@ -49,13 +52,13 @@ impl Folder {
 
     fn succeeded(&mut self, deed: &Deed, now: Timestamp) {
         self.live.overlay.backoff.remove(&deed.key);
-        if deed.key.starts_with(JOB) || deed.key == RESUME {
+        if deed.key.starts_with(JOB) || deed.key == RESUME_NOTE {
             // The answer does not bring the object: until a watch shows it, the same would be asked for again at once.
             self.live.overlay.in_flight.insert(deed.key.clone(), now.saturating_add(SHOWN).unwrap_or(now));
         }
-        if deed.key == NAMESPACE {
-            // What could not be made for want of it can be made now.
-            self.live.overlay.backoff.remove(LOCK);
+        if deed.key == OUR_NAMESPACE {
+            // The lease lives in it, and can be made now.
+            self.live.overlay.backoff.remove(OUR_LEASE);
         }
         if let Some(uid) = &deed.evicted {
             let uid = self.names.id(uid);

@@ -330,6 +330,29 @@ async fn a_broken_commit_lets_what_is_in_hand_finish_and_begins_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_commit_does_not_split_a_control_plane() {
+    let mut world = World::new();
+    world.control_plane(3).workers("w", 2);
+    world.pass(MINUTE).await;
+    world.desire("v1.36.3");
+    let process = world.daemon();
+    let serves = |world: &World, node: &str| world.node(node).2;
+    world.until("the first claim", MINUTE * 10, |world| serves(world, "cp1")).await;
+    world.commit(&[("desired-state/demo/cluster.yaml", Some("kind: Cluster\nspec: [oops"))], "demo: broken");
+    world.pass(SignedDuration::from_hours(3)).await;
+    process.end().await;
+    for node in ["cp1", "cp2", "cp3"] {
+        assert_eq!(world.node(node), ("v1.36.3".to_owned(), true, false), "{:#?}", world.log());
+    }
+    for node in ["w1", "w2"] {
+        assert_eq!(world.node(node), ("v1.35.4".to_owned(), true, false), "{:#?}", world.log());
+    }
+    world.desire("v1.36.3");
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rewritten_history_is_refused() {
     let mut world = small().await;
     world.run().await;

@@ -3,6 +3,7 @@
 use serde_json::json;
 use windlass::model::decision::Key;
 use windlass::reconcile::{End, Standing};
+use windlass::sim::{How, When};
 
 use crate::acting::{HOUR, MINUTE, SECOND, on, small, workers_only, workload};
 use crate::world::{World, cluster_yaml};
@@ -61,6 +62,57 @@ async fn a_node_in_hand_at_the_close_is_finished_and_the_rest_waits_for_the_next
     process.end().await;
     world.assert_converged("v1.36.3");
     world.assert_invariants();
+}
+
+/// A window of a minute, and the versions of all nodes half an hour after it closed.
+async fn half_an_hour_after_the_close(mut world: World, cluster: &str, more: &str) -> (World, Vec<String>) {
+    let window = window("1m", more);
+    world.commit(
+        &[("desired-state/demo/cluster.yaml", Some(cluster)), ("policies/window.yaml", Some(&window))],
+        "demo: v1.36.3",
+    );
+    let process = world.daemon();
+    until_clock(&world, 13, 31).await;
+    process.end().await;
+    world.assert_invariants();
+    let at_target = world.nodes().into_iter().filter(|node| node.1 == "v1.36.3" && node.2 && !node.3);
+    let at_target = at_target.map(|node| node.0).collect();
+    (world, at_target)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_runs_on_ends_in_the_night_it_began() {
+    let world = workers_only(3).await;
+    let (world, done) =
+        half_an_hour_after_the_close(world, &cluster_yaml("v1.36.3", ""), "  atClose: runOn\n").await;
+    assert_eq!(done, ["cp1", "w1", "w2", "w3"], "{:#?}", world.log());
+}
+
+/// Both workers are chosen within the window, and the API server takes no patch of a node until after its close.
+async fn chosen_and_then_closed(at_close: &str) -> Vec<String> {
+    let world = workers_only(4).await;
+    for node in ["w3", "w4"] {
+        world.cordon(node);
+        world.annotate(node, "windlass.dev/hold", Some("not tonight"));
+    }
+    let patch = When { verb: "patch", resource: "nodes", ..When::default() };
+    let away = How::Status { code: 503, reason: "ServiceUnavailable", message: "no leader".to_owned() };
+    world.faults(|faults, _| faults.on(patch, 0, 40, away));
+    let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, canary: 0, maxUnavailable: 4}]\n";
+    let (world, done) = half_an_hour_after_the_close(
+        world,
+        &cluster_yaml("v1.36.3", pool),
+        &format!("  atClose: {at_close}\n"),
+    )
+    .await;
+    assert_eq!(world.begun(), ["w1", "w2"], "chosen within the window");
+    done
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_chosen_in_the_window_is_finished_as_a_batch_and_not_begun_otherwise() {
+    assert_eq!(chosen_and_then_closed("finishNode").await, ["cp1"]);
+    assert_eq!(chosen_and_then_closed("finishBatch").await, ["cp1", "w1", "w2"]);
 }
 
 #[tokio::test(start_paused = true)]

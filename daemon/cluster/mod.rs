@@ -28,15 +28,16 @@ pub const STATUS: &str = "upgrade-status";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("reading kubeconfig {path}")]
-    Read { path: String, source: Box<kube::config::KubeconfigError> },
+    /// With the cause in its words: the client's own errors repeat each other.
+    #[error("reading kubeconfig {path}: {why}")]
+    Read { path: String, why: String },
     #[error(
         "kubeconfig {path} has no context `{context}` for this cluster; it has: {there}. Name the context like the \
          cluster, pass --context, or map it in the daemon's settings under `contexts`"
     )]
     NoContext { path: String, context: String, there: String },
-    #[error("making a client for context `{context}` of kubeconfig {path}")]
-    Client { path: String, context: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("making a client for context `{context}` of kubeconfig {path}: {why}")]
+    Client { path: String, context: String, why: String },
 }
 
 /// One cluster's API, as an edge.
@@ -55,25 +56,24 @@ impl Cluster {
     pub async fn connect(path: &Path, context: &str) -> Result<Self, ConnectError> {
         let shown = path.display().to_string();
         let file = Kubeconfig::read_from(path)
-            .map_err(|source| ConnectError::Read { path: shown.clone(), source: Box::new(source) })?;
+            .map_err(|error| ConnectError::Read { path: shown.clone(), why: chain(&error) })?;
         if !file.contexts.iter().any(|known| known.name == context) {
             let there: Vec<&str> = file.contexts.iter().map(|known| known.name.as_str()).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
             return Err(ConnectError::NoContext { path: shown, context: context.to_owned(), there });
         }
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Client {
+        let failed = |error: &dyn std::error::Error| ConnectError::Client {
             path: shown.clone(),
             context: context.to_owned(),
-            source,
+            why: chain(error),
         };
-        let mut config =
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(Box::new(e)))?;
+        let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(&e))?;
         config.default_retry = false;
         config.connect_timeout = Some(CALL);
         let agent = HeaderValue::from_static(concat!("windlass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((HeaderName::from_static("user-agent"), agent));
-        Ok(Self { client: Client::try_from(config).map_err(|e| failed(Box::new(e)))? })
+        Ok(Self { client: Client::try_from(config).map_err(|e| failed(&e))? })
     }
 }
 
@@ -100,6 +100,8 @@ impl CallError {
     fn of(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Status(status),
+            // Its own words name only the layer of the client that the error went through.
+            kube::Error::Service(cause) => Self::Transport(chain(&*cause)),
             other => Self::Transport(chain(&other)),
         }
     }

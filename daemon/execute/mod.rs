@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, LockMove, NodePatch};
 use crate::live::{Answer, Deed, Seen};
-use crate::model::live::EVICTION;
+use crate::model::live::{EVICTION, OUR_LEASE, OUR_NAMESPACE, RESUME_NOTE, STATUS_MAP};
 
 /// Everything that can be done to a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,11 +32,19 @@ impl Effect {
         match self {
             Self::Node { name, .. } => format!("node/{name}"),
             Self::Evict { uid, .. } => format!("{EVICTION}{uid}"),
-            Self::CreateNamespace(_) => "namespace".to_owned(),
+            Self::CreateNamespace(_) => OUR_NAMESPACE.to_owned(),
             Self::CreateJob { name, .. } | Self::DeleteJob { name, .. } => format!("job/{name}"),
-            Self::Lock { .. } => "lock".to_owned(),
-            Self::Publish(_) => "publish".to_owned(),
-            Self::ForgetResume { .. } => "resume".to_owned(),
+            Self::Lock { .. } => OUR_LEASE.to_owned(),
+            Self::Publish(_) => STATUS_MAP.to_owned(),
+            Self::ForgetResume { .. } => RESUME_NOTE.to_owned(),
+        }
+    }
+
+    /// The object that it changes, as people call it.
+    pub fn object(&self) -> String {
+        match self {
+            Self::Evict { namespace, pod, .. } => format!("pod/{namespace}/{pod}"),
+            other => other.key(),
         }
     }
 

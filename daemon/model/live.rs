@@ -12,7 +12,9 @@ use super::plan::{Component, Fact};
 use super::version::Version;
 
 pub use super::asked::{Api, Lock, Note, Probe};
-pub use super::overlay::{Backoff, EVICTION, Overlay, Refusal, RefusalKind};
+pub use super::overlay::{
+    Backoff, EVICTION, OUR_LEASE, OUR_NAMESPACE, Overlay, RESUME_NOTE, Refusal, RefusalKind, STATUS_MAP,
+};
 
 /// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
 pub type Id = Arc<str>;

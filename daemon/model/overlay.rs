@@ -24,6 +24,11 @@ pub struct Overlay {
 
 /// What the key of an eviction in flight begins with; the pod's UID follows.
 pub const EVICTION: &str = "evict/";
+/// The keys of what is written to one place only, named as the object it is.
+pub const OUR_NAMESPACE: &str = "namespace/windlass-system";
+pub const OUR_LEASE: &str = "lease/windlass";
+pub const STATUS_MAP: &str = "configmap/upgrade-status";
+pub const RESUME_NOTE: &str = "configmap/windlass-resume";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {

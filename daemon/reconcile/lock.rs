@@ -8,7 +8,7 @@ use crate::cluster::LockMove;
 use crate::execute::Effect;
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::desired::Mode;
-use crate::model::live::{Lock, Probe};
+use crate::model::live::{Lock, OUR_LEASE, Probe};
 use crate::provider;
 
 /// The lease's name in the namespace `windlass-system`.
@@ -64,7 +64,7 @@ fn renew(pass: &mut Pass<'_>, lock: &Lock) {
     };
     move_lock(pass, hold);
     // Our picture of the lease may be old: then the write is refused, and this look shows why.
-    if pass.input.live.overlay.backoff.contains_key("lock") {
+    if pass.input.live.overlay.backoff.contains_key(OUR_LEASE) {
         pass.probe_often(Probe::Lock);
     }
 }
@@ -84,7 +84,7 @@ fn take(pass: &mut Pass<'_>) {
         return;
     }
     let Some(lock) = &live.lock else {
-        if live.overlay.backoff.contains_key("lock") {
+        if live.overlay.backoff.contains_key(OUR_LEASE) {
             pass.effect(Effect::CreateNamespace(provider::namespace()), 0);
         }
         return move_lock(pass, LockMove::Create { holder: me.holder.clone() });

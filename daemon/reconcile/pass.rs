@@ -77,8 +77,8 @@ impl<'a> Pass<'a> {
             self.wake(backoff.until);
             // Once or twice is a race or a moment's absence, and explains itself by passing.
             if backoff.tries > 2 {
-                let text = format!("it is asked for again and again: {}", backoff.why);
-                self.waits(Gate::Health, Reason::new(Key::ApiUnreachable, key, text));
+                let text = format!("the API server was asked several times to change it: {}", backoff.why);
+                self.waits(Gate::Health, Reason::new(Key::ApiUnreachable, effect.object(), text));
             }
             return;
         }

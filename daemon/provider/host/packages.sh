@@ -35,16 +35,22 @@ find_binaries() {
 		for each in "$@"; do [ -n "$(package "$each")" ] || refuse_package apt "$each"; done
 	elif command -v dnf >/dev/null; then
 		use_repository /etc/yum.repos.d/*.repo
-		for each in "$@"; do dnf -q "$(no_excludes)" list --showduplicates "$each-${target#v}" >/dev/null 2>&1 || refuse_package dnf "$each"; done
+		# shellcheck disable=SC2046  # one word for each option
+		for each in "$@"; do dnf -q $(unlocked) list --showduplicates "$each-${target#v}" >/dev/null 2>&1 || refuse_package dnf "$each"; done
 	else
 		refuse "this host has neither apt nor dnf: name a folder under kubeadm.from"
 	fi
 	say "found packages of $* $target"
 }
 
-# Kubernetes' instructions exclude its packages from ordinary updates; dnf 5 spells the exception in another way.
-no_excludes() {
-	if dnf --help 2>/dev/null | grep -q -e --disableexcludes; then echo --disableexcludes=all; else echo '--setopt=disable_excludes=*'; fi
+# Kubernetes' instructions exclude its packages from ordinary updates, and others lock their versions. dnf 4 has a plugin
+# for the latter; for dnf 5 both are excludes.
+unlocked() {
+	if dnf --help 2>/dev/null | grep -q -e --disableexcludes; then
+		echo --disableexcludes=all --disableplugin=versionlock
+	else
+		echo '--setopt=disable_excludes=*'
+	fi
 }
 
 take() {
@@ -74,6 +80,6 @@ take_by_apt() {
 take_by_dnf() {
 	wanted=
 	for each in "$@"; do wanted="$wanted $each-${target#v}"; done
-	# shellcheck disable=SC2086  # one word for each package
-	run timeout 900 dnf -y "$(no_excludes)" install $wanted 9>&- || fail "dnf could not install$wanted"
+	# shellcheck disable=SC2046,SC2086  # one word for each option and package
+	run timeout 900 dnf -y $(unlocked) install $wanted 9>&- || fail "dnf could not install$wanted"
 }

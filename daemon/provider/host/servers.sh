@@ -36,8 +36,8 @@ for each in kube-apiserver kube-controller-manager kube-scheduler; do
 done
 need_cgroup refuse
 need_room_for_servers
-find_binaries kubeadm
 wait_for_api || refuse "the API server did not answer for 3 minutes"
+find_binaries kubeadm
 
 say "servers of this node: $(manifest_version kube-apiserver) to $target"
 take kubeadm

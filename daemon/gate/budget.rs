@@ -74,9 +74,10 @@ impl<'a> Ledger<'a> {
             return None;
         }
         let live = self.live;
-        let left = self.owners.entry(owner.uid.clone()).or_insert_with(|| allowance(live, &owner.uid));
+        let top = live.top_owner(owner);
+        let left = self.owners.entry(top.clone()).or_insert_with(|| allowance(live, &top));
         (*left <= 0).then(|| {
-            let name = live.owner_name(&live.top_owner(owner));
+            let name = live.owner_name(&top);
             Reason::new(
                 Key::OwnerNotReady,
                 name,
@@ -97,7 +98,7 @@ impl<'a> Ledger<'a> {
             }
         }
         if let (true, Some(owner)) = (keys.is_empty(), &pod.owner)
-            && let Some(left) = self.owners.get_mut(&owner.uid)
+            && let Some(left) = self.owners.get_mut(&self.live.top_owner(owner))
         {
             *left -= 1;
         }
@@ -121,7 +122,7 @@ fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
 
 /// How many more pods of this owner may go missing; negative when more are missing than may be.
 fn allowance(live: &Live, owner: &Id) -> i64 {
-    let pods = || live.pods_of_owner.get(owner).into_iter().flatten().filter_map(|uid| live.pods.get(uid));
+    let pods = || live.pods_under(owner);
     let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);
     let serving = i64::try_from(pods().filter(serves).count()).unwrap_or(i64::MAX);
     let replicas = live.workloads.get(owner).map_or_else(

@@ -1,14 +1,14 @@
 //! Step × live × what was recorded × now → how the step went. Found by looking again, never by a call having returned.
 //! Unknown is not healthy: what nobody has shown is waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::claim::Reported;
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
-use crate::model::live::{Id, Live, Node, OwnerKind, Ready};
+use crate::model::live::{Id, Live, Node, OwnerKind, Pod, Ready};
 use crate::model::plan::{Component, Step};
 
 /// A node counts as back only after it has been Ready for this long without a break: a kubelet that flaps does so
@@ -51,7 +51,8 @@ fn kubelet(
     let Some(node) = live.nodes.get(step.node.as_str()) else {
         return pending(Key::NodeGone, &object, "the node is not there");
     };
-    if node.kubelet.as_ref() != Some(&step.to) {
+    // Whoever else moves it may have gone further.
+    if node.kubelet.as_ref().is_none_or(|kubelet| *kubelet < step.to) {
         let text = format!("its kubelet does not report {} yet", step.to);
         return pending(Key::Upgrading, &object, &text);
     }
@@ -85,26 +86,36 @@ fn kubelet(
 /// Pods of `DaemonSets` that should be Ready on a node before others are let onto it: essential ones always, others
 /// if they were Ready before.
 fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
-    let pods = live.pods_on(&node.name).filter(|pod| !pod.finished());
-    let unready = pods.filter(|pod| {
-        let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else {
-            return false;
-        };
-        let essential = live.workloads.get(&owner.uid).is_some_and(|workload| workload.essential);
-        let was_ready = baseline.get(&*owner.uid).is_some_and(|before| before.ready > 0);
-        (essential || was_ready) && !pod.ready
+    let pods = || live.pods_on(&node.name).filter(|pod| !pod.finished());
+    let set_of = |pod: &Pod| {
+        let owner = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet)?;
+        Some(owner.uid.clone())
+    };
+    let was_ready = |set: &Id| baseline.get(&**set).is_some_and(|before| before.ready > 0);
+    let unready = pods().filter(|pod| {
+        let essential = |set: &Id| live.workloads.get(set).is_some_and(|workload| workload.essential);
+        !pod.ready && set_of(pod).is_some_and(|set| essential(&set) || was_ready(&set))
     });
-    unready
-        .map(|pod| {
-            Reason::new(Key::DaemonSetNotReady, pod.object(), format!("it is not Ready on {}", node.name))
-        })
-        .collect()
+    let unready = unready.map(|pod| {
+        Reason::new(Key::DaemonSetNotReady, pod.object(), format!("it is not Ready on {}", node.name))
+    });
+    // A pod that was there before and is not there now is no less missing than one that is not Ready.
+    let there: BTreeSet<Id> = pods().filter_map(set_of).collect();
+    let sets = baseline
+        .keys()
+        .map(|uid| Id::from(uid.as_str()))
+        .filter(|uid| live.workloads.get(uid).is_some_and(|workload| workload.kind == OwnerKind::DaemonSet));
+    let gone = sets.filter(|uid| was_ready(uid) && !there.contains(uid)).map(|uid| {
+        let text = format!("it has no pod on {} yet", node.name);
+        Reason::new(Key::DaemonSetNotReady, live.owner_name(&uid), text)
+    });
+    unready.chain(gone).collect()
 }
 
 fn servers(step: &Step, live: &Live, now: Timestamp) -> Outcome {
     let object = format!("node/{}", step.node);
     let seen = live.runs(Component::Servers, &step.node);
-    if seen.as_ref() != Some(&step.to) {
+    if seen.is_none_or(|seen| seen < step.to) {
         let text = format!("its servers do not all run {} and are Ready yet", step.to);
         return pending(Key::Upgrading, &object, &text);
     }
@@ -177,15 +188,7 @@ pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Rea
 
 /// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
 pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
-    let direct = std::iter::once(owner);
-    let sets =
-        live.workloads.iter().filter(|(_, set)| set.parent.as_ref() == Some(owner)).map(|(uid, _)| uid);
-    let ready = direct
-        .chain(sets)
-        .flat_map(|uid| live.pods_of_owner.get(uid).into_iter().flatten())
-        .filter_map(|uid| live.pods.get(uid))
-        .filter(|pod| pod.ready && pod.deleting.is_none())
-        .count();
+    let ready = live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count();
     u32::try_from(ready).unwrap_or(u32::MAX)
 }
 

@@ -412,3 +412,115 @@ async fn a_pod_that_cannot_end_sets_its_node_aside() {
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
 }
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_came_while_it_was_uncordoned_are_drained_too() {
+    let mut world = workers_only(2).await;
+    world.create(workload("Deployment", "slow", 1, &json!({"sim/stop-seconds": "29"}), &on("w1")));
+    world.pass(MINUTE).await;
+    // The canary has no pods, w1 is second.
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(SECOND * 15).await;
+    // A second of a watch's delay, or a scheduler that is quick, is all it takes.
+    world.faults(|faults, _| faults.delay_watches(SECOND * 2));
+    world.change_node("w1", |tree| {
+        tree["spec"].as_object_mut().unwrap().remove("unschedulable");
+        tree["spec"]["taints"] = json!([]);
+    });
+    world.create(workload("Deployment", "web", 1, &json!({}), &on("w1")));
+    let mut with_pod = false;
+    for _ in 0..300 {
+        let pods = world.list("/api/v1/namespaces/default/pods");
+        let there = pods.iter().any(|p| {
+            p["metadata"]["labels"]["app"] == "web"
+                && p["spec"]["nodeName"] == "w1"
+                && p["metadata"]["deletionTimestamp"].is_null()
+        });
+        let ours = world.jobs().iter().any(|j| j["metadata"]["labels"]["windlass.dev/node"] == "w1");
+        with_pod |= ours && there && world.node("w1").0 == "v1.35.4";
+        world.pass(SECOND).await;
+    }
+    assert!(
+        !with_pod,
+        "the kubelet was replaced under a running pod that nobody evicted: {:#?}",
+        world.tail()
+    );
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxys_404_is_not_a_pod_that_is_gone() {
+    let mut world = workers_only(2).await;
+    world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
+    world.pass(MINUTE).await;
+    let when = When { verb: "create", resource: "pods", subresource: "eviction", ..When::default() };
+    world.faults(|faults, _| {
+        faults.on(when, 0, 1, How::Plain { code: 404, body: "default backend - 404".to_owned() })
+    });
+    let process = world.daemon();
+    let mut with_pod = false;
+    for _ in 0..400 {
+        let pods = world.list("/api/v1/namespaces/default/pods");
+        let there = pods
+            .iter()
+            .any(|p| p["spec"]["nodeName"] == "w1" && p["metadata"]["deletionTimestamp"].is_null());
+        let ours = world.jobs().iter().any(|j| j["metadata"]["labels"]["windlass.dev/node"] == "w1");
+        with_pod |= ours && there && world.node("w1").0 == "v1.35.4";
+        world.pass(SECOND).await;
+    }
+    assert!(!with_pod, "the kubelet was replaced under a pod that was never evicted: {:#?}", world.tail());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_essential_daemon_set_pod_that_is_missing_is_waited_for() {
+    let mut world = workers_only(1).await;
+    let mut set = workload(
+        "DaemonSet",
+        "cni",
+        0,
+        &json!({}),
+        &json!({"priorityClassName": "system-node-critical", "tolerations": [{"operator": "Exists"}]}),
+    );
+    set["metadata"]["namespace"] = json!("kube-system");
+    world.create(set);
+    world.pass(MINUTE).await;
+    let _process = world.daemon();
+    world
+        .until("a job's pod", MINUTE * 60, |world| {
+            world
+                .list("/api/v1/namespaces/windlass-system/pods")
+                .iter()
+                .any(|p| p["status"]["phase"] == "Running")
+        })
+        .await;
+    // The controller manager is away for half an hour, and the pod is rejected at admission by the new kubelet.
+    world.server.with(|cluster, _| cluster.settings.timings.controller = MINUTE * 30);
+    for pod in world.list("/api/v1/namespaces/kube-system/pods") {
+        if pod["spec"]["nodeName"] == "w1" && pod["metadata"]["labels"]["app"] == "cni" {
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            world.change(Kind::Pod, "kube-system", &name, |tree| {
+                tree["status"]["phase"] = json!("Failed");
+                tree["status"]["reason"] = json!("UnexpectedAdmissionError");
+                for c in tree["status"]["conditions"].as_array_mut().unwrap() {
+                    if c["type"] == "Ready" {
+                        c["status"] = json!("False");
+                    }
+                }
+            });
+        }
+    }
+    let mut bare = false;
+    for _ in 0..1200 {
+        let cni = world.list("/api/v1/namespaces/kube-system/pods").iter().any(|p| {
+            p["spec"]["nodeName"] == "w1"
+                && p["metadata"]["labels"]["app"] == "cni"
+                && p["status"]["phase"] == "Running"
+        });
+        let (version, schedulable, _) = world.node("w1");
+        bare |= version == "v1.36.3" && schedulable && !cni;
+        world.pass(SECOND).await;
+    }
+    assert!(!bare, "uncordoned without its network: {:#?}", world.tail());
+}

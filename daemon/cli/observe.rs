@@ -110,7 +110,7 @@ fn listed(seen: &Seen) -> Option<&'static str> {
         Seen::Attachment(event) => ends(event, "volume attachments"),
         Seen::Stop(event) => ends(event, "the stop note"),
         Seen::Resume(event) => ends(event, "the resume note"),
-        Seen::Probed(..) | Seen::Done(..) => None,
+        Seen::Unseen { .. } | Seen::Probed(..) | Seen::Done(..) => None,
     }
 }
 

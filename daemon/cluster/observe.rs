@@ -50,7 +50,7 @@ struct Starter<'a> {
 impl Starter<'_> {
     fn stream<K>(&mut self, api: Api<K>, config: watcher::Config, wrap: fn(Event<Box<K>>) -> Seen)
     where
-        K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
     {
         let (clock, seen) = (self.clock.clone(), self.seen.clone());
         self.tasks.spawn(async move {
@@ -65,7 +65,11 @@ impl Starter<'_> {
                     Ok(None) => return,
                     // The stream lists or watches anew at its next poll.
                     Err(error) => {
-                        tracing::debug!(error = %super::chain(&error), "watch interrupted");
+                        let (kind, why) = (K::plural(&()).into_owned(), super::chain(&error));
+                        tracing::debug!(kind, why, "watch interrupted");
+                        if seen.send(Seen::Unseen { kind, why }).await.is_err() {
+                            return;
+                        }
                         clock.sleep(REST).await;
                     }
                 }

@@ -283,7 +283,7 @@ fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) 
         .then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok())
         .flatten();
     let kind = match status.code {
-        404 => return Answer::Missing,
+        404 if status.reason == "NotFound" => return Answer::Missing,
         // The pod of this name is another one by now; any other conflict is a race to be run again.
         409 if status.message.contains("UID in precondition") => return Answer::Missing,
         429 if budget => RefusalKind::Budget,

@@ -123,6 +123,7 @@ pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> O
         },
         ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).map_or(now, |time| time.0.min(now)),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        unschedulable_since: now,
         claim: annotation(CLAIM).map(claim),
         hold: annotation(HOLD).map(|reason| reason.chars().filter(|c| !c.is_control()).take(200).collect()),
         to_be_deleted: spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten().any(|taint| {
@@ -146,7 +147,7 @@ fn claim(text: &str) -> ClaimState {
     }
 }
 
-pub(super) fn pod(object: &KubePod, names: &mut Interner) -> Option<Pod> {
+pub(super) fn pod(object: &KubePod, names: &mut Interner, now: Timestamp) -> Option<Pod> {
     let meta = &object.metadata;
     let spec = object.spec.as_ref();
     let status = object.status.as_ref();
@@ -170,6 +171,7 @@ pub(super) fn pod(object: &KubePod, names: &mut Interner) -> Option<Pod> {
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        arrived: now,
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         grace_seconds: grace(spec),
         mirror: annotation(MIRROR).is_some(),

@@ -62,13 +62,14 @@ impl Folder {
                     |s, _| s.live.resume = None,
                 );
             }
+            Seen::Unseen { kind, why } => drop(self.live.unseen.insert(kind, why)),
             Seen::Probed(probe, answer) => self.probed(probe, answer, now),
             Seen::Done(deed, answer) => self.done(&deed, answer, now),
         }
     }
 
     /// One event of one kind; a list that ends drops what it did not name.
-    fn watch<K: convert::Named>(
+    fn watch<K: convert::Named + k8s_openapi::Resource>(
         &mut self,
         kind: &'static str,
         event: Event<Box<K>>,
@@ -76,6 +77,9 @@ impl Folder {
         put: impl Fn(&mut Self, &K, Timestamp),
         drop: impl Fn(&mut Self, &Id),
     ) {
+        if !self.live.unseen.is_empty() && matches!(event, Event::End) {
+            self.live.unseen.remove(K::URL_PATH_SEGMENT);
+        }
         match event {
             Event::Begin => {
                 self.listing.insert(kind, BTreeSet::new());
@@ -134,6 +138,9 @@ impl Folder {
             if before.kubelet == node.kubelet {
                 node.kubelet_since = before.kubelet_since;
             }
+            if before.unschedulable && node.unschedulable {
+                node.unschedulable_since = before.unschedulable_since;
+            }
             if before.ready == Ready::True && node.ready == Ready::True {
                 node.ready_since = node.ready_since.max(before.ready_since).min(now);
             }
@@ -146,10 +153,15 @@ impl Folder {
         self.live.leases.remove(name);
     }
 
-    fn put_pod(&mut self, object: &k8s_openapi::api::core::v1::Pod, _: Timestamp) {
-        let Some(pod) = convert::pod(object, &mut self.names) else { return };
-        if self.live.pods.get(&pod.uid).is_some_and(|before| before.resource_version > pod.resource_version) {
-            return;
+    fn put_pod(&mut self, object: &k8s_openapi::api::core::v1::Pod, now: Timestamp) {
+        let Some(mut pod) = convert::pod(object, &mut self.names, now) else { return };
+        if let Some(before) = self.live.pods.get(&pod.uid) {
+            if before.resource_version > pod.resource_version {
+                return;
+            }
+            if before.node == pod.node {
+                pod.arrived = before.arrived;
+            }
         }
         self.unlink(&pod.uid);
         self.link(&pod);
@@ -224,12 +236,12 @@ impl Folder {
 
     fn put_workload(&mut self, workload: Option<(Id, Workload)>) {
         if let Some((uid, workload)) = workload {
-            self.live.workloads.insert(uid, workload);
+            self.live.put_workload(uid, workload);
         }
     }
 
     fn drop_workload(&mut self, uid: &Id) {
-        self.live.workloads.remove(uid);
+        self.live.drop_workload(uid);
     }
 
     fn put_job(&mut self, object: &k8s_openapi::api::batch::v1::Job, _: Timestamp) {

@@ -39,6 +39,11 @@ pub enum Seen {
     Attachment(Event<Box<storage::v1::VolumeAttachment>>),
     Stop(Event<Box<core::v1::ConfigMap>>),
     Resume(Event<Box<core::v1::ConfigMap>>),
+    /// A kind cannot be watched at present, or cannot be listed.
+    Unseen {
+        kind: String,
+        why: String,
+    },
     Probed(Probe, ProbeAnswer),
     Done(Deed, Answer),
 }

@@ -31,12 +31,16 @@ pub struct Live {
     pub budgets: BTreeMap<(Id, Id), Budget>,
     /// Controllers by UID.
     pub workloads: BTreeMap<Id, Workload>,
+    /// The `ReplicaSet`s of each Deployment.
+    pub sets_of: BTreeMap<Id, BTreeSet<Id>>,
     /// Our own Jobs by name.
     pub jobs: BTreeMap<String, Job>,
     /// Attached volumes by name of the attachment: the node.
     pub attachments: BTreeMap<Id, Id>,
     /// Whether every kind has been listed once: before that nothing may be concluded from an absence.
     pub complete: bool,
+    /// Kinds whose list or watch does not come at present, and why.
+    pub unseen: BTreeMap<String, String>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API server says of itself at its front door, and since when it has answered without a break.
@@ -74,6 +78,8 @@ pub struct Node {
     pub ready: Ready,
     pub ready_since: Timestamp,
     pub unschedulable: bool,
+    /// When we first saw it so, without a break since.
+    pub unschedulable_since: Timestamp,
     pub claim: Option<ClaimState>,
     pub hold: Option<String>,
     /// Taints by which an autoscaler has marked the node for removal.
@@ -133,6 +139,8 @@ pub struct Pod {
     pub ready: bool,
     pub deleting: Option<Timestamp>,
     pub created: Timestamp,
+    /// When we first saw it on its node, by our clock.
+    pub arrived: Timestamp,
     pub grace_seconds: u32,
     pub mirror: bool,
     pub empty_dir: bool,
@@ -262,6 +270,32 @@ impl Live {
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Pod> {
         self.pods_of_node.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+    }
+
+    /// The pods of an owner as people know it: of a Deployment those of all its `ReplicaSet`s.
+    pub fn pods_under(&self, top: &Id) -> impl Iterator<Item = &Pod> {
+        let sets = self.sets_of.get(top).into_iter().flatten();
+        let owners = std::iter::once(top.clone()).chain(sets.cloned());
+        let pods = owners.flat_map(|uid| self.pods_of_owner.get(&uid).into_iter().flatten());
+        pods.filter_map(|uid| self.pods.get(uid))
+    }
+
+    pub fn put_workload(&mut self, uid: Id, workload: Workload) {
+        if let Some(parent) = &workload.parent {
+            self.sets_of.entry(parent.clone()).or_default().insert(uid.clone());
+        }
+        self.workloads.insert(uid, workload);
+    }
+
+    pub fn drop_workload(&mut self, uid: &Id) {
+        let parent = self.workloads.remove(uid).and_then(|workload| workload.parent);
+        let Some(parent) = parent else { return };
+        if let Some(sets) = self.sets_of.get_mut(&parent) {
+            sets.remove(uid);
+            if sets.is_empty() {
+                self.sets_of.remove(&parent);
+            }
+        }
     }
 
     pub fn control_plane(&self) -> impl Iterator<Item = &Node> {

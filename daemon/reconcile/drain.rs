@@ -101,7 +101,7 @@ fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>, now
         let text = format!("its DaemonSet {} is gone; delete the pod, or bring the DaemonSet back", set.name);
         return Case::Blocked(Reason::new(Key::OrphanOfDaemonSet, pod.object(), text));
     }
-    if claim.is_some_and(|claim| pod.created > later(claim.at, CLOCKS)) {
+    if claim.is_some_and(|claim| late(live, pod, claim)) {
         return Case::Late;
     }
     if let Some(reason) = blocked(pod, limits) {
@@ -122,6 +122,15 @@ fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>, now
         ));
     }
     Case::Goes
+}
+
+/// Whether a pod came after the cordon, past the scheduler: it would come back as fast as it is evicted. The API
+/// server's clock and our own looks both have to say so, for either alone may be seconds behind.
+fn late(live: &Live, pod: &Pod, claim: &Claim) -> bool {
+    let cordoned = pod.node.as_ref().and_then(|node| live.nodes.get(node)).filter(|node| node.unschedulable);
+    cordoned.is_some_and(|node| {
+        pod.created > later(claim.at, CLOCKS) && pod.arrived > later(node.unschedulable_since, CLOCKS)
+    })
 }
 
 fn going(pod: &Pod, deleting: Timestamp, now: Timestamp) -> Case {
@@ -219,14 +228,15 @@ fn evict(pass: &mut Pass<'_>, pod: &Pod, limits: &DrainLimits, after: u64, room:
     let (live, now) = (pass.input.live, pass.input.now);
     if live.overlay.is_leaving(&pod.uid) {
         pass.moving = true;
-        return true;
+        // Asking once more for what was refused is no move.
+        return live.overlay.evicted.contains_key(&pod.uid) || !live.overlay.refused.contains_key(&pod.uid);
     }
     if let Some(refusal) = live.overlay.refused.get(&pod.uid).filter(|refusal| refusal.until > now) {
         pass.wake(refusal.until);
         let text = format!("its eviction was refused: {}", one_line(&refusal.message));
         let reason = Reason::new(refusal_key(refusal.kind), pod.object(), text);
         pass.waits(Gate::Budget, reason);
-        return matches!(refusal.kind, RefusalKind::Busy | RefusalKind::ShuttingDown | RefusalKind::Unclear);
+        return false;
     }
     if let Some(reason) = pass.ledger.objection(pod, limits.implicit_budgets) {
         match reason.key {
@@ -245,7 +255,7 @@ fn evict(pass: &mut Pass<'_>, pod: &Pod, limits: &DrainLimits, after: u64, room:
         };
         pass.effect(effect, after);
     }
-    true
+    !live.overlay.refused.contains_key(&pod.uid)
 }
 
 fn refusal_key(kind: RefusalKind) -> Key {

@@ -209,6 +209,7 @@ pub fn add_node(live: &mut Live, name: &str, words: &str) {
         ready: Ready::True,
         ready_since: Timestamp::UNIX_EPOCH,
         unschedulable: false,
+        unschedulable_since: Timestamp::UNIX_EPOCH,
         claim: None,
         hold: None,
         to_be_deleted: false,
@@ -273,6 +274,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         ready: true,
         deleting: None,
         created: Timestamp::UNIX_EPOCH,
+        arrived: Timestamp::UNIX_EPOCH,
         grace_seconds: 30,
         mirror: false,
         empty_dir: false,
@@ -334,7 +336,7 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) {
             essential: false,
             watched: "",
         };
-        live.workloads.insert(owner.uid, workload);
+        live.put_workload(owner.uid, workload);
     }
     put(live, pod);
 }

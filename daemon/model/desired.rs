@@ -56,7 +56,8 @@ pub enum Provider {
     External,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Kubeadm {
     pub from: PackageSource,
     pub image: String,
@@ -64,7 +65,8 @@ pub struct Kubeadm {
 }
 
 /// Where kubeadm, kubelet and kubectl of the next version come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum PackageSource {
     /// apt or dnf, whichever the host has.
     Packages,
@@ -230,7 +232,7 @@ pub enum AtClose {
     RunOn,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Freeze {
     pub name: String,
     pub clusters: Selector,

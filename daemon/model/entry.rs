@@ -100,6 +100,9 @@ pub enum What {
     Resumed {
         by: String,
         reason: String,
+        /// UID of the note that said so, where it was one: it is spent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     Stopped {
         by: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitId;
 use super::decision::Reason;
-use super::desired::{DrainWhen, ForeignCordon, Limit, Provider};
+use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
 use super::version::Version;
 
 /// Which part of a cluster a step moves.
@@ -60,11 +60,16 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     pub pools: BTreeMap<String, PoolLimits>,
     pub max_unavailable: Option<Limit>,
+    /// What its Jobs run, and where they take it from.
+    pub kubeadm: Kubeadm,
     pub risks: Vec<Reason>,
     /// Why the plan cannot be carried out as it stands; a plan with blockers has no run.
     pub blockers: Vec<Reason>,
     /// SHA-256 over the intent: versions, hops, order, limits, scripts. Not over counts, names or risks.
     pub digest: String,
+    /// SHA-256 over all that the cluster's file asks for and plans depend on: where it asks for something else,
+    /// this plan is out of date.
+    pub asked: String,
 }
 
 /// One control plane move: a minor, or a patch within one.

@@ -1,11 +1,13 @@
 //! What a reviewer approves, as one number: SHA-256 over the intent of a plan in canonical JSON. Names of
 //! nodes, counts and risks are left out, for nodes come and go between the review and the window.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::diff::CONTROL_PLANE;
-use crate::model::desired::{Cluster, Limit, Operator, Provider, Selector};
+use crate::model::desired::{Cluster, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::plan::{Plan, PoolLimits, Stage, StageKind};
 use crate::model::version::Version;
 
@@ -28,6 +30,17 @@ struct Intent<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked<'a> {
+    version: &'a Version,
+    control_plane: Provider,
+    kubeadm: &'a Kubeadm,
+    pools: Vec<PoolIntent<'a>>,
+    max_unavailable: Option<Limit>,
+    etcd_unproven: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct Order<'a> {
     kind: StageKind,
     to: &'a Version,
@@ -44,12 +57,6 @@ struct PoolIntent<'a> {
 
 /// In hexadecimal, with the name of its algorithm.
 pub(super) fn of(plan: &Plan, cluster: &Cluster, scripts: &str) -> String {
-    let pools = cluster.pools.iter().map(|pool| PoolIntent {
-        name: &pool.name,
-        selector: selector(&pool.selector),
-        provider: pool.provider,
-        limits: plan.pools.get(&pool.name),
-    });
     let intent = Intent {
         format: 1,
         cluster: &plan.cluster,
@@ -58,13 +65,41 @@ pub(super) fn of(plan: &Plan, cluster: &Cluster, scripts: &str) -> String {
         hops: plan.hops.iter().map(|hop| &hop.to).collect(),
         order: order(plan, cluster),
         control_plane: cluster.control_plane.provider,
-        pools: pools.collect(),
+        pools: pools(cluster, &plan.pools),
         max_unavailable: plan.max_unavailable,
         etcd_unproven: cluster.etcd_unproven.as_deref(),
         scripts,
     };
+    sha256(&intent)
+}
+
+/// What a cluster's file asks for, as far as plans depend on it, whatever the cluster is like.
+pub fn asked(cluster: &Cluster) -> String {
+    let limits = super::limits(cluster);
+    let asked = Asked {
+        version: &cluster.version,
+        control_plane: cluster.control_plane.provider,
+        kubeadm: &cluster.control_plane.kubeadm,
+        pools: pools(cluster, &limits),
+        max_unavailable: cluster.max_unavailable,
+        etcd_unproven: cluster.etcd_unproven.as_deref(),
+    };
+    sha256(&asked)
+}
+
+fn pools<'a>(cluster: &'a Cluster, limits: &'a BTreeMap<String, PoolLimits>) -> Vec<PoolIntent<'a>> {
+    let intent = |pool: &'a Pool| PoolIntent {
+        name: &pool.name,
+        selector: selector(&pool.selector),
+        provider: pool.provider,
+        limits: limits.get(&pool.name),
+    };
+    cluster.pools.iter().map(intent).collect()
+}
+
+fn sha256(what: &impl Serialize) -> String {
     // Strings, numbers and lists of them cannot fail to be written.
-    let json = serde_json::to_vec(&intent).unwrap_or_default();
+    let json = serde_json::to_vec(what).unwrap_or_default();
     format!("sha256:{:x}", Sha256::digest(&json))
 }
 

@@ -18,6 +18,7 @@ use crate::model::plan::{Component, DrainLimits, Plan, PoolLimits};
 use crate::model::version::Version;
 
 pub use check::check;
+pub use digest::asked;
 
 /// Of control plane nodes, which no pool describes: one at a time, with the defaults of a pool's drain.
 /// Without deleting emptyDir data a control plane could never be emptied; what it costs is listed as a risk.
@@ -53,9 +54,11 @@ pub fn plan(desired: &Desired, live: &Live, scripts: &str) -> Plan {
         stages,
         pools: limits(&desired.cluster),
         max_unavailable: desired.cluster.max_unavailable,
+        kubeadm: desired.cluster.control_plane.kubeadm.clone(),
         risks,
         blockers: risk::first_of_each(blockers.into_iter().collect()),
         digest: String::new(),
+        asked: asked(&desired.cluster),
     };
     plan.digest = digest::of(&plan, &desired.cluster, scripts);
     plan
@@ -72,7 +75,7 @@ pub fn assumed_start(plan: &Plan) -> BTreeMap<(Component, &str), &Version> {
 }
 
 /// What a run would hold itself to for each pool, as the cluster's file has it now.
-pub fn limits(cluster: &Cluster) -> BTreeMap<String, PoolLimits> {
+fn limits(cluster: &Cluster) -> BTreeMap<String, PoolLimits> {
     let of_pool = |pool: &Pool| PoolLimits {
         max_unavailable: pool.max_unavailable,
         max_unavailable_per_zone: pool.max_unavailable_per_zone,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::calendar::{calendar, fits};
-use super::choose::count;
+use super::choose::{count, left_between};
 use super::lock;
 use super::pass::Pass;
 use super::workers::{MOST_EXPLAINED, gate_of, person};
@@ -32,7 +32,8 @@ pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
     pass.passes(Gate::Plan, &object, "the plan is sound");
     let kind = if fresh.crosses_minor() { MoveKind::Minor } else { MoveKind::Patch };
     let decision = calendar(pass, desired).may_take_out(kind, pass.input.now);
-    let passes = decision.verdict() == Verdict::Allow && fits(pass, desired, fresh, 0, kind);
+    let passes = left_between(pass, &fresh.to)
+        || (decision.verdict() == Verdict::Allow && fits(pass, desired, fresh, 0, kind));
     for answer in decision.answers {
         if let Some(next) = answer.next {
             pass.wake(next);
@@ -43,7 +44,7 @@ pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
         || pass.input.live.stop.is_some()
         || !pass.input.wanted.problems.is_empty()
         || desired.cluster.mode == Mode::Observe;
-    if !passes || blocked || !any_takes_part(pass, fresh) {
+    if !passes || blocked || !any_takes_part(pass, desired, fresh) {
         return;
     }
     pass.wants_lock = true;
@@ -64,7 +65,7 @@ pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
 }
 
 /// Whether any step of a plan could be taken up if it had its turn; a run of nothing but held nodes is no run.
-fn any_takes_part(pass: &mut Pass<'_>, fresh: &Plan) -> bool {
+fn any_takes_part(pass: &mut Pass<'_>, desired: &Desired, fresh: &Plan) -> bool {
     let Some(stage) = fresh.stages.iter().find(|stage| !stage.steps.is_empty()) else { return false };
     if stage.kind != StageKind::Workers {
         return true;
@@ -73,7 +74,7 @@ fn any_takes_part(pass: &mut Pass<'_>, fresh: &Plan) -> bool {
     let mut any = false;
     for step in &stage.steps {
         let Some(limits) = fresh.pools.get(&step.pool) else { continue };
-        match person(pass, step, limits) {
+        match person(pass, desired, step, limits) {
             None => any = true,
             Some(reason) if explained < MOST_EXPLAINED => {
                 explained += 1;

@@ -7,16 +7,8 @@ use super::run::Loop;
 
 impl Loop {
     pub(super) fn take_wanted(&mut self) {
-        let all = self.links.wanted.borrow_and_update();
-        match all.get(&self.settings.me.cluster) {
-            Some(wanted) => self.wanted = Some(wanted.clone()),
-            None if all.is_empty() => {}
-            // Its folder is gone: what is in hand is finished by the last commit that had it, nothing is begun.
-            None => {
-                if let Some(wanted) = &mut self.wanted {
-                    wanted.problems = vec!["its folder is no longer there; nothing new is begun".to_owned()];
-                }
-            }
+        if let Some(wanted) = self.links.wanted.borrow_and_update().get(&self.settings.me.cluster) {
+            self.wanted = Some(wanted.clone());
         }
     }
 
@@ -25,8 +17,13 @@ impl Loop {
         let Some(uid) = &self.folder.live.cluster_uid else { return };
         let mut met = self.settings.met.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let me = &mut self.settings.me;
-        let first = met.entry(uid.clone()).or_insert_with(|| me.cluster.clone());
-        me.twin = (*first != me.cluster).then(|| first.clone());
+        // Whom the record knows by this UID comes before whoever happens to be quicker.
+        let known = self.record.cluster_uid.as_ref() == Some(uid);
+        let first = met.entry(uid.clone()).or_insert_with(|| (me.cluster.clone(), known));
+        if known && !first.1 {
+            *first = (me.cluster.clone(), true);
+        }
+        me.twin = (first.0 != me.cluster).then(|| first.0.clone());
     }
 
     /// Plans afresh where no run is under way and something that plans depend on has changed.

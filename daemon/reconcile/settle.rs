@@ -5,6 +5,7 @@ use crate::execute::Effect;
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::desired::Mode;
 use crate::model::entry::What;
+use crate::record::text;
 
 pub(super) fn settle(pass: &mut Pass<'_>) {
     let (record, wanted, live) = (pass.input.record, pass.input.wanted, pass.input.live);
@@ -18,8 +19,11 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
         (Some(_), Some(_)) | (None, None) => {}
     }
     if let Some(note) = &live.resume {
-        if record.halted.is_some() {
-            pass.record(What::Resumed { by: note.by.clone(), reason: note.reason.clone() });
+        // One note ends one halt, however long it takes until it can be deleted.
+        let spent = record.resumed_by.as_ref() == Some(&note.uid);
+        if record.halted.is_some() && !spent {
+            let (by, reason, uid) = (note.by.clone(), note.reason.clone(), note.uid.clone());
+            pass.record(What::Resumed { by, reason, note: Some(uid) });
         } else {
             // Recorded, or there was nothing to resume: either way it is spent.
             pass.effect(Effect::ForgetResume { uid: note.uid.clone() }, record.next_seq.saturating_sub(1));
@@ -48,7 +52,7 @@ fn commits(pass: &mut Pass<'_>) {
     }
     if !known && record.halted.is_some() {
         let by = format!("commit {}", desired.commit.short());
-        pass.record(What::Resumed { by, reason: "a new commit is in force".to_owned() });
+        pass.record(What::Resumed { by, reason: "a new commit is in force".to_owned(), note: None });
     }
 }
 
@@ -87,17 +91,23 @@ pub(super) fn standing_gates(pass: &mut Pass<'_>) {
         pass.denies(Gate::Desired, Reason::new(key, &*object, text));
     }
     match wanted.desired.as_ref().map(|desired| desired.cluster.mode) {
-        Some(Mode::Observe) => {
+        Some(Mode::Observe) if record.run.is_some() => {
+            let text = "spec.mode is observe: no node is taken out, and what is out is finished";
+            pass.denies(Gate::Mode, Reason::new(Key::ObserveOnly, &*object, text));
+        }
+        Some(Mode::Observe) if pass.input.fresh.is_some_and(|fresh| !fresh.is_empty()) => {
             let text = "spec.mode is observe: nothing is written to the cluster";
             pass.denies(Gate::Mode, Reason::new(Key::ObserveOnly, &*object, text));
+        }
+        Some(Mode::Observe) => {
+            pass.passes(Gate::Mode, &object, "spec.mode is observe, and nothing is to be done");
         }
         Some(Mode::Act) => pass.passes(Gate::Mode, &object, "spec.mode is act"),
         None => {}
     }
     match &live.stop {
         Some(stop) => {
-            let by = if stop.by.is_empty() { "somebody" } else { &stop.by };
-            let text = format!("stopped by {by}: {}", stop.reason);
+            let text = format!("stopped by {}", text::said(&stop.by, &stop.reason));
             pass.denies(Gate::Stop, Reason::new(Key::Stopped, &*object, text));
         }
         None => pass.passes(Gate::Stop, &object, "nobody has stopped it"),

@@ -1,7 +1,7 @@
 //! From the tip of the desired branch to what is wanted of every cluster.
 //! The newest good commit counts; while the newest is broken for a cluster, its last accepted one stays in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,8 @@ use crate::model::desired::Desired;
 pub struct Known {
     /// By cluster: the commit in force, and the digest of the files that made it.
     in_force: BTreeMap<String, InForce>,
+    /// Clusters that have to be seen to the end of what was begun, should their folders go.
+    work: BTreeSet<String>,
     tip: Option<CommitId>,
 }
 
@@ -33,7 +35,14 @@ impl Known {
         let in_force = accepted.into_iter().map(|(cluster, commit)| {
             (cluster, InForce { commit: model::CommitId(commit), digest: None, desired: None })
         });
-        Self { in_force: in_force.collect(), tip: None }
+        Self { in_force: in_force.collect(), ..Self::default() }
+    }
+
+    /// Names the clusters of which a run was begun and has not ended.
+    #[must_use]
+    pub fn with_work(mut self, clusters: BTreeSet<String>) -> Self {
+        self.work = clusters;
+        self
     }
 }
 
@@ -76,6 +85,18 @@ pub fn look(
         };
         all.insert(cluster, wanted);
     }
+    for cluster in known.work.clone() {
+        if all.contains_key(&cluster) {
+            continue;
+        }
+        recall(repository, path, known, &cluster);
+        let problem = format!(
+            "desired-state/{cluster}/ is no longer there: what is in hand is finished, nothing is begun"
+        );
+        all.insert(cluster.clone(), broken(known, &cluster, &newest, vec![problem], &loaded.policies));
+    }
+    // Whatever was served once is seen to its end.
+    known.work.extend(all.keys().cloned());
     known.tip = Some(tip);
     Ok(Some(all))
 }
@@ -106,8 +127,8 @@ fn broken(
 ) -> Wanted {
     let mut desired = known.in_force.get(cluster).and_then(|before| before.desired.clone());
     if let Some(desired) = &mut desired {
-        let known: Vec<String> = desired.policies.freezes.iter().map(|freeze| freeze.name.clone()).collect();
-        let fresh = policies.freezes.iter().filter(|freeze| !known.contains(&freeze.name)).cloned();
+        let known = desired.policies.freezes.clone();
+        let fresh = policies.freezes.iter().filter(|freeze| !known.contains(freeze)).cloned();
         desired.policies.freezes.extend(fresh);
     }
     Wanted { newest: newest.clone(), desired, problems, rewritten: false }

@@ -58,6 +58,8 @@ pub struct Record {
     pub stopped: Option<Since<String>>,
     pub stopped_by: Option<String>,
     pub halted: Option<Since<Vec<Reason>>>,
+    /// UID of the note that ended the last halt.
+    pub resumed_by: Option<String>,
     /// What is waited for, each answer with the time at which it was first given without a break.
     pub waiting: Vec<Since<Answer>>,
     /// The run in progress.
@@ -195,8 +197,9 @@ impl Record {
                 self.halted = Some(Since { value: reasons.clone(), since: entry.at });
                 log.interrupt(InterruptionKind::Halt, text::reasons(reasons), entry.at);
             }
-            What::Resumed { by, reason } => {
+            What::Resumed { by, reason, note } => {
                 self.halted = None;
+                self.resumed_by = note.clone().or(self.resumed_by.take());
                 log.interruption_ended(InterruptionKind::Halt, Some(&text::said(by, reason)), entry.at);
             }
             What::Stopped { by, reason } => {

@@ -64,7 +64,7 @@ fn told(entry: &Entry) -> String {
         }
         What::StepGone { step, node } => format!("{} is gone or was replaced", thing(step, node)),
         What::Halted { reasons: why } => format!("halted: {}", reasons(why)),
-        What::Resumed { by, reason } => format!("resumed by {}", said(by, reason)),
+        What::Resumed { by, reason, .. } => format!("resumed by {}", said(by, reason)),
         What::Stopped { by, reason } => format!("stopped by {}", said(by, reason)),
         What::StopEnded => "the stop has ended".to_owned(),
         What::RunEnded { outcome: how, reasons: why } => ended(entry.run.as_deref(), *how, why),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
-use windlass::model::desired::{DrainWhen, ForeignCordon, Limit, Provider};
+use windlass::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, PackageSource, Provider};
 use windlass::model::entry::{Baseline, Entry, RunOutcome, StepPhase, What};
 use windlass::model::plan::{Component, DrainLimits, Fact, Hop, Plan, PoolLimits, Stage, StageKind, Step};
 use windlass::model::version::Version;
@@ -156,7 +156,11 @@ fn what() -> impl Strategy<Value = What> {
         }),
         (text(), text()).prop_map(|(step, node)| What::StepGone { step, node }),
         reasons().prop_map(|reasons| What::Halted { reasons }),
-        (text(), text()).prop_map(|(by, reason)| What::Resumed { by, reason }),
+        (text(), text(), option::of(text())).prop_map(|(by, reason, note)| What::Resumed {
+            by,
+            reason,
+            note
+        }),
         (text(), text()).prop_map(|(by, reason)| What::Stopped { by, reason }),
         Just(What::StopEnded),
         (select(outcomes.to_vec()), reasons())
@@ -234,13 +238,30 @@ fn plan() -> impl Strategy<Value = Plan> {
     let stage = (select(kinds.to_vec()), 0_usize..4, version(), vec(step(), 0..4))
         .prop_map(|(kind, hop, to, steps)| Stage { kind, hop, to, steps });
     let hop = (version(), version()).prop_map(|(from, to)| Hop { from, to });
-    let head = (text(), text(), version(), version(), text());
+    let source = prop_oneof![Just(PackageSource::Packages), text().prop_map(PackageSource::Folder)];
+    let kubeadm = (source, text(), vec(text(), 0..3))
+        .prop_map(|(from, image, ignore_preflight_errors)| Kubeadm { from, image, ignore_preflight_errors });
+    let head = (text(), text(), version(), version(), text(), text(), kubeadm);
     let body = (vec(hop, 0..3), vec(stage, 0..4), btree_map(text(), limits(), 0..3), option::of(limit()));
     (head, body, vec(reason(), 0..3), vec(reason(), 0..3)).prop_map(|(head, body, risks, blockers)| {
-        let (cluster, commit, from, to, digest) = head;
+        let (cluster, commit, from, to, digest, asked, kubeadm) = head;
         let (hops, stages, pools, max_unavailable) = body;
         let commit = CommitId(commit);
-        Plan { cluster, commit, from, to, hops, stages, pools, max_unavailable, risks, blockers, digest }
+        Plan {
+            cluster,
+            commit,
+            from,
+            to,
+            hops,
+            stages,
+            pools,
+            max_unavailable,
+            kubeadm,
+            risks,
+            blockers,
+            digest,
+            asked,
+        }
     })
 }
 

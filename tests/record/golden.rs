@@ -30,7 +30,11 @@ fn finished() -> Story {
     let broken = failed("w2");
     let What::StepFailed { reasons, .. } = &broken else { unreachable!() };
     story.pass(20, 0).say([broken.clone(), What::Halted { reasons: reasons.clone() }]);
-    story.pass(65, 0).say([What::Resumed { by: "anna".into(), reason: "the disk was replaced".into() }]);
+    story.pass(65, 0).say([What::Resumed {
+        by: "anna".into(),
+        reason: "the disk was replaced".into(),
+        note: Some("7b1f".into()),
+    }]);
     story.pass(0, 1).through("w2", Component::Kubelet);
     story.pass(0, 1).through("w3", Component::Kubelet);
     let held = reason(Key::SetAside, "node/w4", "w4 was set aside");

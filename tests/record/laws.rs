@@ -99,7 +99,7 @@ fn the_phase_is_the_first_that_applies() {
         EXIT_NEEDS_A_PERSON,
     );
     check(
-        story.say([What::StopEnded, What::Resumed { by: "anna".into(), reason: String::new() }]),
+        story.say([What::StopEnded, What::Resumed { by: "anna".into(), reason: String::new(), note: None }]),
         Phase::Running,
         EXIT_NEEDS_A_PERSON,
     );

@@ -63,7 +63,7 @@ fn every_kind() -> Vec<What> {
         What::StepGone { step, node },
         What::Halted { reasons: why() },
         What::Halted { reasons: Vec::new() },
-        What::Resumed { by: "anna".into(), reason: "fixed".into() },
+        What::Resumed { by: "anna".into(), reason: "fixed".into(), note: None },
         What::Stopped { by: "anna".into(), reason: String::new() },
         What::StopEnded,
     ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
-use windlass::model::desired::{DrainWhen, ForeignCordon, Limit, Provider};
+use windlass::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, PackageSource, Provider};
 use windlass::model::entry::{Baseline, Entry, RunOutcome, StepPhase, What};
 use windlass::model::plan::{Component, DrainLimits, Fact, Hop, Plan, PoolLimits, Stage, StageKind, Step};
 use windlass::model::version::Version;
@@ -72,9 +72,15 @@ pub fn plan(workers: usize) -> Plan {
         ],
         pools: BTreeMap::from([("general".to_owned(), limits())]),
         max_unavailable: Some(Limit::Count(2)),
+        kubeadm: Kubeadm {
+            from: PackageSource::Packages,
+            image: "windlass:0.1.0".to_owned(),
+            ignore_preflight_errors: Vec::new(),
+        },
         risks: vec![reason(Key::Unmanaged, "pod/shop/debug", "the pod debug has no owner and would be lost")],
         blockers: Vec::new(),
         digest: "9c1185a5c5e9fc54612808977ee8f548b2258d31".to_owned(),
+        asked: "sha256:4f0c".to_owned(),
     }
 }
 

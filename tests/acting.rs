@@ -152,6 +152,24 @@ impl World {
         (found.1, found.2, found.3)
     }
 
+    /// The newest of the log, for failures.
+    pub fn tail(&self) -> Vec<String> {
+        let log = self.log();
+        let skip = log.len().saturating_sub(25);
+        log.into_iter().skip(skip).collect()
+    }
+
+    pub fn jobs(&self) -> Vec<Value> {
+        self.list("/apis/batch/v1/namespaces/windlass-system/jobs")
+    }
+
+    /// Lets time pass until no run is under way and every node is in service at a version.
+    pub async fn done_within(&self, limit: SignedDuration, version: &str) {
+        let done = |node: &(String, String, bool, bool)| node.1 == version && node.2 && !node.3;
+        let ended = |world: &Self| world.nodes().iter().all(done) && world.record().run.is_none();
+        self.until("everything in service", limit, ended).await;
+    }
+
     pub fn evictions(&self) -> usize {
         self.server
             .with(|cluster, _| cluster.audit().evictions().filter(|(_, eviction)| eviction.accepted).count())

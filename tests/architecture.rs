@@ -79,7 +79,14 @@ const PURE: &[&str] =
     &["model", "desired", "live", "diff", "plan", "gate", "verify", "record", "provider", "reconcile"];
 
 /// The loop around the pass, which looks, writes down and does.
-const IMPURE_PARTS: &[&str] = &["reconcile/run", "reconcile/push", "reconcile/journal", "reconcile/wanted"];
+const IMPURE_PARTS: &[&str] = &[
+    "reconcile/ask",
+    "reconcile/idle",
+    "reconcile/journal",
+    "reconcile/push",
+    "reconcile/run",
+    "reconcile/wanted",
+];
 
 /// What nothing pure may mention, each a row of tokens.
 const IMPURE: &[&str] = &[

@@ -7,10 +7,11 @@ use jiff::SignedDuration;
 use tokio::sync::watch;
 use windlass::execute::{Edges, Open};
 use windlass::reconcile::journal::{Keeper, Watching, Wires};
-use windlass::reconcile::{End, Links, Me, Met, Settings, Standing, drive};
+use windlass::reconcile::wanted::Known;
+use windlass::reconcile::{Batch, End, Links, Me, Met, Settings, Standing, drive};
 use windlass::record::Record;
 
-use crate::world::{ALWAYS, CLUSTER, World, cluster_yaml};
+use crate::world::{ALWAYS, CLUSTER, World, cluster_yaml, noon};
 
 /// A simulated cluster of its own UID with one control plane node and two workers.
 async fn cluster(seed: u64) -> World {
@@ -39,9 +40,13 @@ fn desire(world: &World, other: &str) {
 }
 
 fn keeper(world: &World) -> Wires {
-    let (repository, _, tip) = world.open("cache");
+    keeper_in(world, "cache")
+}
+
+fn keeper_in(world: &World, cache: &str) -> Wires {
+    let (repository, _, tip) = world.open(cache);
     let watching = Watching { path: String::new(), poll: SignedDuration::from_secs(5) };
-    let (keeper, wires) = Keeper::new(repository, world.clock.clone(), watching, tip, BTreeMap::default());
+    let (keeper, wires) = Keeper::new(repository, world.clock.clone(), watching, tip, Known::default());
     tokio::spawn(keeper.run());
     wires
 }
@@ -95,4 +100,31 @@ async fn two_contexts_of_one_cluster_are_not_two_clusters() {
     assert_eq!(ends, [End::Idle(Standing::AsDesired), End::Idle(Standing::Refused)]);
     world.assert_converged("v1.36.3");
     world.assert_invariants();
+}
+
+/// One more file of a cluster's journal.
+fn batch(cluster: &str, file: &str) -> Batch {
+    Batch {
+        cluster: cluster.to_owned(),
+        files: BTreeMap::from([(format!("{cluster}/{file}"), b"x: 1\n".to_vec())]),
+        message: format!("{cluster}: {file}"),
+        tags: Vec::new(),
+        at: noon(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_overtaken_is_told_so_even_if_another_cluster_wrote_first() {
+    let world = cluster(1).await;
+    desire(&world, &cluster_yaml("v1.36.3", "").replace("name: demo", "name: other"));
+    let (ours, theirs) = (keeper_in(&world, "ours"), keeper_in(&world, "theirs"));
+    ours.journal.append(batch("demo", "a.yaml")).await.unwrap();
+    ours.journal.append(batch("other", "a.yaml")).await.unwrap();
+    theirs.journal.append(batch("other", "b.yaml")).await.unwrap_err();
+    let theirs = keeper_in(&world, "theirs too");
+    theirs.journal.append(batch("other", "b.yaml")).await.unwrap();
+    // The writer goes on from their entry for the one cluster, and must not forget it for the other.
+    ours.journal.append(batch("demo", "b.yaml")).await.unwrap();
+    let lost = ours.journal.append(batch("other", "b.yaml")).await.unwrap_err();
+    assert_eq!(lost.cluster, "other");
 }

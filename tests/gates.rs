@@ -4,7 +4,7 @@ use serde_json::json;
 use windlass::model::decision::Key;
 use windlass::model::entry::What;
 use windlass::reconcile::{End, Standing};
-use windlass::sim::Kind;
+use windlass::sim::{How, Kind, When};
 
 use crate::acting::{HOUR, MINUTE, Process, SECOND, small, workers_only, workload};
 use crate::world::World;
@@ -68,9 +68,7 @@ async fn with_git_away_nothing_new_begins_and_what_is_in_hand_is_finished() {
     world.pass(HOUR).await;
     assert!(world.nodes().iter().all(|(.., schedulable, _)| *schedulable), "{:#?}", world.nodes());
     assert!(world.nodes().iter().any(|node| node.1 == "v1.35.4"), "nothing new is begun");
-    assert!(
-        process.says(Key::RecordUnreachable, "repository") || process.says(Key::GitUnreachable, "repository")
-    );
+    assert!(process.says(Key::RecordRefused, "repository"), "{:#?}", process.status());
     std::fs::rename(&away, world.repo()).unwrap();
     world.until("the end", HOUR, |world| world.record().run.is_none()).await;
     world.assert_converged("v1.36.3");
@@ -271,5 +269,44 @@ async fn somebody_elses_lease_is_waited_for_until_it_has_been_silent() {
     assert!(world.clock.now().duration_since(silent) >= SECOND * 30);
     world.until("the end", HOUR, |world| world.record().run.is_none()).await;
     world.assert_converged("v1.36.3");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_forbidden_is_said() {
+    let mut world = workers_only(2).await;
+    let how = || How::Status {
+        code: 403,
+        reason: "Forbidden",
+        message: "volumeattachments is forbidden".to_owned(),
+    };
+    for verb in ["list", "watch"] {
+        let when = When { verb, resource: "volumeattachments", ..When::default() };
+        world.faults(|faults, _| faults.on(when, 0, u64::MAX, how()));
+    }
+    let mut process = world.daemon();
+    world.pass(HOUR).await;
+    let status = process.status().clone();
+    assert!(
+        !status.answers.is_empty() || !world.record().waiting.is_empty(),
+        "an hour of silence: {status:?} {:#?}",
+        world.tail()
+    );
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_resume_note_does_not_end_a_later_halt() {
+    let mut world = workers_only(3).await;
+    world.faults(|faults, _| faults.fail_jobs_on("w1"));
+    let when = When { verb: "delete", resource: "configmaps", ..When::default() };
+    let how = How::Status { code: 403, reason: "Forbidden", message: "no".to_owned() };
+    world.faults(|faults, _| faults.on(when, 0, u64::MAX, how));
+    let process = world.daemon();
+    world.until("halted", HOUR, |world| world.record().halted.is_some()).await;
+    world.note("windlass-resume", "once");
+    world.pass(HOUR * 2).await;
+    let resumed = world.journal().iter().filter(|e| matches!(e.what, What::Resumed { .. })).count();
+    assert!(resumed <= 1, "one note ended {resumed} halts: {:#?}", world.tail());
     process.end().await;
 }

@@ -16,6 +16,7 @@ mod drain;
 mod fleet;
 mod gate;
 mod gates;
+mod hops;
 #[expect(
     clippy::expect_used,
     dead_code,
@@ -24,11 +25,14 @@ mod gates;
 #[path = "../daemon/git/tests/http_backend.rs"]
 mod http_backend;
 mod invalid;
+mod limits;
+mod patience;
 mod plan;
 mod provider;
 mod reconcile;
 mod record;
 mod remote;
+mod replans;
 mod rest;
 mod serve;
 mod windows;

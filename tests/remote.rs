@@ -112,6 +112,27 @@ async fn while_a_hook_refuses_the_record_nothing_is_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_is_to_end_does_not_wait_for_ever_for_a_record_that_is_refused() {
+    let (mut world, _server) = world().await;
+    hook(&world, "#!/bin/sh\necho 'the status branch is protected' >&2\nexit 1\n");
+    let began = world.clock.now();
+    let end = world.run().await;
+    let says = |why: &str| why.contains("the status branch is protected");
+    assert!(matches!(&end, End::Unrecorded { refused: true, why } if says(why)), "{end:?}");
+    assert!(world.clock.now().duration_since(began) < SECOND * 120);
+    assert!(world.nodes().iter().all(|node| node.1 == "v1.35.4" && node.2 && !node.3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_for_a_host_that_stays_away() {
+    let (mut world, server) = world().await;
+    let orders = server.orders_handle();
+    server.before_push(move || orders.fault(Fault::Status(503)));
+    let end = world.run().await;
+    assert!(matches!(&end, End::Unrecorded { refused: false, .. }), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_others_write_beside_us_is_kept() {
     let (mut world, _server) = world().await;
     world.desire("v1.35.4");

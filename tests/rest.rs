@@ -2,8 +2,9 @@
 
 use windlass::model::decision::Key;
 use windlass::reconcile::{End, Standing};
+use windlass::sim::{How, When};
 
-use crate::acting::{HOUR, MINUTE, small};
+use crate::acting::{HOUR, MINUTE, small, workers_only};
 use crate::world::{ALWAYS, World, cluster_yaml};
 
 #[tokio::test(start_paused = true)]
@@ -82,4 +83,60 @@ async fn the_config_map_says_where_it_stands_and_what_there_is_to_go_back_to() {
         process.status()
     );
     process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_to_the_leases_release_is_got_over() {
+    let mut world = workers_only(1).await;
+    let process = world.daemon();
+    world.until("done", HOUR, |world| world.node("w1").0 == "v1.36.3").await;
+    // From here on every answer about the lease is lost until it has been released.
+    let when = When { verb: "update", resource: "leases", ..When::default() };
+    world.faults(|faults, _| faults.on(when, 0, u64::MAX, How::AppliedButTimedOut));
+    let released = |world: &World| {
+        world
+            .list("/apis/coordination.k8s.io/v1/namespaces/windlass-system/leases")
+            .iter()
+            .all(|l| l["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty())
+    };
+    world.until("released", HOUR, |world| world.record().ended.len() == 1 && released(world)).await;
+    world.faults(|faults, _| faults.clear());
+    world.pass(MINUTE * 10).await;
+    let rest = world.clock.now();
+    world.pass(HOUR).await;
+    let all: Vec<String> = world.server.with(|cluster, _| {
+        cluster
+            .audit()
+            .entries
+            .iter()
+            .filter(|e| e.at > rest && e.verb == "update")
+            .map(|e| format!("{} {} {}", e.at, e.path, e.code))
+            .collect()
+    });
+    assert!(
+        all.is_empty(),
+        "{} writes in an hour at rest, refused ones too: {:#?}",
+        all.len(),
+        all.iter().take(5).collect::<Vec<_>>()
+    );
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observed_cluster_that_is_as_git_asks_is_as_desired() {
+    let mut world = small().await;
+    let cluster = cluster_yaml("v1.35.4", "").replace("mode: act", "mode: observe");
+    world.commit(&[("desired-state/demo/cluster.yaml", Some(&cluster))], "demo: look only");
+    assert_eq!(world.run().await, End::Idle(Standing::AsDesired), "{:#?}", world.record().waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_ends_has_published_the_last_word() {
+    let mut world = workers_only(2).await;
+    world.annotate("w2", "windlass.dev/hold", Some("a disk is replaced"));
+    assert_eq!(world.run().await, End::Idle(Standing::Waiting));
+    let maps = world.list("/api/v1/namespaces/kube-system/configmaps");
+    let map = maps.iter().find(|map| map["metadata"]["name"] == "upgrade-status").unwrap();
+    let text = windlass::record::config_map_text(&windlass::record::status("demo", &world.record()));
+    assert_eq!(map["data"]["status"], text);
 }

@@ -9,7 +9,7 @@ use crate::acting::{HOUR, MINUTE, SECOND, on, small, workers_only, workload};
 use crate::world::{World, cluster_yaml};
 
 /// Noon of a Monday is when the worlds begin; the window opens at one o'clock, every day.
-fn window(length: &str, more: &str) -> String {
+pub fn window(length: &str, more: &str) -> String {
     format!(
         "apiVersion: windlass.dev/v1alpha1\nkind: MaintenanceWindow\nmetadata: {{name: daily}}\nspec:\n  clusters: {{}}\n  \
         timeZone: UTC\n  opens: [{{at: \"13:00\", for: {length}}}]\n{more}"
@@ -254,4 +254,27 @@ async fn a_hosted_control_plane_is_waited_for_and_its_workers_follow() {
     world.server.with(|cluster, _| cluster.settings.version = "v1.36.3".to_owned());
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kubelet_newer_than_asked_for_is_not_kept_out() {
+    let mut world = workers_only(2).await;
+    let by_others = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, provider: external, canary: 1, soak: 1m, maxUnavailable: 1}
+";
+    world.desire_with("v1.36.3", by_others);
+    let process = world.daemon();
+    world.until("a claim", HOUR, |world| world.nodes().iter().any(|node| node.3)).await;
+    let first = world.nodes().into_iter().find(|node| node.3).unwrap().0;
+    world.pass(MINUTE * 5).await;
+    world.change_node(&first, |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.36.4"));
+    world.pass(HOUR * 3).await;
+    assert!(
+        world.node(&first).1,
+        "{:?} halted {:?} {:#?}",
+        world.node(&first),
+        world.record().halted,
+        world.tail()
+    );
+    process.end().await;
 }

@@ -15,6 +15,7 @@ use windlass::cluster::Cluster;
 use windlass::execute::{Edges, Fence, Open, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::reconcile::journal::{Keeper, Watching};
+use windlass::reconcile::wanted::Known;
 use windlass::reconcile::{End, Links, Me, Met, Settings, Told, drive};
 use windlass::record::{self, Record};
 use windlass::sim;
@@ -197,8 +198,10 @@ impl World {
         let (repository, record, tip) = self.open("cache");
         let accepted =
             record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
+        let work = record.run.iter().map(|_| CLUSTER.to_owned()).collect();
+        let known = Known::new(accepted).with_work(work);
         let watching = Watching { path: String::new(), poll: self.poll };
-        let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, accepted);
+        let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, known);
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
         let settings = Settings { me, until_idle, met: Met::default(), tell };

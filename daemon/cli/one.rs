@@ -6,11 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-use super::serve::{REST, Serve, blocking, pause, record_now};
+use super::serve::{REST, Serve, pause};
 use crate::cluster::Cluster;
 use crate::execute::Edges;
-use crate::reconcile::journal::Journal;
-use crate::reconcile::{self, End, Links, Me, Met, Wanted, drive};
+use crate::reconcile::{self, End, Journal, Links, Me, Met, Wanted, drive};
 use crate::record::Record;
 
 /// The record that a loop starts with.
@@ -55,7 +54,7 @@ pub(super) async fn one(
 }
 
 async fn once(settings: &Serve, me: &Me, wired: &Wired, met: &Met, start: Start) -> anyhow::Result<End> {
-    let (cluster, record) = prepare(settings, &me.cluster, start).await?;
+    let (cluster, record) = prepare(settings, &me.cluster, &wired.journal, start).await?;
     let edges = Edges::new(cluster, settings.clock.clone());
     let links = Links {
         wanted: wired.wanted.clone(),
@@ -71,14 +70,18 @@ async fn once(settings: &Serve, me: &Me, wired: &Wired, met: &Met, start: Start)
     Ok(drive(edges, Arc::clone(&settings.fence), links, how, record).await)
 }
 
-async fn prepare(settings: &Serve, name: &str, start: Start) -> anyhow::Result<(Cluster, Record)> {
+async fn prepare(
+    settings: &Serve,
+    name: &str,
+    journal: &Journal,
+    start: Start,
+) -> anyhow::Result<(Cluster, Record)> {
     let cluster = (settings.connect)(name.to_owned()).await?;
     let record = match start {
         Start::With(record) => *record,
         Start::Afresh => {
-            let (git, cluster) = (settings.git.clone(), name.to_owned());
-            let place = settings.git.record_branch.clone();
-            let read = blocking(move || record_now(git, &cluster)).await?;
+            let place = &settings.git.record_branch;
+            let read = journal.record(name).await.map_err(anyhow::Error::msg);
             read.with_context(|| format!("reading the record of {name} on branch {place}"))?
         }
     };

@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::execute::Fence;
 use crate::git::{self, CommitId, GitError, Repository};
 use crate::reconcile::journal::{Keeper, Watching, Wires};
+use crate::reconcile::wanted::Known;
 use crate::reconcile::{End, Me, Met, Standing, Told};
 use crate::record::{self, Record};
 
@@ -62,9 +63,13 @@ impl Ended {
     pub fn exit_code(&self) -> u8 {
         let rank = |end: &Result<End, String>| match end {
             Ok(End::Asked | End::Idle(Standing::AsDesired)) => (0, 0),
-            Ok(End::Idle(Standing::Waiting | Standing::Moving | Standing::Looking)) => (1, 3),
+            // A rule of the git host is for a person to change.
+            Ok(
+                End::Idle(Standing::Waiting | Standing::Moving | Standing::Looking)
+                | End::Unrecorded { refused: true, .. },
+            ) => (1, 3),
             Ok(End::Idle(Standing::Halted | Standing::Refused)) => (2, 4),
-            Ok(End::Lost(_) | End::Fenced) | Err(_) => (3, 1),
+            Ok(End::Lost(_) | End::Fenced | End::Unrecorded { .. }) | Err(_) => (3, 1),
         };
         self.clusters.values().map(rank).max().map_or(0, |(_, code)| code)
     }
@@ -83,11 +88,10 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes are found by polling only");
     }
-    let accepted = accepted(&opened.records);
+    let known = Known::new(accepted(&opened.records)).with_work(under_way(&opened.records));
     let watching =
         Watching { path: settings.path.clone(), poll: identity::jittered(settings.poll, &me.holder) };
-    let (keeper, wires) =
-        Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, accepted);
+    let (keeper, wires) = Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, known);
     // The slot is empty until here: this cannot fail.
     let _ = wake.set(wires.wake.clone());
     let mut keepers = JoinSet::new();
@@ -174,12 +178,11 @@ pub fn accepted(records: &Records) -> BTreeMap<String, String> {
     records.iter().filter_map(commit).collect()
 }
 
-/// The record of one cluster as it is now, for a loop that starts later than the process.
-pub(super) fn record_now(git: git::Settings, cluster: &str) -> anyhow::Result<Record> {
-    let mut repository = Repository::open(git)?;
-    let Some(tip) = repository.fetch()?.record else { return Ok(Record::default()) };
-    let files = repository.read_record(&tip, cluster)?;
-    Ok(record::read(cluster, &files)?)
+/// Clusters of which the record says that a run was begun and has not ended.
+fn under_way(records: &Records) -> BTreeSet<String> {
+    let open =
+        |record: &Result<Record, record::ReadError>| record.as_ref().is_ok_and(|record| record.run.is_some());
+    records.iter().filter(|(_, record)| open(record)).map(|(cluster, _)| cluster.clone()).collect()
 }
 
 /// One short git call on a thread of its own.
@@ -289,7 +292,7 @@ impl Loops {
             Err(error) => ("(unknown)".to_owned(), Err(format!("its loop did not end in order: {error}"))),
         };
         match &end {
-            Ok(End::Lost(why)) => tracing::error!(%cluster, "{why}"),
+            Ok(End::Lost(why) | End::Unrecorded { why, .. }) => tracing::error!(%cluster, "{why}"),
             Ok(End::Fenced) => tracing::error!(%cluster, "ended by the fence"),
             Ok(End::Idle(standing)) => tracing::info!(%cluster, ?standing, "nothing more goes on by itself"),
             Ok(End::Asked) => tracing::info!(%cluster, "ended as asked"),
@@ -336,6 +339,8 @@ mod tests {
             (vec![idle(Standing::Refused), idle(Standing::AsDesired)], 4),
             (vec![Ok(End::Lost("x".into())), idle(Standing::Halted)], 1),
             (vec![Err("x".into()), idle(Standing::AsDesired)], 1),
+            (vec![Ok(End::Unrecorded { refused: true, why: "x".into() }), idle(Standing::AsDesired)], 3),
+            (vec![Ok(End::Unrecorded { refused: false, why: "x".into() }), idle(Standing::Halted)], 1),
         ] {
             let clusters =
                 ends.into_iter().enumerate().map(|(number, end)| (number.to_string(), end)).collect();

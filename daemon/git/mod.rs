@@ -116,6 +116,16 @@ impl Repository {
         append::append(store, &self.settings, change)
     }
 
+    /// The paths in which two commits of the record differ; no commit stands for no files.
+    pub fn record_changed(
+        &self,
+        from: Option<CommitId>,
+        to: Option<CommitId>,
+    ) -> Result<Vec<String>, GitError> {
+        let store = self.record_store();
+        build::changed(&store.repo, &store.place, from, to)
+    }
+
     /// The newest commits reachable from `tip`, newest first.
     pub fn log(&self, tip: &CommitId, limit: usize) -> Result<Vec<CommitInfo>, GitError> {
         self.holder(tip).log(tip, limit)

@@ -21,7 +21,7 @@ pub(super) fn fits(pass: &mut Pass<'_>, desired: &Desired, plan: &Plan, hop: usi
     let left = calendar(pass, desired).left(kind, pass.input.now);
     let fits = steps == 0 || left.is_none_or(|left| left >= needed);
     // A closed window has an answer of its own.
-    if !fits && left.is_some_and(|left| !left.is_zero()) {
+    if !fits && (left.is_some_and(|left| !left.is_zero()) || pass.input.record.run.is_some()) {
         let text = format!(
             "the control plane of one hop takes about {} min and is not begun unless the opening is long enough",
             needed.as_mins()

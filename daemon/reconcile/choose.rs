@@ -1,17 +1,18 @@
 //! Which steps of a run are taken up next: stage by stage, and only while every gate passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calendar::{allowed, fits, kind_of};
 use super::drain;
 use super::lock;
 use super::pass::Pass;
-use super::workers::workers;
+use super::workers::{gate_of, rested, workers};
 use crate::model::decision::{Gate, Key, Reason};
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, Mode};
 use crate::model::entry::{Baseline, RunOutcome, StepPhase, What};
 use crate::model::live::{Live, OwnerKind};
 use crate::model::plan::{Component, DrainLimits, Stage, StageKind, Step};
+use crate::model::version::Version;
 use crate::plan;
 use crate::record::{Run, StepEnd, StepRecord};
 use crate::verify;
@@ -25,9 +26,11 @@ pub(super) fn go_on(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
     let Some((index, stage)) = open else {
         return pass.record(What::RunEnded { outcome: RunOutcome::Converged, reasons: Vec::new() });
     };
-    let stopped = pass.input.record.halted.is_some() || pass.input.live.stop.is_some();
+    let stopped = pass.input.record.halted.is_some()
+        || pass.input.live.stop.is_some()
+        || desired.cluster.mode == Mode::Observe;
     // A broken commit begins nothing new; a control plane that was begun is finished all the same.
-    let begun = stage.kind != StageKind::Workers && hop_started(run, stage.hop);
+    let begun = stage.kind != StageKind::Workers && hop_begun(pass, run, stage.hop);
     let broken = !begun && !pass.input.wanted.problems.is_empty();
     match stage.kind {
         StageKind::AwaitServers => begin_all(pass, run, &stage.steps.iter().collect::<Vec<_>>()),
@@ -79,31 +82,45 @@ fn passed(run: &Run, stage: &Stage) -> bool {
 
 /// Whether the desired state has moved on from what this run was begun for.
 pub(super) fn superseded(desired: &Desired, run: &Run) -> bool {
-    desired.commit != run.commit
-        && (desired.cluster.version != run.to
-            || plan::limits(&desired.cluster) != run.plan.pools
-            || desired.cluster.max_unavailable != run.plan.max_unavailable)
+    desired.commit != run.commit && plan::asked(&desired.cluster) != run.plan.asked
 }
 
-/// Whether any server or kubelet of the control plane has been changed, or is being changed, by this run.
-pub(super) fn control_plane_touched(run: &Run) -> bool {
-    control_plane_steps(run).any(|rec| rec.phase >= StepPhase::Upgrading)
+/// Whether any server or kubelet of the control plane has been changed, or is being changed, in this hop.
+pub(super) fn hop_touched(run: &Run, hop: usize) -> bool {
+    hop_steps(run, hop).any(|rec| rec.phase >= StepPhase::Upgrading)
 }
 
-fn control_plane_steps(run: &Run) -> impl Iterator<Item = &StepRecord> {
-    let stages = run.plan.stages.iter().filter(|stage| stage.kind != StageKind::Workers);
+/// Whether a hop has to be finished whatever the calendar says: it was begun by this run, or by one before it.
+pub(super) fn hop_begun(pass: &Pass<'_>, run: &Run, hop: usize) -> bool {
+    hop_touched(run, hop) || (hop == 0 && left_between(pass, &run.to))
+}
+
+/// Whether a run that gave way to a newer commit has left the control plane on its way to this version.
+pub(super) fn left_between(pass: &Pass<'_>, to: &Version) -> bool {
+    let mut ended = pass.input.record.ended.iter().rev();
+    let last = ended.find(|run| run.outcome != RunOutcome::Cancelled);
+    let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);
+    let servers = pass.input.live.api_servers();
+    ours && servers.values().collect::<BTreeSet<_>>().len() > 1
+}
+
+fn hop_steps(run: &Run, hop: usize) -> impl Iterator<Item = &StepRecord> {
+    let of_hop = move |stage: &&Stage| stage.hop == hop && stage.kind != StageKind::Workers;
+    let stages = run.plan.stages.iter().filter(of_hop);
     stages.flat_map(|stage| &stage.steps).filter_map(|step| run.steps.get(&step.id))
 }
 
 /// A hop of which one control plane node was touched, and not all are done.
 fn control_plane_unfinished(run: &Run) -> bool {
-    control_plane_touched(run) && control_plane_steps(run).any(|rec| rec.end.is_none())
+    let unfinished = |hop| hop_touched(run, hop) && hop_steps(run, hop).any(|rec| rec.end.is_none());
+    (0..run.plan.hops.len()).any(unfinished)
 }
 
 /// A newer commit asks for something else: what is in hand ends, nothing is begun.
 fn give_way(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
     let object = format!("cluster/{}", pass.input.me.cluster);
-    if run.in_hand().next().is_some() {
+    // What somebody else is waited for is in nobody's hand.
+    if run.in_hand().any(|(_, rec)| !rec.node.is_empty()) {
         let text =
             format!("commit {} takes its place once what is in hand has ended", desired.commit.short());
         return pass.waits(Gate::Plan, Reason::new(Key::PlanStale, object, text));
@@ -115,33 +132,46 @@ fn give_way(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
     pass.record(What::RunEnded { outcome, reasons: vec![Reason::new(Key::PlanStale, object, text)] });
 }
 
-fn hop_started(run: &Run, hop: usize) -> bool {
-    let stages = run.plan.stages.iter().filter(|stage| stage.hop == hop && stage.kind != StageKind::Workers);
-    stages.flat_map(|stage| &stage.steps).any(|step| run.steps.contains_key(&step.id))
-}
-
 /// The control plane of a hop is one unit: all its intents at once, so that once begun it needs neither window nor git.
 fn control_plane(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: &Stage) {
     let unit =
         run.plan.stages.iter().filter(|other| other.hop == stage.hop && other.kind != StageKind::Workers);
-    let open: Vec<&Step> = unit.flat_map(|stage| &stage.steps).filter(|step| !taken_up(run, step)).collect();
+    let mut open: Vec<&Step> =
+        unit.flat_map(|stage| &stage.steps).filter(|step| !taken_up(run, step)).collect();
+    open.retain(|step| rested(pass, run, step));
     if open.is_empty() {
         return;
     }
     let kind = kind_of(&run.plan);
-    let may = hop_started(run, stage.hop)
+    let may = hop_begun(pass, run, stage.hop)
         || (allowed(pass, desired, run, kind) && fits(pass, desired, &run.plan, stage.hop, kind));
     if !may {
         return;
     }
-    for step in &open {
-        let node = pass.input.live.nodes.get(step.node.as_str());
-        if let Some(why) = node.and_then(|node| node.hold.as_ref()) {
-            let text = format!("a person holds it, and with it the control plane: {why}");
-            return pass.denies(Gate::Hold, Reason::new(Key::Held, format!("node/{}", step.node), text));
-        }
+    let objection = open.iter().find_map(|step| against_unit(pass, run, step));
+    match objection {
+        Some(reason) => pass.denies(gate_of(reason.key), reason),
+        None => begin_all(pass, run, &open),
     }
-    begin_all(pass, run, &open);
+}
+
+/// What about one node keeps the whole control plane from being begun: half of it done is worse than none.
+fn against_unit(pass: &Pass<'_>, run: &Run, step: &Step) -> Option<Reason> {
+    let live = pass.input.live;
+    let node = live.nodes.get(step.node.as_str())?;
+    let object = || format!("node/{}", step.node);
+    if let Some(why) = &node.hold {
+        let text = format!("a person holds it, and with it the control plane: {why}");
+        return Some(Reason::new(Key::Held, object(), text));
+    }
+    if node.unschedulable && node.claim.is_none() {
+        let text = "somebody else has cordoned it, and with it holds the control plane";
+        return Some(Reason::new(Key::ForeignCordon, object(), text));
+    }
+    let limits = run.plan.pools.get(&step.pool).filter(|_| step.drain)?;
+    let first = drain::structural(live, &step.node, &limits.drain).into_iter().next()?;
+    let text = format!("it would keep {} from being emptied: {}", step.node, first.text);
+    Some(Reason::new(first.key, first.object, text))
 }
 
 /// Steps that are not being worked on and are not done.

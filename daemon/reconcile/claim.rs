@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 
 use super::choose;
+use super::drain;
 use super::pass::Pass;
 use super::step::{InHand, patch, unmet};
 use crate::cluster::NodePatch;
+use crate::diff::{self, Membership};
 use crate::gate::AtNow;
 use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
-use crate::model::live::Ready;
+use crate::model::desired::{Desired, Mode};
+use crate::model::entry::StepPhase;
+use crate::model::live::{Live, Node, Ready};
 use crate::model::plan::StageKind;
 use crate::verify;
 
@@ -19,22 +23,60 @@ pub(super) fn give_back(pass: &mut Pass<'_>, hand: &InHand<'_>) -> Option<Reason
     if pass.input.record.halted.is_some() {
         return Some(Reason::new(Key::Halted, object, "the run halted before its upgrade began"));
     }
-    if choose::superseded(hand.desired, hand.run) && !hop_begun(hand) {
+    let touched = hand.kind != StageKind::Workers && choose::hop_touched(hand.run, hand.hop);
+    if choose::superseded(hand.desired, hand.run) && !touched {
         return Some(Reason::new(
             Key::PlanStale,
             object,
             "a newer commit took the run's place before its upgrade began",
         ));
     }
-    let worker = hand.kind == StageKind::Workers;
-    (worker && pass.at_now(hand.desired, hand.run, hand.step) == AtNow::ReturnUntouched).then(|| {
+    // A control plane that was begun is finished, whatever git says meanwhile.
+    let begun = match hand.kind {
+        StageKind::Workers => hand.rec.phase >= StepPhase::Claimed,
+        _ => choose::hop_begun(pass, hand.run, hand.hop),
+    };
+    if hand.desired.cluster.mode == Mode::Observe && !begun {
+        let text = "spec.mode became observe before it was taken out";
+        return Some(Reason::new(Key::ObserveOnly, object, text));
+    }
+    if hand.kind != StageKind::Workers {
+        // Nothing of the hop has been changed: it is one unit, and is begun whole within a window or not at all.
+        let closed = !begun && pass.at_now(hand.desired, hand.run, hand.step) != AtNow::TakeOut;
+        let reason = || Reason::new(Key::WindowClosed, object, "the window closed before its hop began");
+        return closed.then(reason);
+    }
+    if let Some(reason) = elsewhere(hand.desired, hand.node, &hand.step.pool) {
+        return Some(reason);
+    }
+    (pass.at_now(hand.desired, hand.run, hand.step) == AtNow::ReturnUntouched).then(|| {
         Reason::new(Key::WindowClosed, object, "the window's hard limit passed before its upgrade began")
     })
 }
 
-/// A control plane of which one node was touched is finished, whatever git says meanwhile.
-fn hop_begun(hand: &InHand<'_>) -> bool {
-    hand.kind != StageKind::Workers && choose::control_plane_touched(hand.run)
+/// Why a node no longer belongs to the pool that a plan found it in: labels and selectors change.
+pub(super) fn elsewhere(desired: &Desired, node: &Node, pool: &str) -> Option<Reason> {
+    let object = format!("node/{}", node.name);
+    match diff::membership(&desired.cluster, node) {
+        Membership::Pool(found) if found.name == pool => None,
+        Membership::Pool(found) => {
+            let text = format!("it belongs to pool {} by now, and the plan knows it in {pool}", found.name);
+            Some(Reason::new(Key::PlanStale, object, text))
+        }
+        Membership::ControlPlane => {
+            let text = format!("it is a control plane node by now, and the plan knows it in pool {pool}");
+            Some(Reason::new(Key::PlanStale, object, text))
+        }
+        Membership::Nowhere => {
+            let text = "no pool selects it any more: it is not touched, and the run is not complete";
+            Some(Reason::new(Key::NodeInNoPool, object, text))
+        }
+        Membership::Several(pools) => {
+            let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            let text = format!("the pools {} select it; a node belongs to one", names.join(" and "));
+            Some(Reason::new(Key::NodeInTwoPools, object, text))
+        }
+    }
 }
 
 /// The first effect of a step: one patch that claims the node and, where it will be emptied, cordons it.
@@ -80,6 +122,7 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
                     Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text)
                 })
                 .or_else(|| unmet(hand.step, live))
+                .or_else(|| blocked(hand, live))
                 .or_else(|| verify::quorum(live, Some(&hand.step.node)))
                 .or_else(|| verify::steady(live, hand.run.started).err());
             let steady_at = verify::steady(live, Timestamp::UNIX_EPOCH).ok();
@@ -95,4 +138,10 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
         }
         StageKind::AwaitServers => false,
     }
+}
+
+/// What can never be emptied is never cordoned, however far its control plane has come.
+fn blocked(hand: &InHand<'_>, live: &Live) -> Option<Reason> {
+    let limits = hand.drain_limits().filter(|_| hand.step.drain)?;
+    drain::structural(live, &hand.step.node, limits).into_iter().next()
 }

@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 
 use super::pass::{Pass, later};
-use super::step::{InHand, fail, overdue, set_aside};
+use super::prove::overdue;
+use super::step::{InHand, fail, set_aside};
 use crate::execute::Effect;
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::entry::{StepPhase, What};
@@ -58,7 +59,7 @@ pub(super) fn run_job(pass: &mut Pass<'_>, hand: &InHand<'_>) {
         let since = pass.since(Key::Settling, &object);
         pass.expired(since, patience)
     });
-    if late || overdue(pass, hand) {
+    if late || overdue(pass, hand, job.created) {
         return fail(pass, hand, vec![reason]);
     }
     if patience.is_some() {

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::Wanted;
+use super::ask::{Ask, Batch, Journal, Lost, Reply, Trouble};
 use super::wanted::{self, Known};
 use crate::clock::Clock;
 use crate::git::{Append, AppendError, CommitId, GitError, Repository, Tag};
 use crate::model::decision::{Key, Reason};
+use crate::record::{self, Record};
 
 /// How long a push that failed rests; doubled up to the second figure.
 const REST: SignedDuration = SignedDuration::from_secs(2);
@@ -20,53 +22,6 @@ const LONGEST_REST: SignedDuration = SignedDuration::from_secs(60);
 const REFUSED_REST: SignedDuration = SignedDuration::from_secs(60);
 /// More batches than clusters would ever have waiting: each cluster has one.
 const QUEUE: usize = 256;
-
-/// What one cluster wants on the remote.
-#[derive(Debug)]
-pub struct Batch {
-    pub cluster: String,
-    pub files: BTreeMap<String, Vec<u8>>,
-    pub message: String,
-    /// Name, message and target of the tags that go with it.
-    pub tags: Vec<(String, String, String)>,
-    pub at: Timestamp,
-}
-
-/// Somebody else writes our cluster's record: we have lost, and stop.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the record of {cluster} was changed by somebody else ({path}); this process no longer acts on it")]
-pub struct Lost {
-    pub cluster: String,
-    pub path: String,
-}
-
-type Reply = oneshot::Sender<Result<(), Lost>>;
-
-/// Where batches are handed in.
-#[derive(Clone, Debug)]
-pub struct Journal {
-    batches: mpsc::Sender<(Batch, Reply)>,
-    /// What keeps pushes from getting through, and since when.
-    pub trouble: watch::Receiver<Option<Trouble>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    pub reason: Reason,
-    pub since: Timestamp,
-}
-
-impl Journal {
-    /// Comes back when the batch is on the remote, however long that takes.
-    pub async fn append(&self, batch: Batch) -> Result<(), Lost> {
-        let (reply, answer) = oneshot::channel();
-        let lost = Lost { cluster: batch.cluster.clone(), path: "the writer has ended".to_owned() };
-        if self.batches.send((batch, reply)).await.is_err() {
-            return Err(lost);
-        }
-        answer.await.unwrap_or(Err(lost))
-    }
-}
 
 /// How a repository is looked at.
 #[derive(Clone, Debug)]
@@ -82,11 +37,15 @@ pub struct Keeper {
     repository: Arc<Mutex<Repository>>,
     clock: Clock,
     watching: Watching,
-    batches: mpsc::Receiver<(Batch, Reply)>,
+    asks: mpsc::Receiver<Ask>,
     trouble: watch::Sender<Option<Trouble>>,
     wake: mpsc::Receiver<()>,
     wanted: watch::Sender<BTreeMap<String, Wanted>>,
     tip: Option<CommitId>,
+    /// Clusters whose record somebody else has written since their loops read it: what these hand in is out of date.
+    overtaken: BTreeSet<String>,
+    /// What was said of the trouble that there is.
+    said: BTreeSet<Key>,
     known: Known,
     waiting: Vec<(Batch, Reply)>,
     tries: u32,
@@ -106,15 +65,15 @@ pub struct Wires {
 }
 
 impl Keeper {
-    /// `known` is what the record says of each cluster's accepted commit; `tip` is the record's branch as it was read.
+    /// `known` is what the record says of each cluster; `tip` is the record's branch as it was read.
     pub fn new(
         repository: Repository,
         clock: Clock,
         watching: Watching,
         tip: Option<CommitId>,
-        accepted: BTreeMap<String, String>,
+        known: Known,
     ) -> (Self, Wires) {
-        let (batch_in, batches) = mpsc::channel(QUEUE);
+        let (asks_in, asks) = mpsc::channel(QUEUE);
         let (trouble, troubled) = watch::channel(None);
         let (wake_in, wake) = mpsc::channel(1);
         let (wanted, wanted_out) = watch::channel(BTreeMap::new());
@@ -124,18 +83,20 @@ impl Keeper {
             repository: Arc::new(Mutex::new(repository)),
             clock,
             watching,
-            batches,
+            asks,
             trouble,
             wake,
             wanted,
             tip,
-            known: Known::new(accepted),
+            overtaken: BTreeSet::new(),
+            said: BTreeSet::new(),
+            known,
             waiting: Vec::new(),
             tries: 0,
             next_try: None,
             next_poll,
         };
-        let journal = Journal { batches: batch_in, trouble: troubled };
+        let journal = Journal { asks: asks_in, trouble: troubled };
         (keeper, Wires { journal, wanted: wanted_out, wake: wake_in })
     }
 
@@ -156,8 +117,8 @@ impl Keeper {
                 .map_or(self.next_poll, |at| at.min(self.next_poll));
             tokio::select! {
                 biased;
-                batch = self.batches.recv() => match batch {
-                    Some(batch) => self.gather(batch),
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.take(ask).await,
                     None => return,
                 },
                 Some(()) = self.wake.recv() => self.next_poll = self.clock.now(),
@@ -167,10 +128,53 @@ impl Keeper {
     }
 
     /// What is waiting by now goes into one commit.
-    fn gather(&mut self, first: (Batch, Reply)) {
-        self.waiting.push(first);
-        while let Ok(more) = self.batches.try_recv() {
-            self.waiting.push(more);
+    async fn take(&mut self, first: Ask) {
+        let mut ask = Some(first);
+        while let Some(now) = ask {
+            match now {
+                Ask::Append(batch, reply) if self.overtaken.contains(&batch.cluster) => {
+                    let path = format!("{}/status.yaml", batch.cluster);
+                    let _ = reply.send(Err(Lost { cluster: batch.cluster, path }));
+                }
+                Ask::Append(batch, reply) => self.waiting.push((batch, reply)),
+                Ask::Read(cluster, reply) => {
+                    let read = self.read(&cluster).await;
+                    // Whoever asked may be gone by now.
+                    let _ = reply.send(read);
+                }
+            }
+            ask = self.asks.try_recv().ok();
+        }
+    }
+
+    /// The record of one cluster as it is now. What others wrote of other clusters meanwhile is theirs to find out.
+    async fn read(&mut self, cluster: &str) -> Result<Record, String> {
+        let (before, name) = (self.tip, cluster.to_owned());
+        let work = move |repository: &mut Repository| {
+            let tip = repository.fetch()?.record;
+            let changed = repository.record_changed(before, tip)?;
+            let files = tip.map(|tip| repository.read_record(&tip, &name)).transpose()?;
+            Ok::<_, GitError>((tip, changed, files.unwrap_or_default()))
+        };
+        let (tip, changed, files) = self.blocking(work).await?.map_err(|error| words(&error))?;
+        self.overtake(tip, &changed);
+        let read = record::read(cluster, &files).map_err(|error| words(&error))?;
+        self.overtaken.remove(cluster);
+        Ok(read)
+    }
+
+    /// Somebody else has brought the branch to `tip`. What waits and is not about what they wrote goes on top of it;
+    /// what is about it has lost.
+    fn overtake(&mut self, tip: Option<CommitId>, changed: &[String]) {
+        self.tip = tip;
+        self.overtaken.extend(changed.iter().filter_map(|path| path.split('/').next()).map(str::to_owned));
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).partition(|(batch, _)| self.overtaken.contains(&batch.cluster));
+        self.waiting = kept;
+        for (batch, reply) in lost {
+            let prefix = format!("{}/", batch.cluster);
+            let path = changed.iter().find(|path| path.starts_with(&prefix)).cloned().unwrap_or_default();
+            let _ = reply.send(Err(Lost { cluster: batch.cluster, path }));
         }
     }
 
@@ -213,6 +217,7 @@ impl Keeper {
             let over = trouble.as_ref().is_some_and(|trouble| trouble.reason.key == Key::GitUnreachable);
             if over {
                 tracing::info!("the repository answers again");
+                self.said.clear();
                 *trouble = None;
             }
             over
@@ -220,20 +225,26 @@ impl Keeper {
     }
 
     fn fetch_failed(&mut self, error: &str) {
-        self.in_trouble(Key::GitUnreachable, format!("the repository cannot be read: {error}"));
+        // That the record does not get through says more.
+        let unwritten =
+            self.trouble.borrow().as_ref().is_some_and(|known| known.reason.key != Key::GitUnreachable);
+        if !unwritten {
+            self.in_trouble(Key::GitUnreachable, format!("the repository cannot be read: {error}"));
+        }
     }
 
+    /// Each kind of trouble is told once while there is any: its words may differ from one try to the next.
     fn in_trouble(&mut self, key: Key, text: String) {
         let now = self.clock.now();
-        self.trouble.send_if_modified(|trouble| {
-            if trouble.as_ref().is_some_and(|known| known.reason.key == key && known.reason.text == text) {
-                return false;
-            }
+        if self.said.insert(key) {
             tracing::warn!(reason = key.as_str(), "{text}");
-            let since =
-                trouble.as_ref().filter(|known| known.reason.key == key).map_or(now, |known| known.since);
-            *trouble = Some(Trouble { reason: Reason::new(key, "repository", text), since });
-            true
+        }
+        self.trouble.send_if_modified(|trouble| {
+            let since = trouble.as_ref().map_or(now, |known| known.since);
+            let next = Trouble { reason: Reason::new(key, "repository", text), since };
+            let news = trouble.as_ref() != Some(&next);
+            *trouble = Some(next);
+            news
         });
     }
 
@@ -245,7 +256,10 @@ impl Keeper {
         let pushed = self.blocking(move |repository| repository.append(&append)).await;
         match pushed {
             Ok(Ok(tip)) => self.pushed(tip),
-            Ok(Err(AppendError::Moved { tip, changed })) => self.moved(tip, &changed),
+            Ok(Err(AppendError::Moved { tip, changed })) => {
+                self.overtake(tip, &changed);
+                self.next_try = None;
+            }
             Ok(Err(AppendError::Refused { words })) => {
                 self.failed(
                     Key::RecordRefused,
@@ -254,8 +268,11 @@ impl Keeper {
                 );
             }
             Ok(Err(error)) => {
-                let text = format!("the record cannot be written: {}", words(&error));
-                self.failed(Key::RecordUnreachable, text, REST);
+                // A disk without room, a branch in the way of ours: more of the same changes nothing.
+                let lasting = matches!(error, AppendError::Failed { .. });
+                let (key, rest) =
+                    if lasting { (Key::RecordRefused, REFUSED_REST) } else { (Key::RecordUnreachable, REST) };
+                self.failed(key, format!("the record cannot be written: {}", words(&error)), rest);
             }
             Err(error) => self.failed(Key::RecordUnreachable, error, REST),
         }
@@ -284,25 +301,11 @@ impl Keeper {
         self.tip = Some(tip);
         self.tries = 0;
         self.next_try = None;
+        self.said.clear();
         self.trouble.send_if_modified(|trouble| trouble.take().is_some());
         for (_, reply) in self.waiting.drain(..) {
             // Whoever asked may be gone by now; the record is there all the same.
             let _ = reply.send(Ok(()));
-        }
-    }
-
-    /// Somebody else wrote. If it was not about our clusters, we write on top of it; if it was, we have lost.
-    fn moved(&mut self, tip: Option<CommitId>, changed: &[String]) {
-        self.tip = tip;
-        let ours: BTreeSet<&str> = changed.iter().filter_map(|path| path.split('/').next()).collect();
-        let (lost, kept): (Vec<_>, Vec<_>) =
-            self.waiting.drain(..).partition(|(batch, _)| ours.contains(batch.cluster.as_str()));
-        self.waiting = kept;
-        self.next_try = None;
-        for (batch, reply) in lost {
-            let prefix = format!("{}/", batch.cluster);
-            let path = changed.iter().find(|path| path.starts_with(&prefix)).cloned().unwrap_or_default();
-            let _ = reply.send(Err(Lost { cluster: batch.cluster, path }));
         }
     }
 

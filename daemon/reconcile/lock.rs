@@ -7,7 +7,6 @@ use super::pass::{Pass, later};
 use crate::cluster::LockMove;
 use crate::execute::Effect;
 use crate::model::decision::{Gate, Key, Reason};
-use crate::model::desired::Mode;
 use crate::model::live::{Lock, OUR_LEASE, Probe};
 use crate::provider;
 
@@ -38,9 +37,8 @@ pub(super) fn epoch_to_be(pass: &Pass<'_>) -> Option<u64> {
 
 /// Takes, renews or gives back the lease as this pass needs it, and withholds what only its holder may do.
 pub(super) fn keep(pass: &mut Pass<'_>) {
-    let acts = pass.desired().is_some_and(|desired| desired.cluster.mode == Mode::Act);
     let mine = pass.input.live.lock.clone().filter(|lock| lock.holder == pass.input.me.holder);
-    let wanted = acts && pass.wants_lock && pass.input.live.stop.is_none();
+    let wanted = pass.acts() && pass.wants_lock && pass.input.live.stop.is_none();
     if held(pass).is_none() {
         pass.tick.effects.retain(|(effect, _)| !effect.needs_lock());
     }
@@ -75,9 +73,28 @@ fn give_back(pass: &mut Pass<'_>, lock: &Lock) {
     }
 }
 
+/// Until when somebody else is believed to hold the lease; nothing when it is free, ours, or was never looked at.
+pub(super) fn elsewhere(pass: &Pass<'_>) -> Option<Timestamp> {
+    let (me, lock) = (pass.input.me, pass.input.live.lock.as_ref()?);
+    let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
+    let free =
+        lock.holder.is_empty() || lock.holder == me.holder || me.predecessor.as_ref() == Some(&lock.holder);
+    (!free && silent_until > pass.input.now).then_some(silent_until)
+}
+
+/// Looks on while somebody else acts.
+pub(super) fn stand_by(pass: &mut Pass<'_>) {
+    let (Some(until), Some(lock)) = (elsewhere(pass), &pass.input.live.lock) else { return };
+    pass.moving = true;
+    pass.probe_often(Probe::Lock);
+    pass.wake(until);
+    let text = format!("the lease {NAME} is held by {}", lock.holder);
+    pass.waits(Gate::Lease, Reason::new(Key::LeaseElsewhere, format!("lease/{NAME}"), text));
+}
+
 fn take(pass: &mut Pass<'_>) {
     pass.moving = true;
-    let (live, me, now) = (pass.input.live, pass.input.me, pass.input.now);
+    let (live, me) = (pass.input.live, pass.input.me);
     pass.probe_often(Probe::Lock);
     // Nothing is known of the lease before it has been looked at.
     if !live.probed.contains_key(&Probe::Lock) {
@@ -89,12 +106,8 @@ fn take(pass: &mut Pass<'_>) {
         }
         return move_lock(pass, LockMove::Create { holder: me.holder.clone() });
     };
-    let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
-    let free = lock.holder.is_empty() || me.predecessor.as_ref() == Some(&lock.holder) || silent_until <= now;
-    if !free {
-        let text = format!("the lease {NAME} is held by {}", lock.holder);
-        pass.waits(Gate::Lease, Reason::new(Key::LeaseElsewhere, format!("lease/{NAME}"), text));
-        return pass.wake(silent_until);
+    if elsewhere(pass).is_some() {
+        return stand_by(pass);
     }
     move_lock(
         pass,

@@ -2,17 +2,20 @@
 //! A pass starts every step that is ready and allowed, waits for none, and returns its silence too: every gate's
 //! answer, and when to look again.
 
+mod ask;
 mod begin;
 mod calendar;
 mod choose;
 mod claim;
 mod drain;
+mod idle;
 mod job;
 pub mod journal;
 mod lock;
 mod look;
 mod orphans;
 mod pass;
+mod prove;
 mod push;
 mod run;
 mod settle;
@@ -21,7 +24,7 @@ mod tick;
 pub mod wanted;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -37,6 +40,7 @@ use crate::plan;
 use crate::provider;
 use crate::record::Record;
 
+pub use ask::{Batch, Journal};
 pub use lock::NAME as LEASE;
 pub use run::{End, Links, Settings, Told, drive};
 pub use tick::tick;
@@ -77,8 +81,8 @@ pub struct Me {
     pub twin: Option<String>,
 }
 
-/// Which cluster each UID was first met as, over all loops of a process.
-pub type Met = Arc<Mutex<BTreeMap<String, String>>>;
+/// As which cluster each UID is served, over all loops of a process, and whether the record knew it by that name.
+pub type Met = Arc<Mutex<BTreeMap<String, (String, bool)>>>;
 
 /// Everything a pass looks at.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,10 @@ pub struct Tick {
     /// Each with the entry that releases it: it may be sent once that entry is on the remote.
     pub effects: Vec<(Effect, u64)>,
     pub probes: Vec<Probe>,
+    /// Steps that were looked at on their way back; how long they have been counts against them.
+    pub watched: BTreeSet<String>,
+    /// Somebody else acts, so nothing was written down: what is known of the record may be out of date.
+    pub stands_by: bool,
     pub status: Status,
     pub wake_at: Option<Timestamp>,
 }

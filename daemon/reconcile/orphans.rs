@@ -6,7 +6,7 @@ use super::step::release;
 use crate::execute::Effect;
 use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
-use crate::model::live::{ClaimState, Job, JobState};
+use crate::model::live::{ClaimState, Job, JobState, Node, Ready};
 use crate::record::StepEnd;
 
 /// Brings back every node that carries a claim of ours and is in nobody's hand: set aside untouched, left over
@@ -17,16 +17,16 @@ pub(super) fn return_orphans(pass: &mut Pass<'_>) {
         let Some(ClaimState::Ours(claim)) = &node.claim else { continue };
         let step =
             record.run.as_ref().filter(|run| run.id == claim.run).and_then(|run| run.steps.get(&claim.step));
+        if step.is_none() && left_badly(pass, node, claim) {
+            let text = format!("run {} left it cordoned: the Job of its upgrade did not end well", claim.run);
+            pass.denies(Gate::Hold, Reason::new(Key::SetAside, format!("node/{}", node.name), text));
+            continue;
+        }
         let keep = match step.map(|step| &step.end) {
             Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,
             // What has not begun may still begin as long as its Job is there.
             Some(Some(StepEnd::SetAside { touched: false, .. })) => withdraw(pass, &node.name, &claim.run),
-            Some(Some(StepEnd::Done | StepEnd::Gone)) => false,
-            // Of another run: kept while its Job may still be at work, or if it ended badly.
-            None => live
-                .jobs
-                .values()
-                .any(|job| job.node == *node.name && job.run == claim.run && job.state != JobState::Complete),
+            None | Some(Some(StepEnd::Done | StepEnd::Gone)) => false,
         };
         if keep || (step.is_none() && taken_over(pass, &node.name)) {
             continue;
@@ -36,9 +36,21 @@ pub(super) fn return_orphans(pass: &mut Pass<'_>) {
             pass.denies(Gate::Hold, later_claim(&node.name, claim));
             continue;
         }
-        // Whatever the record says by now has to be on the remote first.
-        release(pass, node, &ClaimState::Ours(claim.clone()), record.next_seq.saturating_sub(1));
+        // What is set aside is given back on the strength of its intent: the repository may be away for long. Of a
+        // claim without a step, whatever the record says by now has to be on the remote first.
+        let after = step.map_or(record.next_seq.saturating_sub(1), |step| step.intent);
+        release(pass, node, &ClaimState::Ours(claim.clone()), after);
     }
+}
+
+/// Whether a claim of another run has to stay: its Job may still be at work, or has failed, and the node does not show
+/// that somebody has finished what it began.
+fn left_badly(pass: &Pass<'_>, node: &Node, claim: &Claim) -> bool {
+    let mut jobs = pass.input.live.jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
+    let open = jobs.any(|job| job.state != JobState::Complete);
+    let wanted = pass.desired().map(|desired| &desired.cluster.version);
+    let finished = node.ready == Ready::True && node.kubelet.as_ref() == wanted;
+    open && !finished && !taken_over(pass, &node.name)
 }
 
 /// Takes back the Jobs that were made for an untouched node; whether something of them is still there.
@@ -48,6 +60,10 @@ fn withdraw(pass: &mut Pass<'_>, node: &str, run: &str) -> bool {
     let mut any = live.pods_on(node).any(|pod| pod.is_ours() && !pod.finished());
     for (name, job) in live.jobs.iter().filter(|(_, job)| job.node == node && job.run == run && !over(job)) {
         any = true;
+        // What has begun on the host goes on without its Job: it is waited for.
+        if live.job_state(job) == JobState::Running {
+            continue;
+        }
         let effect = Effect::DeleteJob { name: name.clone(), uid: job.uid.clone() };
         pass.effect(effect, pass.input.record.next_seq.saturating_sub(1));
     }

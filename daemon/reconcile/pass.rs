@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Input, Tick};
+use crate::cluster::LockMove;
 use crate::execute::Effect;
 use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
@@ -35,6 +36,13 @@ impl<'a> Pass<'a> {
         self.input.wanted.desired.as_ref()
     }
 
+    /// Whether anything may be written to the cluster. In `observe` a run that had begun is brought to an end that
+    /// leaves no node behind: nothing more is taken out, what is out is finished and given back.
+    pub(super) fn acts(&self) -> bool {
+        let mode = self.desired().map(|desired| desired.cluster.mode);
+        mode == Some(Mode::Act) || (mode == Some(Mode::Observe) && self.input.record.run.is_some())
+    }
+
     pub(super) fn record(&mut self, what: What) {
         self.tick.entries.push(what);
     }
@@ -59,8 +67,9 @@ impl<'a> Pass<'a> {
     /// Asks for an effect, unless the same is under way, was refused a moment ago, or nothing may be done at all.
     pub(super) fn effect(&mut self, effect: Effect, after: u64) {
         let live = self.input.live;
-        let acts = self.desired().is_some_and(|desired| desired.cluster.mode == Mode::Act);
-        if live.stop.is_some() || !acts {
+        // To give back what is ours is always right.
+        let gives_back = matches!(effect, Effect::Lock { lock: LockMove::Release { .. }, .. });
+        if live.stop.is_some() || !(self.acts() || gives_back) {
             return;
         }
         self.wants_lock |= effect.needs_lock();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::journal::{Batch, Lost};
+use super::ask::{Batch, Lost};
 use super::pass::later;
 use super::run::{Back, Loop, Told};
 use super::{Standing, Tick};

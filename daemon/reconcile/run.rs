@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::journal::{Journal, Lost};
+use super::ask::{Journal, Lost};
+use super::idle::Standby;
 use super::push::FLUSH;
 use super::{Input, Me, Met, Standing, Status, Tick, Wanted, lock, tick};
 use crate::cluster;
@@ -29,7 +30,7 @@ const SEEN: usize = 4096;
 /// A pass that keeps finding something to write down is a mistake of ours; it must not spin.
 const MOST_ROUNDS: usize = 16;
 /// A push may take a moment before anybody needs to hear of it.
-const PUSH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
+pub(super) const PUSH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// How one cluster's loop is to run.
 #[derive(Clone)]
@@ -63,6 +64,8 @@ pub enum End {
     Fenced,
     /// Somebody else acts for this cluster.
     Lost(String),
+    /// The record cannot be written, and nothing goes on without it; whether a rule of the host refuses it.
+    Unrecorded { refused: bool, why: String },
 }
 
 /// The wires of one loop.
@@ -92,7 +95,7 @@ pub(super) struct Loop {
     pub(super) record: Record,
     pub(super) wanted: Option<Wanted>,
     /// Entries up to this one are on the remote.
-    durable: Option<u64>,
+    pub(super) durable: Option<u64>,
     pub(super) unsent: Vec<Entry>,
     pub(super) frozen: Option<Plan>,
     pub(super) ended: Option<Run>,
@@ -100,7 +103,8 @@ pub(super) struct Loop {
     pub(super) works: JoinSet<Back>,
     pub(super) fresh: Option<(u64, Plan)>,
     told: Option<Status>,
-    gave_back: bool,
+    pub(super) gave_back: bool,
+    pub(super) standby: Standby,
 }
 
 /// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
@@ -131,10 +135,17 @@ pub async fn drive(
         fresh: None,
         told: None,
         gave_back: false,
+        standby: Standby::No,
     };
     loop {
         this.take_wanted();
         let (status, wake_at) = this.pass();
+        if this.standby == Standby::Over {
+            match this.catch_up().await {
+                Some(end) => return end,
+                None => continue,
+            }
+        }
         this.flush(status.standing);
         if let Some(end) = this.idle(&status) {
             return end;
@@ -169,10 +180,12 @@ impl Loop {
                 now,
             };
             let mut tick = tick(input);
-            self.note_waits(&tick.status, now);
             if tick.entries.is_empty() {
+                self.remember(&tick, now);
                 self.trouble(&mut tick.status, now);
-                self.send(&mut tick, now);
+                if self.standby != Standby::Over {
+                    self.send(&mut tick, now);
+                }
                 self.tell_status(&tick.status);
                 return (tick.status, tick.wake_at);
             }
@@ -184,16 +197,6 @@ impl Loop {
             Status { standing: Standing::Moving, ..Status::default() },
             Some(later(self.edges.clock.now(), FLUSH)),
         )
-    }
-
-    /// Keeps since when each wait has been there; the record takes it up if it lasts.
-    fn note_waits(&mut self, status: &Status, now: Timestamp) {
-        let before = std::mem::take(&mut self.folder.live.overlay.waits);
-        for answer in status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
-            let key = (answer.reason.key, answer.reason.object.clone());
-            let since = before.get(&key).copied().unwrap_or(now);
-            self.folder.live.overlay.waits.insert(key, since);
-        }
     }
 
     /// Says that pushes do not get through, when they have not for a while.
@@ -231,7 +234,7 @@ impl Loop {
         }
     }
 
-    fn do_effect(&mut self, effect: Effect, now: Timestamp) {
+    pub(super) fn do_effect(&mut self, effect: Effect, now: Timestamp) {
         self.folder.live.overlay.in_flight.insert(effect.key(), later(now, LOST_AFTER));
         let (edges, fence) = (self.edges.clone(), Arc::clone(&self.fence));
         let evicting = match &effect {
@@ -250,16 +253,6 @@ impl Loop {
         });
     }
 
-    /// At an orderly end the lease is given back once, so that nobody has to wait for it; whether that is under way.
-    fn give_back(&mut self) -> bool {
-        let release = lock::release(self.folder.live.lock.as_ref(), &self.settings.me.holder)
-            .filter(|_| !self.gave_back);
-        let Some(release) = release else { return false };
-        self.gave_back = true;
-        self.do_effect(release, self.edges.clock.now());
-        true
-    }
-
     fn ask(&mut self, probe: Probe, now: Timestamp) {
         let key = format!("probe/{probe:?}");
         if self.folder.live.overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
@@ -273,12 +266,6 @@ impl Loop {
         });
     }
 
-    fn idle(&self, status: &Status) -> Option<End> {
-        let settled = !matches!(status.standing, Standing::Looking | Standing::Moving);
-        let quiet = self.works.is_empty() && self.unsent.is_empty() && self.pushing.is_none();
-        (self.settings.until_idle && settled && quiet).then_some(End::Idle(status.standing))
-    }
-
     /// Waits for anything, and takes in all that has come meanwhile.
     async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
         let clock = self.edges.clock.clone();
@@ -286,6 +273,7 @@ impl Loop {
             self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
         // A time that has passed already means "soon": a pass that asks for it again must not spin.
         let soon = later(clock.now(), GATHER);
+        let wake_at = super::pass::earliest(wake_at, self.push_patience());
         let wake = super::pass::earliest(wake_at, flush_at).map_or(Timestamp::MAX, |at| at.max(soon));
         if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() && !self.give_back()
         {

@@ -1,7 +1,7 @@
 //! One step that is in hand, from its intent to its end. Where it stands is read from the world; only what the
 //! world does not show comes from the record.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::claim::{give_back, take};
 use super::drain::{self, Drained};
@@ -9,26 +9,18 @@ use super::job::run_job;
 use super::lock;
 use super::orphans::later_claim;
 use super::pass::{Pass, later};
+use super::prove::{overdue, prove};
 use crate::cluster::NodePatch;
 use crate::execute::Effect;
-use crate::model::claim::{Claim, Reported};
+use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Provider};
 use crate::model::entry::{StepPhase, What};
-use crate::model::live::{ClaimState, Live, Node, Probe, Ready};
-use crate::model::plan::{Component, DrainLimits, Fact, StageKind, Step};
+use crate::model::live::{ClaimState, Live, Node, Probe};
+use crate::model::plan::{DrainLimits, Fact, StageKind, Step};
 use crate::provider::{self, Order, Role};
-use crate::record::{Run, StepRecord};
-use crate::verify::{self, Outcome};
-
-/// A kubelet is replaced in seconds and back in a minute or two.
-const KUBELET: SignedDuration = SignedDuration::from_mins(20);
-
-/// `kubeadm upgrade` allows five minutes a component, of which there are four, and pulls images before.
-const SERVERS: SignedDuration = SignedDuration::from_mins(40);
-
-/// Somebody else has this long to move a node that was emptied for them.
-const EXTERNAL: SignedDuration = SignedDuration::from_hours(2);
+use crate::record::{Run, StepEnd, StepRecord};
+use crate::verify;
 
 /// How long nothing may have left a node before its drain counts as blocked and the claim says since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
@@ -39,6 +31,7 @@ pub(super) struct InHand<'a> {
     pub(super) run: &'a Run,
     pub(super) step: &'a Step,
     pub(super) kind: StageKind,
+    pub(super) hop: usize,
     pub(super) rec: &'a StepRecord,
     pub(super) node: &'a Node,
 }
@@ -58,12 +51,12 @@ impl InHand<'_> {
             run: &self.run.id,
             step: self.step,
             role: self.role(),
-            kubeadm: &self.desired.cluster.control_plane.kubeadm,
+            kubeadm: &self.run.plan.kubeadm,
             attempt: self.rec.attempt,
         }
     }
 
-    /// The first control plane node of a hop is the one before which none of it was moved.
+    /// The first control plane node of a hop is the one before which none of it was moved; one that is gone does not count.
     fn role(&self) -> Role {
         let first = self
             .run
@@ -72,7 +65,7 @@ impl InHand<'_> {
             .iter()
             .filter(|stage| stage.kind == self.kind && stage.to == self.step.to)
             .flat_map(|stage| &stage.steps)
-            .next();
+            .find(|step| self.run.steps.get(&step.id).is_none_or(|rec| rec.end != Some(StepEnd::Gone)));
         Role::of(
             self.step.component,
             self.node.control_plane,
@@ -103,7 +96,9 @@ pub(super) fn advance_all(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
         }
         let node = pass.input.live.nodes.get(step.node.as_str()).filter(|node| *node.uid == *step.node_uid);
         match node {
-            Some(node) => advance(pass, &InHand { desired, run, step, kind: stage.kind, rec, node }),
+            Some(node) => {
+                advance(pass, &InHand { desired, run, step, kind: stage.kind, hop: stage.hop, rec, node });
+            }
             None => pass.record(What::StepGone { step: step.id.clone(), node: step.node.clone() }),
         }
     }
@@ -166,57 +161,6 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     for reason in short {
         pass.waits(Gate::Health, reason);
     }
-}
-
-/// What was changed has to come back. From when on it is judged stands on the claim, so that no restart of ours
-/// begins the wait anew.
-fn prove(pass: &mut Pass<'_>, hand: &InHand<'_>) {
-    let (live, now) = (pass.input.live, pass.input.now);
-    pass.moving = true;
-    let claim = match &hand.node.claim {
-        Some(ClaimState::Ours(claim)) => Some(claim),
-        Some(ClaimState::Unreadable(_)) | None => None,
-    };
-    let kubelet = hand.step.component == Component::Kubelet;
-    // The claim is taken away only after the proof: it was given, and the record did not hear of it.
-    if kubelet && hand.node.claim.is_none() && hand.node.ready == Ready::True {
-        return moved(pass, hand, StepPhase::Upgraded);
-    }
-    if kubelet {
-        let probe = Probe::Heartbeat(hand.step.node.clone());
-        let fresh = live.probed.get(&probe).is_some_and(|asked| *asked >= hand.node.kubelet_since);
-        pass.probe_often(probe);
-        let heartbeat = live.leases.get(&hand.node.name).filter(|_| fresh);
-        if let (Some(claim), Some(heartbeat)) = (claim.filter(|claim| claim.reported.is_none()), heartbeat) {
-            let reported = Some(Reported { at: now, heartbeat: heartbeat.clone() });
-            return note(pass, hand, Claim { reported, ..claim.clone() });
-        }
-    }
-    let reported = claim.and_then(|claim| claim.reported.as_ref());
-    match verify::changed(hand.step, live, &hand.rec.baseline, reported, now) {
-        Outcome::Done => moved(pass, hand, StepPhase::Upgraded),
-        Outcome::Pending(reasons, at) => {
-            if let Some(at) = at {
-                pass.wake(at);
-            }
-            if overdue(pass, hand) {
-                return fail(pass, hand, reasons);
-            }
-            for reason in reasons {
-                pass.waits(Gate::Health, reason);
-            }
-        }
-    }
-}
-
-pub(super) fn overdue(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
-    let limit = match (hand.step.provider, hand.step.component) {
-        (Provider::External, _) => EXTERNAL,
-        (Provider::Kubeadm, Component::Kubelet) => KUBELET,
-        (Provider::Kubeadm, Component::Servers) => SERVERS,
-    };
-    let since = hand.rec.at.get(&StepPhase::Upgrading).copied();
-    since.is_some_and(|since| pass.expired(since, limit))
 }
 
 /// The node does not run the target yet: it is claimed, emptied and changed, or given back untouched.
@@ -296,7 +240,7 @@ fn blocked(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: &Claim) {
     }
 }
 
-fn note(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: Claim) {
+pub(super) fn note(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: Claim) {
     patch(pass, hand.node, NodePatch::Note(claim), hand.rec.intent);
 }
 
@@ -336,7 +280,7 @@ fn change(pass: &mut Pass<'_>, hand: &InHand<'_>, touched: bool) {
 }
 
 fn external(pass: &mut Pass<'_>, hand: &InHand<'_>) {
-    if overdue(pass, hand) {
+    if overdue(pass, hand, Timestamp::MIN) {
         let text = "nobody upgraded it before the deadline";
         return set_aside(pass, hand, false, vec![Reason::new(Key::ExternalProvider, hand.object(), text)]);
     }

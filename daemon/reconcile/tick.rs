@@ -6,7 +6,7 @@ use super::pass::{LOOK_AGAIN, Pass, earliest, later};
 use super::{Input, Standing, Tick, begin, choose, lock, orphans, settle, step};
 use crate::execute::Effect;
 use crate::gate::budget::Ledger;
-use crate::model::decision::{Answer, Gate, Key, Verdict};
+use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::Mode;
 use crate::model::entry::{StepPhase, What};
 use crate::model::live::Probe;
@@ -39,14 +39,47 @@ pub fn tick(input: Input<'_>) -> Tick {
         || pass.input.live.api.last_seen.is_none()
         || pass.input.live.cluster_uid.is_none()
     {
-        return pass.tick;
+        return blind(pass);
     }
     settle::settle(&mut pass);
     // What was settled is folded into the record first; the next pass follows at once.
     if pass.tick.entries.is_empty() && settle::same_cluster(&mut pass) {
         work(&mut pass);
     }
+    if others_write(&mut pass) {
+        pass.tick.entries.clear();
+        pass.tick.frozen = None;
+    }
     finish(pass)
+}
+
+/// Whether the record is for somebody else to write: whoever holds the lease. Of a run that is under way nothing is
+/// written before the lease was looked at.
+fn others_write(pass: &mut Pass<'_>) -> bool {
+    let told = |answer: &Answer| answer.reason.key == Key::LeaseElsewhere;
+    if lock::elsewhere(pass).is_some() {
+        if !pass.tick.status.answers.iter().any(told) {
+            lock::stand_by(pass);
+        }
+        pass.tick.stands_by = true;
+        return true;
+    }
+    let unseen = pass.input.record.run.is_some() && !pass.input.live.probed.contains_key(&Probe::Lock);
+    if unseen && pass.acts() && pass.input.live.stop.is_none() {
+        pass.moving = true;
+        pass.probe_often(Probe::Lock);
+        return true;
+    }
+    false
+}
+
+/// Nothing is concluded from a picture with holes; what keeps it from being whole is told.
+fn blind(mut pass: Pass<'_>) -> Tick {
+    for (kind, why) in &pass.input.live.unseen {
+        let text = format!("they cannot be listed: {why}");
+        pass.waits(Gate::Health, Reason::new(Key::ApiUnreachable, kind.as_str(), text));
+    }
+    pass.tick
 }
 
 fn work(pass: &mut Pass<'_>) {
@@ -58,8 +91,11 @@ fn work(pass: &mut Pass<'_>) {
         } else {
             begin::begin(pass, desired);
         }
+        // Beside another tool its claims would look like ours.
         if desired.cluster.mode == Mode::Act {
             orphans::return_orphans(pass);
+        }
+        if pass.acts() {
             publish(pass);
         }
     }
@@ -68,7 +104,7 @@ fn work(pass: &mut Pass<'_>) {
 
 fn finish(mut pass: Pass<'_>) -> Tick {
     // Who ends when nothing moves must not end before it is written down why.
-    let unsaid = record_waits(&mut pass);
+    let unsaid = !pass.tick.stands_by && record_waits(&mut pass);
     // While stopped only what already runs on a host goes on.
     let by_itself = pass.moving && (pass.input.live.stop.is_none() || on_a_host(&pass));
     let moving = by_itself || unsaid || !pass.tick.entries.is_empty() || !pass.tick.effects.is_empty();
@@ -78,7 +114,7 @@ fn finish(mut pass: Pass<'_>) -> Tick {
         () if moving => Standing::Moving,
         () if pass.input.record.halted.is_some() => Standing::Halted,
         () if refused => Standing::Refused,
-        () if objects => Standing::Waiting,
+        () if objects || pass.input.record.run.is_some() => Standing::Waiting,
         () => Standing::AsDesired,
     };
     pass.tick
@@ -137,15 +173,17 @@ fn publish(pass: &mut Pass<'_>) {
         return;
     }
     let Some(published) = &pass.input.live.published else { return pass.probe_often(Probe::Published) };
-    let last = pass.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
-    // Of a run that goes on, not every entry is worth a write.
-    if record.run.is_some() && !pass.expired(last, PUBLISH_SPACING) {
+    let text = record::config_map_text(&record::status(&pass.input.me.cluster, record));
+    if text == *published {
         return;
     }
-    let text = record::config_map_text(&record::status(&pass.input.me.cluster, record));
-    if text != *published {
-        pass.effect(Effect::Publish(text), 0);
+    let last = pass.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
+    // Of a run that goes on, not every entry is worth a write; but nobody ends before the last of them shows.
+    if record.run.is_some() && !pass.expired(last, PUBLISH_SPACING) {
+        pass.moving |= pass.input.live.stop.is_none();
+        return;
     }
+    pass.effect(Effect::Publish(text), 0);
 }
 
 /// Whether the record does not say it in another way: a step's phase tells that its Job is at work. Whoever does not

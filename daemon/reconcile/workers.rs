@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::calendar::{allowed, kind_of};
 use super::choose::{begin_all, taken_up};
+use super::claim::elsewhere;
 use super::drain;
 use super::lock::epoch_to_be;
 use super::orphans::later_claim;
@@ -64,8 +65,9 @@ pub(super) fn workers(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: 
     let may = allowed(pass, desired, run, kind_of(&run.plan));
     let mut chosen: Vec<&Step> = Vec::new();
     for (pool, steps) in open {
-        let (Some(limits), Some(out)) = (run.plan.pools.get(pool), pools.get_mut(pool)) else { continue };
-        let fit = candidates(pass, run, limits, &steps);
+        let Some(limits) = run.plan.pools.get(pool) else { continue };
+        let out = pools.entry(pool.to_owned()).or_default();
+        let fit = candidates(pass, desired, run, limits, &steps);
         if may {
             let room = canary_room(pass, run, stage, pool, limits);
             take_within(pass, limits, out, pool, &fit, room, &mut chosen);
@@ -76,14 +78,20 @@ pub(super) fn workers(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: 
 }
 
 /// Steps that could be taken up now, each other one explained.
-fn candidates<'s>(pass: &mut Pass<'_>, run: &Run, limits: &PoolLimits, steps: &[&'s Step]) -> Vec<&'s Step> {
+fn candidates<'s>(
+    pass: &mut Pass<'_>,
+    desired: &Desired,
+    run: &Run,
+    limits: &PoolLimits,
+    steps: &[&'s Step],
+) -> Vec<&'s Step> {
     let mut fit = Vec::new();
     let mut explained = 0;
     for step in steps {
         if !rested(pass, run, step) {
             continue;
         }
-        match person(pass, step, limits) {
+        match person(pass, desired, step, limits) {
             None => fit.push(*step),
             Some(reason) if explained < MOST_EXPLAINED => {
                 explained += 1;
@@ -101,7 +109,7 @@ fn candidates<'s>(pass: &mut Pass<'_>, run: &Run, limits: &PoolLimits, steps: &[
 }
 
 /// Whether a step that was set aside may be tried again.
-fn rested(pass: &mut Pass<'_>, run: &Run, step: &Step) -> bool {
+pub(super) fn rested(pass: &mut Pass<'_>, run: &Run, step: &Step) -> bool {
     let Some(rec) = run.steps.get(&step.id) else { return true };
     let Some(StepEnd::SetAside { reasons, .. }) = &rec.end else { return true };
     let Some(first) = reasons.first() else { return true };
@@ -122,17 +130,21 @@ pub(super) fn gate_of(key: Key) -> Gate {
         Key::Held | Key::ForeignCordon | Key::ForeignClaim => Gate::Hold,
         Key::NodeNotReady | Key::NodeGone => Gate::Health,
         Key::ServersMixed => Gate::Order,
+        Key::NodeInNoPool | Key::NodeInTwoPools | Key::PlanStale => Gate::Plan,
         _ => Gate::Budget,
     }
 }
 
 /// What about a node only a person can change, if anything.
-pub(super) fn person(pass: &Pass<'_>, step: &Step, limits: &PoolLimits) -> Option<Reason> {
+pub(super) fn person(pass: &Pass<'_>, desired: &Desired, step: &Step, limits: &PoolLimits) -> Option<Reason> {
     let live = pass.input.live;
     let object = format!("node/{}", step.node);
     let node = live.nodes.get(step.node.as_str()).filter(|node| *node.uid == *step.node_uid)?;
     if let Some(why) = &node.hold {
         return Some(Reason::new(Key::Held, object, format!("a person holds it: {why}")));
+    }
+    if let Some(reason) = elsewhere(desired, node, &step.pool) {
+        return Some(reason);
     }
     match &node.claim {
         Some(ClaimState::Unreadable(_)) => {
@@ -214,9 +226,10 @@ fn take_within<'s>(
 ) {
     let mut room = room.unwrap_or(usize::MAX);
     let most = limits.max_unavailable.of(out.total);
+    let mut full = None;
     for step in fit {
         if room == 0 {
-            return;
+            break;
         }
         let already_out = out.nodes.contains(&step.node);
         let zone = out.by_zone.get(&step.zone).copied().unwrap_or(0);
@@ -226,7 +239,9 @@ fn take_within<'s>(
                 "{} of {} of its nodes may be out at once, and are",
                 limits.max_unavailable, out.total
             );
-            return pass.waits(Gate::Limit, Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
+            full.get_or_insert_with(|| Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
+            // Further on there may be one that is out already, and costs nobody anything more.
+            continue;
         }
         if !already_out && zone_full {
             let text = "as many of the pool's nodes as may be are out in this zone";
@@ -240,6 +255,9 @@ fn take_within<'s>(
         room -= 1;
         chosen.push(step);
     }
+    if let Some(reason) = full {
+        pass.waits(Gate::Limit, reason);
+    }
 }
 
 /// The cluster's own limit over all pools, by the order of the pools.
@@ -251,15 +269,24 @@ fn within_cluster<'s>(
 ) -> Vec<&'s Step> {
     let Some(limit) = run.plan.max_unavailable else { return chosen };
     let most = limit.of(pools.values().map(|out| out.total).sum());
-    let fresh =
-        |step: &&&Step| pass.input.live.nodes.get(step.node.as_str()).is_some_and(|node| !is_out(node));
-    let new = chosen.iter().filter(fresh).count();
+    let is_new =
+        |step: &&Step| pass.input.live.nodes.get(step.node.as_str()).is_some_and(|node| !is_out(node));
+    let new = chosen.iter().filter(|step| is_new(step)).count();
     let before = pools.values().map(|out| out.nodes.len()).sum::<usize>().saturating_sub(new);
-    let room = most.saturating_sub(before);
-    if chosen.len() > room {
+    let mut room = most.saturating_sub(before);
+    let full = new > room;
+    // What is out already needs no room.
+    let fit = |step: &&Step| {
+        let new = is_new(step);
+        let fits = !new || room > 0;
+        room = room.saturating_sub(usize::from(new));
+        fits
+    };
+    let chosen = chosen.into_iter().filter(fit).collect();
+    if full {
         let object = format!("cluster/{}", pass.input.me.cluster);
         let text = format!("{limit} nodes may be out at once over all pools, and are");
         pass.waits(Gate::Limit, Reason::new(Key::ClusterLimitReached, object, text));
     }
-    chosen.into_iter().take(room).collect()
+    chosen
 }

@@ -1,0 +1,189 @@
+//! Deadlines: time in which nobody could look or act is held against no node, and everything else runs out.
+
+use serde_json::json;
+use windlass::model::entry::What;
+use windlass::reconcile::{End, Standing};
+use windlass::sim::{How, Kind, When};
+
+use crate::acting::{HOUR, MINUTE, SECOND, on, workers_only, workload};
+use crate::world::World;
+
+#[tokio::test(start_paused = true)]
+async fn a_long_stop_during_an_upgrade_is_no_failure() {
+    let mut world = workers_only(2).await;
+    let process = world.daemon();
+    world.until("a job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    world.pass(SECOND * 15).await;
+    world.note("windlass-stop", "lunch");
+    world.pass(HOUR).await;
+    assert_eq!(world.node("w1").0, "v1.36.3", "what ran on the host finished");
+    world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
+    world.done_within(HOUR, "v1.36.3").await;
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_was_away_for_an_hour_finds_the_node_done() {
+    let mut world = workers_only(2).await;
+    let process = world.daemon();
+    world.until("a job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    world.pass(SECOND * 15).await;
+    drop(process);
+    world.pass(HOUR).await;
+    assert_eq!(world.node("w1").0, "v1.36.3");
+    let end = world.run().await;
+    assert_eq!(
+        end,
+        End::Idle(Standing::AsDesired),
+        "halted {:?}\n{:#?}\n{:#?}",
+        world.record().halted,
+        world.tail(),
+        world.nodes()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_hold_during_an_upgrade_is_no_failure() {
+    let mut world = workers_only(2).await;
+    let process = world.daemon();
+    world.until("a job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    world.pass(SECOND * 15).await;
+    world.annotate("w1", "windlass.dev/hold", Some("look"));
+    world.pass(HOUR).await;
+    world.annotate("w1", "windlass.dev/hold", None);
+    world.done_within(HOUR, "v1.36.3").await;
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_got_empty_during_a_stop_is_upgraded_after_it() {
+    let mut world = workers_only(1).await;
+    world.create(workload("Deployment", "slow", 1, &json!({"sim/stop-seconds": "25"}), &on("w1")));
+    world.pass(MINUTE).await;
+    world.desire("v1.36.3");
+    let process = world.daemon();
+    world.until("an eviction", MINUTE * 10, |world| world.evictions() > 0).await;
+    world.note("windlass-stop", "lunch");
+    world.pass(HOUR).await;
+    assert!(world.jobs().is_empty());
+    world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
+    world.pass(MINUTE * 30).await;
+    assert_eq!(
+        (world.node("w1"), world.record().halted),
+        (("v1.36.3".to_owned(), true, false), None),
+        "{:#?}",
+        world.tail()
+    );
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stays_unhealthy_after_a_resume_halts_again() {
+    let mut world = workers_only(2).await;
+    let mut set = workload(
+        "DaemonSet",
+        "cni",
+        0,
+        &json!({}),
+        &json!({"priorityClassName": "system-node-critical", "tolerations": [{"operator": "Exists"}]}),
+    );
+    set["metadata"]["namespace"] = json!("kube-system");
+    world.create(set);
+    world.pass(MINUTE).await;
+    let process = world.daemon();
+    world.until("a job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    let ill = |world: &World| {
+        for pod in world.list("/api/v1/namespaces/kube-system/pods") {
+            if pod["spec"]["nodeName"] == "w1" && pod["metadata"]["labels"]["app"] == "cni" {
+                let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+                world.change(Kind::Pod, "kube-system", &name, |tree| {
+                    for c in tree["status"]["conditions"].as_array_mut().unwrap() {
+                        if c["type"] == "Ready" {
+                            c["status"] = json!("False");
+                        }
+                    }
+                });
+            }
+        }
+    };
+    let t = world.clock.now();
+    while world.record().halted.is_none() && world.clock.now() < t + HOUR {
+        ill(&world);
+        world.pass(SECOND).await;
+    }
+    assert!(world.record().halted.is_some(), "set-up {:#?}", world.tail());
+    world.note("windlass-resume", "try again");
+    world.pass(SECOND * 20).await;
+    let t = world.clock.now();
+    while world.record().halted.is_none() && world.clock.now() < t + HOUR * 5 {
+        ill(&world);
+        world.pass(SECOND * 2).await;
+    }
+    assert!(
+        world.record().halted.is_some(),
+        "five hours, no end: {:#?}\n{:#?}",
+        world.tail(),
+        world.record().waiting
+    );
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denied_drain_is_set_aside_at_its_timeout() {
+    let mut world = workers_only(3).await;
+    world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
+    world.pass(MINUTE).await;
+    world.faults(|faults, _| faults.deny_evictions("default", "no"));
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(HOUR * 3).await;
+    let aside =
+        world.journal().iter().any(|e| matches!(&e.what, What::StepSetAside { node, .. } if node == "w1"));
+    assert!(aside, "3 h with drain.timeout 30m: {:#?}\n{:#?}", world.tail(), world.nodes());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_meets_500_for_ever_is_set_aside_at_its_timeout() {
+    let mut world = workers_only(3).await;
+    world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
+    world.pass(MINUTE).await;
+    let when = When { verb: "create", resource: "pods", subresource: "eviction", ..When::default() };
+    let how = How::Status {
+        code: 500,
+        reason: "InternalError",
+        message: "failed calling webhook \"x\": context deadline exceeded".to_owned(),
+    };
+    world.faults(|faults, _| faults.on(when, 0, u64::MAX, how));
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(HOUR * 3).await;
+    let aside =
+        world.journal().iter().any(|e| matches!(&e.what, What::StepSetAside { node, .. } if node == "w1"));
+    assert!(aside, "3 h with drain.timeout 30m: {:#?}\n{:#?}", world.tail(), world.nodes());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_git_away_a_node_that_is_given_up_is_returned() {
+    let mut world = workers_only(3).await;
+    world.create(workload(
+        "Deployment",
+        "careful",
+        1,
+        &json!({"karpenter.sh/do-not-disrupt": "true"}),
+        &on("w1"),
+    ));
+    world.pass(SECOND * 10).await;
+    let pool = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, maxUnavailable: 1, drain: {timeout: 20m, jobs: 30m}}
+";
+    world.desire_with("v1.36.3", pool);
+    let _process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(MINUTE).await;
+    let away = world.folder.path().join("away.git");
+    std::fs::rename(world.repo(), &away).unwrap();
+    world.pass(HOUR * 5).await;
+    assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "finished or returned");
+}

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use clap::ValueEnum;
 
-use crate::record::text::{list, minute, one_line, outcome, phase, plural, reason, reasons, said, stage};
+use crate::record::text::{
+    about, first_line, list, minute, one_line, outcome, phase, plural, reason, reasons, said, stage,
+};
 use crate::record::{NodeState, NodeStatus, Phase, RunStatus, Status};
 
 /// Show where each cluster stands, from the record in the repository.
@@ -90,7 +92,7 @@ fn text(status: &Status) -> String {
     if let Some(refused) = &status.refused {
         line("refused", format!("commit {}; the accepted one stays in force", refused.commit.short()));
         for problem in refused.problems.iter().take(LINES) {
-            line("", format!("- {}", one_line(problem)));
+            line("", format!("- {}", first_line(problem)));
         }
         let more = refused.problems.len().saturating_sub(LINES) + refused.problems_left_out as usize;
         (more > 0).then(|| line("", format!("- and {more} more")));
@@ -197,7 +199,12 @@ fn waiting(line: &mut impl FnMut(&str, String), status: &Status) {
         let key = if index == 0 { "waits for" } else { "" };
         line(
             key,
-            format!("{}: {} since {}{next}", wait.key.as_str(), one_line(&wait.text), minute(wait.since)),
+            format!(
+                "{}: {} since {}{next}",
+                wait.key.as_str(),
+                about(&wait.text, &wait.object),
+                minute(wait.since)
+            ),
         );
     }
     let more = status.waiting.len().saturating_sub(LINES) + status.waiting_left_out as usize;

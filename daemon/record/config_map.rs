@@ -1,5 +1,6 @@
 //! The text of the object `kube-system/upgrade-status`: the status for those who only have kubectl.
-//! Bounded, and without a clock: it changes only when the record does.
+//! Bounded, and without a clock: it changes only when the record does. It says nothing of a stop, for a stopped
+//! cluster is not written to.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use super::status_types::{
     AcceptedCommit, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus, Phase, RunStatus,
     Status,
 };
-use super::text::{minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
+use super::text::{about, minute, one_line, outcome, phase, plural, reason, shorten, stage};
 use crate::model::entry::RunOutcome;
 use crate::model::version::Version;
 
@@ -37,7 +38,7 @@ pub fn config_map_text(status: &Status) -> String {
 }
 
 fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
-    let held = matches!(status.phase, Phase::Stopped | Phase::Halted | Phase::Waiting | Phase::Refused);
+    let held = matches!(status.phase, Phase::Halted | Phase::Waiting | Phase::Refused);
     let state = match run.control_plane.state {
         ControlPlaneState::Stable => None,
         ControlPlaneState::Pending => Some("pending"),
@@ -48,7 +49,9 @@ fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
     };
     match state {
         Some(state) => {
-            page.put(&format!("- Control Plane: {} → {} ({state})", bare(&run.from), bare(&run.to)));
+            // The run's own `from` is the oldest worker's.
+            let from = run.hops.first().map_or(&run.from, |hop| &hop.from);
+            page.put(&format!("- Control Plane: {} → {} ({state})", bare(from), bare(&run.to)));
         }
         None => page.put(&format!("- Control Plane: {} (stable)", bare(&run.to))),
     }
@@ -177,13 +180,6 @@ fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
 
 fn waits(page: &mut Page, status: &Status) {
     let mut lines = Vec::new();
-    if let Some(stopped) = &status.stopped {
-        lines.push(format!(
-            "- stopped since {}: {}",
-            minute(stopped.since),
-            said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason)
-        ));
-    }
     if let Some(halted) = &status.halted {
         lines.push(format!(
             "- halted since {}: {}",
@@ -201,7 +197,8 @@ fn waits(page: &mut Page, status: &Status) {
     }
     for waiting in status.waiting.iter().take(WAITS) {
         let next = waiting.next.map_or_else(String::new, |next| format!(", until {}", minute(next)));
-        lines.push(format!("- {} since {}{next}", one_line(&waiting.text), minute(waiting.since)));
+        let what = about(&waiting.text, &waiting.object);
+        lines.push(format!("- {what} since {}{next}", minute(waiting.since)));
     }
     let more = status.waiting.len().saturating_sub(WAITS) + status.waiting_left_out as usize;
     if more > 0 {

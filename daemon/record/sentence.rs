@@ -1,7 +1,9 @@
 //! Every entry as one sentence, for commit messages and for `windlass history`. It tells what the entry says
 //! and nothing that another one would have to be read for.
 
-use super::text::{count, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten};
+use super::text::{
+    count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
+};
 use crate::model::decision::{Answer, Verdict};
 use crate::model::entry::{Entry, RunOutcome, StepPhase, What};
 
@@ -127,7 +129,7 @@ pub(super) fn thing(step: &str, node: &str) -> String {
 }
 
 fn refused(commit: &str, problems: &[String]) -> String {
-    let first = problems.first().map_or_else(String::new, |problem| format!(": {}", one_line(problem)));
+    let first = problems.first().map_or_else(String::new, |problem| format!(": {}", first_line(problem)));
     let more = problems.len().saturating_sub(1);
     let more = if more == 0 { String::new() } else { format!(", and {more} more") };
     format!("refused commit {commit}{first}{more}; the last accepted commit stays in force")

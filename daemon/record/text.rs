@@ -49,6 +49,11 @@ pub fn flat(text: &str) -> String {
     text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// The first line of a text of several: of a problem in a file its place and what is wrong, without the excerpt.
+pub fn first_line(text: &str) -> String {
+    one_line(text.lines().next().unwrap_or_default())
+}
+
 /// One line of a bounded length.
 pub fn one_line(text: &str) -> String {
     shorten(&flat(text), SENTENCE_CHARS)
@@ -80,12 +85,17 @@ pub fn list<S: AsRef<str>>(names: &[S], most: usize) -> String {
 
 /// A reason as one sentence, its object named unless the sentence does so.
 pub fn reason(reason: &Reason) -> String {
-    let text = one_line(&reason.text);
-    let name = reason.object.rsplit('/').next().unwrap_or_default();
-    if reason.object.is_empty() || (!name.is_empty() && text.contains(name)) {
+    about(&reason.text, &reason.object)
+}
+
+/// A sentence, and the object that it is about unless the sentence names it.
+pub fn about(text: &str, object: &str) -> String {
+    let text = one_line(text);
+    let name = object.rsplit('/').next().unwrap_or_default();
+    if object.is_empty() || (!name.is_empty() && text.contains(name)) {
         return text;
     }
-    format!("{text} ({})", one_line(&reason.object))
+    format!("{text} ({})", one_line(object))
 }
 
 /// Several reasons in one sentence.
@@ -102,14 +112,16 @@ pub fn reasons(reasons: &[Reason]) -> String {
     }
 }
 
-/// `anna: the database team asked`.
-pub fn said(by: &str, reason: &str) -> String {
-    match (by.is_empty(), reason.is_empty()) {
-        (false, false) => format!("{}: {}", one_line(by), one_line(reason)),
-        (false, true) => one_line(by),
-        (true, false) => one_line(reason),
-        (true, true) => "somebody, without a reason".to_owned(),
-    }
+/// `anna: the database team asked`; neither a name nor a reason has to be there.
+pub fn said(by: &str, why: &str) -> String {
+    let by = one_line(by);
+    format!("{}: {}", if by.is_empty() { "somebody" } else { &by }, given(why))
+}
+
+/// The reason that a person gave.
+pub fn given(why: &str) -> String {
+    let why = one_line(why);
+    if why.is_empty() { "no reason given".to_owned() } else { why }
 }
 
 pub fn outcome(outcome: RunOutcome) -> &'static str {

@@ -8,7 +8,7 @@ use windlass::model::entry::{RunOutcome, StepPhase, What};
 use windlass::model::plan::Component;
 use windlass::record::{self, status};
 
-use super::story::{CLUSTER, Story, eventful, failed, moved, plan, reason, started, wait};
+use super::story::{CLUSTER, Story, eventful, failed, moved, plan, reason, started, v, wait};
 
 pub fn golden(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
@@ -116,6 +116,14 @@ fn the_config_map() {
     halfway.through("w2", Component::Kubelet).through("w3", Component::Kubelet);
     halfway.through("w4", Component::Kubelet).ended(RunOutcome::Converged, Vec::new());
     golden("config-map-as-desired", &record::config_map_text(&status(CLUSTER, &halfway.record)));
+}
+
+#[test]
+fn the_control_plane_comes_from_where_its_first_hop_does() {
+    let mut behind = status(CLUSTER, &eventful().record);
+    behind.run.as_mut().unwrap().from = v("v1.34.9");
+    let text = record::config_map_text(&behind);
+    assert!(text.contains("- Control Plane: 1.35.6 → 1.36.3 (complete)\n"), "{text}");
 }
 
 #[test]

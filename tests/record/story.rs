@@ -281,9 +281,10 @@ pub fn eventful() -> Story {
     let refused = What::Refused {
         commit: commit("77aa00bb11cc22dd33ee44ff5566778899aabbcc"),
         problems: vec![
-            "desired-state/prod-eu/cluster.yaml:7:14\n  version: 1.30\n           ^^^^ a version is quoted"
+            "desired-state/prod-eu/cluster.yaml:7:14: a version is quoted\n     7 |   version: 1.30\n       \
+             |            ^^^^\n       = fix: write \"v1.30.0\"\n"
                 .into(),
-            "policies/nights.yaml:3:1 unknown key `clustres`".into(),
+            "policies/nights.yaml:3:1: unknown key `clustres`\n".into(),
         ],
     };
     story.pass(10, 0).say([refused]);
@@ -302,6 +303,7 @@ pub fn eventful() -> Story {
         "the budget shop/cart allows no disruption of cart-0",
         None,
     );
-    story.pass(0, 5).say([What::Waiting { answers: vec![blocked] }, set_aside("w4", false)]);
+    let held = wait(Gate::Hold, Key::Held, "node/w3", "a person holds it", None);
+    story.pass(0, 5).say([What::Waiting { answers: vec![blocked, held] }, set_aside("w4", false)]);
     story
 }

@@ -33,7 +33,7 @@ pub enum ConnectError {
     Read { path: String, why: String },
     #[error(
         "kubeconfig {path} has no context `{context}` for this cluster; it has: {there}. Name the context like the \
-         cluster, pass --context, or map it in the daemon's settings under `contexts`"
+         cluster, map it under `contexts` in the settings file, or, for a command, pass --context"
     )]
     NoContext { path: String, context: String, there: String },
     #[error("making a client for context `{context}` of kubeconfig {path}: {why}")]
@@ -68,13 +68,23 @@ impl Cluster {
             context: context.to_owned(),
             why: chain(error),
         };
+        let proxy = proxy(&file, context).map(|url| url.parse()).transpose();
         let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(&e))?;
+        // The client would also take one from the environment, which has no say.
+        config.proxy_url = proxy.map_err(|e: http::uri::InvalidUri| failed(&e))?;
         config.default_retry = false;
         config.connect_timeout = Some(CALL);
         let agent = HeaderValue::from_static(concat!("windlass/", env!("CARGO_PKG_VERSION")));
         config.headers.push((HeaderName::from_static("user-agent"), agent));
         Ok(Self { client: Client::try_from(config).map_err(|e| failed(&e))? })
     }
+}
+
+/// The proxy that the kubeconfig names for the cluster of a context.
+fn proxy(file: &Kubeconfig, context: &str) -> Option<String> {
+    let context = file.contexts.iter().find(|known| known.name == context)?.context.as_ref()?;
+    let cluster = file.clusters.iter().find(|known| known.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
 /// One call with its deadline, and its failure in words.
@@ -133,4 +143,57 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     words.chars().take(400).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Two contexts, the first of them behind a proxy.
+    fn kubeconfig(proxy: &str) -> String {
+        format!(
+            "apiVersion: v1
+kind: Config
+clusters:
+  - {{name: far, cluster: {{server: 'http://cluster.invalid:6443', proxy-url: '{proxy}'}}}}
+  - {{name: near, cluster: {{server: 'http://cluster.invalid:6443'}}}}
+contexts:
+  - {{name: far, context: {{cluster: far, user: nobody}}}}
+  - {{name: near, context: {{cluster: near, user: nobody}}}}
+users: []
+"
+        )
+    }
+
+    #[test]
+    fn a_proxy_is_that_of_the_contexts_cluster() {
+        let file = |url: &str| Kubeconfig::from_yaml(&kubeconfig(url)).unwrap();
+        let named = file("http://proxy.example.com:3128");
+        assert_eq!(proxy(&named, "far").as_deref(), Some("http://proxy.example.com:3128"));
+        for (file, context) in [(&named, "near"), (&named, "elsewhere"), (&file(""), "far")] {
+            assert_eq!(proxy(file, context), None, "{context}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn requests_go_through_the_proxy_that_the_kubeconfig_names() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").unwrap();
+            line
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kube");
+        std::fs::write(&path, kubeconfig(&format!("http://{address}"))).unwrap();
+        let cluster = Cluster::connect(&path, "far").await.unwrap();
+        cluster.client.apiserver_version().await.unwrap_err();
+        assert_eq!(asked.join().unwrap(), "CONNECT cluster.invalid:6443 HTTP/1.1\r\n");
+    }
 }

@@ -160,12 +160,25 @@ fn read_file(path: &Path) -> Result<Raw, String> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
         let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
-        let words = error.to_string();
-        let words = words.lines().next().unwrap_or_default();
-        // The place stands in front already.
-        let words = words.split_once(" at line ").map_or(words, |(words, _)| words);
-        format!("{shown}{place}: {words}")
+        format!("{shown}{place}: {}", words(&error))
     })
+}
+
+/// What is wrong with the file, in our words where the reader of YAML speaks of itself.
+fn words(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is given twice"),
+        serde_saphyr::Error::Unexpected { expected: "string scalar", .. } => "expected text".to_owned(),
+        serde_saphyr::Error::Unexpected { expected: "mapping start", .. } => {
+            "expected keys with values, as `key: value`".to_owned()
+        }
+        other => {
+            let told = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            let told = told.lines().next().unwrap_or_default();
+            // The place stands in front already.
+            told.split_once(" at line ").map_or(told, |(told, _)| told).to_owned()
+        }
+    }
 }
 
 /// A value and where it comes from, for messages.
@@ -468,8 +481,11 @@ mod tests {
                 "repo: a\nbranhc: b\n",
                 "windlass.yaml:2:1: unknown field `branhc`, expected one of repo, branch, path",
             ),
-            ("repo: a\nrepo: b\n", "windlass.yaml:2:1: "),
-            ("repo: [a]\n", "windlass.yaml:1:7: "),
+            ("repo: a\nrepo: b\n", "windlass.yaml:2:1: `repo` is given twice"),
+            ("contexts: {a: b, a: c}\n", "windlass.yaml:1:18: `a` is given twice"),
+            ("repo: [a]\n", "windlass.yaml:1:7: expected text"),
+            ("author: me\n", "windlass.yaml:1:9: expected keys with values"),
+            ("contexts: {a: b\n", "windlass.yaml:"),
             ("credentials:\n  tokenfile: a\n", "windlass.yaml:2:3: unknown field `tokenfile`"),
         ] {
             let told = told(text, Flags::default());

@@ -25,9 +25,10 @@ fn main() -> ExitCode {
     };
     let environment = Environment::read();
     // A demonstration is read on the same terminal; what it has to say is on its own page.
-    // What the Kubernetes client says of single requests is said again, with its object, by whoever sent them.
+    // What the Kubernetes client says of single requests is said again, with its object, by whoever sent them. That
+    // a watched folder of a repository went away is no news to anybody.
     let demo = matches!(cli.command, cli::Command::Demo(_));
-    let usual = if demo { "error,kube_client=off" } else { "info,kube_client=off" };
+    let usual = if demo { "error,kube_client=off" } else { "info,kube_client=off,notify=warn" };
     log(environment.log.as_deref().unwrap_or(usual));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

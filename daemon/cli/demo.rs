@@ -27,6 +27,10 @@ use stage::Stage;
 /// Makes a repository and a cluster of eleven nodes, changes the version line by a commit, and tells what the daemon
 /// does about it. Needs nothing but this program, and leaves nothing behind unless asked to.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  windlass demo
+  windlass demo --from v1.34.2 --to v1.36.3     # two hops
+  windlass demo --keep --port 7443              # to be looked at with kubectl and git meanwhile")]
 pub struct Args {
     /// How many times as fast as real time.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100))]

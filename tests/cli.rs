@@ -97,7 +97,7 @@ impl Bench {
     }
 
     /// Commits one file onto the branch of the bare repository.
-    fn commit(&self, path: &str, text: &str) {
+    fn commit(&self, path: impl git2::IntoCString, text: &str) {
         let repo = git2::Repository::open(self.path("repo.git")).unwrap();
         let parent = repo.head().unwrap().peel_to_commit().unwrap();
         let mut update = git2::build::TreeUpdateBuilder::new();
@@ -290,7 +290,10 @@ fn mistakes_are_told_with_their_remedy() {
             said.err
         );
     }
+    bench.commit(b"desired-state/l\xe4nder/cluster.yaml".as_slice(), CLUSTER);
+    bench.run("validate repo.git --rev trunk").check(1, &["desired-state/l\u{fffd}nder: the folder's name"]);
     bench.run("--version").check(0, &["windlass "]);
+    bench.run("demo --help").check(0, &["Examples:\n  windlass demo\n"]);
     bench
         .run("--help")
         .check(0, &["daemon    Follow a repository", "Exit codes: 0 done or as desired, 1 an error"]);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
+use crate::git::{self, Refusal};
 use crate::model::CommitId;
 
 /// How deep folders are followed; ours are three levels deep, and a bind mount may go round in circles.
@@ -121,14 +122,24 @@ impl Tree {
         if found.is_dir() {
             for entry in fs::read_dir(at).with_context(|| format!("reading the folder {path}"))? {
                 let entry = entry.with_context(|| format!("reading the folder {path}"))?;
-                let below = format!("{path}/{}", entry.file_name().to_string_lossy());
-                self.entry(&entry.path(), &below, depth + 1)?;
+                match git::plain_name(entry.file_name().as_encoded_bytes()) {
+                    Ok(name) => self.entry(&entry.path(), &format!("{path}/{name}"), depth + 1)?,
+                    Err(shown) => self.refuse_name(format!("{path}/{shown}")),
+                }
             }
         } else if desired::reads(path) {
             let file = self.file(at, path, &found);
             self.files.insert(path.to_owned(), file);
         }
         Ok(())
+    }
+
+    /// A name that a commit could not have either: whatever it is, it is not read.
+    fn refuse_name(&mut self, path: String) {
+        self.entries += 1;
+        if desired::reads(&path) {
+            self.files.insert(path, File::Refused(Refusal::Name.to_string()));
+        }
     }
 
     fn file(&mut self, at: &Path, path: &str, found: &fs::Metadata) -> File {
@@ -241,6 +252,40 @@ mod tests {
              = fix: a cluster must be a folder with `cluster.yaml`\n\
              desired-state/b/cluster.yaml: is a symbolic link; links are not followed\n\
              policies: is a symbolic link; links are not followed\n       = fix: `desired-state` and `policies` must be folders\n3 problems in 3 files\n"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_utf_8_are_told_as_of_a_commit() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = folder(&[("desired-state/a/cluster.yaml", CLUSTER), ("policies/note.txt", "")]);
+        let paths: [&[u8]; 5] = [
+            b"desired-state/a/\xff.txt",
+            b"desired-state/b\xff/cluster.yaml",
+            b"desired-state/\xff.yaml",
+            b"policies/p\xff.yaml",
+            b"policies/q\xff/p.yaml",
+        ];
+        for path in paths {
+            let path = root.path().join(OsStr::from_bytes(path));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let (_, told) = check(root.path(), None, Output::Text);
+        let heads: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
+        let wrong = "its name is not UTF-8 text, or not one that a file may have here";
+        assert_eq!(
+            heads,
+            [
+                format!("desired-state/a/\u{fffd}.txt: {wrong}").as_str(),
+                "desired-state/b\u{fffd}: the folder's name `b\u{fffd}` is no name for a cluster",
+                &format!("desired-state/\u{fffd}.yaml: {wrong}"),
+                &format!("policies/p\u{fffd}.yaml: {wrong}"),
+                &format!("policies/q\u{fffd}: {wrong}"),
+                "5 problems in 5 files",
+            ]
         );
     }
 

@@ -4,6 +4,8 @@ use super::fields::not_built;
 use super::problem::quoted;
 use super::values::is_name;
 
+const UNREADABLE: &str = "rename it; names are UTF-8 text without control characters and backslashes";
+
 /// What a path means to us.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Role<'p> {
@@ -24,7 +26,7 @@ pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
     }
     match parts.as_slice() {
         ["desired-state", folder, "cluster.yaml"] => Role::Cluster(folder),
-        ["desired-state", folder, rest @ ..] if !rest.is_empty() => in_cluster(folder, rest),
+        ["desired-state", folder, rest @ ..] if !rest.is_empty() => in_cluster(folder, rest, refused),
         ["desired-state" | "policies"] => {
             Role::Stray(None, "`desired-state` and `policies` must be folders".into())
         }
@@ -36,6 +38,7 @@ pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
         ["policies", .., file] if is_yaml(file) => {
             Role::Stray(None, "policies are read from `policies/` itself, not from folders below it".into())
         }
+        ["policies", .., name] if refused && is_garbled(name) => Role::Stray(None, UNREADABLE.into()),
         ["policies", folder] if refused && is_name(folder) => {
             Role::Stray(None, "policies are read from files in `policies/` only".into())
         }
@@ -43,7 +46,7 @@ pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
     }
 }
 
-fn in_cluster<'p>(folder: &'p str, rest: &[&str]) -> Role<'p> {
+fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> Role<'p> {
     let stray = |message: String| Role::Stray(Some(folder), message);
     match rest {
         ["plan.lock"] => stray(not_built("plan.lock")),
@@ -52,6 +55,7 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str]) -> Role<'p> {
         [.., file] if is_yaml(file) => {
             stray(format!("unexpected file {}: a cluster's folder holds `cluster.yaml`", quoted(file)))
         }
+        [.., name] if refused && is_garbled(name) => stray(UNREADABLE.into()),
         _ => Role::Foreign(Some(folder)),
     }
 }
@@ -65,9 +69,17 @@ fn beside_clusters(file: &str, refused: bool) -> Role<'_> {
     } else if refused && is_name(file) {
         // A link where a cluster's folder could be; a refused README.md does not matter.
         Role::Stray(Some(file), "a cluster must be a folder with `cluster.yaml`".into())
+    } else if refused && is_garbled(file) {
+        // What it is about cannot be told, so it counts as a cluster whose folder has a wrong name.
+        Role::Foreign(Some(file))
     } else {
         Role::Foreign(None)
     }
+}
+
+/// Whether part of the name could not be shown: it may hold anything, a cluster's folder too.
+fn is_garbled(name: &str) -> bool {
+    name.contains('\u{fffd}')
 }
 
 fn is_yaml(file: &str) -> bool {
@@ -116,5 +128,13 @@ mod tests {
             assert_eq!(stray(role(path, false)), None, "{path}");
         }
         assert_eq!(stray(role("desired-state/prod", true)), Some("prod".into()));
+        for (path, folder) in [
+            ("desired-state/demo/x\u{fffd}", Some("demo")),
+            ("policies/\u{fffd}", None),
+            ("policies/a/\u{fffd}", None),
+        ] {
+            assert_eq!(stray(role(path, true)).as_deref(), folder, "{path}");
+        }
+        assert_eq!(role("desired-state/d\u{fffd}", true), Role::Foreign(Some("d\u{fffd}")));
     }
 }

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 pub use self::append::{Append, AppendError, Tag};
 pub use self::error::{Cause, GitError};
 pub use self::known_hosts::KnownHostsError;
-pub use self::read::{Blob, Limits, Refusal};
+pub use self::read::{Blob, Limits, Refusal, plain_name};
 pub use self::types::{Author, CommitId, CommitInfo, Credentials, DEFAULT_RECORD_BRANCH, Settings, Tips};
 pub use self::watch::{Watcher, watch};
 

@@ -55,7 +55,7 @@ pub enum Refusal {
     NotAFile,
     #[error("its {size} bytes are over the limit of {limit}")]
     TooLarge { size: u64, limit: u64 },
-    #[error("its name is not one that a file may have here")]
+    #[error("its name is not UTF-8 text, or not one that a file may have here")]
     Name,
     #[error("it is not UTF-8 text")]
     Encoding,
@@ -179,10 +179,12 @@ impl<'a> Walk<'a> {
 
     /// Reads a file or says why not; hands a folder back to be opened.
     fn entry(&mut self, at: &str, entry: &TreeEntry<'_>) -> Result<Option<(String, Oid)>, Stop> {
-        let Some(name) = plain(entry.name_bytes()) else {
-            let shown = entry.name_bytes().escape_ascii().to_string();
-            self.refuse(joined(at, &shown), Refusal::Name);
-            return Ok(None);
+        let name = match plain_name(entry.name_bytes()) {
+            Ok(name) => name,
+            Err(shown) => {
+                self.refuse(joined(at, &shown), Refusal::Name);
+                return Ok(None);
+            }
         };
         let path = joined(at, name);
         if path.len() > PATH_LIMIT {
@@ -250,12 +252,16 @@ fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// A name that is safe to show and to use as part of a path.
-fn plain(name: &[u8]) -> Option<&str> {
-    let name = std::str::from_utf8(name).ok()?;
-    let odd = matches!(name, "" | "." | "..")
-        || name.eq_ignore_ascii_case(".git")
-        || name.contains(['/', '\\'])
-        || name.chars().any(char::is_control);
-    (!odd).then_some(name)
+/// A name that is safe to show and to use as part of a path; of another one what can be shown, with `U+FFFD` for what
+/// cannot.
+pub fn plain_name(name: &[u8]) -> Result<&str, String> {
+    let cannot_be_shown = |c: char| c.is_control() || matches!(c, '/' | '\\');
+    match std::str::from_utf8(name) {
+        Ok(name) if !unusable(name) && !name.contains(cannot_be_shown) => Ok(name),
+        _ => Err(String::from_utf8_lossy(name).replace(cannot_be_shown, "\u{fffd}")),
+    }
+}
+
+fn unusable(name: &str) -> bool {
+    matches!(name, "" | "." | "..") || name.eq_ignore_ascii_case(".git")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::window::{local, missing, shortest, stand_in};
+use super::window::{first_of_two, local, odd, shortest, stand_in};
 use super::{Calendar, LOOK, MoveKind, later, openings};
 use crate::model::desired::{Freeze, Policies, Window};
 
@@ -29,6 +29,8 @@ pub enum LintKind {
     AllFrozen,
     /// A local time that no clock shows on some day.
     NoSuchTime,
+    /// A local time that clocks show twice on some day.
+    TimeTwice,
 }
 
 impl LintKind {
@@ -39,6 +41,7 @@ impl LintKind {
             Self::TooShort => "tooShort",
             Self::AllFrozen => "allFrozen",
             Self::NoSuchTime => "noSuchTime",
+            Self::TimeTwice => "timeTwice",
         }
     }
 }
@@ -72,7 +75,16 @@ fn of_window(window: &Window, node: SignedDuration, now: Timestamp) -> Vec<Lint>
         let text = format!("is open for {length:#}, one node takes {node:#}");
         found.push(lint(LintKind::TooShort, text));
     }
-    for (at, stands_in) in missing(window, now, until) {
+    for (at, first) in odd(window, now, until, first_of_two) {
+        let text = format!(
+            "opens at {}, the first of two: clocks show {} twice on {}",
+            local(first, &window.time_zone),
+            at.strftime("%H:%M"),
+            at.date()
+        );
+        found.push(lint(LintKind::TimeTwice, text));
+    }
+    for (at, stands_in) in odd(window, now, until, stand_in) {
         let text = format!(
             "opens at {}: no clock shows {} on {}",
             local(stands_in, &window.time_zone),

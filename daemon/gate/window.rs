@@ -72,12 +72,17 @@ fn local_openings<'r>(
     })
 }
 
-/// The local opening times within `[from, until)` that no clock shows, each with the instant that stands in.
-pub(super) fn missing(window: &Window, from: Timestamp, until: Timestamp) -> Vec<(DateTime, Timestamp)> {
+/// The local opening times within `[from, until)` that an odd day makes into another instant, each with that instant.
+pub(super) fn odd(
+    window: &Window,
+    from: Timestamp,
+    until: Timestamp,
+    instant: fn(DateTime, &TimeZone) -> Option<Timestamp>,
+) -> Vec<(DateTime, Timestamp)> {
     let Opens::Weekly(rules) = &window.opens else { return Vec::new() };
     let mut found: Vec<(DateTime, Timestamp)> = local_openings(rules, &window.time_zone, from, until)
-        .filter_map(|(at, _)| Some((at, stand_in(at, &window.time_zone)?)))
-        .filter(|(_, stands_in)| (from..until).contains(stands_in))
+        .filter_map(|(at, _)| Some((at, instant(at, &window.time_zone)?)))
+        .filter(|(_, at)| (from..until).contains(at))
         .collect();
     found.sort();
     found.dedup();
@@ -90,6 +95,15 @@ pub(super) fn stand_in(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     match ambiguous.offset() {
         AmbiguousOffset::Gap { .. } => ambiguous.compatible().ok(),
         AmbiguousOffset::Fold { .. } | AmbiguousOffset::Unambiguous { .. } => None,
+    }
+}
+
+/// The first instant of a local time that clocks show twice; nothing for one that they show once or never.
+pub(super) fn first_of_two(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    let ambiguous = zone.to_ambiguous_timestamp(at);
+    match ambiguous.offset() {
+        AmbiguousOffset::Fold { .. } => ambiguous.compatible().ok(),
+        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => None,
     }
 }
 

@@ -45,12 +45,14 @@ fn short_openings_that_adjoin_are_not_short() {
 }
 
 #[test]
-fn lints_name_local_times_that_no_clock_shows() {
+fn lints_name_local_times_that_no_clock_shows_or_that_come_twice() {
     let sunday = weekly("sunday", "Europe/Berlin", "Sun", "02:30", hours(2));
     let frozen = freeze("spring", "Europe/Berlin", "2027-03-28T02:15", "2027-03-29T02:15");
     assert_eq!(
         linted(&policies(&[sunday], &[frozen])),
         [
+            "timeTwice window/sunday: opens at 2027-10-31T00:30:00Z (Sun 2027-10-31 02:30 in Europe/Berlin), the first \
+             of two: clocks show 02:30 twice on 2027-10-31",
             "noSuchTime window/sunday: opens at 2027-03-28T01:30:00Z (Sun 2027-03-28 03:30 in Europe/Berlin): \
              no clock shows 02:30 on 2027-03-28",
             "noSuchTime freeze/spring: begins at 2027-03-28T01:15:00Z (Sun 2027-03-28 03:15 in Europe/Berlin): \
@@ -151,6 +153,8 @@ fn the_two_half_past_two_of_autumn_are_told_apart() {
     dev-eu   autumn  Sun 2026-10-25 02:30 +02:00  Sun 2026-10-25 02:30 +01:00  Europe/Berlin  10-25 00:30 to 10-25 01:30
     prod-eu  autumn  Sun 2026-10-25 02:30 +02:00  Sun 2026-10-25 02:30 +01:00  Europe/Berlin  10-25 00:30 to 10-25 01:30
 
+    lint: window/autumn: opens at 2026-10-25T00:30:00Z (Sun 2026-10-25 02:30 in Europe/Berlin), the first of two: clocks show 02:30 twice on 2026-10-25 [timeTwice]
+    lint: window/autumn: opens at 2027-10-31T00:30:00Z (Sun 2027-10-31 02:30 in Europe/Berlin), the first of two: clocks show 02:30 twice on 2027-10-31 [timeTwice]
     lint: window/autumn: opens at 2027-03-28T01:30:00Z (Sun 2027-03-28 03:30 in Europe/Berlin): no clock shows 02:30 on 2027-03-28 [noSuchTime]
     "#);
 }

@@ -9,6 +9,7 @@ pub mod observe;
 mod one;
 pub mod pages;
 pub mod plan;
+mod records;
 pub mod serve;
 pub mod source;
 pub mod status;

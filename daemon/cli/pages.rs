@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 
 use super::observe::{self, Kube};
+use super::records::Records;
 use super::source::{self, Source};
 use super::{history, plan, status, validate, windows};
 use crate::clock::Clock;
@@ -170,23 +171,23 @@ pub async fn status(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let page = &args.page;
-    let mut source = Source::open(Place::read(&args.repository, environment)?)?;
+    let mut records = Records::open(Place::read(&args.repository, environment)?)?;
     let cluster = page.cluster.as_deref();
-    let mut shown = source::statuses(&source.records(cluster)?);
+    let mut shown = source::statuses(&records.of(cluster)?);
     write!(out, "{}", status::render(&shown, page.output).context("writing the status")?)?;
     let screen = page.watch && std::io::stdout().is_terminal();
-    let rest = if source.is_local() { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
+    let rest = if records.is_local() { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
     if !page.watch {
         return Ok(status::exit_code_of(&shown));
     }
     loop {
         out.flush()?;
         clock.sleep(rest).await;
-        if let Err(error) = source.refresh() {
+        if let Err(error) = records.refresh() {
             tracing::warn!("{error:#}");
             continue;
         }
-        let now = source::statuses(&source.records(cluster)?);
+        let now = source::statuses(&records.of(cluster)?);
         if status::changed(&shown, &now) {
             let before = if screen { CLEAR } else { "\n" };
             write!(out, "{before}{}", status::render(&now, page.output).context("writing the status")?)?;
@@ -197,14 +198,14 @@ pub async fn status(
 
 pub fn history(args: &HistoryArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let page = &args.page;
-    let source = Source::open(Place::read(&args.repository, environment)?)?;
+    let records = Records::open(Place::read(&args.repository, environment)?)?;
     let cluster = page.cluster.as_deref();
     let text = match &page.run {
-        None => history::render_runs(&source.records(cluster)?, page.output)?,
+        None => history::render_runs(&records.of(cluster)?, page.output)?,
         Some(run) => {
-            let files = source.record_files()?;
+            let files = records.files()?;
             let mut journals = BTreeMap::new();
-            for name in source.records(cluster)?.into_keys() {
+            for name in records.of(cluster)?.into_keys() {
                 let folder = format!("{name}/");
                 let own = files.iter().filter(|(path, _)| path.starts_with(&folder));
                 let own = own.map(|(path, text)| (path.clone(), text.clone())).collect();

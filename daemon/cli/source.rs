@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use super::records;
 use super::serve::{accepted, by_cluster};
 use crate::config::Place;
 use crate::desired::{self, File, Loaded};
@@ -53,12 +54,6 @@ impl Source {
         Ok(Self { repository, desired, record, path, record_branch, local })
     }
 
-    /// Asks again where the record is.
-    pub fn refresh(&mut self) -> anyhow::Result<()> {
-        self.record = self.repository.fetch()?.record;
-        Ok(())
-    }
-
     /// The files of a revision; of the desired branch where none is named.
     pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
         let commit = match rev {
@@ -76,40 +71,10 @@ impl Source {
         Ok(desired::load(&commit, &files))
     }
 
-    /// The files of the record, by cluster.
-    pub fn record_files(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let tip = self.record.or_else(|| {
-            // A developer's clone has the branch only as it was last fetched.
-            let fetched = format!("refs/remotes/origin/{}", self.record_branch);
-            self.local.then(|| self.repository.resolve(&fetched).ok()).flatten()
-        });
-        let Some(tip) = tip else { return Ok(BTreeMap::new()) };
-        self.repository.read_record(&tip, "").with_context(|| {
-            format!("reading the record on branch {} of {}", self.record_branch, self.place())
-        })
-    }
-
-    /// What the record says of each cluster; of one, where one is named.
-    pub fn records(&self, cluster: Option<&str>) -> anyhow::Result<BTreeMap<String, Record>> {
-        let mut records = BTreeMap::new();
-        let files = self.record_files()?;
-        let folders = by_cluster(files);
-        if let Some(cluster) = cluster
-            && !folders.contains_key(cluster)
-        {
-            bail!(unknown("the record", cluster, folders.keys().map(String::as_str)));
-        }
-        for (name, record) in folders.into_iter().filter(|(name, _)| cluster.is_none_or(|only| only == name))
-        {
-            let record = record.with_context(|| format!("reading the record of {name}"))?;
-            records.insert(name, record);
-        }
-        Ok(records)
-    }
-
     /// What the record says of every cluster, or why it cannot be used.
     pub fn all_records(&self) -> anyhow::Result<BTreeMap<String, Result<Record, record::ReadError>>> {
-        Ok(by_cluster(self.record_files()?))
+        let files = records::files(&self.repository, self.record, &self.record_branch, self.local)?;
+        Ok(by_cluster(files))
     }
 
     /// What git wants of every cluster, as the daemon would see it.
@@ -120,14 +85,6 @@ impl Source {
         let mut known = Known::new(accepted(records));
         let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
         Ok(wanted.unwrap_or_default())
-    }
-
-    pub fn is_local(&self) -> bool {
-        self.local
-    }
-
-    pub fn place(&self) -> &str {
-        self.repository.record_place()
     }
 }
 

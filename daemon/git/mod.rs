@@ -58,6 +58,21 @@ impl Repository {
         Ok(Self { settings, desired, record })
     }
 
+    /// Opens only what holds the record, for those who need no desired state; there is nothing else to read in it.
+    pub fn open_record(settings: Settings) -> Result<Self, GitError> {
+        settings.check_record()?;
+        let url = settings.record_url.as_deref().unwrap_or(&settings.url);
+        let store = Store::open(url, &settings)?;
+        Ok(Self { settings, desired: store, record: None })
+    }
+
+    /// Asks where the record's branch is now, and brings its commits here; nothing before the first entry.
+    pub fn fetch_record(&mut self) -> Result<Option<CommitId>, GitError> {
+        let branch = self.settings.record_branch.as_str();
+        let store = self.record.as_mut().unwrap_or(&mut self.desired);
+        Ok(store.fetch(&[branch], &self.settings)?.get(branch))
+    }
+
     /// Asks where both branches are now, and brings their commits here.
     pub fn fetch(&mut self) -> Result<Tips, GitError> {
         let desired = self.settings.branch.as_str();

@@ -51,11 +51,15 @@ impl fmt::Debug for Settings {
 impl Settings {
     pub(super) fn check(&self) -> Result<(), GitError> {
         check_branch("branch", &self.branch)?;
-        check_branch("record branch", &self.record_branch)?;
+        self.check_record()?;
         if self.record_url.is_none() && self.branch == self.record_branch {
             return Err(GitError::SameBranch { branch: self.branch.clone() });
         }
         self.author.check()
+    }
+
+    pub(super) fn check_record(&self) -> Result<(), GitError> {
+        check_branch("record branch", &self.record_branch)
     }
 }
 

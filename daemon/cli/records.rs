@@ -1,0 +1,83 @@
+//! The record alone, for commands that need no desired state. Nothing here writes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use super::serve::by_cluster;
+use super::source::{located, unknown};
+use crate::config::Place;
+use crate::git::{self, Repository};
+use crate::record::Record;
+
+/// The branch that holds the record, in whichever repository that is.
+pub struct Records {
+    repository: Repository,
+    /// Nothing before the first entry.
+    tip: Option<git::CommitId>,
+    branch: String,
+    local: bool,
+}
+
+impl Records {
+    /// Opens the record's repository and asks where its branch is.
+    pub fn open(place: Place) -> anyhow::Result<Self> {
+        let (settings, _) = located(place);
+        let local = Path::new(settings.record_url.as_deref().unwrap_or(&settings.url)).is_dir();
+        let branch = settings.record_branch.clone();
+        let mut repository = Repository::open_record(settings)?;
+        let tip = repository.fetch_record()?;
+        Ok(Self { repository, tip, branch, local })
+    }
+
+    /// Asks again where the branch is.
+    pub fn refresh(&mut self) -> anyhow::Result<()> {
+        self.tip = self.repository.fetch_record()?;
+        Ok(())
+    }
+
+    /// The files of all clusters.
+    pub fn files(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        files(&self.repository, self.tip, &self.branch, self.local)
+    }
+
+    /// What the record says of each cluster; of one, where one is named.
+    pub fn of(&self, cluster: Option<&str>) -> anyhow::Result<BTreeMap<String, Record>> {
+        let mut records = BTreeMap::new();
+        let folders = by_cluster(self.files()?);
+        if let Some(cluster) = cluster
+            && !folders.contains_key(cluster)
+        {
+            bail!(unknown("the record", cluster, folders.keys().map(String::as_str)));
+        }
+        for (name, record) in folders.into_iter().filter(|(name, _)| cluster.is_none_or(|only| only == name))
+        {
+            let record = record.with_context(|| format!("reading the record of {name}"))?;
+            records.insert(name, record);
+        }
+        Ok(records)
+    }
+
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+}
+
+/// The files of the record; none where it has no branch yet.
+pub(super) fn files(
+    repository: &Repository,
+    tip: Option<git::CommitId>,
+    branch: &str,
+    local: bool,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let tip = tip.or_else(|| {
+        // A developer's clone has the branch only as it was last fetched.
+        let fetched = format!("refs/remotes/origin/{branch}");
+        local.then(|| repository.resolve(&fetched).ok()).flatten()
+    });
+    let Some(tip) = tip else { return Ok(BTreeMap::new()) };
+    repository
+        .read_record(&tip, "")
+        .with_context(|| format!("reading the record on branch {branch} of {}", repository.record_place()))
+}

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use windlass::clock::Clock;
+use windlass::model::decision::Gate;
 use windlass::sim;
 
 use crate::world;
@@ -248,6 +249,58 @@ fn one_upgrade_as_people_see_it() {
     let story = run(&format!("history --repo repo.git --run {}", runs[0]["run"].as_str().unwrap()));
     story.check(0, &["demo: w1 upgraded to v1.36.3"]);
     run("history --repo repo.git --run x").complains("there is no run x; the runs are: COMMIT-1");
+
+    // With nothing to do every gate is there all the same.
+    let why = run("why PLACES");
+    for gate in Gate::ALL {
+        let gate = json!(gate);
+        let row = format!("passes  {:<7}  ", gate.as_str().unwrap());
+        assert!(why.out.contains(&row), "`{row}` is not in:\n{}", why.out);
+    }
+    why.check(0, &["passes  budget   cluster/demo                      nothing objects"]);
+    bench.commit("desired-state/demo/cluster.yaml", "nonsense\n");
+    for places in [PLACES, "--repo repo.git"] {
+        run(&format!("why {places}")).check(
+            4,
+            &["refused, v1.36.3 is asked for (commit COMMIT); the newest commit COMMIT is refused"],
+        );
+        let page = bench.command(&format!("why {places} -o json")).output().unwrap().stdout;
+        let page: Value = serde_json::from_slice(&page).unwrap();
+        assert_eq!(page["refused"], page["newest"]);
+        assert_ne!(page["accepted"], page["newest"]);
+    }
+}
+
+#[test]
+fn a_record_in_its_own_repository_needs_no_other_branch() {
+    let bench = Bench::new();
+    git2::Repository::init_bare(bench.path("record.git")).unwrap();
+    for places in
+        ["--repo record.git", "--repo repo.git --record-repo record.git", "--record-repo record.git"]
+    {
+        bench.run(&format!("status {places}")).check(3, &["no cluster has a record yet"]);
+        bench.run(&format!("history {places}")).check(0, &["no run is recorded"]);
+    }
+    bench.run("stop demo --reason 'a look around' --kubeconfig kube").check(0, &[]);
+    bench.run(&format!("daemon {PLACES} --record-repo record.git --until-idle")).check(3, &[]);
+    let clone = bench.path("clone").display().to_string();
+    git2::Repository::clone(&bench.path("record.git").display().to_string(), clone).unwrap();
+    for places in ["--repo record.git", "--repo repo.git --record-repo record.git", "--repo clone"] {
+        bench.run(&format!("status {places}")).check(3, &["demo: stopped, until `windlass resume`"]);
+        bench.run(&format!("history {places}")).check(0, &["no run is recorded"]);
+    }
+    bench.run("status --repo repo.git").check(3, &["no cluster has a record yet"]);
+    bench.run("status --repo repo.git --record-repo gone").complains("opening the repository at gone");
+}
+
+#[test]
+fn a_proxy_in_the_environment_does_not_count() {
+    let bench = Bench::new();
+    let mut plan = bench.command(&format!("plan {PLACES}"));
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"] {
+        plan.env(name, "http://127.0.0.1:1");
+    }
+    Said::of(&plan.output().unwrap(), bench.folder.path()).check(2, &["1 hop, 2 nodes"]);
 }
 
 #[test]
@@ -261,7 +314,8 @@ fn mistakes_are_told_with_their_remedy() {
         ("plan PLACES --rev nowhere", "looking for the revision nowhere: there is no commit"),
         (
             "plan PLACES --context kind",
-            "kubeconfig kube has no context `kind` for this cluster; it has: demo",
+            "kubeconfig kube has no context `kind` for this cluster; it has: demo. Name the context like the cluster, \
+             map it under `contexts` in the settings file, or, for a command, pass --context",
         ),
         (
             "stop prod --reason x --kubeconfig kube",

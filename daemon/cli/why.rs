@@ -131,8 +131,38 @@ fn from_cluster(name: &str, wanted: &Wanted, record: &Record, live: &Live, now: 
             scratch.apply(&entry, frozen.as_ref());
         }
     }
-    let rows = status.answers.into_iter().map(|answer| row(lease(answer), record)).collect();
+    let answers = of_every_gate(status.answers, name, wanted, record, now);
+    let rows = answers.into_iter().map(|answer| row(lease(answer), record)).collect();
     Page::new(name, wanted, standing(status.standing), true, rows)
+}
+
+/// An answer of each gate. Where there was nothing to ask it about, the calendar answers for now, and the others let
+/// pass.
+fn of_every_gate(
+    mut answers: Vec<Answer>,
+    name: &str,
+    wanted: &Wanted,
+    record: &Record,
+    now: Timestamp,
+) -> Vec<Answer> {
+    let silent: Vec<Gate> =
+        Gate::ALL.into_iter().filter(|gate| answers.iter().all(|answer| answer.gate != *gate)).collect();
+    if let Some(desired) = &wanted.desired {
+        let calendar = of_calendar_now(name, desired, record, now);
+        answers.extend(calendar.into_iter().filter(|answer| silent.contains(&answer.gate)));
+    }
+    for gate in silent {
+        if answers.iter().all(|answer| answer.gate != gate) {
+            let reason = Reason::new(Key::Passes, format!("cluster/{name}"), "nothing objects");
+            answers.push(Answer { gate, verdict: Verdict::Allow, reason, next: None });
+        }
+    }
+    answers
+}
+
+fn of_calendar_now(name: &str, desired: &Desired, record: &Record, now: Timestamp) -> Vec<Answer> {
+    let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, name);
+    calendar.may_take_out(kind(desired, record), now).answers
 }
 
 /// Whoever holds the lease is most likely the daemon itself: to it, that is no objection.
@@ -144,8 +174,7 @@ fn lease(answer: Answer) -> Answer {
 fn from_record(name: &str, wanted: &Wanted, record: &Record, now: Timestamp) -> Page {
     let mut answers = standing_answers(name, wanted, record);
     if let Some(desired) = &wanted.desired {
-        let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, name);
-        answers.extend(calendar.may_take_out(kind(desired, record), now).answers);
+        answers.extend(of_calendar_now(name, desired, record, now));
     }
     for waiting in &record.waiting {
         let told = |answer: &Answer| answer.gate == waiting.value.gate;
@@ -194,8 +223,10 @@ fn standing_answers(name: &str, wanted: &Wanted, record: &Record) -> Vec<Answer>
     let observes = wanted.desired.as_ref().is_some_and(|desired| desired.cluster.mode == Mode::Observe);
     let observes = observes
         .then(|| (Key::ObserveOnly, "spec.mode is observe: nothing is written to the cluster".to_owned()));
-    let stopped =
-        record.stopped.as_ref().map(|stopped| (Key::Stopped, format!("stopped: {}", stopped.value)));
+    let stopped = record.stopped.as_ref().map(|stopped| {
+        let by = record.stopped_by.as_deref().unwrap_or_default();
+        (Key::Stopped, format!("stopped by {}", record::text::said(by, &stopped.value)))
+    });
     let halted = record.halted.as_ref().map(|halted| {
         (
             Key::Halted,

@@ -27,7 +27,13 @@ pub(super) struct Page {
     standing: &'static str,
     /// The newest commit on the desired branch.
     newest: String,
-    /// The version that is asked for, where a commit is in force.
+    /// The commit that is in force, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<String>,
+    /// The newest commit, where it may not come into force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    /// The version that the commit in force asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// Whether the cluster itself was looked at.
@@ -61,6 +67,8 @@ impl Page {
             cluster: cluster.to_owned(),
             standing,
             newest: wanted.newest.0.clone(),
+            accepted: wanted.desired.as_ref().map(|desired| desired.commit.0.clone()),
+            refused: (!wanted.problems.is_empty()).then(|| wanted.newest.0.clone()),
             version: wanted.desired.as_ref().map(|desired| desired.cluster.version.to_string()),
             looked,
             note: None,
@@ -79,10 +87,7 @@ impl Page {
 
     pub(super) fn text(&self) -> String {
         let mut page = String::new();
-        let commit: String = self.newest.chars().take(12).collect();
-        let version = self.version.as_deref().unwrap_or("no version in force");
-        let _ =
-            writeln!(page, "{}: {}, {version} is asked for (commit {commit})", self.cluster, self.headline());
+        let _ = writeln!(page, "{}: {}, {}", self.cluster, self.headline(), self.asked_for());
         if !self.looked {
             let why = self.note.as_deref().unwrap_or_default();
             let _ = writeln!(
@@ -98,6 +103,19 @@ impl Page {
             let _ = writeln!(page, "\nEverything could pass at {}.", minute(next));
         }
         page
+    }
+
+    /// The version with the commit that asks for it, and the newest commit where that is refused.
+    fn asked_for(&self) -> String {
+        let short = |commit: &str| commit.chars().take(12).collect::<String>();
+        let asked = match (&self.version, &self.accepted) {
+            (Some(version), Some(commit)) => format!("{version} is asked for (commit {})", short(commit)),
+            (_, _) => "no version is in force".to_owned(),
+        };
+        match &self.refused {
+            Some(commit) => format!("{asked}; the newest commit {} is refused", short(commit)),
+            None => asked,
+        }
     }
 
     fn headline(&self) -> &'static str {

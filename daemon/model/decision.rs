@@ -93,6 +93,26 @@ pub enum Gate {
     Record,
 }
 
+impl Gate {
+    pub const ALL: [Self; 15] = [
+        Self::Mode,
+        Self::Desired,
+        Self::Plan,
+        Self::Window,
+        Self::Freeze,
+        Self::Stop,
+        Self::Halt,
+        Self::Hold,
+        Self::Limit,
+        Self::Budget,
+        Self::Canary,
+        Self::Order,
+        Self::Lease,
+        Self::Health,
+        Self::Record,
+    ];
+}
+
 macro_rules! keys {
     ($($name:ident => $text:literal),* $(,)?) => {
         /// Every reason there is; each has an entry in `docs/reference/reasons.md`.

@@ -456,7 +456,7 @@ async fn a_proxys_404_is_not_a_pod_that_is_gone() {
     world.pass(MINUTE).await;
     let when = When { verb: "create", resource: "pods", subresource: "eviction", ..When::default() };
     world.faults(|faults, _| {
-        faults.on(when, 0, 1, How::Plain { code: 404, body: "default backend - 404".to_owned() })
+        faults.on(when, 0, 1, How::Plain { code: 404, body: "default backend - 404".to_owned() });
     });
     let process = world.daemon();
     let mut with_pod = false;

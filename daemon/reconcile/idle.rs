@@ -22,6 +22,16 @@ pub(super) enum Standby {
     Over,
 }
 
+impl Standby {
+    pub(super) fn after(self, tick: &Tick) -> Self {
+        match (self, tick.stands_by) {
+            (_, true) => Self::Yes,
+            (Self::Yes | Self::Over, false) => Self::Over,
+            (Self::No, false) => Self::No,
+        }
+    }
+}
+
 impl Loop {
     /// Keeps since when each wait has been there, and since when each step has been looked at on its way back.
     pub(super) fn remember(&mut self, tick: &Tick, now: Timestamp) {
@@ -36,11 +46,6 @@ impl Loop {
         for step in &tick.watched {
             overlay.watched.entry(step.clone()).or_insert(now);
         }
-        self.standby = match (self.standby, tick.stands_by) {
-            (_, true) => Standby::Yes,
-            (Standby::Yes | Standby::Over, false) => Standby::Over,
-            (Standby::No, false) => Standby::No,
-        };
     }
 
     /// Reads what another process has written while this one looked on.

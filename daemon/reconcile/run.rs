@@ -180,12 +180,15 @@ impl Loop {
                 now,
             };
             let mut tick = tick(input);
+            self.standby = self.standby.after(&tick);
+            if self.standby == Standby::Over {
+                // What it concluded, it concluded from an old record.
+                return (Status { standing: Standing::Moving, ..Status::default() }, None);
+            }
             if tick.entries.is_empty() {
                 self.remember(&tick, now);
                 self.trouble(&mut tick.status, now);
-                if self.standby != Standby::Over {
-                    self.send(&mut tick, now);
-                }
+                self.send(&mut tick, now);
                 self.tell_status(&tick.status);
                 return (tick.status, tick.wake_at);
             }
@@ -308,7 +311,7 @@ impl Loop {
                 None
             }
             Ok(Back::Recorded(seq)) => {
-                self.durable = Some(seq);
+                self.durable = self.durable.max(Some(seq));
                 self.pushing = None;
                 None
             }

@@ -25,6 +25,9 @@ use crate::verify;
 /// How long nothing may have left a node before its drain counts as blocked and the claim says since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
 
+/// How often it is asked whether this is still the same cluster, while something is in hand.
+const IDENTITY: SignedDuration = SignedDuration::from_mins(1);
+
 /// One step with everything that is looked at to take it further.
 pub(super) struct InHand<'a> {
     pub(super) desired: &'a Desired,
@@ -80,6 +83,8 @@ impl InHand<'_> {
 
 /// Takes every step that is in hand as far as it goes now. Of a control plane only one is ever under way.
 pub(super) fn advance_all(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
+    // An address may come to lead to another cluster.
+    pass.probe(Probe::ClusterUid, IDENTITY);
     let mut turn_taken = false;
     for (stage, step) in
         run.plan.stages.iter().flat_map(|stage| stage.steps.iter().map(move |step| (stage, step)))

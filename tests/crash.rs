@@ -8,6 +8,7 @@ use serde_json::json;
 use windlass::execute::When;
 use windlass::reconcile::{End, Standing};
 
+use crate::acting::workers_only;
 use crate::world::{CrashAt, World};
 
 /// One control plane node, three workers, twelve pods, and a budget that blocks until a slow pod is Ready.
@@ -77,4 +78,27 @@ fn it_goes_on_after_being_killed_before_any_effect() {
 #[test]
 fn it_goes_on_after_being_killed_after_any_effect() {
     every_effect(When::After);
+}
+
+/// Processes that are killed after so many seconds, one after the other, until one of them is done.
+async fn short_lives(mut world: World, seconds: i64) {
+    for _ in 0..400 {
+        let mut process = world.start();
+        world.pass(SignedDuration::from_secs(seconds)).await;
+        if !process.is_running() {
+            assert_eq!(process.ended().await, End::Idle(Standing::AsDesired), "{:#?}", world.log());
+            world.assert_converged("v1.36.3");
+            return world.assert_invariants();
+        }
+    }
+    panic!("no end: {:#?}\n{:#?}", world.tail(), world.nodes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_live_for_seconds_get_through_together() {
+    // A control plane has to be steady for ten seconds before it is touched.
+    short_lives(small().await, 15).await;
+    let world = workers_only(4).await;
+    world.deployment("web", 4).budget("web", json!({"maxUnavailable": 1}));
+    short_lives(world, 5).await;
 }

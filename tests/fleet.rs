@@ -128,3 +128,20 @@ async fn who_was_overtaken_is_told_so_even_if_another_cluster_wrote_first() {
     let lost = ours.journal.append(batch("other", "b.yaml")).await.unwrap_err();
     assert_eq!(lost.cluster, "other");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_from_before_a_reread_is_not_pushed_after_it() {
+    let world = World::new();
+    world.desire("v1.35.4");
+    let wires = keeper(&world);
+    let lock = world.repo().join("refs/heads/windlass/status.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    let journal = wires.journal.clone();
+    let old = tokio::spawn(async move { journal.append(batch("demo", "status.yaml")).await });
+    world.pass(SignedDuration::from_secs(5)).await;
+    assert_eq!(wires.journal.record("demo").await.unwrap().next_seq, 0);
+    std::fs::remove_file(lock).unwrap();
+    world.pass(SignedDuration::from_mins(5)).await;
+    assert!(old.await.unwrap().is_err(), "it was not in the record that was read: {:?}", world.log());
+}

@@ -248,3 +248,47 @@ async fn a_half_moved_control_plane_is_finished_after_a_new_commit_outside_of_th
     assert_eq!(api_servers(&world), ["v1.36.3"; 3], "split for hours: {:#?}", world.tail());
     process.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hop_whose_first_node_failed_is_finished_after_a_resume_outside_of_the_window() {
+    let mut world = World::new();
+    world.control_plane(3).workers("w", 1);
+    world.pass(MINUTE).await;
+    let window = window("1h", "");
+    let cluster = cluster_yaml("v1.36.3", "");
+    world.commit(
+        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
+        "demo",
+    );
+    world.faults(|faults, _| faults.fail_jobs_on("cp1"));
+    let process = world.daemon();
+    world.pass(HOUR * 3).await;
+    assert!(world.record().halted.is_some(), "{:#?}", world.tail());
+    assert!(world.nodes().iter().any(|node| node.0 == "cp1" && node.3), "the failed one stays claimed");
+    world.faults(|faults, _| faults.heal_jobs_on("cp1"));
+    let before = world.jobs().len();
+    world.note("windlass-resume", "the disk is mended");
+    world.pass(HOUR * 2).await;
+    assert!(world.jobs().len() > before, "it was begun, and is finished: {:#?}", world.tail());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_idle_ends_where_a_control_plane_node_cannot_be_emptied_in_mid_hop() {
+    let mut world = World::new();
+    world.control_plane(1).workers("w", 1);
+    world.pass(MINUTE).await;
+    world.desire("v1.36.3");
+    let process = world.start();
+    let moved = |world: &World| {
+        let pods = world.list("/api/v1/namespaces/kube-system/pods");
+        pods.iter().any(|pod| {
+            pod["metadata"]["labels"]["component"] == "kube-apiserver"
+                && pod["spec"]["containers"][0]["image"].as_str().is_some_and(|i| i.ends_with("v1.36.3"))
+        })
+    };
+    world.until("the servers", HOUR, moved).await;
+    world.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "namespace": "default"},
+        "spec": {"nodeName": "cp1", "tolerations": [{"operator": "Exists"}], "containers": [{"name": "c", "image": "app:1"}]}}));
+    world.until("its end", HOUR * 6, |_| !process.is_running()).await;
+}

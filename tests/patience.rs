@@ -187,3 +187,37 @@ async fn with_git_away_a_node_that_is_given_up_is_returned() {
     world.pass(HOUR * 5).await;
     assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "finished or returned");
 }
+
+/// As another git process leaves it while it writes the status branch.
+fn lock_file(world: &World) -> std::path::PathBuf {
+    let lock = world.repo().join("refs/heads/windlass/status.lock");
+    std::fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    std::fs::write(&lock, "").unwrap();
+    lock
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ref_that_is_locked_for_a_moment_is_no_refusal() {
+    let mut world = workers_only(1).await;
+    let lock = lock_file(&world);
+    let clock = world.clock.clone();
+    tokio::spawn(async move {
+        clock.sleep(SECOND * 20).await;
+        std::fs::remove_file(lock).unwrap();
+    });
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_idle_with_a_refused_record_leaves_no_node_half_emptied() {
+    let mut world = workers_only(2).await;
+    world.create(workload("Deployment", "slow", 2, &json!({"sim/stop-seconds": "29"}), &on("w1")));
+    world.pass(MINUTE).await;
+    let mut process = world.start();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    let _lock = lock_file(&world);
+    let end = process.ended().await;
+    let w1 = world.node("w1");
+    assert!(w1.1 && !w1.2, "{end:?}: finished or returned, but {w1:?}");
+}

@@ -1,11 +1,12 @@
 //! Commits that come in the middle of a run, and what they change of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use windlass::model::decision::Key;
 use windlass::model::entry::What;
 use windlass::reconcile::{End, Standing};
 
-use crate::acting::{HOUR, MINUTE, workers_only};
+use crate::acting::{HOUR, MINUTE, SECOND, on, workers_only, workload};
+use crate::windows::window;
 use crate::world::{ALWAYS, POOL, World, cluster_yaml};
 
 #[tokio::test(start_paused = true)]
@@ -174,4 +175,78 @@ async fn to_observe_in_mid_run_leaves_no_node_behind() {
     world.desire("v1.36.3");
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
+}
+
+fn careful(node: &str) -> Value {
+    workload("Deployment", "careful", 1, &json!({"karpenter.sh/do-not-disrupt": "true"}), &on(node))
+}
+
+#[tokio::test(start_paused = true)]
+async fn observe_with_another_plan_returns_what_is_set_aside() {
+    let mut world = workers_only(3).await;
+    world.create(careful("w1"));
+    world.pass(SECOND * 10).await;
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(MINUTE).await;
+    let pool = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 2m, maxUnavailable: 1}
+";
+    let observed = cluster_yaml("v1.36.3", pool).replace("mode: act", "mode: observe");
+    world.commit(&[("desired-state/demo/cluster.yaml", Some(&observed))], "demo: look only");
+    world.pass(HOUR * 4).await;
+    process.end().await;
+    assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "{:#?}", world.tail());
+}
+
+#[tokio::test(start_paused = true)]
+async fn observe_returns_a_node_whose_drain_is_given_up() {
+    let mut world = workers_only(3).await;
+    world.create(careful("w1"));
+    world.pass(SECOND * 10).await;
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(MINUTE).await;
+    let observed = cluster_yaml("v1.36.3", "").replace("mode: act", "mode: observe");
+    world.commit(&[("desired-state/demo/cluster.yaml", Some(&observed))], "demo: look only");
+    world.pass(HOUR * 6).await;
+    process.end().await;
+    assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "{:#?}", world.tail());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_moves_to_another_pool_is_upgraded_in_the_end() {
+    let mut world = workers_only(3).await;
+    let pools = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, maxUnavailable: 1}
+    - {name: x, selector: {matchLabels: {pool: x}}, canary: 0, maxUnavailable: 1}
+";
+    world.desire_with("v1.36.3", pools);
+    let process = world.daemon();
+    world.until("w1 done", HOUR, |world| world.node("w1").0 == "v1.36.3").await;
+    world.change_node("w3", |tree| tree["metadata"]["labels"]["pool"] = json!("x"));
+    world.pass(HOUR * 24).await;
+    process.end().await;
+    assert_eq!(world.node("w3").0, "v1.36.3", "{:#?} {:#?}", world.tail(), world.record().waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observed_cluster_with_an_open_run_is_not_written_to() {
+    let mut world = workers_only(3).await;
+    let cluster = cluster_yaml("v1.36.3", "");
+    let daily = window("1h", "");
+    world.commit(
+        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&daily))],
+        "demo",
+    );
+    let process = world.daemon();
+    world.until("w1 done", HOUR * 3, |world| world.node("w1").0 == "v1.36.3" && world.node("w1").1).await;
+    let observed = cluster.replace("mode: act", "mode: observe");
+    world.commit(&[("desired-state/demo/cluster.yaml", Some(&observed))], "demo: look only");
+    world.pass(HOUR * 8).await;
+    assert!(world.record().run.is_some(), "set-up");
+    let rest = world.clock.now();
+    world.pass(HOUR * 48).await;
+    process.end().await;
+    assert_eq!(world.writes_after(rest), Vec::<String>::new());
 }

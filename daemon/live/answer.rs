@@ -27,7 +27,7 @@ impl Folder {
             }
             Answer::Published(text) => {
                 self.live.published = Some(text);
-                self.live.probed.insert(Probe::Published, now);
+                self.live.overlay.published = Some(now);
                 self.succeeded(deed, now);
             }
             // The watch will show what moved; asking again at once would only meet the same old picture.

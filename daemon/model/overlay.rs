@@ -20,6 +20,8 @@ pub struct Overlay {
     pub backoff: BTreeMap<String, Backoff>,
     /// Since when each wait has been there without a break, by reason key and object.
     pub waits: BTreeMap<(Key, String), Timestamp>,
+    /// When we last wrote the `ConfigMap` `upgrade-status`.
+    pub published: Option<Timestamp>,
     /// Since when each step on its way back has been looked at without a break, by its id.
     pub watched: BTreeMap<String, Timestamp>,
 }

@@ -15,11 +15,9 @@ const CONTROL_PLANE_STEP: SignedDuration = SignedDuration::from_mins(5);
 
 /// Whether what is left of the opening is long enough for the control plane of one hop.
 pub(super) fn fits(pass: &mut Pass<'_>, desired: &Desired, plan: &Plan, hop: usize, kind: MoveKind) -> bool {
-    let stages = plan.stages.iter().filter(|stage| stage.hop == hop && stage.kind != StageKind::Workers);
-    let steps = stages.map(|stage| stage.steps.len()).sum::<usize>();
-    let needed = CONTROL_PLANE_STEP * i32::try_from(steps).unwrap_or(i32::MAX);
+    let needed = needed(plan, hop);
     let left = calendar(pass, desired).left(kind, pass.input.now);
-    let fits = steps == 0 || left.is_none_or(|left| left >= needed);
+    let fits = needed.is_zero() || left.is_none_or(|left| left >= needed);
     // A closed window has an answer of its own.
     if !fits && (left.is_some_and(|left| !left.is_zero()) || pass.input.record.run.is_some()) {
         let text = format!(
@@ -30,6 +28,18 @@ pub(super) fn fits(pass: &mut Pass<'_>, desired: &Desired, plan: &Plan, hop: usi
         pass.waits(Gate::Window, reason);
     }
     fits
+}
+
+/// The same, asked once more before the first change: what is a step short by now may still begin.
+pub(super) fn still_fits(pass: &Pass<'_>, desired: &Desired, plan: &Plan, hop: usize) -> bool {
+    let needed = needed(plan, hop) - CONTROL_PLANE_STEP;
+    calendar(pass, desired).left(kind_of(plan), pass.input.now).is_none_or(|left| left >= needed)
+}
+
+fn needed(plan: &Plan, hop: usize) -> SignedDuration {
+    let stages = plan.stages.iter().filter(|stage| stage.hop == hop && stage.kind != StageKind::Workers);
+    let steps = stages.map(|stage| stage.steps.len()).sum::<usize>();
+    CONTROL_PLANE_STEP * i32::try_from(steps).unwrap_or(i32::MAX)
 }
 
 pub(super) fn kind_of(plan: &Plan) -> MoveKind {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calendar::{allowed, fits, kind_of};
+use super::claim::elsewhere;
 use super::drain;
 use super::lock;
 use super::pass::Pass;
@@ -38,10 +39,28 @@ pub(super) fn go_on(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
         _ if stopped || broken => drop(allowed(pass, desired, run, kind_of(&run.plan))),
         StageKind::Servers | StageKind::ControlPlaneKubelets => control_plane(pass, desired, run, stage),
         StageKind::Workers => {
+            if let Some(reason) = outgrown(pass, desired, run, stage) {
+                let (outcome, reasons) = (RunOutcome::Superseded, vec![reason]);
+                return pass.record(What::RunEnded { outcome, reasons });
+            }
             workers(pass, desired, run, stage);
             beyond(pass, desired, run, index);
         }
     }
+}
+
+/// Why nothing of a plan can go on any more: every node that is left belongs to another pool by now.
+fn outgrown(pass: &Pass<'_>, desired: &Desired, run: &Run, stage: &Stage) -> Option<Reason> {
+    if run.in_hand().next().is_some() {
+        return None;
+    }
+    let mut last = None;
+    for step in stage.steps.iter().filter(|step| !taken_up(run, step)) {
+        let node = pass.input.live.nodes.get(step.node.as_str())?;
+        let moved = elsewhere(desired, node, &step.pool).filter(|reason| reason.key == Key::PlanStale)?;
+        last = Some(moved);
+    }
+    last
 }
 
 /// What was set aside does not keep later hops waiting as long as the skew allows them.
@@ -87,7 +106,7 @@ pub(super) fn superseded(desired: &Desired, run: &Run) -> bool {
 
 /// Whether any server or kubelet of the control plane has been changed, or is being changed, in this hop.
 pub(super) fn hop_touched(run: &Run, hop: usize) -> bool {
-    hop_steps(run, hop).any(|rec| rec.phase >= StepPhase::Upgrading)
+    hop_steps(run, hop).any(StepRecord::is_touched)
 }
 
 /// Whether a hop has to be finished whatever the calendar says: it was begun by this run, or by one before it.
@@ -101,7 +120,7 @@ pub(super) fn left_between(pass: &Pass<'_>, to: &Version) -> bool {
     let last = ended.find(|run| run.outcome != RunOutcome::Cancelled);
     let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);
     let servers = pass.input.live.api_servers();
-    ours && servers.values().collect::<BTreeSet<_>>().len() > 1
+    ours && servers.values().flatten().collect::<BTreeSet<_>>().len() > 1
 }
 
 fn hop_steps(run: &Run, hop: usize) -> impl Iterator<Item = &StepRecord> {

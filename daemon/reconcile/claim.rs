@@ -1,7 +1,8 @@
 //! Taking a node, the first effect of its step, and why an untouched one is given back.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::calendar::still_fits;
 use super::choose;
 use super::drain;
 use super::pass::Pass;
@@ -13,9 +14,12 @@ use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::desired::{Desired, Mode};
 use crate::model::entry::StepPhase;
-use crate::model::live::{Live, Node, Ready};
+use crate::model::live::{Node, Ready};
 use crate::model::plan::StageKind;
 use crate::verify;
+
+/// A control plane node that was restarted, and an API that is being replaced, are back within this.
+const SOON: SignedDuration = SignedDuration::from_mins(20);
 
 /// Why an untouched node is to be returned now, if it is.
 pub(super) fn give_back(pass: &mut Pass<'_>, hand: &InHand<'_>) -> Option<Reason> {
@@ -42,7 +46,9 @@ pub(super) fn give_back(pass: &mut Pass<'_>, hand: &InHand<'_>) -> Option<Reason
     }
     if hand.kind != StageKind::Workers {
         // Nothing of the hop has been changed: it is one unit, and is begun whole within a window or not at all.
-        let closed = !begun && pass.at_now(hand.desired, hand.run, hand.step) != AtNow::TakeOut;
+        let closed = !begun
+            && (pass.at_now(hand.desired, hand.run, hand.step) != AtNow::TakeOut
+                || !still_fits(pass, hand.desired, &hand.run.plan, hand.hop));
         let reason = || Reason::new(Key::WindowClosed, object, "the window closed before its hop began");
         return closed.then(reason);
     }
@@ -122,7 +128,6 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
                     Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text)
                 })
                 .or_else(|| unmet(hand.step, live))
-                .or_else(|| blocked(hand, live))
                 .or_else(|| verify::quorum(live, Some(&hand.step.node)))
                 .or_else(|| verify::steady(live, hand.run.started).err());
             let steady_at = verify::steady(live, Timestamp::UNIX_EPOCH).ok();
@@ -133,7 +138,12 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
                 pass.waits(Gate::Health, Reason::new(Key::ApiNotSteady, "api", text));
                 return false;
             }
-            pass.moving |= reason.is_some();
+            // What passes by itself does so soon; for the rest somebody has to do something.
+            let soon = reason.as_ref().is_some_and(|reason| {
+                let since = pass.since(reason.key, &reason.object);
+                !pass.expired(since, SOON)
+            });
+            pass.moving |= soon;
             reason.map(|reason| pass.waits(Gate::Health, reason)).is_none()
         }
         StageKind::AwaitServers => false,
@@ -141,7 +151,10 @@ fn may_begin(pass: &mut Pass<'_>, hand: &InHand<'_>) -> bool {
 }
 
 /// What can never be emptied is never cordoned, however far its control plane has come.
-fn blocked(hand: &InHand<'_>, live: &Live) -> Option<Reason> {
+pub(super) fn blocked_for_good(pass: &Pass<'_>, hand: &InHand<'_>) -> Option<Reason> {
+    if hand.node.claim.is_some() || hand.touched(pass.input.live) {
+        return None;
+    }
     let limits = hand.drain_limits().filter(|_| hand.step.drain)?;
-    drain::structural(live, &hand.step.node, limits).into_iter().next()
+    drain::structural(pass.input.live, &hand.step.node, limits).into_iter().next()
 }

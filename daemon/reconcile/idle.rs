@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::pass::later;
 use super::run::{End, Loop, PUSH_PATIENCE};
 use super::{Standing, Status, Tick, lock};
+use crate::model::claim::Claim;
 use crate::model::decision::{Key, Verdict};
-use crate::model::entry::StepPhase;
-use crate::record::Run;
+use crate::model::live::{ClaimState, Probe};
 
 /// A git host that is away for longer keeps nobody who was to end by himself.
 const GIT_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
@@ -23,11 +23,13 @@ pub(super) enum Standby {
 }
 
 impl Standby {
-    pub(super) fn after(self, tick: &Tick) -> Self {
-        match (self, tick.stands_by) {
-            (_, true) => Self::Yes,
-            (Self::Yes | Self::Over, false) => Self::Over,
-            (Self::No, false) => Self::No,
+    /// `held` says that somebody has held the lease of whom nothing was seen.
+    pub(super) fn after(self, tick: &Tick, held: bool) -> Self {
+        match self {
+            _ if tick.stands_by => Self::Yes,
+            Self::Yes | Self::Over => Self::Over,
+            Self::No if held => Self::Over,
+            Self::No => Self::No,
         }
     }
 }
@@ -48,6 +50,16 @@ impl Loop {
         }
     }
 
+    /// Whether the lease has had a holder since the record was read, or since we held it ourselves.
+    pub(super) fn was_held_meanwhile(&mut self) -> bool {
+        let Some(lock) = &self.folder.live.lock else { return false };
+        if lock.holder == self.settings.me.holder {
+            self.tenure = Some(lock.transitions);
+            return false;
+        }
+        lock.transitions > self.tenure.unwrap_or(self.record.last_epoch)
+    }
+
     /// Reads what another process has written while this one looked on.
     pub(super) async fn catch_up(&mut self) -> Option<End> {
         let read = self.links.journal.record(&self.settings.me.cluster);
@@ -57,6 +69,11 @@ impl Loop {
                 (self.record, self.frozen, self.ended, self.fresh) = (record, None, None, None);
                 self.unsent.clear();
                 self.standby = Standby::No;
+                let live = &mut self.folder.live;
+                self.tenure = live.lock.as_ref().map(|lock| lock.transitions);
+                // They have published, too.
+                live.published = None;
+                live.probed.remove(&Probe::Published);
                 None
             }
             Err(why) => Some(End::Lost(why)),
@@ -76,13 +93,15 @@ impl Loop {
     fn unrecorded(&self) -> Option<End> {
         let trouble = self.links.journal.trouble.borrow().clone()?;
         let patience = self.push_patience()?;
-        let on_a_host = self
-            .record
-            .run
-            .iter()
-            .flat_map(Run::in_hand)
-            .any(|(_, step)| step.phase == StepPhase::Upgrading && step.end.is_none());
-        let only = self.works.len() <= 1 && !on_a_host && patience <= self.edges.clock.now();
+        // What is out is finished or given back first: for that its intent is enough.
+        let ours = |claim: &Claim| self.record.knows_run(&claim.run);
+        let out = self
+            .folder
+            .live
+            .nodes
+            .values()
+            .any(|node| matches!(&node.claim, Some(ClaimState::Ours(claim)) if ours(claim)));
+        let only = self.works.len() <= 1 && !out && patience <= self.edges.clock.now();
         let refused = trouble.reason.key == Key::RecordRefused;
         only.then_some(End::Unrecorded { refused, why: trouble.reason.text })
     }

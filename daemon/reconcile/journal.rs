@@ -157,7 +157,9 @@ impl Keeper {
             Ok::<_, GitError>((tip, changed, files.unwrap_or_default()))
         };
         let (tip, changed, files) = self.blocking(work).await?.map_err(|error| words(&error))?;
-        self.overtake(tip, &changed);
+        // What this cluster has handed in and nobody has pushed is not in what is read, and comes too late.
+        let mine = format!("{cluster}/");
+        self.overtake(tip, &changed.into_iter().chain([mine]).collect::<Vec<_>>());
         let read = record::read(cluster, &files).map_err(|error| words(&error))?;
         self.overtaken.remove(cluster);
         Ok(read)
@@ -269,7 +271,8 @@ impl Keeper {
             }
             Ok(Err(error)) => {
                 // A disk without room, a branch in the way of ours: more of the same changes nothing.
-                let lasting = matches!(error, AppendError::Failed { .. });
+                let busy = matches!(&error, AppendError::Failed { source: GitError::Busy { .. } });
+                let lasting = matches!(error, AppendError::Failed { .. }) && !busy;
                 let (key, rest) =
                     if lasting { (Key::RecordRefused, REFUSED_REST) } else { (Key::RecordUnreachable, REST) };
                 self.failed(key, format!("the record cannot be written: {}", words(&error)), rest);

@@ -6,6 +6,7 @@ use super::step::release;
 use crate::execute::Effect;
 use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
+use crate::model::desired::Mode;
 use crate::model::live::{ClaimState, Job, JobState, Node, Ready};
 use crate::record::StepEnd;
 
@@ -13,8 +14,13 @@ use crate::record::StepEnd;
 /// from a run that is gone, or from a record that was deleted. What failed, or is being changed, stays as it is.
 pub(super) fn return_orphans(pass: &mut Pass<'_>) {
     let (live, record) = (pass.input.live, pass.input.record);
+    let observes = pass.desired().is_some_and(|desired| desired.cluster.mode == Mode::Observe);
     for node in live.nodes.values().filter(|node| node.hold.is_none()) {
         let Some(ClaimState::Ours(claim)) = &node.claim else { continue };
+        // Beside another process that acts, only what our own record knows is ours.
+        if observes && !record.knows_run(&claim.run) {
+            continue;
+        }
         let step =
             record.run.as_ref().filter(|run| run.id == claim.run).and_then(|run| run.steps.get(&claim.step));
         if step.is_none() && left_badly(pass, node, claim) {

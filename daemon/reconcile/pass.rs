@@ -9,7 +9,7 @@ use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Mode};
 use crate::model::entry::What;
-use crate::model::live::Probe;
+use crate::model::live::{ClaimState, Node, Probe};
 
 /// How often a question is asked again while its answer is needed.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -23,9 +23,23 @@ pub(super) struct Pass<'a> {
     pub(super) moving: bool,
     /// Something wants to be done that only the holder of the lease may do.
     pub(super) wants_lock: bool,
+    /// In `observe`: something of ours is still to be brought to its end.
+    unfinished: bool,
 }
 
 impl<'a> Pass<'a> {
+    pub(super) fn new(input: Input<'a>) -> Self {
+        let observes = input.wanted.desired.as_ref().is_some_and(|d| d.cluster.mode == Mode::Observe);
+        Self {
+            input,
+            tick: Tick::default(),
+            ledger: Ledger::new(input.live),
+            moving: false,
+            wants_lock: false,
+            unfinished: observes && Self::is_unfinished(&input),
+        }
+    }
+
     /// Since when this wait has been there without a break; now if it is new.
     pub(super) fn since(&self, key: Key, object: &str) -> Timestamp {
         let known = self.input.live.overlay.waits.get(&(key, object.to_owned()));
@@ -36,11 +50,21 @@ impl<'a> Pass<'a> {
         self.input.wanted.desired.as_ref()
     }
 
-    /// Whether anything may be written to the cluster. In `observe` a run that had begun is brought to an end that
-    /// leaves no node behind: nothing more is taken out, what is out is finished and given back.
+    /// Whether anything may be written to the cluster. In `observe` what is in hand is finished, and what bears a
+    /// claim of ours is given back, so that no node is left behind; nothing more is taken out.
     pub(super) fn acts(&self) -> bool {
-        let mode = self.desired().map(|desired| desired.cluster.mode);
-        mode == Some(Mode::Act) || (mode == Some(Mode::Observe) && self.input.record.run.is_some())
+        match self.desired().map(|desired| desired.cluster.mode) {
+            Some(Mode::Act) => true,
+            Some(Mode::Observe) => self.unfinished,
+            None => false,
+        }
+    }
+
+    /// Whether a run of our own record has a step in hand, or its claim on a node.
+    fn is_unfinished(input: &Input<'_>) -> bool {
+        let in_hand = input.record.run.as_ref().is_some_and(|run| run.in_hand().next().is_some());
+        let claimed = |node: &Node| matches!(&node.claim, Some(ClaimState::Ours(claim)) if input.record.knows_run(&claim.run));
+        in_hand || input.live.nodes.values().any(claimed)
     }
 
     pub(super) fn record(&mut self, what: What) {

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::lock;
 use super::pass::Pass;
 use super::step::{InHand, fail, moved, note};
 use crate::model::claim::{Claim, Reported};
@@ -26,8 +27,8 @@ const EXTERNAL: SignedDuration = SignedDuration::from_hours(2);
 pub(super) fn prove(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     let (live, now) = (pass.input.live, pass.input.now);
     pass.moving = true;
-    // Nothing can be noted on the claim, and nobody is to be blamed for that.
-    if live.stop.is_some() {
+    // Nothing can be noted on the claim, or seen of the node, and it is not to be blamed for that.
+    if live.stop.is_some() || lock::held(pass).is_none() {
         return;
     }
     pass.tick.watched.insert(hand.step.id.clone());

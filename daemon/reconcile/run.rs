@@ -105,6 +105,8 @@ pub(super) struct Loop {
     told: Option<Status>,
     pub(super) gave_back: bool,
     pub(super) standby: Standby,
+    /// The last tenure of the lease of which the record is known to tell.
+    pub(super) tenure: Option<u64>,
 }
 
 /// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
@@ -136,11 +138,13 @@ pub async fn drive(
         told: None,
         gave_back: false,
         standby: Standby::No,
+        tenure: None,
     };
     loop {
         this.take_wanted();
         let (status, wake_at) = this.pass();
-        if this.standby == Standby::Over {
+        // A push of our own that is under way has the first word: it is refused, or what was read would be old.
+        if this.standby == Standby::Over && this.pushing.is_none() {
             match this.catch_up().await {
                 Some(end) => return end,
                 None => continue,
@@ -180,7 +184,7 @@ impl Loop {
                 now,
             };
             let mut tick = tick(input);
-            self.standby = self.standby.after(&tick);
+            self.standby = self.standby.after(&tick, self.was_held_meanwhile());
             if self.standby == Standby::Over {
                 // What it concluded, it concluded from an old record.
                 return (Status { standing: Standing::Moving, ..Status::default() }, None);
@@ -276,7 +280,8 @@ impl Loop {
             self.unsent.first().filter(|_| self.pushing.is_none()).map(|entry| later(entry.at, FLUSH));
         // A time that has passed already means "soon": a pass that asks for it again must not spin.
         let soon = later(clock.now(), GATHER);
-        let wake_at = super::pass::earliest(wake_at, self.push_patience());
+        let patience = self.push_patience().filter(|at| *at > clock.now());
+        let wake_at = super::pass::earliest(wake_at, patience);
         let wake = super::pass::earliest(wake_at, flush_at).map_or(Timestamp::MAX, |at| at.max(soon));
         if *self.links.ending.borrow() && self.works.is_empty() && self.unsent.is_empty() && !self.give_back()
         {

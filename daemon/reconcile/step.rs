@@ -3,13 +3,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::claim::{give_back, take};
+use super::claim::{blocked_for_good, give_back, take};
 use super::drain::{self, Drained};
 use super::job::run_job;
 use super::lock;
 use super::orphans::later_claim;
 use super::pass::{Pass, later};
 use super::prove::{overdue, prove};
+use super::workers::gate_of;
 use crate::cluster::NodePatch;
 use crate::execute::Effect;
 use crate::model::claim::Claim;
@@ -76,7 +77,7 @@ impl InHand<'_> {
         )
     }
 
-    fn touched(&self, live: &Live) -> bool {
+    pub(super) fn touched(&self, live: &Live) -> bool {
         self.rec.phase >= StepPhase::Upgrading || live.jobs.contains_key(&provider::job_name(&self.order()))
     }
 }
@@ -94,7 +95,6 @@ pub(super) fn advance_all(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
         if serial && turn_taken {
             continue;
         }
-        turn_taken |= serial;
         if stage.kind == StageKind::AwaitServers {
             await_servers(pass, step);
             continue;
@@ -102,7 +102,14 @@ pub(super) fn advance_all(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
         let node = pass.input.live.nodes.get(step.node.as_str()).filter(|node| *node.uid == *step.node_uid);
         match node {
             Some(node) => {
-                advance(pass, &InHand { desired, run, step, kind: stage.kind, hop: stage.hop, rec, node });
+                let hand = InHand { desired, run, step, kind: stage.kind, hop: stage.hop, rec, node };
+                // Only a person can change that: the next one has its turn meanwhile.
+                if let Some(reason) = blocked_for_good(pass, &hand).filter(|_| serial) {
+                    pass.denies(gate_of(reason.key), reason);
+                    continue;
+                }
+                turn_taken |= serial;
+                advance(pass, &hand);
             }
             None => pass.record(What::StepGone { step: step.id.clone(), node: step.node.clone() }),
         }
@@ -171,7 +178,10 @@ fn after_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
 /// The node does not run the target yet: it is claimed, emptied and changed, or given back untouched.
 fn before_change(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     let touched = hand.touched(pass.input.live);
-    if !touched && let Some(reason) = give_back(pass, hand) {
+    if !touched
+        && !hand.rec.touched
+        && let Some(reason) = give_back(pass, hand)
+    {
         return set_aside(pass, hand, false, vec![reason]);
     }
     match &hand.node.claim {
@@ -227,7 +237,7 @@ fn claimed(pass: &mut Pass<'_>, hand: &InHand<'_>, claim: &Claim, touched: bool)
                 .filter(|answer| answer.gate == Gate::Budget && answer.verdict != Verdict::Allow);
             let reasons =
                 std::iter::once(first).chain(blockers.map(|answer| answer.reason.clone())).take(10).collect();
-            set_aside(pass, hand, false, reasons);
+            set_aside(pass, hand, hand.rec.touched, reasons);
         }
     }
 }
@@ -287,7 +297,12 @@ fn change(pass: &mut Pass<'_>, hand: &InHand<'_>, touched: bool) {
 fn external(pass: &mut Pass<'_>, hand: &InHand<'_>) {
     if overdue(pass, hand, Timestamp::MIN) {
         let text = "nobody upgraded it before the deadline";
-        return set_aside(pass, hand, false, vec![Reason::new(Key::ExternalProvider, hand.object(), text)]);
+        return set_aside(
+            pass,
+            hand,
+            hand.rec.touched,
+            vec![Reason::new(Key::ExternalProvider, hand.object(), text)],
+        );
     }
     let text = format!("it is empty and waits for somebody to bring it to {}", hand.step.to);
     pass.waits(Gate::Health, Reason::new(Key::ExternalProvider, hand.object(), text));

@@ -5,9 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pass::{LOOK_AGAIN, Pass, earliest, later};
 use super::{Input, Standing, Tick, begin, choose, lock, orphans, settle, step};
 use crate::execute::Effect;
-use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
-use crate::model::desired::Mode;
 use crate::model::entry::{StepPhase, What};
 use crate::model::live::Probe;
 use crate::record;
@@ -22,14 +20,11 @@ const MOST_WAITS: usize = 50;
 /// One pure pass: settles what has changed, goes on with what is in hand, takes up what is allowed, and says what
 /// to write, do and look up.
 pub fn tick(input: Input<'_>) -> Tick {
-    let mut pass = Pass {
-        input,
-        tick: Tick::default(),
-        ledger: Ledger::new(input.live),
-        moving: false,
-        wants_lock: false,
-    };
-    if pass.input.live.cluster_uid.is_none() {
+    let mut pass = Pass::new(input);
+    let known = pass.input.record.cluster_uid.as_ref();
+    if pass.input.live.cluster_uid.is_none()
+        || known.is_some_and(|uid| input.live.cluster_uid.as_ref() != Some(uid))
+    {
         pass.probe(Probe::ClusterUid, LOOK_AGAIN);
     }
     if pass.input.live.api.last_seen.is_none() {
@@ -91,11 +86,8 @@ fn work(pass: &mut Pass<'_>) {
         } else {
             begin::begin(pass, desired);
         }
-        // Beside another tool its claims would look like ours.
-        if desired.cluster.mode == Mode::Act {
-            orphans::return_orphans(pass);
-        }
         if pass.acts() {
+            orphans::return_orphans(pass);
             publish(pass);
         }
     }
@@ -177,7 +169,7 @@ fn publish(pass: &mut Pass<'_>) {
     if text == *published {
         return;
     }
-    let last = pass.input.live.probed.get(&Probe::Published).copied().unwrap_or(Timestamp::UNIX_EPOCH);
+    let last = pass.input.live.overlay.published.unwrap_or(Timestamp::UNIX_EPOCH);
     // Of a run that goes on, not every entry is worth a write; but nobody ends before the last of them shows.
     if record.run.is_some() && !pass.expired(last, PUBLISH_SPACING) {
         pass.moving |= pass.input.live.stop.is_none();

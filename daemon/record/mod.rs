@@ -48,6 +48,8 @@ pub struct Record {
     pub next_seq: u64,
     /// When the last entry was written: nothing is ever recorded before it.
     pub last_at: Option<Timestamp>,
+    /// Under which tenure of the lease that was.
+    pub last_epoch: u64,
     pub cluster_uid: Option<String>,
     pub accepted: Option<(CommitId, Version)>,
     pub accepted_at: Option<Timestamp>,
@@ -104,10 +106,16 @@ impl Record {
         format!("{}-{ordinal}", commit.short())
     }
 
+    /// Whether a run of this id was begun by whoever writes this record.
+    pub fn knows_run(&self, id: &str) -> bool {
+        self.run.as_ref().is_some_and(|run| run.id == id) || self.ended.iter().any(|ended| ended.run == id)
+    }
+
     /// Adds one entry. `plan` is the frozen plan that a `RunStarted` refers to.
     pub fn apply(&mut self, entry: &Entry, plan: Option<&Plan>) {
         self.next_seq = entry.seq + 1;
         self.last_at = Some(entry.at);
+        self.last_epoch = entry.epoch;
         match &entry.what {
             What::ClusterMet { uid } => self.cluster_uid = Some(uid.clone()),
             What::Accepted { commit, version } => self.accept(commit, version, entry.at),

@@ -48,6 +48,15 @@ pub struct StepRecord {
     pub evicted: u32,
     /// How often it has been begun; another attempt is another Job.
     pub attempt: u32,
+    /// An earlier attempt has changed the node, or may have.
+    pub touched: bool,
+}
+
+impl StepRecord {
+    /// Whether the node was changed, or may have been, in this attempt or in one before.
+    pub fn is_touched(&self) -> bool {
+        self.touched || self.phase >= StepPhase::Upgrading
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -62,12 +71,16 @@ impl Run {
     pub(super) fn apply_step(&mut self, entry: &Entry) {
         match &entry.what {
             What::StepStarted { step, node, node_uid, pods, baseline } => {
+                let before = self.steps.get(step);
+                let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
+                let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);
                 let fresh = StepRecord {
                     node_uid: node_uid.clone(),
                     at: BTreeMap::from([(StepPhase::Started, entry.at)]),
                     pods: *pods,
                     baseline: baseline.clone(),
-                    attempt: self.steps.get(step).map_or(0, |before| before.attempt) + 1,
+                    attempt: before.map_or(0, |before| before.attempt) + 1,
+                    touched: before.is_some_and(|before| before.is_touched() && !untouched(before)),
                     ..StepRecord::unbegun(node, entry.seq)
                 };
                 if let Some(before) = self.steps.insert(step.clone(), fresh) {
@@ -139,6 +152,7 @@ impl StepRecord {
             ended: None,
             evicted: 0,
             attempt: 0,
+            touched: false,
         }
     }
 

@@ -47,23 +47,14 @@ fn the_demonstration_converges_and_tells_what_happens() {
     ] {
         assert!(page.contains(wanted), "`{wanted}` is missing in:\n{page}");
     }
+    let names = |pool: &str, count: u32| (1..=count).map(|n| format!("  {pool}-{n}")).collect::<Vec<_>>();
+    for node in [names("cp", 3), names("general", 5), names("batch", 3)].concat() {
+        let back = page.lines().any(|line| line.contains(&node) && line.contains("back in service"));
+        assert!(back, "{node} is not said to be back:\n{page}");
+    }
     assert!(!page.contains('\u{1b}'), "colours in a pipe:\n{page}");
     let lines = page.lines().count();
     assert!((60..=160).contains(&lines), "{lines} lines:\n{page}");
-}
-
-#[test]
-fn every_node_is_told_of_and_comes_back() {
-    let (_, page) = play(&demo::Args { speed: SPEED, from: "v1.36.1".parse().unwrap(), ..args() });
-    for node in (1..=3)
-        .map(|n| format!("cp-{n}"))
-        .chain((1..=5).map(|n| format!("general-{n}")))
-        .chain((1..=3).map(|n| format!("batch-{n}")))
-    {
-        let back =
-            page.lines().any(|line| line.contains(&format!("  {node}")) && line.contains("back in service"));
-        assert!(back, "{node} is not said to be back:\n{page}");
-    }
 }
 
 #[test]

@@ -138,7 +138,7 @@ async fn the_stop_of_an_untouched_hop_asks_the_window_again() {
     let process = world.daemon();
     world.until("intents", HOUR * 2, |world| !world.begun().is_empty()).await;
     world.note("windlass-stop", "wait");
-    world.pass(HOUR * 4).await;
+    world.pass(HOUR * 2).await;
     world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
     world.pass(MINUTE * 30).await;
     assert!(

@@ -246,7 +246,7 @@ async fn an_observed_cluster_with_an_open_run_is_not_written_to() {
     world.pass(HOUR * 8).await;
     assert!(world.record().run.is_some(), "set-up");
     let rest = world.clock.now();
-    world.pass(HOUR * 48).await;
+    world.pass(HOUR * 25).await;
     process.end().await;
     assert_eq!(world.writes_after(rest), Vec::<String>::new());
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use super::serve::by_cluster;
-use super::source::{located, unknown};
+use super::source::{located, record_files, unknown};
 use crate::config::Place;
 use crate::git::{self, Repository};
 use crate::record::Record;
@@ -39,7 +39,7 @@ impl Records {
 
     /// The files of all clusters.
     pub fn files(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        files(&self.repository, self.tip, &self.branch, self.local)
+        record_files(&self.repository, self.tip, &self.branch, self.local)
     }
 
     /// What the record says of each cluster; of one, where one is named.
@@ -62,22 +62,4 @@ impl Records {
     pub fn is_local(&self) -> bool {
         self.local
     }
-}
-
-/// The files of the record; none where it has no branch yet.
-pub(super) fn files(
-    repository: &Repository,
-    tip: Option<git::CommitId>,
-    branch: &str,
-    local: bool,
-) -> anyhow::Result<BTreeMap<String, String>> {
-    let tip = tip.or_else(|| {
-        // A developer's clone has the branch only as it was last fetched.
-        let fetched = format!("refs/remotes/origin/{branch}");
-        local.then(|| repository.resolve(&fetched).ok()).flatten()
-    });
-    let Some(tip) = tip else { return Ok(BTreeMap::new()) };
-    repository
-        .read_record(&tip, "")
-        .with_context(|| format!("reading the record on branch {branch} of {}", repository.record_place()))
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::records;
 use super::serve::{accepted, by_cluster};
 use crate::config::Place;
 use crate::desired::{self, File, Loaded};
@@ -73,7 +72,7 @@ impl Source {
 
     /// What the record says of every cluster, or why it cannot be used.
     pub fn all_records(&self) -> anyhow::Result<BTreeMap<String, Result<Record, record::ReadError>>> {
-        let files = records::files(&self.repository, self.record, &self.record_branch, self.local)?;
+        let files = record_files(&self.repository, self.record, &self.record_branch, self.local)?;
         Ok(by_cluster(files))
     }
 
@@ -86,6 +85,24 @@ impl Source {
         let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
         Ok(wanted.unwrap_or_default())
     }
+}
+
+/// The files of the record; none where it has no branch yet.
+pub(super) fn record_files(
+    repository: &Repository,
+    tip: Option<git::CommitId>,
+    branch: &str,
+    local: bool,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let tip = tip.or_else(|| {
+        // A developer's clone has the branch only as it was last fetched.
+        let fetched = format!("refs/remotes/origin/{branch}");
+        local.then(|| repository.resolve(&fetched).ok()).flatten()
+    });
+    let Some(tip) = tip else { return Ok(BTreeMap::new()) };
+    repository
+        .read_record(&tip, "")
+        .with_context(|| format!("reading the record on branch {branch} of {}", repository.record_place()))
 }
 
 /// The only branch that people write to; `master` of several.

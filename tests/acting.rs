@@ -266,6 +266,11 @@ pub fn workload(kind: &str, name: &str, replicas: u32, annotations: &Value, spec
     object
 }
 
+/// One pod on a node that asks not to be disrupted.
+pub fn careful(node: &str) -> Value {
+    workload("Deployment", "careful", 1, &json!({"karpenter.sh/do-not-disrupt": "true"}), &on(node))
+}
+
 /// Pins pods to one node by its name's label.
 pub fn on(node: &str) -> Value {
     json!({"nodeSelector": {"kubernetes.io/hostname": node}})

@@ -7,7 +7,7 @@ use windlass::model::entry::What;
 use windlass::reconcile::{End, Standing};
 use windlass::sim::{How, Kind, When};
 
-use crate::acting::{HOUR, MINUTE, SECOND, on, workers_only, workload};
+use crate::acting::{HOUR, MINUTE, SECOND, careful, on, workers_only, workload};
 use crate::world::World;
 
 fn pod_on<'a>(pods: &'a [Value], app: &str) -> &'a Value {
@@ -200,13 +200,7 @@ async fn a_job_beyond_its_deadline_sets_its_node_aside() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_asks_not_to_be_disrupted_is_waited_for_and_never_evicted() {
     let mut world = workers_only(3).await;
-    world.create(workload(
-        "Deployment",
-        "careful",
-        1,
-        &json!({"karpenter.sh/do-not-disrupt": "true"}),
-        &on("w1"),
-    ));
+    world.create(careful("w1"));
     world.pass(MINUTE).await;
     world.desire_with("v1.36.3", PATIENT);
     let mut process = world.start();

@@ -18,6 +18,19 @@ fn api_servers(world: &World) -> Vec<String> {
     images.filter_map(|image| Some(image.split_once(':')?.1.to_owned())).collect()
 }
 
+/// Three control plane nodes, a worker, and a window that opens for an hour at one o'clock.
+async fn in_an_hour() -> World {
+    let world = World::new();
+    world.control_plane(3).workers("w", 1);
+    world.pass(MINUTE).await;
+    let (window, cluster) = (window("1h", ""), cluster_yaml("v1.36.3", ""));
+    world.commit(
+        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
+        "demo",
+    );
+    world
+}
+
 /// A pod that nothing would bring back.
 fn bare(node: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare", "namespace": "default"},
@@ -123,15 +136,7 @@ async fn an_untouched_hop_asks_the_window_again_after_a_halt() {
 
 #[tokio::test(start_paused = true)]
 async fn the_stop_of_an_untouched_hop_asks_the_window_again() {
-    let mut world = World::new();
-    world.control_plane(3).workers("w", 1);
-    world.pass(MINUTE).await;
-    let window = window("1h", "");
-    let cluster = cluster_yaml("v1.36.3", "");
-    world.commit(
-        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
-        "demo",
-    );
+    let mut world = in_an_hour().await;
     let patch = When { verb: "patch", resource: "nodes", ..When::default() };
     let away = How::Status { code: 503, reason: "ServiceUnavailable", message: "no leader".to_owned() };
     world.faults(|faults, _| faults.on(patch, 0, 6, away));
@@ -225,15 +230,7 @@ async fn a_control_plane_node_that_somebody_else_cordoned_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_half_moved_control_plane_is_finished_after_a_new_commit_outside_of_the_window() {
-    let mut world = World::new();
-    world.control_plane(3).workers("w", 1);
-    world.pass(MINUTE).await;
-    let window = window("1h", "");
-    let cluster = cluster_yaml("v1.36.3", "");
-    world.commit(
-        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
-        "demo",
-    );
+    let mut world = in_an_hour().await;
     world.faults(|faults, _| faults.fail_jobs_on("cp2"));
     let process = world.daemon();
     world.pass(HOUR * 3).await;
@@ -251,15 +248,7 @@ async fn a_half_moved_control_plane_is_finished_after_a_new_commit_outside_of_th
 
 #[tokio::test(start_paused = true)]
 async fn a_hop_whose_first_node_failed_is_finished_after_a_resume_outside_of_the_window() {
-    let mut world = World::new();
-    world.control_plane(3).workers("w", 1);
-    world.pass(MINUTE).await;
-    let window = window("1h", "");
-    let cluster = cluster_yaml("v1.36.3", "");
-    world.commit(
-        &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(&window))],
-        "demo",
-    );
+    let mut world = in_an_hour().await;
     world.faults(|faults, _| faults.fail_jobs_on("cp1"));
     let process = world.daemon();
     world.pass(HOUR * 3).await;

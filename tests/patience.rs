@@ -2,11 +2,11 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use windlass::model::entry::What;
+use windlass::model::entry::{Entry, What};
 use windlass::reconcile::{End, Standing};
 use windlass::sim::{How, Kind, When};
 
-use crate::acting::{HOUR, MINUTE, SECOND, on, workers_only, workload};
+use crate::acting::{HOUR, MINUTE, SECOND, careful, on, workers_only, workload};
 use crate::world::World;
 
 #[tokio::test(start_paused = true)]
@@ -121,24 +121,29 @@ async fn a_node_that_stays_unhealthy_after_a_resume_halts_again() {
     process.end().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_denied_drain_is_set_aside_at_its_timeout() {
-    let mut world = workers_only(3).await;
-    world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
-    world.pass(MINUTE).await;
-    world.faults(|faults, _| faults.deny_evictions("default", "no"));
+/// Of a drain that gets nowhere: three hours are more than the half hour of `drain.timeout`.
+async fn assert_set_aside(mut world: World) {
     let process = world.daemon();
     world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
     world.pass(HOUR * 3).await;
-    let aside =
-        world.journal().iter().any(|e| matches!(&e.what, What::StepSetAside { node, .. } if node == "w1"));
+    let aside = |entry: &Entry| matches!(&entry.what, What::StepSetAside { node, .. } if node == "w1");
+    let aside = world.journal().iter().any(aside);
     assert!(aside, "3 h with drain.timeout 30m: {:#?}\n{:#?}", world.tail(), world.nodes());
     process.end().await;
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_denied_drain_is_set_aside_at_its_timeout() {
+    let world = workers_only(3).await;
+    world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
+    world.pass(MINUTE).await;
+    world.faults(|faults, _| faults.deny_evictions("default", "no"));
+    assert_set_aside(world).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_that_meets_500_for_ever_is_set_aside_at_its_timeout() {
-    let mut world = workers_only(3).await;
+    let world = workers_only(3).await;
     world.create(workload("Deployment", "db", 1, &json!({}), &on("w1")));
     world.pass(MINUTE).await;
     let when = When { verb: "create", resource: "pods", subresource: "eviction", ..When::default() };
@@ -148,25 +153,13 @@ async fn a_drain_that_meets_500_for_ever_is_set_aside_at_its_timeout() {
         message: "failed calling webhook \"x\": context deadline exceeded".to_owned(),
     };
     world.faults(|faults, _| faults.on(when, 0, u64::MAX, how));
-    let process = world.daemon();
-    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
-    world.pass(HOUR * 3).await;
-    let aside =
-        world.journal().iter().any(|e| matches!(&e.what, What::StepSetAside { node, .. } if node == "w1"));
-    assert!(aside, "3 h with drain.timeout 30m: {:#?}\n{:#?}", world.tail(), world.nodes());
-    process.end().await;
+    assert_set_aside(world).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn with_git_away_a_node_that_is_given_up_is_returned() {
     let mut world = workers_only(3).await;
-    world.create(workload(
-        "Deployment",
-        "careful",
-        1,
-        &json!({"karpenter.sh/do-not-disrupt": "true"}),
-        &on("w1"),
-    ));
+    world.create(careful("w1"));
     world.pass(SECOND * 10).await;
     let pool = "  nodePools:
     - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, maxUnavailable: 1, drain: {timeout: 20m, jobs: 30m}}

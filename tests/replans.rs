@@ -1,13 +1,18 @@
 //! Commits that come in the middle of a run, and what they change of it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use windlass::model::decision::Key;
-use windlass::model::entry::What;
+use windlass::model::entry::{Entry, What};
 use windlass::reconcile::{End, Standing};
 
-use crate::acting::{HOUR, MINUTE, SECOND, on, workers_only, workload};
+use crate::acting::{HOUR, MINUTE, SECOND, careful, workers_only};
 use crate::windows::window;
 use crate::world::{ALWAYS, POOL, World, cluster_yaml};
+
+async fn until_w1_is_done(world: &World) {
+    let done = |entry: &Entry| matches!(&entry.what, What::StepDone { node, .. } if node == "w1");
+    world.until("w1 done", HOUR, |world| world.journal().iter().any(done)).await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_hosted_control_plane_that_is_waited_for_gives_way_to_a_newer_commit() {
@@ -38,11 +43,7 @@ async fn a_hosted_control_plane_that_is_waited_for_gives_way_to_a_newer_commit()
 async fn a_node_that_no_pool_selects_any_more_is_not_touched() {
     let mut world = workers_only(3).await;
     let process = world.daemon();
-    world
-        .until("w1 done", HOUR, |world| {
-            world.journal().iter().any(|e| matches!(&e.what, What::StepDone { node, .. } if node == "w1"))
-        })
-        .await;
+    until_w1_is_done(&world).await;
     let pool = "  nodePools:
     - {name: w, selector: {matchLabels: {pool: w}, matchExpressions: [{key: kubernetes.io/hostname, operator: NotIn, values: [w3]}]}, canary: 1, soak: 1m, maxUnavailable: 1}
 ";
@@ -57,11 +58,7 @@ async fn a_node_that_no_pool_selects_any_more_is_not_touched() {
 async fn a_pool_that_lost_its_nodes_is_not_as_desired() {
     let mut world = workers_only(3).await;
     let mut process = world.start();
-    world
-        .until("w1 done", HOUR, |world| {
-            world.journal().iter().any(|e| matches!(&e.what, What::StepDone { node, .. } if node == "w1"))
-        })
-        .await;
+    until_w1_is_done(&world).await;
     let pool = "  nodePools:
     - {name: w, selector: {matchLabels: {pool: elsewhere}}, canary: 1, soak: 1m, maxUnavailable: 1}
 ";
@@ -74,11 +71,7 @@ async fn a_pool_that_lost_its_nodes_is_not_as_desired() {
 async fn the_scripts_of_a_run_are_those_of_its_plan() {
     let mut world = workers_only(3).await;
     let process = world.daemon();
-    world
-        .until("w1 done", HOUR, |world| {
-            world.journal().iter().any(|e| matches!(&e.what, What::StepDone { node, .. } if node == "w1"))
-        })
-        .await;
+    until_w1_is_done(&world).await;
     let digest = world.record().run.unwrap().digest;
     let cluster = cluster_yaml("v1.36.3", "").replace(
         "controlPlane: {provider: kubeadm}",
@@ -175,10 +168,6 @@ async fn to_observe_in_mid_run_leaves_no_node_behind() {
     world.desire("v1.36.3");
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
-}
-
-fn careful(node: &str) -> Value {
-    workload("Deployment", "careful", 1, &json!({"karpenter.sh/do-not-disrupt": "true"}), &on(node))
 }
 
 #[tokio::test(start_paused = true)]

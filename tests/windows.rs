@@ -5,7 +5,7 @@ use windlass::model::decision::Key;
 use windlass::reconcile::{End, Standing};
 use windlass::sim::{How, When};
 
-use crate::acting::{HOUR, MINUTE, SECOND, on, small, workers_only, workload};
+use crate::acting::{HOUR, MINUTE, SECOND, careful, on, small, workers_only, workload};
 use crate::world::{World, cluster_yaml};
 
 /// Noon of a Monday is when the worlds begin; the window opens at one o'clock, every day.
@@ -118,13 +118,7 @@ async fn what_was_chosen_in_the_window_is_finished_as_a_batch_and_not_begun_othe
 #[tokio::test(start_paused = true)]
 async fn the_hard_limit_returns_a_node_that_is_still_being_drained() {
     let mut world = workers_only(3).await;
-    world.create(workload(
-        "Deployment",
-        "careful",
-        1,
-        &json!({"karpenter.sh/do-not-disrupt": "true"}),
-        &on("w1"),
-    ));
+    world.create(careful("w1"));
     world.pass(SECOND * 10).await;
     world.annotate("w2", "windlass.dev/hold", Some("w1 is to be the canary"));
     world.annotate("w3", "windlass.dev/hold", Some("w1 is to be the canary"));

@@ -10,7 +10,7 @@ use super::pass::Pass;
 use super::workers::{gate_of, rested, workers};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::desired::{Desired, Mode};
-use crate::model::entry::{Baseline, RunOutcome, StepPhase, What};
+use crate::model::entry::{Baseline, RunOutcome, What};
 use crate::model::live::{Live, OwnerKind};
 use crate::model::plan::{Component, DrainLimits, Stage, StageKind, Step};
 use crate::model::version::Version;
@@ -144,8 +144,7 @@ fn give_way(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
             format!("commit {} takes its place once what is in hand has ended", desired.commit.short());
         return pass.waits(Gate::Plan, Reason::new(Key::PlanStale, object, text));
     }
-    let begun =
-        run.steps.values().any(|rec| rec.phase >= StepPhase::Upgrading || rec.end == Some(StepEnd::Done));
+    let begun = run.steps.values().any(|rec| rec.is_touched() || rec.end == Some(StepEnd::Done));
     let outcome = if begun { RunOutcome::Superseded } else { RunOutcome::Cancelled };
     let text = format!("commit {} asks for {}", desired.commit.short(), desired.cluster.version);
     pass.record(What::RunEnded { outcome, reasons: vec![Reason::new(Key::PlanStale, object, text)] });

@@ -3,12 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::orphans::bears_our_claim;
 use super::pass::later;
 use super::run::{End, Loop, PUSH_PATIENCE};
 use super::{Standing, Status, Tick, lock};
-use crate::model::claim::Claim;
 use crate::model::decision::{Key, Verdict};
-use crate::model::live::{ClaimState, Probe};
+use crate::model::live::Probe;
 
 /// A git host that is away for longer keeps nobody who was to end by himself.
 const GIT_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
@@ -94,13 +94,7 @@ impl Loop {
         let trouble = self.links.journal.trouble.borrow().clone()?;
         let patience = self.push_patience()?;
         // What is out is finished or given back first: for that its intent is enough.
-        let ours = |claim: &Claim| self.record.knows_run(&claim.run);
-        let out = self
-            .folder
-            .live
-            .nodes
-            .values()
-            .any(|node| matches!(&node.claim, Some(ClaimState::Ours(claim)) if ours(claim)));
+        let out = self.folder.live.nodes.values().any(|node| bears_our_claim(&self.record, node));
         let only = self.works.len() <= 1 && !out && patience <= self.edges.clock.now();
         let refused = trouble.reason.key == Key::RecordRefused;
         only.then_some(End::Unrecorded { refused, why: trouble.reason.text })

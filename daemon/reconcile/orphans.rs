@@ -8,7 +8,13 @@ use crate::model::claim::Claim;
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::desired::Mode;
 use crate::model::live::{ClaimState, Job, JobState, Node, Ready};
-use crate::record::StepEnd;
+use crate::record::{Record, StepEnd};
+
+/// Whether a node bears a claim of a run that this record knows.
+pub(super) fn bears_our_claim(record: &Record, node: &Node) -> bool {
+    let Some(ClaimState::Ours(claim)) = &node.claim else { return false };
+    record.knows_run(&claim.run)
+}
 
 /// Brings back every node that carries a claim of ours and is in nobody's hand: set aside untouched, left over
 /// from a run that is gone, or from a record that was deleted. What failed, or is being changed, stays as it is.
@@ -18,7 +24,7 @@ pub(super) fn return_orphans(pass: &mut Pass<'_>) {
     for node in live.nodes.values().filter(|node| node.hold.is_none()) {
         let Some(ClaimState::Ours(claim)) = &node.claim else { continue };
         // Beside another process that acts, only what our own record knows is ours.
-        if observes && !record.knows_run(&claim.run) {
+        if observes && !bears_our_claim(record, node) {
             continue;
         }
         let step =

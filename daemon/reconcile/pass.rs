@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::orphans::bears_our_claim;
 use super::{Input, Tick};
 use crate::cluster::LockMove;
 use crate::execute::Effect;
@@ -9,7 +10,7 @@ use crate::gate::budget::Ledger;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::{Desired, Mode};
 use crate::model::entry::What;
-use crate::model::live::{ClaimState, Node, Probe};
+use crate::model::live::Probe;
 
 /// How often a question is asked again while its answer is needed.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -63,8 +64,7 @@ impl<'a> Pass<'a> {
     /// Whether a run of our own record has a step in hand, or its claim on a node.
     fn is_unfinished(input: &Input<'_>) -> bool {
         let in_hand = input.record.run.as_ref().is_some_and(|run| run.in_hand().next().is_some());
-        let claimed = |node: &Node| matches!(&node.claim, Some(ClaimState::Ours(claim)) if input.record.knows_run(&claim.run));
-        in_hand || input.live.nodes.values().any(claimed)
+        in_hand || input.live.nodes.values().any(|node| bears_our_claim(input.record, node))
     }
 
     pub(super) fn record(&mut self, what: What) {

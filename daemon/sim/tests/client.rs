@@ -4,6 +4,7 @@ use super::*;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use kube::runtime::watcher::{self, Event};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,6 @@ fn server(settings: Settings) -> Server {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "the test owns the clock")]
 async fn a_real_client_lists_watches_and_patches() {
     let server = server(Settings::default());
     server.with(|cluster, now| {
@@ -54,10 +54,12 @@ async fn a_real_client_lists_watches_and_patches() {
     let patch = Patch::Merge(json!({"spec": {"unschedulable": true}}));
     let node = nodes.patch("n1", &PatchParams::default(), &patch).await.expect("a cordon");
     assert_eq!(node.spec.and_then(|spec| spec.unschedulable), Some(true));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let taints =
-        nodes.get("n1").await.expect("the node").spec.and_then(|spec| spec.taints).unwrap_or_default();
-    assert_eq!(taints.first().map(|taint| taint.key.as_str()), Some("node.kubernetes.io/unschedulable"));
+    let tainted = |node: Option<&Node>| {
+        let taints = node.and_then(|node| node.spec.as_ref()?.taints.as_ref()?.first());
+        taints.map(|taint| taint.key.as_str()) == Some("node.kubernetes.io/unschedulable")
+    };
+    let waited = tokio::time::timeout(Duration::from_mins(1), await_condition(nodes, "n1", tainted)).await;
+    waited.expect("in time").expect("a watch");
 }
 
 #[tokio::test(start_paused = true)]

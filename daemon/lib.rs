@@ -15,5 +15,8 @@ pub mod plan;
 pub mod provider;
 pub mod reconcile;
 pub mod record;
+pub mod serve;
 pub mod sim;
 pub mod verify;
+pub mod view;
+pub mod work;

@@ -1,6 +1,7 @@
 //! The rules that hold the code together, as data: who may import whom, what the pure stages may not touch, how long
 //! a file may be, what lies at the top. Each rule is a function of one made-up or real source, and is shown to fail.
 
+mod cycles;
 mod source;
 
 use std::collections::BTreeSet;
@@ -15,24 +16,41 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("desired", &["model"]),
     ("live", &["model"]),
-    ("diff", &["model"]),
-    ("plan", &["model", "diff"]),
-    ("gate", &["model"]),
+    ("diff", &["model", "provider"]),
+    ("plan", &["model", "diff", "provider"]),
+    ("gate", &["model", "diff", "record", "verify", "provider"]),
     ("verify", &["model"]),
     ("record", &["model"]),
+    ("view", &["model", "diff", "gate", "record"]),
     ("git", &["model"]),
     ("cluster", &["model", "live", "clock"]),
     ("execute", &["model", "cluster", "live", "clock"]),
     ("provider", &["model"]),
     ("sim", &[]),
     ("config", &["model", "git"]),
+    // `verify` and `provider` for baselines and the namespace of the lease; the rest is asked by gates and work.
+    ("reconcile", &["model", "gate", "work", "verify", "record", "provider"]),
+    ("work", &["model", "record", "verify", "provider"]),
     (
-        "reconcile",
+        "serve",
         &[
-            "model", "clock", "config", "desired", "live", "diff", "plan", "gate", "verify", "record", "git",
-            "cluster", "execute", "provider",
+            "model",
+            "clock",
+            "desired",
+            "live",
+            "plan",
+            "gate",
+            "work",
+            "record",
+            "git",
+            "cluster",
+            "execute",
+            "provider",
+            "reconcile",
+            "view",
         ],
     ),
+    ("reconcile/check", &["model", "record"]),
     (
         "cli",
         &[
@@ -51,6 +69,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "execute",
             "provider",
             "reconcile",
+            "serve",
+            "view",
         ],
     ),
     ("cli/demo", &["*"]),
@@ -67,26 +87,31 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("tower", &["cluster", "sim"]),
     ("k8s_openapi", &["cluster", "live", "provider"]),
     ("clap", &["cli", "config", "main"]),
-    ("anyhow", &["reconcile", "cli", "main"]),
-    ("tokio", &["clock", "cluster", "execute", "git", "sim", "reconcile", "cli", "main"]),
-    ("tracing", &["cluster", "git", "reconcile", "cli", "main"]),
+    ("anyhow", &["serve", "cli", "main"]),
+    ("tokio", &["clock", "cluster", "execute", "git", "sim", "serve", "cli", "main"]),
+    ("tracing", &["cluster", "git", "serve", "cli", "main"]),
     ("tracing_subscriber", &["main"]),
     ("serde_saphyr", &["desired", "record", "config"]),
 ];
 
-/// Functions over data: the stages, the nouns, the renderer of Jobs, and the pass itself.
-const PURE: &[&str] =
-    &["model", "desired", "live", "diff", "plan", "gate", "verify", "record", "provider", "reconcile"];
-
-/// The loop around the pass, which looks, writes down and does.
-const IMPURE_PARTS: &[&str] = &[
-    "reconcile/ask",
-    "reconcile/idle",
-    "reconcile/journal",
-    "reconcile/push",
-    "reconcile/run",
-    "reconcile/wanted",
+/// Functions over data: the stages, the nouns, the pages, the renderer of Jobs, and the pass itself.
+const PURE: &[&str] = &[
+    "model",
+    "desired",
+    "live",
+    "diff",
+    "plan",
+    "verify",
+    "gate",
+    "work",
+    "record",
+    "view",
+    "provider",
+    "reconcile",
 ];
+
+/// Rooms in which no two files import each other, by whatever way round. Between rooms that is nowhere allowed.
+const NO_CYCLES: &[&str] = &["gate", "work", "reconcile", "serve"];
 
 /// What nothing pure may mention, each a row of tokens.
 const IMPURE: &[&str] = &[
@@ -158,9 +183,23 @@ fn crates(source: &Source) -> Vec<String> {
     found
 }
 
+/// Where a provider may be told from another by its name: where the name is read, and where it gets its meaning.
+const KNOWS_PROVIDERS: &[&str] = &["provider", "desired"];
+
+/// Everyone else asks what the provider can do; or the next provider would be treated as whichever it is compared with.
+fn providers(source: &Source) -> Vec<String> {
+    if KNOWS_PROVIDERS.iter().any(|part| source::lies_in(&source.module, part)) {
+        return Vec::new();
+    }
+    let lines = ["Provider ::", ":: Provider ::"].map(|tokens| source.lines_of(tokens)).concat();
+    let named = lines.into_iter().map(|line| {
+        format!("{}:{line}: a provider by its name; ask provider::capabilities what it can do", source.path)
+    });
+    named.collect()
+}
+
 fn purity(source: &Source) -> Vec<String> {
-    let lies_in = |parts: &[&str]| parts.iter().any(|part| source::lies_in(&source.module, part));
-    if !lies_in(PURE) || lies_in(IMPURE_PARTS) {
+    if !PURE.iter().any(|part| source::lies_in(&source.module, part)) {
         return Vec::new();
     }
     let all =
@@ -218,17 +257,35 @@ fn words(source: &Source) -> Vec<String> {
     found
 }
 
-/// A file of tests that `it.rs` does not name is never run.
-fn unlisted(root: &str, files: &[String]) -> Vec<String> {
-    let root = Source::new("tests/it.rs", root);
+/// A file of tests that no other file names is never run: `it.rs` names those of `tests/`, `x.rs` those of `tests/x/`.
+fn unlisted(list: &Source, files: &[String]) -> Vec<String> {
+    let folder = list.path.strip_suffix("/it.rs").or(list.path.strip_suffix(".rs")).unwrap_or_default();
     let missing =
-        files.iter().filter(|name| *name != "it" && root.lines_of(&format!("mod {name} ;")).is_empty());
-    missing.map(|name| format!("tests/{name}.rs is not listed in tests/it.rs and would never run")).collect()
+        files.iter().filter(|name| *name != "it" && list.lines_of(&format!("mod {name} ;")).is_empty());
+    missing
+        .map(|name| format!("{folder}/{name}.rs is not listed in {} and would never run", list.path))
+        .collect()
+}
+
+/// People look up where a test belongs on one page: it names every file of tests, and none that is not there.
+fn undescribed(page: &str, paths: &BTreeSet<String>) -> Vec<String> {
+    let page: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let short = |path: &str| path.strip_prefix("tests/scenario/").unwrap_or(path).to_owned();
+    let missing = paths.iter().filter(|path| !page.contains(short(path).as_str()));
+    let missing = missing.map(|path| format!("docs/contributing.md does not say what {path} is for"));
+    let gone = page.iter().filter(|name| is_rust(name) && name.starts_with("tests/"));
+    let gone = gone.filter(|name| !paths.contains(**name) && !root().join(name).exists());
+    let gone = gone.map(|name| format!("docs/contributing.md names {name}, which is not there"));
+    missing.chain(gone).collect()
 }
 
 fn top(names: &[String]) -> Vec<String> {
     let strange = names.iter().filter(|name| !name.starts_with('.') && !TOP.contains(&name.as_str()));
     strange.map(|name| format!("{name}: the top level stays as it is; see docs/architecture.md")).collect()
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|end| end == "rs")
 }
 
 fn root() -> PathBuf {
@@ -284,6 +341,19 @@ fn what_one_part_hides_is_named_nowhere_else() {
 }
 
 #[test]
+fn only_provider_knows_one_from_another() {
+    hold(providers, program());
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let program = program();
+    assert!(program.len() > 5, "the files are not where they are looked for");
+    let found = cycles::cycles(&program, NO_CYCLES);
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
 fn stages_are_pure() {
     hold(purity, program());
 }
@@ -310,10 +380,31 @@ fn names_say_something_and_nothing_is_left_for_later() {
 
 #[test]
 fn every_file_of_tests_runs() {
-    let files: Vec<_> =
-        names("tests").iter().filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
-    let listed = std::fs::read_to_string(root().join("tests/it.rs")).unwrap();
-    assert_eq!(unlisted(&listed, &files), [""; 0]);
+    // Benchmarks are named in Cargo.toml, and have no tests.
+    let folders =
+        names("tests").into_iter().filter(|name| root().join("tests").join(name).is_dir() && name != "bench");
+    let below = folders.map(|name| (format!("tests/{name}"), format!("tests/{name}.rs")));
+    let all = below.chain([("tests".to_owned(), "tests/it.rs".to_owned())]);
+    for (folder, list) in all {
+        let files: Vec<_> =
+            names(&folder).iter().filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
+        if files.is_empty() {
+            continue;
+        }
+        let text = std::fs::read_to_string(root().join(&list)).unwrap_or_default();
+        assert_eq!(unlisted(&Source::new(&list, &text), &files), [""; 0]);
+    }
+}
+
+#[test]
+fn every_file_of_tests_is_described() {
+    let page = std::fs::read_to_string(root().join("docs/contributing.md")).unwrap();
+    let paths: BTreeSet<_> = ["tests", "tests/scenario"]
+        .iter()
+        .flat_map(|folder| names(folder).into_iter().map(move |name| format!("{folder}/{name}")))
+        .filter(|path| is_rust(path) && !["tests/it.rs", "tests/scenario.rs"].contains(&path.as_str()))
+        .collect();
+    assert_eq!(undescribed(&page, &paths), [""; 0]);
 }
 
 #[test]
@@ -334,7 +425,7 @@ fn every_row_of_the_tables_means_something() {
             "no file lies in `{part}`"
         );
     }
-    for part in PURE.iter().chain(IMPURE_PARTS) {
+    for part in PURE.iter().chain(NO_CYCLES) {
         assert!(
             program.iter().any(|source| source::lies_in(&source.module, part)),
             "no file lies in `{part}`"
@@ -387,9 +478,111 @@ fn what_is_allowed_is_not_complained_about() {
 #[test]
 fn what_a_part_hides_is_found_elsewhere() {
     assert_eq!(complaints(crates, "daemon/plan/mod.rs", "use kube::Client;").len(), 1);
-    assert_eq!(complaints(crates, "daemon/reconcile/run.rs", "fn f(r: &git2::Repository) {}").len(), 1);
+    assert_eq!(complaints(crates, "daemon/serve/keeper.rs", "fn f(r: &git2::Repository) {}").len(), 1);
     assert_eq!(complaints(crates, "daemon/cluster/mod.rs", "use kube::Client;"), [""; 0]);
     assert_eq!(complaints(crates, "daemon/gate/mod.rs", "// as kube::Client does"), [""; 0]);
+}
+
+/// The circles among made-up files, where none is allowed within `serve`.
+fn circles(files: &[(&str, &str)]) -> Vec<String> {
+    let files: Vec<_> =
+        files.iter().map(|(path, text)| Source::new(&format!("daemon/{path}.rs"), text)).collect();
+    cycles::cycles(&files.iter().collect::<Vec<_>>(), &["serve"])
+}
+
+#[test]
+fn a_circle_of_imports_is_found() {
+    for files in [
+        [
+            ("serve/a", "use super::b::B;"),
+            ("serve/b", "use crate::serve::a::A;"),
+            ("serve/mod", "mod a;\nmod b;"),
+        ],
+        [
+            ("serve/a", "use super::b::{self, B};"),
+            ("serve/b", "fn f() { super::c::go(); }"),
+            ("serve/c", "use super::{a};"),
+        ],
+        // By a name that the room passes on.
+        [
+            ("serve/a", "use super::b::B;"),
+            ("serve/b", "use super::A;"),
+            ("serve/mod", "mod a;\npub use a::A;"),
+        ],
+        [
+            ("serve/a", "use super::b::B;"),
+            ("serve/b", "use super::C;"),
+            ("serve/mod", "mod a;\npub(crate) use a::A as C;"),
+        ],
+        // By what the room itself has, and does with its files.
+        [
+            ("serve/a", "use super::T;"),
+            ("serve/b", ""),
+            ("serve/mod", "mod a;\npub struct T;\nfn f() { a::go(); }"),
+        ],
+        [
+            ("serve/a", "use super::T;"),
+            ("serve/b", ""),
+            ("serve/mod", "mod a;\npub use a::A;\npub struct T(A);"),
+        ],
+    ] {
+        assert_eq!(circles(&files).len(), 1, "{files:?}");
+    }
+    let found = circles(&[("serve/a", "use super::b::B;"), ("serve/b", "use super::a::A;")]);
+    assert_eq!(found, ["files import each other in a circle: serve/a → serve/b → serve/a"]);
+}
+
+#[test]
+fn a_circle_between_rooms_is_found_wherever_it_is() {
+    let files = [("gate/mod", "use crate::plan::order::Order;"), ("plan/order", "use crate::gate::Gate;")];
+    assert_eq!(circles(&files).len(), 1);
+    let inside = [("plan/a", "use super::b::B;"), ("plan/b", "use super::a::A;")];
+    assert_eq!(circles(&inside), [""; 0], "within this room it is allowed so far");
+}
+
+#[test]
+fn imports_that_lead_nowhere_back_are_not_complained_about() {
+    for files in [
+        [
+            ("serve/a", "use super::B;"),
+            ("serve/b", ""),
+            ("serve/mod", "mod a;\nmod b;\npub use a::A;\npub use b::B;"),
+        ],
+        [
+            ("serve/a", "use super::b::B;\nuse super::c::C;"),
+            ("serve/b", "use super::c::C;"),
+            ("serve/c", "// super::a"),
+        ],
+        [
+            ("serve/a", "use super::b::B;"),
+            ("serve/b", "#[cfg(test)]\nmod tests {\n    use crate::serve::a::A;\n}"),
+            ("lib", "pub mod serve;"),
+        ],
+    ] {
+        assert_eq!(circles(&files), [""; 0], "{files:?}");
+    }
+}
+
+#[test]
+fn a_provider_by_its_name_is_found_elsewhere() {
+    for text in [
+        "fn f(p: Provider) -> bool { p == Provider::External }",
+        "fn f(p: Provider) { match p { Provider::Kubeadm => {}, Provider::External => {} } }",
+        "fn f(p: Provider) -> bool { p == desired::Provider::External }",
+        "use crate::model::desired::Provider::{External, Kubeadm};",
+    ] {
+        assert!(!complaints(providers, "daemon/plan/order.rs", text).is_empty(), "{text}");
+        assert!(!complaints(providers, "daemon/gate/mod.rs", text).is_empty(), "{text}");
+        assert_eq!(complaints(providers, "daemon/provider/mod.rs", text), [""; 0], "{text}");
+        assert_eq!(complaints(providers, "daemon/desired/kubeadm.rs", text), [""; 0], "{text}");
+    }
+    for text in [
+        "use crate::model::desired::Provider;",
+        "fn f(p: Provider) -> bool { p == q }",
+        "// Provider::External",
+    ] {
+        assert_eq!(complaints(providers, "daemon/plan/order.rs", text), [""; 0], "{text}");
+    }
 }
 
 #[test]
@@ -463,8 +656,24 @@ fn an_empty_word_is_found() {
 #[test]
 fn a_forgotten_file_of_tests_is_found() {
     let files = ["gate", "it", "plan"].map(str::to_owned);
-    assert_eq!(unlisted("mod gate;\nmod plan;\n", &files), [""; 0]);
-    assert_eq!(unlisted("mod gate;\n// mod plan;\n", &files).len(), 1);
+    let unlisted = |list: &str, text: &str| unlisted(&Source::new(list, text), &files);
+    assert_eq!(unlisted("tests/it.rs", "mod gate;\nmod plan;\n"), [""; 0]);
+    for list in ["tests/it.rs", "tests/scenario.rs"] {
+        assert_eq!(unlisted(list, "mod gate;\n// mod plan;\n").len(), 1);
+    }
+    let forgotten = unlisted("tests/scenario.rs", "mod gate;\n");
+    assert!(
+        forgotten[0].starts_with("tests/scenario/plan.rs is not listed in tests/scenario.rs"),
+        "{forgotten:?}"
+    );
+}
+
+#[test]
+fn a_file_of_tests_without_a_description_is_found() {
+    let paths = BTreeSet::from(["tests/gate.rs".to_owned(), "tests/scenario/drain.rs".to_owned()]);
+    assert_eq!(undescribed("| `tests/gate.rs` | x |\n| `drain.rs` | y |", &paths), [""; 0]);
+    assert_eq!(undescribed("| `tests/gate.rs` | x |", &paths).len(), 1);
+    assert_eq!(undescribed("`tests/gate.rs`, `drain.rs`, `tests/gone.rs`", &paths).len(), 1);
 }
 
 #[test]

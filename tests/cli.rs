@@ -212,35 +212,32 @@ fn one_upgrade_as_people_see_it() {
     run("windows fleet --rev trunk").check(0, &["demo     always  always  never   UTC   always"]);
     run("plan PLACES --show-scripts")
         .check(2, &["1 hop, 2 nodes", "general      2 nodes  at most 2 at once", "kubeadm upgrade node"]);
+    run("plan PLACES --show-scripts -o json")
+        .check(2, &["\"title\": \"v1.36.3: kubelet of a worker\",\n      \"text\": \"#!/bin/sh"]);
     run("why --repo repo.git").check(
         3,
-        &["no daemon has taken this commit up yet", "git and the record alone (no kubeconfig is named)"],
+        &[
+            "no daemon has accepted the newest commit yet",
+            "git and the record alone (no kubeconfig is named)",
+        ],
     );
-    run("why PLACES").check(3, &["demo: on its way, nothing objects", "passes  plan     cluster/demo"]);
+    run("why PLACES").check(
+        3,
+        &[
+            "demo: ready to run, nothing objects; git asks for v1.36.3 (commit COMMIT)",
+            "passes  plan     cluster/demo",
+        ],
+    );
 
-    // Stopping is idempotent and needs no daemon; what follows changes nothing.
-    for _ in 0..2 {
-        run("stop demo --reason 'a look around' --kubeconfig kube")
-            .check(0, &["demo is stopped: a look around"]);
-    }
-    let stopped = run("daemon PLACES --until-idle");
-    stopped.check(3, &[]);
-    assert!(stopped.err.contains("stopped by ada@"), "{}", stopped.err);
-    run("status --repo repo.git").check(3, &["demo: stopped, until `windlass resume`"]);
-    for line in ["why PLACES", "why demo --repo repo.git"] {
-        run(line).check(3, &["denies  stop     cluster/demo", "TIME  a person decides  stopped"]);
-    }
-    run("resume demo --reason done --kubeconfig kube").check(0, &["demo is no longer stopped: done"]);
-    run("resume demo --reason done --kubeconfig kube").check(0, &["demo was not stopped"]);
-
+    stopped_and_resumed(&bench);
     let done = run("daemon PLACES --until-idle");
     done.check(0, &[]);
-    for part in ["in the place of", "takes w1 in hand", "takes w2 in hand", "ended converged"] {
+    for part in ["the process before this one has ended", "started w1", "started w2", "ended converged"] {
         assert!(done.err.contains(part), "`{part}` is not in:\n{}", done.err);
     }
     run("status --repo repo.git").check(0, &["demo: as desired", "last run   COMMIT-1 converged TIME"]);
-    run("history --repo repo.git").check(0, &["CLUSTER  RUN", "converged  2     0      0"]);
-    run("why PLACES").check(0, &["demo: as desired, v1.36.3 is asked for (commit COMMIT)"]);
+    run("history --repo repo.git").check(0, &["CLUSTER  RUN", "converged  2      0          0"]);
+    run("why PLACES").check(0, &["demo: as desired; git asks for v1.36.3 (commit COMMIT)"]);
     run("why demo --repo repo.git -o json").check(0, &["\"standing\": \"asDesired\"", "\"looked\": false"]);
     run("plan PLACES").check(0, &["demo  v1.36.3  nothing to do"]);
     let runs: Value =
@@ -260,15 +257,38 @@ fn one_upgrade_as_people_see_it() {
     why.check(0, &["passes  budget   cluster/demo                      nothing objects"]);
     bench.commit("desired-state/demo/cluster.yaml", "nonsense\n");
     for places in [PLACES, "--repo repo.git"] {
-        run(&format!("why {places}")).check(
-            4,
-            &["refused, v1.36.3 is asked for (commit COMMIT); the newest commit COMMIT is refused"],
-        );
+        run(&format!("why {places}"))
+            .check(4, &["demo: the newest commit COMMIT is refused; v1.36.3 stays in force (commit COMMIT)"]);
         let page = bench.command(&format!("why {places} -o json")).output().unwrap().stdout;
         let page: Value = serde_json::from_slice(&page).unwrap();
         assert_eq!(page["refused"], page["newest"]);
         assert_ne!(page["accepted"], page["newest"]);
     }
+}
+
+fn stopped_and_resumed(bench: &Bench) {
+    let run = |line: &str| bench.run(&line.replace("PLACES", PLACES));
+    // Stopping is idempotent and needs no daemon; what follows changes nothing.
+    for _ in 0..2 {
+        run("stop demo --reason 'a look around' --kubeconfig kube")
+            .check(0, &["demo is stopped: a look around"]);
+    }
+    let stopped = run("daemon PLACES --until-idle");
+    stopped.check(3, &[]);
+    assert!(stopped.err.contains("stopped by ada@"), "{}", stopped.err);
+    run("status --repo repo.git").check(3, &["demo: stopped, until `windlass resume`"]);
+    for line in ["why PLACES", "why demo --repo repo.git"] {
+        run(line).check(
+            3,
+            &[
+                "demo: stopped, until `windlass resume`; git asks for",
+                "denies  stop     cluster/demo",
+                "TIME  when a person acts  stopped",
+            ],
+        );
+    }
+    run("resume demo --reason done --kubeconfig kube").check(0, &["demo is no longer stopped: done"]);
+    run("resume demo --reason done --kubeconfig kube").check(0, &["demo was not stopped"]);
 }
 
 #[test]
@@ -309,7 +329,7 @@ fn mistakes_are_told_with_their_remedy() {
     for (line, told) in [
         ("why dem --repo repo.git", "the repository has no cluster dem (did you mean demo?); it has demo"),
         ("plan prod PLACES", "the repository has no cluster prod; it has demo"),
-        ("status prod --repo repo.git", "the record has no cluster prod, and no other yet"),
+        ("status prod --repo repo.git", "the record has no cluster prod; it has none yet"),
         ("plan --repo repo.git", "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG"),
         ("plan PLACES --rev nowhere", "looking for the revision nowhere: there is no commit"),
         (
@@ -386,7 +406,7 @@ fn a_daemon_serves_the_others_and_ends_in_order() {
         .unwrap();
     let mut daemon = bench.command("daemon --config windlass.yaml").stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut expected = vec!["cannot be served yet, trying again: kubeconfig", "takes w1 in hand"];
+    let mut expected = vec!["cannot be served yet; trying again: kubeconfig", "started w1"];
     while !expected.is_empty() {
         let line = lines.next().expect("the daemon goes on");
         expected.retain(|part| !line.contains(part));
@@ -398,6 +418,6 @@ fn a_daemon_serves_the_others_and_ends_in_order() {
     assert!(killed.success());
     let rest: Vec<String> = lines.collect();
     assert_eq!(daemon.wait().unwrap().code(), Some(0), "{rest:#?}");
-    assert!(rest.iter().any(|line| line.contains("asked to end: nothing new is begun")), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("shutting down; no new work will start")), "{rest:#?}");
     bench.run("status demo --repo repo.git").check(4, &["refused", "desired    v1.36.3"]);
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::json;
-use windlass::execute::When;
-use windlass::reconcile::{End, Standing};
+use windlass::execute::{Open, When};
+use windlass::model::entry::RunOutcome;
+use windlass::model::state::RunState;
+use windlass::serve::End;
 
-use crate::acting::workers_only;
+use crate::beside::{LENGTH, Slow, carry_on};
+use crate::world::fixtures::workers_only;
+use crate::world::process::SECOND;
 use crate::world::{CrashAt, World};
 
 /// One control plane node, three workers, twelve pods, and a budget that blocks until a slow pod is Ready.
@@ -27,11 +31,6 @@ async fn small() -> World {
     world
 }
 
-/// Everything that must be the same whatever happened on the way.
-fn end_state(world: &World) -> Vec<(String, String, bool, bool)> {
-    world.nodes()
-}
-
 async fn crashed_at(index: u64, when: When) -> bool {
     let mut world = small().await;
     let first = world.run_fenced(Arc::new(CrashAt { index, when })).await;
@@ -39,13 +38,22 @@ async fn crashed_at(index: u64, when: When) -> bool {
         return false;
     }
     let end = world.run().await;
-    assert_eq!(end, End::Idle(Standing::AsDesired), "after {when:?} effect {index}: {:#?}", world.log());
+    assert_eq!(end, End::Idle(RunState::AsDesired), "after {when:?} effect {index}: {:#?}", world.log());
     world.assert_converged("v1.36.3");
     world.assert_invariants();
-    assert_eq!(end_state(&world).len(), 4);
-    // The journal has no gap, and reads back.
-    let record = world.record();
-    assert!(record.run.is_none(), "after {when:?} effect {index}");
+    assert_eq!(world.nodes().len(), 4);
+    let seqs: Vec<u64> = world.journal().iter().map(|entry| entry.seq).collect();
+    assert_eq!(
+        seqs,
+        (0..world.record().next_seq).collect::<Vec<_>>(),
+        "no gap after {when:?} effect {index}"
+    );
+    let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
+    assert_eq!(
+        outcomes,
+        [RunOutcome::Converged],
+        "one run, whose end is told, after {when:?} effect {index}"
+    );
     true
 }
 
@@ -86,7 +94,7 @@ async fn short_lives(mut world: World, seconds: i64) {
         let mut process = world.start();
         world.pass(SignedDuration::from_secs(seconds)).await;
         if !process.is_running() {
-            assert_eq!(process.ended().await, End::Idle(Standing::AsDesired), "{:#?}", world.log());
+            assert_eq!(process.ended().await, End::Idle(RunState::AsDesired), "{:#?}", world.log());
             world.assert_converged("v1.36.3");
             return world.assert_invariants();
         }
@@ -101,4 +109,30 @@ async fn processes_that_live_for_seconds_get_through_together() {
     let world = workers_only(4).await;
     world.deployment("web", 4).budget("web", json!({"maxUnavailable": 1}));
     short_lives(world, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_work_is_begun_once_whenever_the_process_is_killed() {
+    for (index, when) in [(0, When::Before), (0, When::After), (1, When::Before)] {
+        let world = World::new();
+        let work = Slow::new(&world.clock);
+        let ended = carry_on(&world, &work, &CrashAt { index, when }).await;
+        // There is one effect, the begin: at the second index nothing happens any more.
+        assert_eq!(ended, index == 1, "{when:?} effect {index}");
+        assert!(carry_on(&world, &work, &Open).await);
+        assert_eq!(work.begun(), 1, "{when:?} effect {index}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_work_is_found_again_however_far_it_has_come() {
+    for seconds in (0..=LENGTH.as_secs() + 10).step_by(7) {
+        let world = World::new();
+        let work = Slow::new(&world.clock);
+        let (life, limit) =
+            (carry_on(&world, &work, &Open), world.pass(SECOND * i32::try_from(seconds).unwrap()));
+        tokio::select! { _ = life => {}, () = limit => {} }
+        assert!(carry_on(&world, &work, &Open).await, "after {seconds} s");
+        assert_eq!(work.begun(), 1, "after {seconds} s");
+    }
 }

@@ -225,6 +225,16 @@ fn every_command_and_every_flag_is_documented() {
 }
 
 #[test]
+fn summaries_of_commands_and_flags_are_not_sentences() {
+    for command in Cli::command().get_subcommands() {
+        let flags = command.get_arguments().filter_map(|argument| argument.get_help());
+        for summary in flags.chain(command.get_about()).map(ToString::to_string) {
+            assert!(!summary.ends_with('.'), "{}: {summary}", command.get_name());
+        }
+    }
+}
+
+#[test]
 fn every_dependency_says_why_it_is_there() {
     let manifest = read("Cargo.toml");
     let sections = manifest

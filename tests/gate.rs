@@ -14,7 +14,7 @@ use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZoneDatabase;
 use jiff::{SignedDuration, Timestamp};
 use windlass::gate::{
-    AtNow, Calendar, LintKind, MoveKind, Span, Standing, lints, openings, union, work_in_hand,
+    AtNow, Calendar, CalendarState, LintKind, MoveKind, Span, after_close, lints, openings, union,
 };
 use windlass::model::decision::{Decision, Gate, Key, Verdict};
 use windlass::model::desired::{
@@ -113,15 +113,15 @@ fn spans(window: &Window, from: &str, until: &str) -> Vec<String> {
         .collect()
 }
 
-fn standing(policies: &Policies, now: &str) -> Standing {
-    calendar(policies).standing(MoveKind::Minor, at(now))
+fn standing(policies: &Policies, now: &str) -> CalendarState {
+    calendar(policies).state(MoveKind::Minor, at(now))
 }
 
 /// A standing in one short line: "open until CLOSES" or "closed until NEXT".
 fn stands(policies: &Policies, now: &str) -> String {
     match standing(policies, now) {
-        Standing::Open { closes, .. } => format!("open until {}", told(closes)),
-        Standing::Closed { next, .. } => format!("closed until {}", told(next)),
+        CalendarState::Open { closes, .. } => format!("open until {}", told(closes)),
+        CalendarState::Closed { next, .. } => format!("closed until {}", told(next)),
     }
 }
 

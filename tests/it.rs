@@ -6,17 +6,13 @@
     reason = "a test that cannot go on fails"
 )]
 
-mod acting;
 mod architecture;
+mod beside;
 mod cli;
 mod crash;
 mod demo;
 mod docs;
-mod drain;
-mod fleet;
 mod gate;
-mod gates;
-mod hops;
 #[expect(
     clippy::expect_used,
     dead_code,
@@ -25,15 +21,11 @@ mod hops;
 #[path = "../daemon/git/tests/http_backend.rs"]
 mod http_backend;
 mod invalid;
-mod limits;
-mod patience;
+mod pass;
 mod plan;
 mod provider;
-mod reconcile;
 mod record;
 mod remote;
-mod replans;
-mod rest;
-mod serve;
-mod windows;
+mod scenario;
 mod world;
+mod worlds;

@@ -10,14 +10,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use case::Case;
-use windlass::cli::plan::{Format, exit_code, render};
 use windlass::diff::diff;
+use windlass::model::decision::{Key, Reason};
 use windlass::model::desired::Desired;
 use windlass::model::live::{Live, Ready};
-use windlass::model::plan::{Component, Fact, Plan, Step};
-use windlass::plan::{check, plan};
+use windlass::model::plan::{Component, Fact, Plan, Standing, Step, Truth};
+use windlass::plan::{asked, check, plan, proposal, seal};
+use windlass::provider::{Script, scripts};
+use windlass::view::Page as _;
+use windlass::view::plan::{PlanPage, Script as ShownScript};
 
-const SCRIPTS: &str = "sha256:5c819";
+/// What a plan would run on hosts, as far as its digest is concerned: the real ones change more often than plans do.
+fn some_scripts() -> Vec<Script> {
+    let text = "#!/bin/sh\nset -eu\nkubeadm upgrade node\n".to_owned();
+    vec![Script { title: "kubeadm on a worker".to_owned(), text }]
+}
+
+/// The plan with its digest.
+pub fn sealed(desired: &Desired, live: &Live) -> Plan {
+    seal(plan(desired, live), &desired.cluster, &some_scripts()).unwrap()
+}
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan");
@@ -36,9 +48,9 @@ fn load(folder: &Path) -> (Case, Desired, Live) {
 fn every_case_gives_its_golden_plan() {
     for folder in cases() {
         let (case, desired, live) = load(&folder);
-        let plan = plan(&desired, &live, SCRIPTS);
-        let page = render(&plan, &diff(&desired, &live), Format::Text, None);
-        let golden = format!("{page}exit    {}\n\n{}", exit_code(&plan), listed(&plan));
+        let plan = sealed(&desired, &live);
+        let page = PlanPage::of(&plan, &diff(&desired, &live), Vec::new());
+        let golden = format!("{}exit    {}\n\n{}", page.text(), page.exit().code(), listed(&plan));
         insta::with_settings!({
             snapshot_path => folder.clone(),
             prepend_module_to_snapshot => false,
@@ -56,44 +68,47 @@ fn listed(plan: &Plan) -> String {
     for stage in &plan.stages {
         writeln!(out, "{:?} of hop {} to {}", stage.kind, stage.hop + 1, stage.to).unwrap();
         for step in &stage.steps {
-            let canary = if step.canary { " canary" } else { "" };
-            let drain = if step.drain { " drained" } else { "" };
-            let servers = step.expects.iter().find_map(|fact| match fact {
-                Fact::ServersAtLeast(version) => Some(format!(" servers>={version}")),
-                Fact::Runs(..) | Fact::Ready(_) | Fact::Exists(..) => None,
+            let canary = step.node_move().is_some_and(|mv| mv.canary);
+            let canary = if canary { " canary" } else { "" };
+            let drain = if step.drains() { " drained" } else { "" };
+            let control_plane = step.expects.iter().find_map(|fact| match fact {
+                Fact::ControlPlaneAtLeast(version) => Some(format!(" control plane>={version}")),
+                Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => None,
             });
-            let servers = servers.unwrap_or_default();
-            writeln!(out, "  {} from {}{drain}{canary}{servers}", step.id, step.from).unwrap();
+            let control_plane = control_plane.unwrap_or_default();
+            writeln!(out, "  {} from {}{drain}{canary}{control_plane}", step.id, step.from()).unwrap();
         }
     }
     out
 }
 
-/// Makes what a step achieves true.
+/// Makes what a step achieves true, no more than that.
 fn carry_out(live: &mut Live, step: &Step) {
     for fact in &step.achieves {
         match fact {
-            Fact::Runs(Component::Servers, node, version) => case::set_servers(live, node, Some(version)),
-            Fact::Runs(Component::Kubelet, node, version) => {
+            Fact::RunsAtLeast(Component::ControlPlane, node, version) => {
+                case::set_control_plane(live, node, Some(version));
+            }
+            Fact::RunsAtLeast(Component::Kubelet, node, version) => {
                 live.nodes.get_mut(node.as_str()).unwrap().kubelet = Some(version.clone());
             }
-            Fact::ServersAtLeast(_) => {
-                let version = &step.to;
+            Fact::ControlPlaneAtLeast(_) => {
+                let version = step.to();
                 live.api.version = Some(version.clone());
                 let nodes: Vec<_> = live.control_plane().map(|node| node.name.clone()).collect();
                 for node in nodes {
-                    case::set_servers(live, &node, Some(version));
+                    case::set_control_plane(live, &node, Some(version));
                 }
             }
             Fact::Ready(node) => live.nodes.get_mut(node.as_str()).unwrap().ready = Ready::True,
-            Fact::Exists(..) => {}
+            Fact::Exists(_) => {}
         }
     }
 }
 
 /// The plan is sound; carried out to its end nothing is left; stopped anywhere, only the rest is planned.
 fn follow(name: &str, desired: &Desired, live: &Live) {
-    let first = plan(desired, live, SCRIPTS);
+    let first = sealed(desired, live);
     assert_eq!(check(&first, desired, live), [], "{name}");
     if !first.blockers.is_empty() {
         return;
@@ -101,12 +116,14 @@ fn follow(name: &str, desired: &Desired, live: &Live) {
     let mut now = live.clone();
     let mut done: Vec<&Step> = Vec::new();
     for step in first.steps() {
-        let unmet = step.expects.iter().find(|fact| !matches!(fact, Fact::Ready(_)) && !now.holds(fact));
+        let holds = |fact: &&Fact| now.truth(fact) == Truth::Holds;
+        let unmet = step.expects.iter().find(|fact| !matches!(fact, Fact::Ready(_)) && !holds(fact));
         assert_eq!(unmet, None, "{name}: {}", step.id);
+        assert!(!step.arrived(|fact| now.truth(fact)), "{name}: {}", step.id);
         carry_out(&mut now, step);
         done.push(step);
-        assert!(step.achieves.iter().all(|fact| now.holds(fact)), "{name}: {}", step.id);
-        let again = plan(desired, &now, SCRIPTS);
+        assert_eq!(step.standing(|fact| now.truth(fact)), Standing::Done, "{name}: {}", step.id);
+        let again = sealed(desired, &now);
         assert_eq!(again.blockers, [], "{name} after {}", step.id);
         assert_eq!(check(&again, desired, &now), [], "{name} after {}", step.id);
         // Who is a canary, and with it the order within a stage, is chosen anew.
@@ -114,7 +131,7 @@ fn follow(name: &str, desired: &Desired, live: &Live) {
         let expected: BTreeSet<_> = first.steps().skip(done.len()).map(|step| &step.id).collect();
         assert_eq!(left, expected, "{name} after {}", step.id);
     }
-    let end = plan(desired, &now, SCRIPTS);
+    let end = sealed(desired, &now);
     assert!(end.is_empty() && end.hops.is_empty(), "{name}: {}", listed(&end));
     assert!(diff(desired, &now).iter().all(|change| change.scope.is_none()), "{name}");
 }
@@ -130,17 +147,17 @@ fn every_case_is_sound_resumable_and_ends() {
 #[test]
 fn a_plan_is_the_same_every_time_and_its_digest_knows_intent_only() {
     let (_, desired, live) = load(&cases().into_iter().find(|path| path.ends_with("one-minor")).unwrap());
-    let first = plan(&desired, &live, SCRIPTS);
-    assert_eq!(first, plan(&desired, &live, SCRIPTS));
+    let first = sealed(&desired, &live);
+    assert_eq!(first, sealed(&desired, &live));
 
     let digest = |change: &dyn Fn(&mut Desired, &mut Live)| {
         let (mut desired, mut live) = (desired.clone(), live.clone());
         change(&mut desired, &mut live);
-        plan(&desired, &live, SCRIPTS).digest
+        sealed(&desired, &live).digest
     };
     // Nodes come and go, and are busy or not.
     assert_eq!(first.digest, digest(&|_, live| drop(live.nodes.remove("w1"))));
-    assert_eq!(first.digest, digest(&|_, live| case::add_node(live, "w9", "pool=general v1.35.4")));
+    assert_eq!(first.digest, digest(&|_, live| drop(case::add_node(live, "w9", "pool=general v1.35.4"))));
     assert_eq!(first.digest, digest(&|_, live| live.nodes.get_mut("w1").unwrap().hold = Some("no".into())));
     assert_eq!(first.digest, digest(&|desired, _| desired.commit.0.push('0')));
     // What a reviewer has agreed to.
@@ -149,25 +166,78 @@ fn a_plan_is_the_same_every_time_and_its_digest_knows_intent_only() {
     assert_ne!(first.digest, digest(&|desired, _| desired.cluster.pools[0].selector.match_labels.clear()));
     assert_ne!(first.digest, digest(&|desired, _| desired.cluster.etcd_unproven = Some("trust me".into())));
     assert_ne!(first.digest, digest(&|desired, _| desired.cluster.name.push('2')));
-    assert_ne!(first.digest, plan(&desired, &live, "sha256:other").digest);
+    assert_ne!(first.digest, seal(plan(&desired, &live), &desired.cluster, &[]).unwrap().digest);
+}
+
+#[test]
+fn a_proposal_is_the_plan_with_its_seal_and_the_objections_of_the_check() {
+    for folder in cases() {
+        let (_, desired, live) = load(&folder);
+        let draft = plan(&desired, &live);
+        assert_eq!((draft.digest.as_str(), draft.asked.as_str()), ("", ""));
+        let scripts = scripts(&desired.cluster, &draft.stages);
+        let proposal = proposal(&desired, &live).unwrap();
+        assert_eq!(proposal, seal(draft, &desired.cluster, &scripts).unwrap());
+        assert_eq!(proposal.asked, asked(&desired.cluster).unwrap());
+    }
 }
 
 #[test]
 fn the_page_for_a_pull_request() {
     let folder = cases().into_iter().find(|path| path.ends_with("risks")).unwrap();
     let (_, desired, live) = load(&folder);
-    let plan = plan(&desired, &live, SCRIPTS);
-    let scripts =
-        [("kubeadm on a worker".to_owned(), "#!/bin/sh\nset -eu\nkubeadm upgrade node\n".to_owned())];
+    let plan = sealed(&desired, &live);
+    let shown = |script: Script| ShownScript { title: script.title, text: script.text };
+    let scripts = some_scripts().into_iter().map(shown).collect();
+    let page = PlanPage::of(&plan, &diff(&desired, &live), scripts);
     insta::with_settings!({ snapshot_path => folder, prepend_module_to_snapshot => false, omit_expression => true }, {
-        insta::assert_snapshot!("markdown", render(&plan, &diff(&desired, &live), Format::Markdown, Some(&scripts)));
-        insta::assert_snapshot!("text", render(&plan, &diff(&desired, &live), Format::Text, Some(&scripts)));
+        insta::assert_snapshot!("markdown", page.markdown());
+        insta::assert_snapshot!("text", page.text());
+        insta::assert_snapshot!("json", page.json().unwrap());
     });
-    let json = render(&plan, &diff(&desired, &live), Format::Json, Some(&scripts));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["plan"]["digest"], plan.digest);
-    assert_eq!(json["scripts"][0]["title"], "kubeadm on a worker");
-    assert_eq!(serde_json::from_value::<Plan>(json["plan"].clone()).unwrap(), plan);
+}
+
+/// What programs read stays there, whatever the planner's own types look like.
+#[test]
+fn the_keys_that_programs_read() {
+    let keys = [
+        ("", "plan changes nodes podsToMove scripts"),
+        (
+            "/plan",
+            "cluster commit from to hops stages pools maxUnavailable kubeadm risks blockers digest asked",
+        ),
+        ("/plan/hops/0", "from to"),
+        ("/plan/stages/0", "kind hop to steps"),
+        (
+            "/plan/stages/0/steps/0",
+            "id node nodeUid pool zone component provider from to drain canary expects achieves",
+        ),
+        ("/plan/risks/0", "key object text"),
+        (
+            "/plan/pools/general",
+            "maxUnavailable maxUnavailablePerZone canary soakSeconds foreignCordon drain",
+        ),
+        ("/plan/pools/general/drain", "when timeoutSeconds deleteEmptyDirData jobsSeconds implicitBudgets"),
+        ("/plan/kubeadm", "from image ignorePreflightErrors"),
+        ("/changes/0", "scope component from to node pods"),
+        ("/scripts/0", "title text"),
+    ];
+    for name in ["risks", "hosted"] {
+        let (_, desired, live) = load(&cases().into_iter().find(|path| path.ends_with(name)).unwrap());
+        let mut plan = sealed(&desired, &live);
+        if plan.risks.is_empty() {
+            plan.risks.push(Reason::new(Key::Held, "node/w1", "held"));
+        }
+        let script = ShownScript { title: "kubelet of a worker".to_owned(), text: "true".to_owned() };
+        let page = PlanPage::of(&plan, &diff(&desired, &live), vec![script]).json().unwrap();
+        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        for (place, keys) in keys {
+            for key in keys.split(' ') {
+                let found = page.pointer(&format!("{place}/{key}"));
+                assert!(found.is_some(), "{name}: {place} has no {key}: {page:#}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -177,7 +247,7 @@ fn changes_are_one_line_for_all_nodes_that_go_the_same_way() {
           cp1..cp3: control-plane v1.35.4, w1..w2: p=a v1.35.4, w3: p=a v1.34.2, w4: p=b unknown, w5: p=b v1.36.3, w6: v1.35.4}}}",
     );
     let expected = [
-        "controlPlane  servers  v1.35.4 → v1.36.3  3 nodes",
+        "controlPlane  control-plane  v1.35.4 → v1.36.3  3 nodes",
         "controlPlane  kubelet  v1.35.4 → v1.36.3  3 nodes",
         "a  kubelet  v1.34.2 → v1.36.3  w3",
         "a  kubelet  v1.35.4 → v1.36.3  2 nodes",
@@ -191,10 +261,11 @@ fn changes_are_one_line_for_all_nodes_that_go_the_same_way() {
 fn words_from_the_cluster_cannot_change_the_page() {
     let (_, desired, mut live) = load(&cases().into_iter().find(|path| path.ends_with("one-minor")).unwrap());
     live.nodes.get_mut("w1").unwrap().hold = Some("\u{1b}[2J <img src=x> @everyone | [a](b)\n# x".into());
-    let plan = plan(&desired, &live, SCRIPTS);
-    let text = render(&plan, &[], Format::Text, None);
+    let plan = sealed(&desired, &live);
+    let page = PlanPage::of(&plan, &[], Vec::new());
+    let text = page.text();
     assert!(!text.contains('\u{1b}') && text.contains("held by a person:  [2J <img"), "{text}");
-    let markdown = render(&plan, &[], Format::Markdown, None);
+    let markdown = page.markdown();
     assert!(
         !markdown.contains("<img") && !markdown.contains("@everyone") && !markdown.contains("\n# x"),
         "{markdown}"

@@ -10,11 +10,13 @@ use windlass::model::desired::{
     Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode, PackageSource, Pool,
     Provider, Selector,
 };
-use windlass::model::plan::{Component, StageKind, Step};
-use windlass::provider::{Order, Role, Work, digest_text, job, job_name, label_value, script, scripts, work};
+use windlass::model::plan::{Component, NodeMove, NodeRef, Scope, Stage, StageKind, Step, Work};
+use windlass::provider::{
+    HostJobs, Mover, Order, REFUSED, Role, capabilities, job_name, label_value, nothing_was_changed, scripts,
+};
 
 const ROLES: [Role; 4] =
-    [Role::FirstServers, Role::OtherServers, Role::ControlPlaneKubelet, Role::WorkerKubelet];
+    [Role::FirstControlPlane, Role::OtherControlPlane, Role::ControlPlaneKubelet, Role::WorkerKubelet];
 
 fn kubeadm(from: PackageSource, ignore: &[&str]) -> Kubeadm {
     let ignore_preflight_errors = ignore.iter().map(|name| (*name).to_owned()).collect();
@@ -26,25 +28,32 @@ fn folder() -> PackageSource {
 }
 
 fn step(node: &str, component: Component, to: &str) -> Step {
-    Step {
-        id: format!("general/{to}/{node}@uid-1/{}", component.as_str()),
-        pool: "general".into(),
-        node: node.into(),
-        node_uid: "uid-1".into(),
+    let node_move = NodeMove {
+        node: NodeRef { name: node.into(), uid: format!("uid-of-{node}") },
         zone: String::new(),
-        component,
         provider: Provider::Kubeadm,
         from: "v1.35.4".parse().unwrap(),
         to: to.parse().unwrap(),
         drain: true,
         canary: false,
-        expects: Vec::new(),
-        achieves: Vec::new(),
-    }
+    };
+    let work = match component {
+        Component::ControlPlane => Work::ControlPlane(node_move),
+        Component::Kubelet => Work::Kubelet(node_move),
+    };
+    Step::new(Scope::Pool("general".into()), work, Vec::new(), Vec::new())
 }
 
 fn order<'a>(step: &'a Step, role: Role, kubeadm: &'a Kubeadm, attempt: u32) -> Order<'a> {
-    Order { cluster: "prod-eu", run: "0123456789ab-1", step, role, kubeadm, attempt }
+    let node_move = step.node_move().unwrap();
+    Order { cluster: "prod-eu", run: "0123456789ab-1", step: &step.id, node_move, role, kubeadm, attempt }
+}
+
+fn jobs() -> &'static HostJobs {
+    match capabilities(Provider::Kubeadm).mover(Component::Kubelet) {
+        Mover::OurJobs(jobs) => jobs,
+        Mover::SomebodyElse => panic!("kubeadm nodes are moved by Jobs of ours"),
+    }
 }
 
 /// Scripts in which every part occurs at least once, with a name for each one's file.
@@ -56,12 +65,12 @@ fn some_scripts() -> Vec<(String, String)> {
         cases.push((role, &strict, "v1.36.3"));
         cases.push((role, &ignoring, "v1.36.3"));
     }
-    cases.push((Role::FirstServers, &strict, "v1.34.4"));
-    cases.push((Role::FirstServers, &ignoring, "v1.37.0-rc.1"));
+    cases.push((Role::FirstControlPlane, &strict, "v1.34.4"));
+    cases.push((Role::FirstControlPlane, &ignoring, "v1.37.0-rc.1"));
     let named = |(role, kubeadm, to): (Role, &Kubeadm, &str)| {
         let step = step("w1", role.component(), to);
         let source = if kubeadm.from == PackageSource::Packages { "packages" } else { "folder" };
-        (format!("{role:?}-{source}-{to}.sh"), script(&order(&step, role, kubeadm, 1)))
+        (format!("{role:?}-{source}-{to}.sh"), jobs().script(&order(&step, role, kubeadm, 1)))
     };
     cases.into_iter().map(named).collect()
 }
@@ -123,13 +132,10 @@ fn the_real_scripts_are_clean_for_shellcheck() {
 fn a_script_holds_nothing_of_its_node_run_or_attempt() {
     let kubeadm = kubeadm(folder(), &[]);
     for role in ROLES {
-        let (mut one, mut other) =
-            (step("w1", role.component(), "v1.36.3"), step("w2", role.component(), "v1.36.3"));
-        one.node_uid = "uid-8c1f".into();
-        other.node_uid = "uid-77aa".into();
+        let (one, other) = (step("w1", role.component(), "v1.36.3"), step("w2", role.component(), "v1.36.3"));
         let (first, second) =
             (order(&one, role, &kubeadm, 1), Order { run: "ffff-2", ..order(&other, role, &kubeadm, 2) });
-        assert_eq!(script(&first), script(&second));
+        assert_eq!(jobs().script(&first), jobs().script(&second));
         assert_ne!(job_name(&first), job_name(&second));
     }
 }
@@ -137,8 +143,8 @@ fn a_script_holds_nothing_of_its_node_run_or_attempt() {
 #[test]
 fn every_value_is_one_word_of_the_shell() {
     let evil = kubeadm(PackageSource::Folder("/opt/'; id; '$(id)`id`/{version}".into()), &["a'b", "$(id)"]);
-    let step = step("w1", Component::Servers, "v1.36.3");
-    let text = script(&order(&step, Role::FirstServers, &evil, 1));
+    let step = step("w1", Component::ControlPlane, "v1.36.3");
+    let text = jobs().script(&order(&step, Role::FirstControlPlane, &evil, 1));
     let head: String = text.split_inclusive('\n').take_while(|line| !line.starts_with("# ----")).collect();
     let probe = format!(
         "{head}run() {{ for each in \"$@\"; do echo \"<$each>\"; done; }}\necho \"<$folder>\"\nupgrade\n"
@@ -157,9 +163,7 @@ fn a_job_is_what_the_design_promises() {
     let folder = folder_for("jobs");
     for role in ROLES {
         let step = step("w1", role.component(), "v1.36.3");
-        let Work::Job(job) = work(&order(&step, role, &kubeadm, 1)) else {
-            panic!("a kubeadm step has a Job")
-        };
+        let job = jobs().job(&order(&step, role, &kubeadm, 1));
         std::fs::write(folder.join(format!("{role:?}.json")), serde_json::to_vec_pretty(&job).unwrap())
             .unwrap();
         let pod = &job["spec"]["template"]["spec"];
@@ -170,11 +174,51 @@ fn a_job_is_what_the_design_promises() {
         assert_eq!(pod["nodeName"], "w1");
         assert_eq!(pod["automountServiceAccountToken"], false);
         assert_eq!(job["spec"].get("ttlSecondsAfterFinished"), None);
+        assert_eq!(job["metadata"]["annotations"]["windlass.dev/step"], step.id.to_string());
         assert_eq!(job["spec"]["backoffLimit"], 0);
+        let unit = format!("windlass-{}-v1.36.3", role.component().as_str());
+        assert_eq!(pod["containers"][0]["args"][1], unit);
     }
-    let mut hosted = step("w1", Component::Servers, "v1.36.3");
-    hosted.provider = Provider::External;
-    assert_eq!(work(&order(&hosted, Role::FirstServers, &kubeadm, 1)), Work::Await);
+}
+
+#[test]
+fn what_each_provider_can_do() {
+    let ours = capabilities(Provider::Kubeadm);
+    assert!(ours.moves_control_plane());
+    let external = capabilities(Provider::External);
+    assert!(!external.moves_control_plane());
+    for component in [Component::ControlPlane, Component::Kubelet] {
+        assert!(matches!(external.mover(component), Mover::SomebodyElse));
+        assert!(matches!(ours.mover(component), Mover::OurJobs(_)));
+        assert!(external.patience.of(component) > ours.patience.of(component));
+        // A Job that is still watched is not given up.
+        let step = step("cp1", component, "v1.36.3");
+        let kubeadm = kubeadm(folder(), &[]);
+        let job = jobs().job(&order(&step, Role::of(component, true, false), &kubeadm, 1));
+        let deadline = job["spec"]["activeDeadlineSeconds"].as_i64().unwrap();
+        assert!(deadline < ours.patience.of(component).as_secs());
+    }
+}
+
+/// What a host's own shell makes of an ending: only a script that refused says that nothing was changed.
+#[test]
+fn only_a_refusal_says_that_nothing_was_changed() {
+    let kubeadm = kubeadm(folder(), &[]);
+    let step = step("w1", Component::Kubelet, "v1.36.3");
+    let text = jobs().script(&order(&step, Role::WorkerKubelet, &kubeadm, 1));
+    let functions = text.split("\nneed_host\n").next().unwrap();
+    for (ends, code, unchanged) in [
+        ("refuse 'the host is wrong'", REFUSED, true),
+        ("fail 'the package is broken'", 1, false),
+        // A command that fails by itself, with a code that means something else to it.
+        ("sh -c 'exit 10'", 1, false),
+        ("exit 0", 0, false),
+    ] {
+        let output = Command::new("sh").arg("-c").arg(format!("{functions}\n{ends}\n")).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{ends}: {output:?}");
+        assert_eq!(nothing_was_changed(output.status.code()), unchanged, "{ends}");
+    }
+    assert!(!nothing_was_changed(None));
 }
 
 #[test]
@@ -182,12 +226,14 @@ fn names_and_labels_are_legal_for_any_node_and_version() {
     let kubeadm = kubeadm(folder(), &[]);
     for node in ["w1", "10-0-0-1.eu-central-1.compute.internal", &"a.very-long-name".repeat(15), "x--"] {
         for to in ["v1.36.3", "v1.37.0-rc.1", "v1.36.3+rke2r1.with-a-long.suffix"] {
-            for attempt in [1, u32::MAX] {
-                let step = step(node, Component::Kubelet, to);
-                let name = job_name(&order(&step, Role::WorkerKubelet, &kubeadm, attempt));
+            for (attempt, role) in
+                [1, u32::MAX].into_iter().flat_map(|attempt| ROLES.map(|role| (attempt, role)))
+            {
+                let step = step(node, role.component(), to);
+                let name = job_name(&order(&step, role, &kubeadm, attempt));
                 let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
                 assert!(name.len() <= 63 && name.chars().all(legal) && !name.ends_with('-'), "{name}");
-                let job = job(&order(&step, Role::WorkerKubelet, &kubeadm, attempt));
+                let job = jobs().job(&order(&step, role, &kubeadm, attempt));
                 for (key, value) in job["metadata"]["labels"].as_object().unwrap() {
                     assert_label(value);
                     let full = job["metadata"]["annotations"].get(key).unwrap_or(value);
@@ -247,15 +293,12 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
 
 #[test]
 fn a_reviewer_reads_each_script_once() {
-    let to = "v1.36.3".parse().unwrap();
-    let stages = [
-        (StageKind::Servers, &to),
-        (StageKind::ControlPlaneKubelets, &to),
-        (StageKind::Workers, &to),
-        (StageKind::Workers, &to),
-    ];
+    let stage = |kind| Stage { kind, hop: 0, to: "v1.36.3".parse().unwrap(), steps: Vec::new() };
+    let stages =
+        [StageKind::ControlPlane, StageKind::ControlPlaneKubelets, StageKind::Workers, StageKind::Workers]
+            .map(stage);
     let own = cluster(Provider::Kubeadm, Provider::Kubeadm, kubeadm(folder(), &[]));
-    let titles: Vec<_> = scripts(&own, stages).into_iter().map(|script| script.title).collect();
+    let titles: Vec<_> = scripts(&own, &stages).into_iter().map(|script| script.title).collect();
     assert_eq!(
         titles,
         [
@@ -267,9 +310,10 @@ fn a_reviewer_reads_each_script_once() {
         ]
     );
     let hosted = cluster(Provider::External, Provider::Kubeadm, kubeadm(folder(), &[]));
-    assert_eq!(scripts(&hosted, [(StageKind::AwaitServers, &to), (StageKind::Workers, &to)]).len(), 2);
+    let waited_for = [StageKind::AwaitControlPlane, StageKind::Workers].map(stage);
+    assert_eq!(scripts(&hosted, &waited_for).len(), 2);
     let all_external = cluster(Provider::External, Provider::External, kubeadm(folder(), &[]));
-    assert_eq!(digest_text(&all_external, stages), "");
+    assert_eq!(scripts(&all_external, &stages), []);
     let elsewhere = cluster(Provider::Kubeadm, Provider::Kubeadm, kubeadm(PackageSource::Packages, &[]));
-    assert_ne!(digest_text(&own, stages), digest_text(&elsewhere, stages));
+    assert_ne!(scripts(&own, &stages), scripts(&elsewhere, &stages));
 }

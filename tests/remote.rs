@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 use windlass::execute::Open;
-use windlass::reconcile::{End, Standing};
+use windlass::model::state::RunState;
+use windlass::serve::End;
 
 use crate::http_backend::{Fault, Server};
 use crate::world::World;
@@ -16,11 +17,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// Two workers behind a hosted control plane, and their repository behind HTTP.
 pub async fn world() -> (World, Server) {
-    let mut world = World::with(windlass::sim::Settings {
-        version: "v1.35.4".to_owned(),
-        rules: crate::world::rules(),
-        ..windlass::sim::Settings::default()
-    });
+    let mut world = World::at("v1.35.4");
     world.control_plane(1).workers("w", 2).deployment("web", 2);
     world.pass(SECOND * 30).await;
     git(&world, &["config", "http.receivepack", "true"]);
@@ -62,7 +59,7 @@ fn somebody_writes(world: &World, path: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_run_is_told_over_http() {
     let (mut world, server) = world().await;
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     world.assert_converged("v1.36.3");
     assert_eq!(git(&world, &["log", "--merges", "--format=%s", "windlass/status"]), "");
     assert_eq!(git(&world, &["fsck", "--strict"]), "");
@@ -83,7 +80,7 @@ async fn a_push_whose_answer_is_lost_is_read_back() {
         clock.sleep(SECOND * 20).await;
         healing.fault(Fault::None);
     });
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     world.assert_converged("v1.36.3");
     assert_eq!(git(&world, &["log", "--merges", "--format=%s", "windlass/status"]), "");
 }
@@ -107,7 +104,7 @@ async fn while_a_hook_refuses_the_record_nothing_is_touched() {
     assert_eq!(world.nodes(), before, "no node was claimed, cordoned or upgraded");
     let evictions = world.server.with(|cluster, _| cluster.audit().evictions().count());
     assert_eq!(evictions, 0);
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired), "without the hook it goes on");
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired), "without the hook it goes on");
     world.assert_converged("v1.36.3");
 }
 
@@ -136,10 +133,10 @@ async fn nor_for_a_host_that_stays_away() {
 async fn what_others_write_beside_us_is_kept() {
     let (mut world, _server) = world().await;
     world.desire("v1.35.4");
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     somebody_writes(&world, "README.md");
     world.desire("v1.36.3");
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     world.assert_converged("v1.36.3");
     assert!(git(&world, &["log", "--format=%s", "windlass/status"]).contains("by hand"));
     assert_eq!(git(&world, &["show", "windlass/status:README.md"]), "by hand\n");
@@ -149,7 +146,7 @@ async fn what_others_write_beside_us_is_kept() {
 async fn whoever_writes_our_record_ends_us() {
     let (mut world, server) = world().await;
     world.desire("v1.35.4");
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     world.desire("v1.36.3");
     let repo = world.repo();
     server.before_push(move || {
@@ -183,7 +180,7 @@ async fn while_the_host_is_away_nothing_new_begins_and_what_is_in_hand_ends() {
         clock.sleep(SECOND * 900).await;
         healing.fault(Fault::None);
     });
-    assert_eq!(world.run().await, End::Idle(Standing::AsDesired));
+    assert_eq!(world.run().await, End::Idle(RunState::AsDesired));
     world.assert_converged("v1.36.3");
     world.assert_invariants();
 }

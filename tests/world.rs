@@ -1,5 +1,8 @@
 //! A whole world in one builder: a simulated cluster, a real git repository, a clock that only the test moves.
 
+pub mod fixtures;
+pub mod process;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -8,17 +11,18 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use windlass::clock::Clock;
 use windlass::cluster::Cluster;
-use windlass::execute::{Edges, Fence, Open, When};
+use windlass::execute::{Edges, Fence, Open, Watcher, When};
 use windlass::git::{self, Author, Credentials, Repository};
-use windlass::reconcile::journal::{Keeper, Watching};
-use windlass::reconcile::wanted::Known;
-use windlass::reconcile::{End, Links, Me, Met, Settings, Told, drive};
+use windlass::model::state::Identity;
 use windlass::record::{self, Record};
+use windlass::serve::wanted::Known;
+use windlass::serve::{End, Keeper, Links, ServedUids, Settings, Watching, drive};
 use windlass::sim;
+use windlass::view::cluster::View;
 
 pub const CLUSTER: &str = "demo";
 
@@ -35,6 +39,8 @@ pub struct World {
     pub url: Option<String>,
     /// How often the repository is asked whether it has moved.
     pub poll: SignedDuration,
+    /// What watches beside the loops of the processes.
+    pub watcher: Option<Arc<dyn Watcher>>,
     processes: u32,
     driver: JoinHandle<()>,
 }
@@ -52,17 +58,19 @@ pub fn rules() -> Vec<sim::UpgradeRule> {
         version_label: "windlass.dev/target-version".to_owned(),
         effect,
     };
-    vec![rule("kubelet", sim::Effect::Kubelet), rule("servers", sim::Effect::ControlPlane)]
+    vec![rule("kubelet", sim::Effect::Kubelet), rule("control-plane", sim::Effect::ControlPlane)]
 }
 
 impl World {
     /// An empty cluster at v1.35.4 and an empty repository. Needs a paused runtime.
     pub fn new() -> Self {
-        Self::with(sim::Settings {
-            version: "v1.35.4".to_owned(),
-            rules: rules(),
-            ..sim::Settings::default()
-        })
+        Self::at("v1.35.4")
+    }
+
+    /// An empty cluster at another version.
+    pub fn at(version: &str) -> Self {
+        let version = version.to_owned();
+        Self::with(sim::Settings { version, rules: rules(), ..sim::Settings::default() })
     }
 
     pub fn with(settings: sim::Settings) -> Self {
@@ -75,7 +83,16 @@ impl World {
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).initial_head("main");
         git2::Repository::init_opts(folder.path().join("origin.git"), &options).unwrap();
-        Self { server, clock, folder, url: None, poll: SignedDuration::from_secs(5), processes: 0, driver }
+        Self {
+            server,
+            clock,
+            folder,
+            url: None,
+            poll: SignedDuration::from_secs(5),
+            watcher: None,
+            processes: 0,
+            driver,
+        }
     }
 
     pub fn repo(&self) -> PathBuf {
@@ -153,10 +170,14 @@ impl World {
 
     /// The same, with more keys under `spec`.
     pub fn desire_with(&self, version: &str, more: &str) -> String {
-        let cluster = cluster_yaml(version, more);
+        self.desire_within(ALWAYS, &cluster_yaml(version, more))
+    }
+
+    /// A desired state of the test's own, and the window in which it may come true.
+    pub fn desire_within(&self, window: &str, cluster: &str) -> String {
         self.commit(
-            &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(ALWAYS))],
-            &format!("demo: {version}"),
+            &[("desired-state/demo/cluster.yaml", Some(cluster)), ("policies/window.yaml", Some(window))],
+            "demo",
         )
     }
 
@@ -176,7 +197,7 @@ impl World {
         until_idle: bool,
         ending: watch::Receiver<bool>,
     ) -> End {
-        self.prepare(fence, until_idle, ending, None).await
+        self.prepare(fence, until_idle, ending, watch::Sender::new(View::new(CLUSTER))).await
     }
 
     /// The same, to be spawned beside a test that acts meanwhile.
@@ -185,11 +206,11 @@ impl World {
         fence: Arc<dyn Fence>,
         until_idle: bool,
         ending: watch::Receiver<bool>,
-        tell: Option<mpsc::UnboundedSender<Told>>,
+        view: watch::Sender<View>,
     ) -> impl Future<Output = End> + Send + use<> {
         let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
         self.processes += 1;
-        let me = Me {
+        let me = Identity {
             cluster: CLUSTER.to_owned(),
             holder: format!("process-{}", self.processes),
             predecessor: before,
@@ -203,8 +224,9 @@ impl World {
         let watching = Watching { path: String::new(), poll: self.poll };
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, known);
         let edges = Edges::new(self.cluster(), self.clock.clone());
+        let edges = self.watcher.iter().cloned().fold(edges, Edges::with_watcher);
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
-        let settings = Settings { me, until_idle, met: Met::default(), tell };
+        let settings = Settings { me, until_idle, served: ServedUids::default(), view };
         async move {
             let keeper = tokio::spawn(keeper.run());
             let end = drive(edges, fence, links, settings, record).await;
@@ -349,6 +371,18 @@ spec:
 {}",
         if more.is_empty() { POOL } else { more }
     )
+}
+
+/// The same, only to be looked at.
+pub fn observed_yaml(version: &str, more: &str) -> String {
+    cluster_yaml(version, more).replace("mode: act", "mode: observe")
+}
+
+/// Workers of ours behind a control plane that its host moves.
+pub fn hosted_yaml(version: &str) -> String {
+    let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, provider: kubeadm, canary: 0}]\n";
+    cluster_yaml(version, pool)
+        .replace("controlPlane: {provider: kubeadm}", "controlPlane: {provider: external}")
 }
 
 pub const POOL: &str = "  nodePools:

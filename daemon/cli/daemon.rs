@@ -1,4 +1,4 @@
-//! `windlass daemon`: settings and signals around what [`super::serve`] does.
+//! `windlass daemon`: settings and signals around what [`crate::serve`] does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::serve::{Connect, Ended, Serve, serve};
 use super::source;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -16,26 +15,27 @@ use crate::execute::Open;
 use crate::git::GitError;
 use crate::live::ProbeAnswer;
 use crate::model::live::Probe;
+use crate::serve::{Connect, Ended, Serve, Views, serve};
 
-/// Follow a repository and keep its clusters as it asks
+/// Follow a repository and upgrade its clusters to what it asks for
 ///
-/// Every cluster below desired-state/ is converged, inside the windows of policies/, and everything is recorded on the
-/// branch windlass/status. A cluster uses the kubeconfig context that bears its name. SIGTERM finishes the call in
-/// hand, records it and ends.
+/// Every cluster below desired-state/ is upgraded inside the windows of policies/, and every step is recorded on the
+/// branch windlass/status. A cluster uses the kubeconfig context with its name. On SIGTERM the daemon finishes the
+/// request in progress, records it and exits.
 ///
-/// Exit codes with --until-idle: 0 as desired, 3 waiting, 4 halted or refused, 1 an error.
+/// Exit codes with --until-idle: 0 as desired, 3 waiting, 4 a person is needed (halted, refused), 1 an error.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass daemon --repo https://git.example.com/fleet.git --token-file /run/secrets/token --kubeconfig fleet.kubeconfig
   windlass daemon --config /etc/windlass/windlass.yaml
-  windlass daemon --repo . --until-idle       # converge as far as it goes by itself, then return
+  windlass daemon --repo . --until-idle       # upgrade as far as it goes by itself, then exit
 
 A settings file holds the same in YAML: repo, branch, path, recordRepo, recordBranch, poll, cache,
 author {name, email}, credentials {tokenFile, username, sshKey, knownHosts}, kubeconfig, contexts {CLUSTER: CONTEXT}.")]
 pub struct Args {
     #[command(flatten)]
     pub flags: Flags,
-    /// Return when nothing more goes on by itself
+    /// Exit when no cluster can make progress by itself
     #[arg(long)]
     pub until_idle: bool,
 }
@@ -62,7 +62,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
         host: environment.host.clone(),
         until_idle: args.until_idle,
         ending: ended.clone(),
-        tell: None,
+        views: watch::Sender::new(Views::new()),
     };
     let done = match serve(start(git.branch.clone())).await {
         Err(error) if !named => match other_branch(&error) {
@@ -101,7 +101,7 @@ fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
 /// A client of a cluster that has answered once: what is wrong with the address or the rights shows here, in words.
 pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<Cluster> {
     let cluster = Cluster::connect(kubeconfig, context).await?;
-    match cluster.ask(&Probe::ClusterUid, "").await {
+    match cluster.ask(&Probe::ClusterUid).await {
         ProbeAnswer::Nothing(why) => bail!(
             "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",
             kubeconfig.display()
@@ -124,7 +124,7 @@ pub(super) fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<
             }
             if told.send_replace(true) {
                 tracing::warn!(
-                    "asked to end twice: ending now; the next process goes on from the world and the record"
+                    "second signal: exiting at once; the next process continues from the cluster and the record"
                 );
                 std::process::exit(1);
             }

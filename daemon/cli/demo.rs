@@ -22,29 +22,29 @@ use page::Page;
 use show::Show;
 use stage::Stage;
 
-/// Show an upgrade from commit to report, on a simulated cluster.
+/// Show an upgrade from commit to report, on a simulated cluster
 ///
-/// Makes a repository and a cluster of eleven nodes, changes the version line by a commit, and tells what the daemon
-/// does about it. Needs nothing but this program, and leaves nothing behind unless asked to.
+/// Makes a repository and a simulated cluster of eleven nodes, commits another version, and shows what the daemon does.
+/// Needs nothing but this program, and leaves nothing behind unless --keep is given.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass demo
   windlass demo --from v1.34.2 --to v1.36.3     # two hops
-  windlass demo --keep --port 7443              # to be looked at with kubectl and git meanwhile")]
+  windlass demo --keep --port 7443              # and look at it with kubectl and git")]
 pub struct Args {
-    /// How many times as fast as real time.
+    /// How many times as fast as real time, 1 to 100
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub speed: u32,
-    /// Keep the cluster and the daemon until Ctrl-C, and the folder after it, to be looked at with kubectl and git.
+    /// Keep the cluster and the daemon running until Ctrl-C, to look at them with kubectl and git; the folder stays
     #[arg(long)]
     pub keep: bool,
-    /// The port of the simulated API server on this machine; any free one if it is not given.
+    /// The port of the simulated API server on this machine [default: any free one]
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     pub port: u16,
-    /// The version that the cluster runs at first.
+    /// The version that the cluster runs at first
     #[arg(long, value_name = "VERSION", default_value = "v1.35.4")]
     pub from: Version,
-    /// The version that is asked for.
+    /// The version to upgrade to
     #[arg(long, value_name = "VERSION", default_value = "v1.36.3")]
     pub to: Version,
 }

@@ -3,35 +3,31 @@
 pub mod daemon;
 pub mod demo;
 pub mod history;
-mod identity;
 pub mod notes;
 pub mod observe;
-mod one;
-pub mod pages;
 pub mod plan;
 mod records;
-pub mod serve;
 pub mod source;
 pub mod status;
 pub mod validate;
 pub mod why;
-mod why_page;
 pub mod windows;
 
 use std::io::{IsTerminal as _, Write};
 
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::view::Page;
 
 /// The command line.
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "windlass",
     version,
-    about = "GitOps for Kubernetes upgrades: git asks for versions, clusters follow, and git tells the story",
+    about = "GitOps for Kubernetes upgrades: git says which versions, Windlass upgrades the clusters, git records it all",
     max_term_width = 100,
     after_help = "Exit codes: 0 done or as desired, 1 an error (of usage, too), 2 a plan has something to do,
-3 waiting or on its way, 4 halted or refused: a person is needed."
+3 not there yet (running, waiting, stopped), 4 a person is needed (halted, refused)."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -42,14 +38,23 @@ pub struct Cli {
 pub enum Command {
     Daemon(daemon::Args),
     Demo(demo::Args),
-    Validate(pages::ValidateArgs),
-    Plan(pages::PlanArgs),
-    Windows(pages::WindowsArgs),
+    Validate(validate::Args),
+    Plan(plan::Args),
+    Windows(windows::Args),
     Why(why::Args),
-    Status(pages::StatusArgs),
-    History(pages::HistoryArgs),
+    Status(status::Args),
+    History(history::Args),
     Stop(notes::StopArgs),
     Resume(notes::ResumeArgs),
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs; all times in UTC
+    Json,
 }
 
 /// Carries out what was typed; answers with the exit code.
@@ -61,13 +66,22 @@ pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Se
             let (_end, ending) = daemon::signals()?;
             demo::run(args, std::io::stdout().is_terminal(), out, ending).await
         }
-        Command::Validate(args) => pages::validate(args, environment, out),
-        Command::Plan(args) => pages::plan(args, environment, &clock, out).await,
-        Command::Windows(args) => pages::windows(args, environment, clock.now(), out),
+        Command::Validate(args) => validate::run(args, environment, out),
+        Command::Plan(args) => plan::run(args, environment, &clock, out).await,
+        Command::Windows(args) => windows::run(args, environment, clock.now(), out),
         Command::Why(args) => why::run(args, environment, &clock, out).await,
-        Command::Status(args) => pages::status(args, environment, &clock, out).await,
-        Command::History(args) => pages::history(args, environment, out),
+        Command::Status(args) => status::run(args, environment, &clock, out).await,
+        Command::History(args) => history::run(args, environment, out),
         Command::Stop(args) => notes::stop(args, environment, out).await,
         Command::Resume(args) => notes::resume(args, environment, out).await,
     }
+}
+
+/// Writes a page as it was asked for.
+fn write(page: &impl Page, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Text => page.text(),
+        Output::Json => page.json()?,
+    };
+    Ok(out.write_all(text.as_bytes())?)
 }

@@ -1,6 +1,5 @@
 //! One look at a cluster for commands that only look: everything is listed once, and nothing is written.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::daemon::answering;
 use crate::clock::Clock;
 use crate::cluster::{self, Cluster};
 use crate::config::{Clusters, Environment};
-use crate::live::{Event, Folder, Seen};
+use crate::live::{Folder, Kind, Seen};
 use crate::model::live::{Live, Probe};
 
 /// Listing a large cluster takes a while; a cluster that takes longer than this does not answer.
@@ -22,10 +21,10 @@ const SEEN: usize = 4096;
 /// Which cluster a command means, as kubeconfigs know it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Kube {
-    /// A kubeconfig with a context for the cluster [default: $KUBECONFIG]
+    /// A kubeconfig with a context for the cluster [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// The context to use [default: what the settings file maps, else the one that bears the cluster's name]
+    /// The context to use [default: the settings file's, else the one with the cluster's name]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
 }
@@ -53,18 +52,14 @@ pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let watches = cluster::watch(cluster, clock, &seen_in);
-    let mut missing: BTreeSet<&str> = KINDS.into_iter().collect();
     let listed = async {
         while !folder.live.complete {
             let Some(next) = seen.recv().await else { break };
-            if let Some(kind) = listed(&next) {
-                missing.remove(kind);
-            }
             folder.fold(next, clock.now());
         }
     };
     if tokio::time::timeout(PATIENCE, listed).await.is_err() {
-        let missing: Vec<&str> = missing.into_iter().collect();
+        let missing: Vec<&str> = folder.missing().map(Kind::name).collect();
         bail!(
             "the cluster could not be listed within {} s: {} did not come; RUST_LOG=debug says why",
             PATIENCE.as_secs(),
@@ -73,45 +68,10 @@ pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
     }
     drop(watches);
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
-        let answer = cluster.ask(&probe, crate::reconcile::LEASE).await;
+        let answer = cluster.ask(&probe).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
     Ok(folder.live)
-}
-
-const KINDS: [&str; 11] = [
-    "nodes",
-    "pods",
-    "budgets",
-    "deployments",
-    "replica sets",
-    "stateful sets",
-    "daemon sets",
-    "jobs of windlass-system",
-    "volume attachments",
-    "the stop note",
-    "the resume note",
-];
-
-/// The kind whose list this ends.
-fn listed(seen: &Seen) -> Option<&'static str> {
-    fn ends<K>(event: &Event<K>, kind: &'static str) -> Option<&'static str> {
-        matches!(event, Event::End).then_some(kind)
-    }
-    match seen {
-        Seen::Node(event) => ends(event, "nodes"),
-        Seen::Pod(event) => ends(event, "pods"),
-        Seen::Budget(event) => ends(event, "budgets"),
-        Seen::Deployment(event) => ends(event, "deployments"),
-        Seen::ReplicaSet(event) => ends(event, "replica sets"),
-        Seen::StatefulSet(event) => ends(event, "stateful sets"),
-        Seen::DaemonSet(event) => ends(event, "daemon sets"),
-        Seen::Job(event) => ends(event, "jobs of windlass-system"),
-        Seen::Attachment(event) => ends(event, "volume attachments"),
-        Seen::Stop(event) => ends(event, "the stop note"),
-        Seen::Resume(event) => ends(event, "the resume note"),
-        Seen::Unseen { .. } | Seen::Probed(..) | Seen::Done(..) => None,
-    }
 }
 
 /// Connects to a cluster and looks at it once.

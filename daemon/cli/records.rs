@@ -5,11 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use super::serve::by_cluster;
 use super::source::{located, record_files, unknown};
 use crate::config::Place;
 use crate::git::{self, Repository};
 use crate::record::Record;
+use crate::serve::by_cluster;
 
 /// The branch that holds the record, in whichever repository that is.
 pub struct Records {

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::serve::{accepted, by_cluster};
-use crate::config::Place;
+use crate::config::{Environment, Place, RepositoryFlags};
 use crate::desired::{self, File, Loaded};
 use crate::git::{self, GitError, Repository};
 use crate::model::CommitId;
-use crate::reconcile::Wanted;
-use crate::reconcile::wanted::{self, Known};
+use crate::model::state::DesiredState;
 use crate::record::{self, Record};
+use crate::serve::wanted::{self, Known};
+use crate::serve::{accepted, by_cluster};
 
 /// A repository that was opened and looked at.
 pub struct Source {
@@ -53,6 +53,12 @@ impl Source {
         Ok(Self { repository, desired, record, path, record_branch, local })
     }
 
+    /// The repository around a folder.
+    pub fn around(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
+        let repo = Some(folder.display().to_string());
+        Self::open(Place::read(&RepositoryFlags { repo, ..RepositoryFlags::default() }, environment)?)
+    }
+
     /// The files of a revision; of the desired branch where none is named.
     pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
         let commit = match rev {
@@ -80,7 +86,7 @@ impl Source {
     pub fn wanted(
         &mut self,
         records: &BTreeMap<String, Result<Record, record::ReadError>>,
-    ) -> anyhow::Result<BTreeMap<String, Wanted>> {
+    ) -> anyhow::Result<BTreeMap<String, DesiredState>> {
         let mut known = Known::new(accepted(records));
         let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
         Ok(wanted.unwrap_or_default())
@@ -189,12 +195,7 @@ pub fn unknown<'a>(place: &str, cluster: &str, known: impl Iterator<Item = &'a s
     let near = known.iter().find(|name| strsim::damerau_levenshtein(name, cluster) <= 2);
     let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     match known.as_slice() {
-        [] => format!("{place} has no cluster {cluster}, and no other yet"),
+        [] => format!("{place} has no cluster {cluster}; it has none yet"),
         known => format!("{place} has no cluster {cluster}{hint}; it has {}", known.join(", ")),
     }
-}
-
-/// The statuses that go with records.
-pub fn statuses(records: &BTreeMap<String, Record>) -> BTreeMap<String, record::Status> {
-    records.iter().map(|(name, record)| (name.clone(), record::status(name, record))).collect()
 }

@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::Output;
+use super::source::Source;
+use crate::config::Environment;
 use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
 use crate::git::{self, Refusal};
 use crate::model::CommitId;
+use crate::model::text::plural;
+use crate::view::standing::Exit;
 
 /// How deep folders are followed; ours are three levels deep, and a bind mount may go round in circles.
 const MAX_DEPTH: usize = 16;
@@ -18,34 +23,33 @@ const MAX_DEPTH: usize = 16;
 /// Entries looked at in one folder tree, ours or not; a work tree with more is not a desired state.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The exit code when every file is valid.
-const VALID: u8 = 0;
-/// The exit code when at least one is not.
-const INVALID: u8 = 1;
-
-/// Checks desired state and policies, and shows every problem with its place.
+/// Check desired state and policies, and show every problem with its place
+///
+/// Reads no cluster and needs no network. Exit codes: 0 valid, 1 not valid.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  windlass validate                       # the files of this folder, committed or not
+  windlass validate --rev my-branch       # the files of a branch, a tag or a commit")]
 pub struct Args {
-    /// The folder that holds `desired-state/` and `policies/`.
+    /// The folder that holds `desired-state/` and `policies/`
     #[arg(default_value = ".")]
     pub path: PathBuf,
-    /// Read a commit, a branch or a tag of the repository instead of the files on disk.
+    /// Read a commit, a branch or a tag of the repository instead of the files on disk
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
-    /// How the answer is written.
+    /// The format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    Text,
-    Json,
+pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let read_rev = |path: &Path, rev: &str| Source::around(path, environment)?.files(Some(rev));
+    check(args, read_rev, out)
 }
 
 /// Writes what it found to `out` and answers with the exit code. `read_rev` reads the files of a revision from the
 /// repository around a folder, with paths relative to that folder.
-pub fn run(
+fn check(
     args: &Args,
     read_rev: impl Fn(&Path, &str) -> anyhow::Result<(CommitId, BTreeMap<String, File>)>,
     out: &mut dyn Write,
@@ -58,11 +62,11 @@ pub fn run(
     match args.output {
         Output::Text => text(&loaded, out)?,
         Output::Json => {
-            serde_json::to_writer_pretty(&mut *out, &loaded.problems).context("writing the problems")?;
-            writeln!(out)?;
+            let problems = serde_json::to_string_pretty(&loaded.problems).context("writing the problems")?;
+            writeln!(out, "{problems}")?;
         }
     }
-    Ok(if loaded.problems.is_empty() { VALID } else { INVALID })
+    Ok(if loaded.problems.is_empty() { Exit::Done } else { Exit::Failed }.code())
 }
 
 fn text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
@@ -76,16 +80,11 @@ fn text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
 fn summary(loaded: &Loaded) -> String {
     if loaded.problems.is_empty() {
         let policies = loaded.policies.windows.len() + loaded.policies.freezes.len();
-        let clusters = counted(loaded.clusters.len(), "cluster", "clusters");
-        return format!("{clusters}, {}: valid", counted(policies, "policy", "policies"));
+        let clusters = plural(loaded.clusters.len(), "cluster");
+        return format!("{clusters}, {}: valid", plural(policies, "policy"));
     }
     let files: BTreeSet<&str> = loaded.problems.iter().map(|Problem { file, .. }| file.as_str()).collect();
-    let problems = counted(loaded.problems.len(), "problem", "problems");
-    format!("{problems} in {}", counted(files.len(), "file", "files"))
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+    format!("{} in {}", plural(loaded.problems.len(), "problem"), plural(files.len(), "file"))
 }
 
 /// The files below a folder, as a commit of them would be read: links are not followed, sizes are bounded.
@@ -178,15 +177,18 @@ mod tests {
 
     const CLUSTER: &str = "apiVersion: windlass.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec:\n  kubernetes: {version: v1.36.3}\n  controlPlane: {provider: kubeadm}\n";
 
+    const VALID: u8 = 0;
+    const INVALID: u8 = 1;
+
     /// Runs the command over files on disk; the answer is the exit code and what was written.
-    fn check(root: &Path, rev: Option<&str>, output: Output) -> (u8, String) {
+    fn said(root: &Path, rev: Option<&str>, output: Output) -> (u8, String) {
         let mut out = Vec::new();
         let args = Args { path: root.to_owned(), rev: rev.map(str::to_owned), output };
         let read_rev = |_: &Path, rev: &str| {
             let files = [("desired-state/b/cluster.yaml".to_owned(), File::Text(CLUSTER.into()))];
             Ok((CommitId(rev.into()), BTreeMap::from(files)))
         };
-        let code = run(&args, read_rev, &mut out).unwrap();
+        let code = check(&args, read_rev, &mut out).unwrap();
         (code, String::from_utf8(out).unwrap())
     }
 
@@ -203,8 +205,8 @@ mod tests {
     #[test]
     fn valid_files_are_counted() {
         let root = folder(&[("desired-state/a/cluster.yaml", CLUSTER), ("policies/README.md", "x")]);
-        assert_eq!(check(root.path(), None, Output::Text), (VALID, "1 cluster, 0 policies: valid\n".into()));
-        assert_eq!(check(root.path(), None, Output::Json), (VALID, "[]\n".into()));
+        assert_eq!(said(root.path(), None, Output::Text), (VALID, "1 cluster, 0 policies: valid\n".into()));
+        assert_eq!(said(root.path(), None, Output::Json), (VALID, "[]\n".into()));
     }
 
     #[test]
@@ -213,14 +215,14 @@ mod tests {
             ("desired-state/a/cluster.yaml", &CLUSTER.replace("kind:", "kid:")),
             ("policies/x.yml", ""),
         ]);
-        let (code, told) = check(root.path(), None, Output::Text);
+        let (code, told) = said(root.path(), None, Output::Text);
         assert!(
             code == INVALID
                 && told.contains("cluster.yaml:2:1: unknown key `kid`")
                 && told.ends_with("3 problems in 2 files\n"),
             "{told}"
         );
-        let (code, told) = check(root.path(), None, Output::Json);
+        let (code, told) = said(root.path(), None, Output::Json);
         let list: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert_eq!(
             (code, list[0]["line"].as_u64(), list[0]["sourceLine"].is_string()),
@@ -230,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_revision_is_read_by_whoever_can() {
-        let (code, told) = check(Path::new("/nowhere"), Some("main"), Output::Text);
+        let (code, told) = said(Path::new("/nowhere"), Some("main"), Output::Text);
         assert!(
             code == INVALID && told.starts_with("desired-state/b/cluster.yaml:3:18: metadata.name"),
             "{told}"
@@ -245,7 +247,7 @@ mod tests {
         link("desired-state/a");
         link("desired-state/b/cluster.yaml");
         link("policies");
-        let (_, told) = check(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), None, Output::Text);
         assert_eq!(
             told,
             "desired-state/a: is a symbolic link; links are not followed\n       \
@@ -273,7 +275,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let (_, told) = check(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), None, Output::Text);
         let heads: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
         let wrong = "its name is not UTF-8 text, or not one that a file may have here";
         assert_eq!(
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
         let args = Args { path: "/nowhere".into(), rev: None, output: Output::Text };
-        let error = run(&args, |_, _| anyhow::bail!("unused"), &mut Vec::new()).unwrap_err();
+        let error = check(&args, |_, _| anyhow::bail!("unused"), &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "reading the folder /nowhere");
     }
 
@@ -302,7 +304,7 @@ mod tests {
             ("desired-state/a/cluster.yaml", CLUSTER),
             ("policies/big.yaml", &"#".repeat(MAX_FILE_BYTES + 1)),
         ]);
-        let (_, told) = check(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), None, Output::Text);
         assert_eq!(
             told,
             "policies/big.yaml: has 1048577 bytes; at most 1048576 are read\n1 problem in 1 file\n"

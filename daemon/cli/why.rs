@@ -8,37 +8,36 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
+use super::Output;
 use super::observe::{self, Kube};
 use super::source::{self, Source};
-use super::status::Output;
-use super::why_page::{Page, Row};
 use crate::clock::Clock;
 use crate::config::{Environment, Place, RepositoryFlags};
-use crate::gate::{Calendar, MoveKind};
-use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
-use crate::model::desired::{Desired, Mode};
-use crate::model::entry::Entry;
+use crate::gate::{Census, Others, Sources, World, of_every_gate, without_cluster};
+use crate::model::decision::{Answer, Gate, Verdict};
 use crate::model::live::Live;
-use crate::reconcile::{self, Input, Me, Standing, Wanted, tick};
-use crate::record::{self, Phase, Record};
+use crate::model::state::{DesiredState, Identity};
+use crate::plan;
+use crate::reconcile::{self, Input};
+use crate::record::{self, Record};
+use crate::view::standing::ClusterStanding;
+use crate::view::why::{Facts, WhyPage};
 
-/// Passes until nothing more would be written down; as many as the daemon allows itself.
-const MOST_ROUNDS: usize = 16;
 /// A holder of nothing: no process is called so.
-const NOBODY: &str = "windlass-why";
+const NO_HOLDER: &str = "windlass-why";
 
-/// Say what a cluster waits for: every gate, its answer, since when, and when it could next pass
+/// Show what a cluster waits for: every gate, its answer, since when, and when it could next pass
 ///
-/// With a kubeconfig the cluster is looked at as well; nothing is written anywhere. Exit codes: 0 as desired, 3 waiting
-/// or on its way, 4 halted or refused: a person is needed.
+/// With a kubeconfig the cluster is read as well; nothing is written anywhere. Exit codes: 0 as desired, 3 not there yet
+/// (running, waiting, stopped), 4 a person is needed (halted, refused).
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass why prod-eu --kubeconfig fleet.kubeconfig
   windlass why prod-eu --repo https://git.example.com/fleet.git -o json")]
 pub struct Args {
-    /// The cluster; may be left out where the repository describes only one
+    /// The cluster; may be left out if the repository describes only one
     pub cluster: Option<String>,
-    /// How to show it
+    /// The format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     #[command(flatten)]
@@ -65,22 +64,22 @@ pub async fn run(
     let Some(wanted) = wanted else { bail!("the repository has no cluster {name}") };
     let (live, note) = looked(args, &name, environment, clock).await?;
     let now = clock.now();
-    let mut page = match live {
-        Some(live) => from_cluster(&name, &wanted, &record, &live, now),
-        None => from_record(&name, &wanted, &record, now),
-    };
-    page.note = note;
-    match args.output {
-        Output::Text => write!(out, "{}", page.text())?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut *out, &page).context("writing the answers")?;
-            writeln!(out)?;
-        }
-    }
-    Ok(page.exit_code())
+    let (standings, answers) = told(&name, &wanted, &record, live.as_ref(), now)?;
+    let page = WhyPage::of(Facts {
+        cluster: &name,
+        newest: &wanted.newest,
+        refused: !wanted.problems.is_empty(),
+        desired: wanted.desired.as_deref(),
+        standings,
+        unseen: note.as_deref(),
+        answers,
+        record: &record,
+    });
+    super::write(&page, args.output, out)?;
+    Ok(page.exit().code())
 }
 
-fn name(asked: Option<&str>, wanted: &BTreeMap<String, Wanted>) -> anyhow::Result<String> {
+fn name(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) -> anyhow::Result<String> {
     let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
     match (asked, names.as_slice()) {
         (Some(name), _) if wanted.contains_key(name) => Ok(name.to_owned()),
@@ -110,179 +109,69 @@ async fn looked(
     }
 }
 
-/// What the daemon's next pass would answer, had it just looked.
-fn from_cluster(name: &str, wanted: &Wanted, record: &Record, live: &Live, now: Timestamp) -> Page {
-    let me = Me { cluster: name.to_owned(), holder: NOBODY.to_owned(), predecessor: None, twin: None };
-    let mut scratch = record.clone();
-    let mut status = reconcile::Status::default();
-    let mut frozen = None;
-    for _ in 0..MOST_ROUNDS {
-        let desired = wanted.desired.as_ref().filter(|_| scratch.run.is_none());
-        let fresh = desired.map(|desired| crate::reconcile::fresh_plan(desired, live));
-        let tick = tick(Input { me: &me, wanted, live, record: &scratch, fresh: fresh.as_ref(), now });
-        status = tick.status;
-        if tick.entries.is_empty() {
-            break;
-        }
-        frozen = tick.frozen.or(frozen);
-        for what in tick.entries {
-            let run = scratch.run.as_ref().map(|run| run.id.clone());
-            let entry = Entry { seq: scratch.next_seq, at: now, run, epoch: 0, what };
-            scratch.apply(&entry, frozen.as_ref());
-        }
-    }
-    let answers = of_every_gate(status.answers, name, wanted, record, now);
-    let rows = answers.into_iter().map(|answer| row(lease(answer), record)).collect();
-    Page::new(name, wanted, standing(status.standing), true, rows)
-}
-
-/// An answer of each gate. Where there was nothing to ask it about, the calendar answers for now, and the others let
-/// pass.
-fn of_every_gate(
-    mut answers: Vec<Answer>,
+/// What is known of a cluster, with or without a look at it.
+fn told(
     name: &str,
-    wanted: &Wanted,
+    state: &DesiredState,
     record: &Record,
+    live: Option<&Live>,
     now: Timestamp,
-) -> Vec<Answer> {
-    let silent: Vec<Gate> =
-        Gate::ALL.into_iter().filter(|gate| answers.iter().all(|answer| answer.gate != *gate)).collect();
-    if let Some(desired) = &wanted.desired {
-        let calendar = of_calendar_now(name, desired, record, now);
-        answers.extend(calendar.into_iter().filter(|answer| silent.contains(&answer.gate)));
-    }
-    for gate in silent {
-        if answers.iter().all(|answer| answer.gate != gate) {
-            let reason = Reason::new(Key::Passes, format!("cluster/{name}"), "nothing objects");
-            answers.push(Answer { gate, verdict: Verdict::Allow, reason, next: None });
-        }
-    }
-    answers
+) -> anyhow::Result<(Vec<ClusterStanding>, Vec<Answer>)> {
+    let me =
+        Identity { cluster: name.to_owned(), holder: NO_HOLDER.to_owned(), predecessor: None, twin: None };
+    let others = Others::new();
+    let desired = state.desired.as_deref();
+    let census = desired.zip(live).map(|(desired, live)| Census::of(&desired.cluster, live));
+    let census = census.unwrap_or_default();
+    let tenure = live.map(|live| reconcile::tenure(live, record, &me, now)).unwrap_or_default();
+    let world = World::new(Sources {
+        me: &me,
+        state,
+        live,
+        record,
+        others: &others,
+        census: &census,
+        tenure: &tenure,
+        trouble: None,
+        now,
+    });
+    let Some(live) = live else { return Ok((from_record(name, state, record), without_cluster(&world))) };
+    // What the daemon's next passes would answer, had it just looked.
+    let fresh = desired.map(|desired| plan::proposal(desired, live)).transpose()?;
+    let input = Input {
+        me: &me,
+        state,
+        live,
+        record,
+        fresh: fresh.as_ref(),
+        census: &census,
+        others: &others,
+        trouble: None,
+        now,
+    };
+    let outlook = reconcile::outlook(input);
+    let answers = of_every_gate(outlook.answers, &world);
+    let true_too = [
+        (live.stop.is_some(), ClusterStanding::Stopped),
+        (record.halted.is_some(), ClusterStanding::Halted),
+        (!state.problems.is_empty(), ClusterStanding::Refused),
+    ];
+    let true_too = true_too.into_iter().filter_map(|(holds, standing)| holds.then_some(standing));
+    let standings = std::iter::once(outlook.state.into()).chain(true_too).collect();
+    Ok((standings, answers.into_iter().map(lease).collect()))
 }
 
-fn of_calendar_now(name: &str, desired: &Desired, record: &Record, now: Timestamp) -> Vec<Answer> {
-    let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, name);
-    calendar.may_take_out(kind(desired, record), now).answers
-}
-
-/// Whoever holds the lease is most likely the daemon itself: to it, that is no objection.
+/// The lease is most likely held by the daemon itself: to it, that is no objection.
 fn lease(answer: Answer) -> Answer {
     if answer.gate == Gate::Lease { Answer { verdict: Verdict::Allow, next: None, ..answer } } else { answer }
 }
 
-/// What git and the record say by themselves.
-fn from_record(name: &str, wanted: &Wanted, record: &Record, now: Timestamp) -> Page {
-    let mut answers = standing_answers(name, wanted, record);
-    if let Some(desired) = &wanted.desired {
-        answers.extend(of_calendar_now(name, desired, record, now));
-    }
-    for waiting in &record.waiting {
-        let told = |answer: &Answer| answer.gate == waiting.value.gate;
-        if !answers.iter().any(told) || !of_calendar(waiting.value.gate) {
-            answers.push(waiting.value.clone());
-        }
-    }
-    let status = record::status(name, record);
-    let taken_up =
-        wanted.desired.as_ref().map(|desired| &desired.commit) == record.accepted.as_ref().map(|(id, _)| id);
-    let word = match status.phase {
-        _ if !wanted.problems.is_empty() => "refused",
-        _ if !taken_up => "notTakenUp",
-        Phase::AsDesired => "asDesired",
-        Phase::Waiting | Phase::Stopped | Phase::Idle => "waiting",
-        Phase::Running => "moving",
-        Phase::Halted => "halted",
-        Phase::Refused => "refused",
-    };
-    let rows = answers.into_iter().map(|answer| row(answer, record)).collect();
-    Page::new(name, wanted, word, false, rows)
-}
-
-/// Gates whose answer of now is better than the one that was recorded.
-fn of_calendar(gate: Gate) -> bool {
-    matches!(gate, Gate::Window | Gate::Freeze | Gate::Mode | Gate::Desired | Gate::Stop | Gate::Halt)
-}
-
-fn standing_answers(name: &str, wanted: &Wanted, record: &Record) -> Vec<Answer> {
-    let object = format!("cluster/{name}");
-    let answer = |gate, objection: Option<(Key, String)>, passes: &str| match objection {
-        Some((key, text)) => {
-            Answer { gate, verdict: Verdict::Deny, reason: Reason::new(key, &*object, text), next: None }
-        }
-        None => Answer {
-            gate,
-            verdict: Verdict::Allow,
-            reason: Reason::new(Key::Passes, &*object, passes),
-            next: None,
-        },
-    };
-    let problem = wanted.problems.first().map(|problem| {
-        let first = problem.lines().next().unwrap_or_default();
-        (Key::CommitRefused, format!("commit {} is not valid: {first}", wanted.newest.short()))
-    });
-    let observes = wanted.desired.as_ref().is_some_and(|desired| desired.cluster.mode == Mode::Observe);
-    let observes = observes
-        .then(|| (Key::ObserveOnly, "spec.mode is observe: nothing is written to the cluster".to_owned()));
-    let stopped = record.stopped.as_ref().map(|stopped| {
-        let by = record.stopped_by.as_deref().unwrap_or_default();
-        (Key::Stopped, format!("stopped by {}", record::text::said(by, &stopped.value)))
-    });
-    let halted = record.halted.as_ref().map(|halted| {
-        (
-            Key::Halted,
-            format!(
-                "halted: {}; a new commit or `windlass resume` goes on",
-                record::text::reasons(&halted.value)
-            ),
-        )
-    });
-    vec![
-        answer(Gate::Desired, problem, "the newest commit is valid"),
-        answer(Gate::Mode, observes, "spec.mode is act"),
-        answer(Gate::Stop, stopped, "nobody has stopped it"),
-        answer(Gate::Halt, halted, "nothing has failed"),
-    ]
-}
-
-/// Which kind of move is due, as far as the record tells; the stricter one where it does not.
-fn kind(desired: &Desired, record: &Record) -> MoveKind {
-    let to = &desired.cluster.version;
-    let from = match (&record.run, record.ended.last()) {
-        (Some(run), _) => Some(&run.from),
-        (None, Some(ended)) => Some(&ended.to),
-        (None, None) => None,
-    };
-    match from {
-        Some(from) if from.minor_name() == to.minor_name() => MoveKind::Patch,
-        Some(_) | None => MoveKind::Minor,
-    }
-}
-
-fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Looking => "looking",
-        Standing::AsDesired => "asDesired",
-        Standing::Moving => "moving",
-        Standing::Waiting => "waiting",
-        Standing::Halted => "halted",
-        Standing::Refused => "refused",
-    }
-}
-
-/// An answer with the time since which it has been given, as the record has it.
-fn row(answer: Answer, record: &Record) -> Row {
-    let same = |old: &&record::Since<Answer>| {
-        old.value.reason.key == answer.reason.key && old.value.reason.object == answer.reason.object
-    };
-    let since = match answer.verdict {
-        Verdict::Allow => None,
-        Verdict::Wait | Verdict::Deny => {
-            record.waiting.iter().find(same).map(|old| old.since).or_else(|| match answer.gate {
-                Gate::Stop => record.stopped.as_ref().map(|stopped| stopped.since),
-                Gate::Halt => record.halted.as_ref().map(|halted| halted.since),
-                _ => None,
-            })
-        }
-    };
-    Row { answer, since }
+/// Where git and the record say that the cluster stands.
+fn from_record(name: &str, state: &DesiredState, record: &Record) -> Vec<ClusterStanding> {
+    let asked = state.desired.as_ref().map(|desired| &desired.commit);
+    let accepted = record.accepted.as_ref().map(|(commit, _)| commit);
+    let mut standings = ClusterStanding::all_of(&record::status(name, record));
+    standings.extend((asked != accepted).then_some(ClusterStanding::NotTakenUp));
+    standings.extend((!state.problems.is_empty()).then_some(ClusterStanding::Refused));
+    standings
 }

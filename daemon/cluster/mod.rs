@@ -14,17 +14,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 pub use observe::watch;
-pub use write::{LockMove, NodePatch};
 
 /// No single call may take longer: what has not answered by then is looked at again.
 const CALL: Duration = Duration::from_secs(10);
-/// Jobs and the lease live here.
-pub const NAMESPACE: &str = "windlass-system";
-/// Where people and the daemon leave each other notes.
-pub const NOTES: &str = "kube-system";
-pub const STOP: &str = "windlass-stop";
-pub const RESUME: &str = "windlass-resume";
-pub const STATUS: &str = "upgrade-status";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -97,12 +89,15 @@ async fn call<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Result<T
 }
 
 /// What came back instead of a value.
-#[derive(Debug)]
-enum CallError {
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
     /// A proper Kubernetes `Status`.
+    #[error("{} ({})", .0.message, .0.code)]
     Status(Box<kube::core::Status>),
-    /// An answer that is no `Status`, a broken connection, or nothing at all in time.
+    /// An answer that is no `Status`, or a broken connection.
+    #[error("{0}")]
     Transport(String),
+    #[error("no answer within {} s", CALL.as_secs())]
     Silent,
 }
 
@@ -124,11 +119,7 @@ impl CallError {
     }
 
     fn words(&self) -> String {
-        match self {
-            Self::Status(status) => format!("{} ({})", status.message, status.code),
-            Self::Transport(words) => words.clone(),
-            Self::Silent => format!("no answer within {} s", CALL.as_secs()),
-        }
+        self.to_string()
     }
 }
 

@@ -2,71 +2,84 @@
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::VolumeAttachment;
+use k8s_openapi::{NamespaceResourceScope, Resource};
+use kube::Api;
 use kube::runtime::watcher;
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
-use super::{Cluster, NAMESPACE, NOTES, RESUME, STOP};
+use super::Cluster;
 use crate::clock::Clock;
-use crate::live::{Event, Seen};
+use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
 
 /// How long a broken watch rests: long enough not to add to an outage, short enough for a stop to be seen in time.
 const REST: SignedDuration = SignedDuration::from_millis(500);
 
-/// Starts all watches; they end when the set is dropped or nobody listens any more.
+/// Starts the watches of all kinds; they end when the set is dropped or nobody listens any more.
 pub fn watch(cluster: &Cluster, clock: &Clock, seen: &Sender<Seen>) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    let client = || cluster.client.clone();
-    let all = watcher::Config::default;
-    let named = |name: &str| all().fields(&format!("metadata.name={name}"));
-    let mut start = Starter { tasks: &mut tasks, clock, seen };
-    start.stream(Api::<Node>::all(client()), all(), Seen::Node);
-    start.stream(Api::<Pod>::all(client()), all(), Seen::Pod);
-    start.stream(Api::<PodDisruptionBudget>::all(client()), all(), Seen::Budget);
-    start.stream(Api::<Deployment>::all(client()), all(), Seen::Deployment);
-    start.stream(Api::<ReplicaSet>::all(client()), all(), Seen::ReplicaSet);
-    start.stream(Api::<StatefulSet>::all(client()), all(), Seen::StatefulSet);
-    start.stream(Api::<DaemonSet>::all(client()), all(), Seen::DaemonSet);
-    start.stream(Api::<Job>::namespaced(client(), NAMESPACE), all(), Seen::Job);
-    start.stream(Api::<VolumeAttachment>::all(client()), all(), Seen::Attachment);
-    start.stream(Api::<ConfigMap>::namespaced(client(), NOTES), named(STOP), Seen::Stop);
-    start.stream(Api::<ConfigMap>::namespaced(client(), NOTES), named(RESUME), Seen::Resume);
-    tasks
+    let mut streams = Streams { cluster, clock, seen, tasks: JoinSet::new() };
+    watch_all(&mut streams);
+    streams.tasks
 }
 
-struct Starter<'a> {
-    tasks: &'a mut JoinSet<()>,
+struct Streams<'a> {
+    cluster: &'a Cluster,
     clock: &'a Clock,
     seen: &'a Sender<Seen>,
+    tasks: JoinSet<()>,
 }
 
-impl Starter<'_> {
-    fn stream<K>(&mut self, api: Api<K>, config: watcher::Config, wrap: fn(Event<Box<K>>) -> Seen)
+impl Watch for Streams<'_> {
+    fn all<K: Object>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched) {
+        self.stream(kind, Api::<K>::all(self.cluster.client.clone()), watcher::Config::default(), seen);
+    }
+
+    fn within<K>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched, namespace: &'static str)
     where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+        K: Object + Resource<Scope = NamespaceResourceScope>,
     {
+        let api = Api::<K>::namespaced(self.cluster.client.clone(), namespace);
+        self.stream(kind, api, watcher::Config::default(), seen);
+    }
+
+    fn named<K>(
+        &mut self,
+        kind: Kind,
+        seen: fn(Event<Box<K>>) -> Watched,
+        namespace: &'static str,
+        name: &'static str,
+    ) where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = Api::<K>::namespaced(self.cluster.client.clone(), namespace);
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        self.stream(kind, api, only, seen);
+    }
+}
+
+impl Streams<'_> {
+    fn stream<K: Object>(
+        &mut self,
+        kind: Kind,
+        api: Api<K>,
+        config: watcher::Config,
+        wrap: fn(Event<Box<K>>) -> Watched,
+    ) {
         let (clock, seen) = (self.clock.clone(), self.seen.clone());
         self.tasks.spawn(async move {
             let mut stream = watcher(api, config).boxed();
             loop {
                 match stream.try_next().await {
                     Ok(Some(event)) => {
-                        if seen.send(wrap(translate(event))).await.is_err() {
+                        if seen.send(Seen::Watched(wrap(translate(event)))).await.is_err() {
                             return;
                         }
                     }
                     Ok(None) => return,
                     // The stream lists or watches anew at its next poll.
                     Err(error) => {
-                        let (kind, why) = (K::plural(&()).into_owned(), super::chain(&error));
-                        tracing::debug!(kind, why, "watch interrupted");
+                        let why = super::chain(&error);
+                        tracing::debug!(kind = kind.name(), why, "watch interrupted");
                         if seen.send(Seen::Unseen { kind, why }).await.is_err() {
                             return;
                         }

@@ -6,25 +6,29 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 
-use super::{CallError, Cluster, NAMESPACE, NOTES, STATUS, call};
+use super::{CallError, Cluster, call};
 use crate::live::ProbeAnswer;
 use crate::model::live::{Lock, Probe};
+use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS};
 
 impl Cluster {
     /// Asks one question. A failure is an answer too: nothing is known.
-    pub async fn ask(&self, probe: &Probe, lock: &str) -> ProbeAnswer {
+    pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
         let answer = match probe {
             Probe::ClusterUid => self.cluster_uid().await,
             Probe::Api => self.api_answer().await,
             Probe::Heartbeat(node) => self.heartbeat(node).await,
-            Probe::Lock => self.lock(lock).await.map(ProbeAnswer::Lock),
+            Probe::Lock => self.lock().await.map(ProbeAnswer::Lock),
             Probe::Published => self.published().await.map(ProbeAnswer::Published),
+            Probe::Long(name) => {
+                Ok(ProbeAnswer::Nothing(format!("the API server does not know how far {name} has come")))
+            }
         };
         answer.unwrap_or_else(|error| ProbeAnswer::Nothing(error.words()))
     }
 
     async fn cluster_uid(&self) -> Result<ProbeAnswer, CallError> {
-        let space = call(Api::<Namespace>::all(self.client.clone()).get("kube-system")).await?;
+        let space = call(Api::<Namespace>::all(self.client.clone()).get(NOTES)).await?;
         Ok(ProbeAnswer::ClusterUid(space.metadata.uid.unwrap_or_default()))
     }
 
@@ -44,8 +48,8 @@ impl Cluster {
         Ok(ProbeAnswer::Heartbeat(renewed.map(|time| time.0.to_string()).unwrap_or_default()))
     }
 
-    async fn lock(&self, name: &str) -> Result<Option<Lock>, CallError> {
-        match call(Api::<Lease>::namespaced(self.client.clone(), NAMESPACE).get(name)).await {
+    async fn lock(&self) -> Result<Option<Lock>, CallError> {
+        match call(Api::<Lease>::namespaced(self.client.clone(), NAMESPACE).get(LEASE)).await {
             Ok(lease) => Ok(Some(read_lock(&lease))),
             Err(error) if error.code() == 404 => Ok(None),
             Err(error) => Err(error),

@@ -12,69 +12,38 @@ use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::probe::read_lock;
-use super::{CallError, Cluster, NAMESPACE, NOTES, RESUME, STATUS, call};
+use super::{CallError, Cluster, call};
 use crate::live::Answer;
-use crate::model::claim::{CLAIM, Claim, SCALE_DOWN_DISABLED};
+use crate::model::claim::Claim;
+use crate::model::effect::{LeaseMove, NodePatch};
 use crate::model::live::RefusalKind;
+use crate::model::names::{CLAIM, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
 
-/// What is done to a node, all in one merge patch that carries its `resourceVersion`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum NodePatch {
-    /// Writes the claim, and cordons where the claim says so.
-    Claim(Claim),
-    /// Writes the claim's new timers, nothing else.
-    Note(Claim),
-    /// Takes the claim away and leaves the node as the claim says it was found.
-    Release(Claim),
-    /// Takes a claim away that cannot be read; nothing else is known, so nothing else is touched.
-    Forget,
-}
-
-/// What is done to the lease that says who should act.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LockMove {
-    Create {
-        holder: String,
-    },
-    /// Takes it over or renews it; refused when it has changed since `resource_version`.
-    Hold {
-        holder: String,
-        transitions: u64,
-        resource_version: String,
-    },
-    Release {
-        holder: String,
-        transitions: u64,
-        resource_version: String,
-    },
-}
-
-impl NodePatch {
-    fn body(&self, resource_version: &str) -> Value {
-        let (annotations, unschedulable) = match self {
-            Self::Claim(claim) => {
-                let mut annotations = json!({CLAIM: text(claim)});
-                if claim.cordoned {
-                    set(&mut annotations, SCALE_DOWN_DISABLED, json!("true"));
-                }
-                (annotations, claim.cordoned.then_some(json!(true)))
+/// The merge patch that carries a change of a node out, and what it expects.
+fn body(patch: &NodePatch, resource_version: &str) -> Value {
+    let (annotations, unschedulable) = match patch {
+        NodePatch::Claim(claim) => {
+            let mut annotations = json!({CLAIM: text(claim)});
+            if claim.cordoned {
+                set(&mut annotations, SCALE_DOWN_DISABLED, json!("true"));
             }
-            Self::Note(claim) => (json!({CLAIM: text(claim)}), None),
-            Self::Release(claim) => {
-                let mut annotations = json!({CLAIM: null});
-                if claim.cordoned && !claim.scale_down_was_disabled {
-                    set(&mut annotations, SCALE_DOWN_DISABLED, Value::Null);
-                }
-                (annotations, (claim.cordoned && !claim.was_unschedulable).then_some(Value::Null))
-            }
-            Self::Forget => (json!({CLAIM: null}), None),
-        };
-        let mut body = json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}});
-        if let Some(value) = unschedulable {
-            set(&mut body, "spec", json!({"unschedulable": value}));
+            (annotations, claim.cordoned.then_some(json!(true)))
         }
-        body
+        NodePatch::Note(claim) => (json!({CLAIM: text(claim)}), None),
+        NodePatch::Release(claim) => {
+            let mut annotations = json!({CLAIM: null});
+            if claim.cordoned && !claim.scale_down_was_disabled {
+                set(&mut annotations, SCALE_DOWN_DISABLED, Value::Null);
+            }
+            (annotations, (claim.cordoned && !claim.was_unschedulable).then_some(Value::Null))
+        }
+        NodePatch::Forget => (json!({CLAIM: null}), None),
+    };
+    let mut body = json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}});
+    if let Some(value) = unschedulable {
+        set(&mut body, "spec", json!({"unschedulable": value}));
     }
+    body
 }
 
 fn set(object: &mut Value, key: &str, value: Value) {
@@ -89,7 +58,7 @@ fn text(claim: &Claim) -> String {
 
 impl Cluster {
     pub async fn patch_node(&self, name: &str, resource_version: &str, patch: &NodePatch) -> Answer {
-        let body = patch.body(resource_version);
+        let body = body(patch, resource_version);
         let api = Api::<Node>::all(self.client.clone());
         match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
             Ok(node) => Answer::Node(Box::new(node)),
@@ -170,7 +139,7 @@ impl Cluster {
     pub async fn move_lock(
         &self,
         name: &str,
-        lock: &LockMove,
+        lock: &LeaseMove,
         length: SignedDuration,
         now: Timestamp,
     ) -> Answer {
@@ -192,12 +161,14 @@ impl Cluster {
             }),
         };
         let done = match lock {
-            LockMove::Create { holder } => call(api.create(&params, &lease(Some(holder), 1, None))).await,
-            LockMove::Hold { holder, transitions, resource_version } => {
+            LeaseMove::Create { holder, transitions } => {
+                call(api.create(&params, &lease(Some(holder), *transitions, None))).await
+            }
+            LeaseMove::Hold { holder, transitions, resource_version } => {
                 let lease = lease(Some(holder), *transitions, Some(resource_version));
                 call(api.replace(name, &params, &lease)).await
             }
-            LockMove::Release { transitions, resource_version, .. } => {
+            LeaseMove::Release { transitions, resource_version, .. } => {
                 let lease = lease(None, *transitions, Some(resource_version));
                 call(api.replace(name, &params, &lease)).await
             }
@@ -209,7 +180,7 @@ impl Cluster {
     }
 
     /// The `ConfigMap` `kube-system/upgrade-status`; server-side apply, so that it is made or changed alike.
-    pub async fn publish(&self, status: &str) -> Answer {
+    pub async fn publish(&self, status: &str, of: u64) -> Answer {
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -218,13 +189,13 @@ impl Cluster {
         });
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         match call(api.patch(STATUS, &PatchParams::apply("windlass").force(), &Patch::Apply(map))).await {
-            Ok(_) => Answer::Published(status.to_owned()),
+            Ok(_) => Answer::Published { text: status.to_owned(), of },
             Err(error) => refused(&error),
         }
     }
 
     /// Leaves a note for the daemon: to stop, or to go on.
-    pub async fn leave_note(&self, name: &str, reason: &str, by: &str) -> Result<(), String> {
+    pub async fn leave_note(&self, name: &str, reason: &str, by: &str) -> Result<(), CallError> {
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -233,16 +204,16 @@ impl Cluster {
         });
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         let params = PatchParams::apply("windlass-cli").force();
-        call(api.patch(name, &params, &Patch::Apply(map))).await.map(|_| ()).map_err(|error| error.words())
+        call(api.patch(name, &params, &Patch::Apply(map))).await.map(drop)
     }
 
     /// Takes a note away; whether it was there.
-    pub async fn take_note(&self, name: &str) -> Result<bool, String> {
+    pub async fn take_note(&self, name: &str) -> Result<bool, CallError> {
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         match call(api.delete(name, &DeleteParams::default())).await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == 404 => Ok(false),
-            Err(error) => Err(error.words()),
+            Err(error) => Err(error),
         }
     }
 

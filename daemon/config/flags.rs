@@ -10,7 +10,7 @@ pub struct Flags {
     /// How often a remote repository is asked for changes [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub poll: Option<String>,
-    /// A kubeconfig with a context for each cluster [default: $KUBECONFIG]
+    /// A kubeconfig with a context for each cluster [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
@@ -18,7 +18,7 @@ pub struct Flags {
 /// Which repository is meant and how it is reached, for the daemon and for those who look.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RepositoryFlags {
-    /// The repository: a local path, or an http, https or ssh address
+    /// The repository: a local path, or an http, https or ssh address [default: the current folder; the daemon has none]
     #[arg(long, value_name = "URL", help_heading = "Repository")]
     pub repo: Option<String>,
     /// The branch with the desired state [default: the repository's HEAD, else main]
@@ -27,10 +27,10 @@ pub struct RepositoryFlags {
     /// The folder of desired-state/ and policies/ in the repository [default: its root]
     #[arg(long, value_name = "DIR", help_heading = "Repository")]
     pub path: Option<String>,
-    /// The daemon's settings file, for what no flag says
+    /// The daemon's settings file; flags override it
     #[arg(long, value_name = "FILE", help_heading = "Repository")]
     pub config: Option<PathBuf>,
-    /// The repository that holds the record, if it is another
+    /// The repository that holds the record [default: the same]
     #[arg(long, value_name = "URL", help_heading = "Repository")]
     pub record_repo: Option<String>,
     /// The branch that holds the record [default: windlass/status]

@@ -9,6 +9,7 @@ use super::fields::{listed, nearest, not_built};
 use super::problem::{Problems, quoted};
 use super::tree::{Node, Value};
 use crate::model::desired::Limit;
+use crate::model::text::written;
 use crate::model::version::{Version, VersionError};
 
 /// Nodes that a limit may name: a hundred times the largest cluster that Kubernetes supports is a slip of the pen.
@@ -182,14 +183,6 @@ fn parse_length(text: &str, most: SignedDuration) -> Result<SignedDuration, Stri
         return Err(general());
     }
     Ok(SignedDuration::from_secs(total))
-}
-
-/// `1h30m`, the way people write it here.
-fn written(length: SignedDuration) -> String {
-    let seconds = length.as_secs();
-    let parts = [(seconds / 3600, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
-    let parts: Vec<_> = parts.iter().filter(|(n, _)| *n != 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    if parts.is_empty() { "0s".into() } else { parts.concat() }
 }
 
 /// One word of several; `later` are words that are designed but not built.

@@ -7,24 +7,22 @@ use serde::Serialize;
 
 use crate::model::desired::{Cluster, Desired, Pool};
 use crate::model::live::{Live, Node, OwnerKind, Pod};
-use crate::model::plan::Component;
+use crate::model::plan::{Component, Scope};
 use crate::model::version::Version;
-
-/// The scope of control plane nodes, beside the names of the pools; no pool may be called so.
-pub const CONTROL_PLANE: &str = "controlPlane";
+use crate::provider::{VersionSource, capabilities};
 
 /// One component of one node that does not run what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// `controlPlane`, or the pool's name; nothing for a node that no single pool selects, which is not touched.
-    pub scope: Option<String>,
+    /// Nothing for a node that no single pool selects, which is not touched.
+    pub scope: Option<Scope>,
     pub component: Component,
     /// Nothing while it is unknown.
     pub from: Option<Version>,
     pub to: Version,
-    /// Empty for a control plane whose nodes cannot be seen.
-    pub node: String,
+    /// Nothing for a control plane whose nodes cannot be seen.
+    pub node: Option<String>,
     /// Pods that leave the node if it is drained, counted now.
     pub pods: u32,
 }
@@ -40,9 +38,19 @@ pub enum Membership<'a> {
 }
 
 impl Membership<'_> {
-    pub fn scope(&self) -> Option<&str> {
+    /// Nothing for a node that is not ours to move.
+    pub fn scope(&self) -> Option<Scope> {
         match self {
-            Self::ControlPlane => Some(CONTROL_PLANE),
+            Self::ControlPlane => Some(Scope::ControlPlane),
+            Self::Pool(pool) => Some(Scope::Pool(pool.name.clone())),
+            Self::Nowhere | Self::Several(_) => None,
+        }
+    }
+
+    /// The name of that scope.
+    pub fn scope_name(&self) -> Option<&str> {
+        match self {
+            Self::ControlPlane => Some(Scope::CONTROL_PLANE),
             Self::Pool(pool) => Some(&pool.name),
             Self::Nowhere | Self::Several(_) => None,
         }
@@ -52,48 +60,48 @@ impl Membership<'_> {
 /// Every part of the cluster that is not as asked, control plane first, then by pool and node.
 pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
     let to = &desired.cluster.version;
+    let change =
+        |scope, component, node, from, pods| Change { scope, component, from, to: to.clone(), node, pods };
     let mut changes = Vec::new();
-    if live.control_plane().next().is_none() && live.api.version.as_ref() != Some(to) {
-        changes.push(Change {
-            scope: Some(CONTROL_PLANE.to_owned()),
-            component: Component::Servers,
-            node: String::new(),
-            from: live.api.version.clone(),
-            to: to.clone(),
-            pods: 0,
-        });
-    }
-    let leaving = leaving(live);
-    for node in live.nodes.values() {
-        let membership = membership(&desired.cluster, node);
-        let parts: &[Component] = if node.control_plane {
-            &[Component::Servers, Component::Kubelet]
-        } else {
-            &[Component::Kubelet]
-        };
-        for &component in parts {
-            let from = live.runs(component, &node.name);
-            if from.as_ref() == Some(to) {
-                continue;
-            }
-            let pods = match component {
-                Component::Servers => 0,
-                Component::Kubelet => leaving.get(&*node.name).copied().unwrap_or_default(),
-            };
-            let scope = membership.scope().map(str::to_owned);
-            changes.push(Change {
-                scope,
-                component,
-                node: node.name.to_string(),
-                from,
-                to: to.clone(),
-                pods,
-            });
+    for (name, from) in control_plane_versions(&desired.cluster, live) {
+        if from.as_ref() != Some(to) {
+            let node = live.nodes.contains_key(name.as_str()).then_some(name);
+            changes.push(change(Some(Scope::ControlPlane), Component::ControlPlane, node, from, 0));
         }
     }
-    let rank = |change: &Change| change.scope.as_deref().map_or(2, |scope| u8::from(scope != CONTROL_PLANE));
+    let leaving = leaving(live);
+    for node in live.nodes.values().filter(|node| node.kubelet.as_ref() != Some(to)) {
+        let scope = membership(&desired.cluster, node).scope();
+        let pods = leaving.get(&*node.name).copied().unwrap_or_default();
+        changes.push(change(
+            scope,
+            Component::Kubelet,
+            Some(node.name.to_string()),
+            node.kubelet.clone(),
+            pods,
+        ));
+    }
+    let rank = |change: &Change| match &change.scope {
+        Some(Scope::ControlPlane) => 0,
+        Some(Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => 1,
+        None => 2,
+    };
     changes.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     changes
+}
+
+/// The version of the control plane on each control plane node, nothing where it is not known. A control plane whose
+/// nodes cannot be seen has one entry, under the name of the API endpoint; one that we move ourselves has none then.
+pub fn control_plane_versions(cluster: &Cluster, live: &Live) -> BTreeMap<String, Option<Version>> {
+    match capabilities(cluster.control_plane.provider).versions {
+        VersionSource::StaticPods => live
+            .control_plane()
+            .map(|node| (node.name.to_string(), live.runs(Component::ControlPlane, &node.name)))
+            .collect(),
+        VersionSource::ApiServers => {
+            live.api_servers().into_iter().map(|(name, version)| (name.to_string(), version)).collect()
+        }
+    }
 }
 
 /// Which pool a node belongs to.
@@ -101,8 +109,7 @@ pub fn membership<'a>(cluster: &'a Cluster, node: &Node) -> Membership<'a> {
     if node.control_plane {
         return Membership::ControlPlane;
     }
-    let label = |key: &str| node.labels.get(key).map(|value| &**value);
-    let mut pools = cluster.pools.iter().filter(|pool| pool.selector.matches(label));
+    let mut pools = cluster.pools.iter().filter(|pool| pool.selector.selects(&node.labels));
     match (pools.next(), pools.next()) {
         (None, _) => Membership::Nowhere,
         (Some(pool), None) => Membership::Pool(pool),
@@ -136,11 +143,10 @@ pub fn lines(changes: &[Change]) -> Vec<String> {
         .chunk_by(same)
         .filter_map(|group| {
             let first = group.first()?;
-            let scope = first.scope.as_deref().unwrap_or("no pool");
+            let scope = first.scope.as_ref().map_or("no pool".to_owned(), Scope::to_string);
             let from = first.from.as_ref().map_or("unknown".to_owned(), Version::to_string);
             let nodes = match group {
-                [one] if one.node.is_empty() => "hosted".to_owned(),
-                [one] => one.node.clone(),
+                [one] => one.node.clone().unwrap_or_else(|| "hosted".to_owned()),
                 many => format!("{} nodes", many.len()),
             };
             Some(format!("{scope}  {}  {from} → {}  {nodes}", first.component.as_str(), first.to))

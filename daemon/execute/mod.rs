@@ -1,58 +1,23 @@
 //! The only way to change anything: one match over [`Effect`], behind a fence.
 //! It decides nothing, retries nothing and remembers nothing; what came back is returned to be folded.
 
+mod beside;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use jiff::Timestamp;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+pub use beside::{LongWork, Watcher};
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, LockMove, NodePatch};
-use crate::live::{Answer, Deed, Seen};
-use crate::model::live::{EVICTION, OUR_LEASE, OUR_NAMESPACE, RESUME_NOTE, STATUS_MAP};
-
-/// Everything that can be done to a cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    Node { name: String, resource_version: String, patch: NodePatch },
-    Evict { namespace: String, pod: String, uid: String },
-    CreateNamespace(Value),
-    CreateJob { name: String, manifest: Value },
-    DeleteJob { name: String, uid: String },
-    Lock { name: String, lock: LockMove, length: SignedDuration },
-    Publish(String),
-    ForgetResume { uid: String },
-}
-
-impl Effect {
-    /// Two effects of one key are never under way at the same time.
-    pub fn key(&self) -> String {
-        match self {
-            Self::Node { name, .. } => format!("node/{name}"),
-            Self::Evict { uid, .. } => format!("{EVICTION}{uid}"),
-            Self::CreateNamespace(_) => OUR_NAMESPACE.to_owned(),
-            Self::CreateJob { name, .. } | Self::DeleteJob { name, .. } => format!("job/{name}"),
-            Self::Lock { .. } => OUR_LEASE.to_owned(),
-            Self::Publish(_) => STATUS_MAP.to_owned(),
-            Self::ForgetResume { .. } => RESUME_NOTE.to_owned(),
-        }
-    }
-
-    /// The object that it changes, as people call it.
-    pub fn object(&self) -> String {
-        match self {
-            Self::Evict { namespace, pod, .. } => format!("pod/{namespace}/{pod}"),
-            other => other.key(),
-        }
-    }
-
-    /// Whether only the holder of the lease may do it.
-    pub fn needs_lock(&self) -> bool {
-        !matches!(self, Self::Lock { .. } | Self::CreateNamespace(_))
-    }
-}
+use crate::cluster::{self, Cluster};
+use crate::live::{Answer, ProbeAnswer, Seen};
+use crate::model::effect::Effect;
+use crate::model::live::Probe;
 
 /// On which side of an effect the fence is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +37,8 @@ pub trait Fence: Send + Sync {
 pub struct Edges {
     pub cluster: Cluster,
     pub clock: Clock,
+    watchers: Vec<Arc<dyn Watcher>>,
+    long: Option<Arc<dyn LongWork>>,
     count: Arc<AtomicU64>,
     /// Until when effects may be sent under the lease; nothing while it is not held.
     pub deadline: Arc<Mutex<Option<Timestamp>>>,
@@ -79,7 +46,56 @@ pub struct Edges {
 
 impl Edges {
     pub fn new(cluster: Cluster, clock: Clock) -> Self {
-        Self { cluster, clock, count: Arc::default(), deadline: Arc::default() }
+        Self {
+            cluster,
+            clock,
+            watchers: Vec::new(),
+            long: None,
+            count: Arc::default(),
+            deadline: Arc::default(),
+        }
+    }
+
+    /// With one more that watches beside the loop.
+    #[must_use]
+    pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
+        self.watchers.push(watcher);
+        self
+    }
+
+    /// With what begins long work and looks at it.
+    #[must_use]
+    pub fn with_long_work(mut self, long: Arc<dyn LongWork>) -> Self {
+        self.long = Some(long);
+        self
+    }
+
+    /// Starts everything that feeds a loop without being asked: the watches of the cluster, and what watches beside
+    /// them. They end when the set is dropped.
+    pub fn watch(&self, seen: &Sender<Seen>) -> JoinSet<()> {
+        let mut tasks = cluster::watch(&self.cluster, &self.clock, seen);
+        for watcher in &self.watchers {
+            tasks.spawn(watcher.watch(self.clock.clone(), seen.clone()));
+        }
+        tasks
+    }
+
+    /// Asks one question of whoever can answer it. A failure is an answer too: nothing is known.
+    pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
+        match (probe, &self.long) {
+            (Probe::Long(name), Some(long)) => {
+                long.look(name).await.map_or_else(ProbeAnswer::Nothing, ProbeAnswer::Long)
+            }
+            (
+                Probe::Long(_)
+                | Probe::ClusterUid
+                | Probe::Api
+                | Probe::Heartbeat(_)
+                | Probe::Lock
+                | Probe::Published,
+                _,
+            ) => self.cluster.ask(probe).await,
+        }
     }
 
     /// Puts something that changes the world behind the fence. Nothing when the process has to end.
@@ -122,15 +138,11 @@ impl Fence for Open {
 
 /// Carries one effect out and says what came of it. Nothing when the process has to end.
 pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option<Seen> {
-    let evicted = match &effect {
-        Effect::Evict { uid, .. } => Some(uid.clone()),
-        _ => None,
-    };
-    let deed = Deed { key: effect.key(), evicted };
-    let needs_lock = effect.needs_lock();
+    let key = effect.key();
+    let needs_lease = key.rules().needs_lease;
     let withheld = || Answer::Stale("the lease's renew deadline has passed".to_owned());
-    let answer = edges.fenced(fence, needs_lock, carry_out(edges, effect), withheld).await?;
-    Some(Seen::Done(deed, answer))
+    let answer = edges.fenced(fence, needs_lease, carry_out(edges, effect), withheld).await?;
+    Some(Seen::Done(key, answer))
 }
 
 async fn carry_out(edges: &Edges, effect: Effect) -> Answer {
@@ -145,10 +157,14 @@ async fn carry_out(edges: &Edges, effect: Effect) -> Answer {
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
         Effect::DeleteJob { name, uid } => cluster.delete_job(&name, &uid).await,
-        Effect::Lock { name, lock, length } => {
-            cluster.move_lock(&name, &lock, length, edges.clock.now()).await
+        Effect::Lease { name, lease, length } => {
+            cluster.move_lock(&name, &lease, length, edges.clock.now()).await
         }
-        Effect::Publish(text) => cluster.publish(&text).await,
+        Effect::Publish { text, of } => cluster.publish(&text, of).await,
         Effect::ForgetResume { uid } => cluster.forget_resume(&uid).await,
+        Effect::BeginLong { name } => match &edges.long {
+            Some(long) => long.begin(&name).await,
+            None => Answer::Failed(format!("nothing here can begin {name}")),
+        },
     }
 }

@@ -1,134 +1,50 @@
-//! Disruption budgets, given and implicit: may this pod be evicted now.
-//! The answer is the minimum of the server's number and our own ledger of what we have taken and no watch has
-//! shown yet. The server has the last word at the eviction itself; this keeps us from asking in vain.
+//! What would keep a node from ever being emptied, and how long one rests whose drain was blocked. A node with a
+//! structural blocker is never cordoned at all; every blocker is told, not only the first.
 
-use std::collections::BTreeMap;
+use jiff::SignedDuration;
 
-use crate::model::decision::{Key, Reason};
-use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod};
+use super::{Moment, Question};
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::time::later;
+use crate::model::work::Step;
+use crate::record::StepEnd;
+use crate::verify::pods;
 
-/// What may still be taken in this pass, from every budget that has been asked about.
-#[derive(Debug)]
-pub struct Ledger<'a> {
-    live: &'a Live,
-    given: BTreeMap<(Id, Id), i32>,
-    owners: BTreeMap<Id, i64>,
+/// A node whose drain was blocked is tried again after this.
+const REST: SignedDuration = SignedDuration::from_hours(1);
+
+pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    match question.moment {
+        Moment::StartRun | Moment::TakeOut | Moment::Claim => {}
+        Moment::Change | Moment::GoOn => return Vec::new(),
+    }
+    let own = structural(question).into_iter().map(|reason| Answer::deny(Gate::Budget, reason));
+    let of_peers = question.peers().flat_map(|peer| structural(&peer));
+    let of_peers = of_peers.map(|reason| Answer::wait(Gate::Budget, reason));
+    resting(question).into_iter().chain(own).chain(of_peers).collect()
 }
 
-impl<'a> Ledger<'a> {
-    pub fn new(live: &'a Live) -> Self {
-        Self { live, given: BTreeMap::new(), owners: BTreeMap::new() }
-    }
-
-    /// Why this pod may not be evicted now; nothing when it may. Takes nothing yet.
-    pub fn objection(&mut self, pod: &Pod, implicit: bool) -> Option<Reason> {
-        // The server does not ask any budget about these (pkg/registry/core/pod/storage/eviction.go).
-        if pod.finished() || pod.phase == Phase::Pending {
-            return None;
-        }
-        let budgets: Vec<_> = self.live.budgets_of(pod).collect();
-        match budgets.as_slice() {
-            [] if implicit => self.implicit(pod),
-            [] => None,
-            [(key, budget)] => self.one(pod, key, budget),
-            [(first, _), (second, _), ..] => Some(Reason::new(
-                Key::SeveralBudgets,
-                pod.object(),
-                format!(
-                    "budgets {} and {} both match it, so the server refuses every eviction; narrow one of them",
-                    first.1, second.1
-                ),
-            )),
-        }
-    }
-
-    fn one(&mut self, pod: &Pod, key: &(Id, Id), budget: &Budget) -> Option<Reason> {
-        let object = format!("budget/{}/{}", key.0, key.1);
-        if !pod.ready {
-            let healthy = budget.current_healthy >= budget.desired_healthy && budget.desired_healthy > 0;
-            if budget.always_allow_unhealthy || (healthy && budget.observed) {
-                return None;
-            }
-        }
-        if let Some(never) = &budget.never {
-            let text = format!("it can never let {} go: {never}", pod.object());
-            return Some(Reason::new(Key::BudgetNeverAllows, object, text));
-        }
-        if budget.sync_failed {
-            let text = "the server cannot compute it (SyncFailed), so it allows nothing".to_owned();
-            return Some(Reason::new(Key::BudgetBlocks, object, text));
-        }
-        let live = self.live;
-        let left = self.given.entry(key.clone()).or_insert_with(|| {
-            if budget.observed { budget.disruptions_allowed - unseen(live, &key.0, budget) } else { 0 }
-        });
-        (*left <= 0)
-            .then(|| Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present".to_owned()))
-    }
-
-    /// An owner without a budget: one pod, or a quarter of its replicas where that is more, may be missing.
-    fn implicit(&mut self, pod: &Pod) -> Option<Reason> {
-        let owner = pod.owner.as_ref()?;
-        // Nothing that serves is taken away by the eviction of a pod that does not serve.
-        if !pod.ready || matches!(owner.kind, OwnerKind::Job | OwnerKind::DaemonSet | OwnerKind::Node) {
-            return None;
-        }
-        let live = self.live;
-        let top = live.top_owner(owner);
-        let left = self.owners.entry(top.clone()).or_insert_with(|| allowance(live, &top));
-        (*left <= 0).then(|| {
-            let name = live.owner_name(&top);
-            Reason::new(
-                Key::OwnerNotReady,
-                name,
-                "as many of its pods are missing as may be without a budget".to_owned(),
-            )
-        })
-    }
-
-    /// Books an eviction that is about to be asked for.
-    pub fn take(&mut self, pod: &Pod) {
-        if !pod.ready || pod.phase == Phase::Pending {
-            return;
-        }
-        let keys: Vec<_> = self.live.budgets_of(pod).map(|(key, _)| key.clone()).collect();
-        for key in &keys {
-            if let Some(left) = self.given.get_mut(key) {
-                *left -= 1;
-            }
-        }
-        if let (true, Some(owner)) = (keys.is_empty(), &pod.owner)
-            && let Some(left) = self.owners.get_mut(&self.live.top_owner(owner))
-        {
-            *left -= 1;
-        }
-    }
+fn structural(question: &Question<'_>) -> Vec<Reason> {
+    let (Some(live), Some(node)) = (question.live(), question.node()) else { return Vec::new() };
+    let drained = question.step.is_some_and(Step::drains);
+    let Some(limits) = question.limits().filter(|_| drained) else { return Vec::new() };
+    let named = |reason: Reason| {
+        let text = format!("it would keep {} from being emptied: {}", node.name, reason.text);
+        Reason { text, ..reason }
+    };
+    pods::structural(live, &node.name, &limits.drain).into_iter().map(named).collect()
 }
 
-/// Evictions of ours, accepted or on their way, that this budget's status does not show yet.
-fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
-    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
-    let unseen = ours.filter(|pod| {
-        pod.namespace == *namespace
-            && pod.deleting.is_none()
-            && !budget.disrupted.contains(&pod.name)
-            && budget
-                .selector
-                .as_ref()
-                .is_some_and(|s| s.matches(|key| pod.labels.get(key).map(|value| &**value)))
-    });
-    i32::try_from(unseen.count()).unwrap_or(i32::MAX)
-}
-
-/// How many more pods of this owner may go missing; negative when more are missing than may be.
-fn allowance(live: &Live, owner: &Id) -> i64 {
-    let pods = || live.pods_under(owner);
-    let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);
-    let serving = i64::try_from(pods().filter(serves).count()).unwrap_or(i64::MAX);
-    let replicas = live.workloads.get(owner).map_or_else(
-        || i64::try_from(pods().filter(|pod| !pod.finished()).count()).unwrap_or(i64::MAX),
-        |workload| i64::from(workload.replicas),
-    );
-    let may_miss = (replicas / 4).max(1);
-    may_miss - (replicas - serving).max(0)
+fn resting(question: &Question<'_>) -> Option<Answer> {
+    let record = question.record_of_step()?;
+    let Some(StepEnd::SetAside { reasons, .. }) = &record.end else { return None };
+    let first = reasons.first()?;
+    let long = matches!(first.key, Key::DrainTimedOut | Key::JobRunning | Key::ExternalProvider);
+    let until = later(record.ended?, REST);
+    if !long || until <= question.world.now {
+        return None;
+    }
+    let text = format!("it was set aside: {}", first.text);
+    let reason = Reason::new(Key::SetAside, question.object(), text);
+    Some(Answer::deny(Gate::Budget, reason).until(Some(until)))
 }

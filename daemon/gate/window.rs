@@ -1,163 +1,109 @@
-//! One maintenance window as concrete openings, and many openings as one union.
-//! An opening belongs to the day on which it begins, its length is absolute time, and a local time that does not
-//! exist or exists twice follows RFC 5545: the offset before the gap, the first of two.
+//! Maintenance windows: whether one is open, whether what is left of it is long enough for a hop's control plane, and
+//! what its close leaves of the work of a run.
 
-use jiff::civil::{Date, DateTime};
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::SignedDuration;
 
-use super::{Stretch, earlier};
-use crate::model::decision::{Key, Reason};
-use crate::model::desired::{Opening, Opens, Window};
+use super::{AtNow, CalendarState, Moment, Question};
+use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use crate::provider;
 
-/// One concrete opening, whole. A window that is always open has one that spans all time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span {
-    pub opens: Timestamp,
-    pub closes: Timestamp,
-    pub window: String,
-}
-
-impl Span {
-    pub fn stretch(&self) -> Stretch {
-        Stretch { from: self.opens, until: self.closes }
+pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    if question.only_waits() {
+        return Vec::new();
     }
-
-    /// Whether it is the one of `opens: always`, which neither begins nor ends.
-    pub fn is_always(&self) -> bool {
-        self.opens == Timestamp::MIN && self.closes == Timestamp::MAX
-    }
-}
-
-/// The openings that are not over at `from` and begin before `until`, by their beginning, whole even where they
-/// reach beyond either. Adjoining and overlapping ones are kept as they are; one that comes twice is kept once,
-/// as on the day that Samoa skipped.
-pub fn openings(window: &Window, from: Timestamp, until: Timestamp) -> Vec<Span> {
-    let rules = match &window.opens {
-        Opens::Always => {
-            let (opens, closes) = (Timestamp::MIN, Timestamp::MAX);
-            return vec![Span { opens, closes, window: window.name.clone() }];
+    match (question.moment, question.step) {
+        (Moment::StartRun | Moment::TakeOut, _) => take_out(question),
+        (Moment::Claim | Moment::Change | Moment::GoOn, Some(_)) if question.is_control_plane() => {
+            hop(question)
         }
-        Opens::Weekly(rules) => rules,
+        (Moment::Claim | Moment::Change | Moment::GoOn, Some(_)) => in_progress(question),
+        // An objection to nothing in particular would keep a cluster that is as desired waiting.
+        (Moment::Claim | Moment::Change | Moment::GoOn, None) => Vec::new(),
+    }
+}
+
+fn take_out(question: &Question<'_>) -> Vec<Answer> {
+    let Some(now) = question.world.calendar(question.kind()) else { return Vec::new() };
+    // A hop that was begun is finished; a run that may run on has not lost its window.
+    let passes =
+        question.hop_begun() || (question.moment == Moment::TakeOut && question.at_now() == AtNow::TakeOut);
+    let mut answers = Vec::new();
+    if !passes || now.window.verdict == Verdict::Allow {
+        answers.push(now.window.clone());
+    }
+    let too_short = || too_short(question, hop_length(question));
+    answers.extend(
+        (!question.hop_begun() && answers.iter().all(|a| a.verdict == Verdict::Allow))
+            .then(too_short)
+            .flatten(),
+    );
+    answers
+}
+
+/// Why what is left of the opening does not hold the control plane of a hop, which takes this long.
+fn too_short(question: &Question<'_>, needed: SignedDuration) -> Option<Answer> {
+    let now = question.world.calendar(question.kind())?;
+    let left = match now.state {
+        CalendarState::Open { closes: None, .. } => return None,
+        CalendarState::Open { closes: Some(closes), .. } => closes.duration_since(question.world.now),
+        // A run that runs on takes workers out after the close; it begins no hop.
+        CalendarState::Closed { .. } => SignedDuration::ZERO,
     };
-    let longest = rules.iter().map(|rule| rule.length).max().unwrap_or_default();
-    let mut spans: Vec<Span> = local_openings(rules, &window.time_zone, earlier(from, longest), until)
-        .filter_map(|(local, rule)| {
-            let opens = window.time_zone.to_timestamp(local).ok()?;
-            let closes = opens.checked_add(rule.length).ok()?;
-            Some(Span { opens, closes, window: window.name.clone() })
-        })
-        .filter(|span| span.opens < span.closes && span.closes > from && span.opens < until)
-        .collect();
-    spans.sort();
-    spans.dedup();
-    spans
-}
-
-/// Local opening times on every day that could hold one which begins between the two instants.
-fn local_openings<'r>(
-    rules: &'r [Opening],
-    zone: &TimeZone,
-    from: Timestamp,
-    until: Timestamp,
-) -> impl Iterator<Item = (DateTime, &'r Opening)> {
-    // Two days more on either side: a gap moves a time by up to a whole day.
-    let margin = 2.days();
-    let first = zone.to_datetime(from).date().checked_sub(margin).unwrap_or(Date::MIN);
-    let last = zone.to_datetime(until).date().checked_add(margin).unwrap_or(Date::MAX);
-    let dates = std::iter::successors(Some(first), |date| date.tomorrow().ok());
-    dates.take_while(move |date| *date <= last).flat_map(move |date| {
-        let today = move |rule: &&Opening| rule.days.is_empty() || rule.days.contains(&date.weekday());
-        rules.iter().filter(today).map(move |rule| (date.to_datetime(rule.at), rule))
-    })
-}
-
-/// The local opening times within `[from, until)` that an odd day makes into another instant, each with that instant.
-pub(super) fn odd(
-    window: &Window,
-    from: Timestamp,
-    until: Timestamp,
-    instant: fn(DateTime, &TimeZone) -> Option<Timestamp>,
-) -> Vec<(DateTime, Timestamp)> {
-    let Opens::Weekly(rules) = &window.opens else { return Vec::new() };
-    let mut found: Vec<(DateTime, Timestamp)> = local_openings(rules, &window.time_zone, from, until)
-        .filter_map(|(at, _)| Some((at, instant(at, &window.time_zone)?)))
-        .filter(|(_, at)| (from..until).contains(at))
-        .collect();
-    found.sort();
-    found.dedup();
-    found
-}
-
-/// The instant that stands in for a local time which does not exist; nothing for one that does.
-pub(super) fn stand_in(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    let ambiguous = zone.to_ambiguous_timestamp(at);
-    match ambiguous.offset() {
-        AmbiguousOffset::Gap { .. } => ambiguous.compatible().ok(),
-        AmbiguousOffset::Fold { .. } | AmbiguousOffset::Unambiguous { .. } => None,
+    if needed.is_zero() || left >= needed {
+        return None;
     }
+    let text = format!(
+        "the control plane of one hop takes about {} min and is not begun unless the opening is long enough",
+        needed.as_mins()
+    );
+    Some(Answer::wait(Gate::Window, Reason::new(Key::WindowTooShort, question.world.object(), text)))
 }
 
-/// The first instant of a local time that clocks show twice; nothing for one that they show once or never.
-pub(super) fn first_of_two(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
-    let ambiguous = zone.to_ambiguous_timestamp(at);
-    match ambiguous.offset() {
-        AmbiguousOffset::Fold { .. } => ambiguous.compatible().ok(),
-        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => None,
+/// How long the control plane of the hop takes that the question is about.
+fn hop_length(question: &Question<'_>) -> SignedDuration {
+    let (Some(plan), Some(stage)) = (question.plan, question.stage) else { return SignedDuration::ZERO };
+    if question.moment == Moment::TakeOut && !question.is_control_plane() {
+        return SignedDuration::ZERO;
     }
+    let unit = plan.stages.iter().filter(|other| other.hop == stage.hop && other.kind.is_control_plane());
+    let steps = unit.map(|stage| stage.steps.len()).sum::<usize>();
+    step_length(question) * i32::try_from(steps).unwrap_or(i32::MAX)
 }
 
-/// Openings as one: those that overlap or adjoin become one stretch.
-pub fn union(spans: &[Span]) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = spans.iter().map(Span::stretch).collect();
-    stretches.sort();
-    let mut joined: Vec<Stretch> = Vec::new();
-    for stretch in stretches {
-        match joined.last_mut() {
-            Some(last) if stretch.from <= last.until => last.until = last.until.max(stretch.until),
-            Some(_) | None => joined.push(stretch),
+/// How long one control plane node takes for one of its steps.
+fn step_length(question: &Question<'_>) -> SignedDuration {
+    let provider = question.desired().map(|desired| desired.cluster.control_plane.provider);
+    provider.map_or(SignedDuration::ZERO, |provider| provider::capabilities(provider).control_plane_step)
+}
+
+/// The control plane of a hop is begun whole within a window or not at all. Asked once more before the first change:
+/// by now one step less may remain; that is still accepted.
+fn hop(question: &Question<'_>) -> Vec<Answer> {
+    if question.hop_begun() {
+        return Vec::new();
+    }
+    let needed = hop_length(question) - step_length(question);
+    if question.at_now() == AtNow::TakeOut && too_short(question, needed).is_none() {
+        return Vec::new();
+    }
+    let text = "the maintenance window closed before the control plane of its hop was begun";
+    vec![Answer::deny(Gate::Window, Reason::new(Key::WindowClosed, question.object(), text))]
+}
+
+/// A worker is finished, is kept waiting, or is returned, as `atClose` and `hardLimit` have it.
+fn in_progress(question: &Question<'_>) -> Vec<Answer> {
+    match question.at_now() {
+        AtNow::FinishOnly if question.moment == Moment::Claim => {
+            let now = question.world.calendar(question.kind());
+            now.map(|now| now.window.clone())
+                .filter(|answer| answer.verdict != Verdict::Allow)
+                .into_iter()
+                .collect()
+        }
+        AtNow::TakeOut | AtNow::FinishBatchOnly | AtNow::FinishOnly => Vec::new(),
+        AtNow::ReturnUntouched => {
+            let text = "the maintenance window's hard limit passed before its upgrade began";
+            vec![Answer::deny(Gate::Window, Reason::new(Key::WindowClosed, question.object(), text))]
         }
     }
-    joined
-}
-
-/// Why the windows pass: `closes` is the window's own close, `until` that of the union.
-pub(super) fn open_reason(window: &Window, closes: Timestamp, until: Timestamp) -> Reason {
-    let name = &window.name;
-    let text = match &window.opens {
-        Opens::Always => format!("maintenance window {name} is always open"),
-        Opens::Weekly(_) if until == Timestamp::MAX => {
-            format!("maintenance window {name} is open, and with what adjoins it never closes")
-        }
-        Opens::Weekly(_) if closes == until => {
-            format!("maintenance window {name} is open until {}", local(until, &window.time_zone))
-        }
-        Opens::Weekly(_) => {
-            let until = local(until, &window.time_zone);
-            format!("maintenance window {name} is open, with what adjoins it until {until}")
-        }
-    };
-    Reason::new(Key::WindowOpen, format!("window/{name}"), text)
-}
-
-/// An instant for a sentence: in UTC, and as the clocks of a zone show it.
-pub fn local(at: Timestamp, zone: &TimeZone) -> String {
-    let shown = at.to_zoned(zone.clone());
-    format!("{at} ({} in {})", shown.strftime("%a %Y-%m-%d %H:%M"), zone_name(zone))
-}
-
-/// The name of a zone, or the offset of one that has none.
-pub fn zone_name(zone: &TimeZone) -> String {
-    match (zone.iana_name(), zone.to_fixed_offset()) {
-        (Some(name), _) => name.to_owned(),
-        (None, Ok(offset)) => offset.to_string(),
-        (None, Err(_)) => "a zone without a name".to_owned(),
-    }
-}
-
-/// The shortest of the stretches that a window's openings make by themselves and that begins in `[from, until)`.
-pub(super) fn shortest(window: &Window, from: Timestamp, until: Timestamp) -> Option<SignedDuration> {
-    let joined = union(&openings(window, from, until));
-    let whole = joined.iter().filter(|stretch| stretch.from >= from && stretch.until < until);
-    whole.map(|stretch| stretch.until.duration_since(stretch.from)).min()
 }

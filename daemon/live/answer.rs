@@ -2,92 +2,89 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Answer;
 use super::fold::Folder;
-use super::{Answer, Deed};
-use crate::model::live::{Backoff, Lock, OUR_LEASE, OUR_NAMESPACE, Probe, RESUME_NOTE, Refusal, RefusalKind};
-
-/// What the keys of Jobs begin with.
-const JOB: &str = "job/";
-
-/// A watch shows what was made or taken away within this; after it, asking once more does no harm.
-const SHOWN: SignedDuration = SignedDuration::from_secs(10);
+use crate::model::effect::{EffectKey, LongState};
+use crate::model::live::{Backoff, Lock, Probe, Published, Refusal, RefusalKind};
 
 impl Folder {
-    pub(super) fn done(&mut self, deed: &Deed, answer: Answer, now: Timestamp) {
-        self.live.overlay.in_flight.remove(&deed.key);
+    pub(super) fn done(&mut self, key: &EffectKey, answer: Answer, now: Timestamp) {
+        self.live.overlay.in_flight.remove(key);
         match answer {
-            Answer::Done => self.succeeded(deed, now),
+            Answer::Done => self.succeeded(key, now),
             Answer::Node(node) => {
                 self.put_node(&node, now);
-                self.succeeded(deed, now);
+                self.succeeded(key, now);
             }
             Answer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
-                self.succeeded(deed, now);
+                self.succeeded(key, now);
             }
-            Answer::Published(text) => {
-                self.live.published = Some(text);
+            Answer::Published { text, of } => {
+                self.live.published = Some(Published { text, of: Some(of) });
                 self.live.overlay.published = Some(now);
-                self.succeeded(deed, now);
+                self.succeeded(key, now);
             }
             // The watch will show what moved; asking again at once would only meet the same old picture.
             Answer::Stale(why) => {
-                if deed.key == OUR_LEASE {
+                if *key == EffectKey::Lease {
                     // No watch shows the lease: only another look does.
                     self.live.probed.remove(&Probe::Lock);
                 }
-                self.back_off(deed, &why, now, SignedDuration::from_millis(500));
+                self.back_off(key, &why, now, SignedDuration::from_millis(500));
             }
-            Answer::Missing => match &deed.evicted {
-                Some(uid) => {
-                    let uid = self.names.id(uid);
-                    self.drop_pod(&uid);
-                }
-                None => self.back_off(deed, "it is not there", now, SignedDuration::from_secs(2)),
+            Answer::Missing => match key.evicted() {
+                Some(uid) => self.drop_pod(uid),
+                None => self.back_off(key, "it is not there", now, SignedDuration::from_secs(2)),
             },
-            Answer::Refused(kind, message, until) => self.refused(deed, kind, message, until, now),
-            Answer::Failed(why) => self.back_off(deed, &why, now, SignedDuration::from_secs(2)),
+            Answer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
+            Answer::Failed(why) => self.back_off(key, &why, now, SignedDuration::from_secs(2)),
         }
     }
 
-    fn succeeded(&mut self, deed: &Deed, now: Timestamp) {
-        self.live.overlay.backoff.remove(&deed.key);
-        if deed.key.starts_with(JOB) || deed.key == RESUME_NOTE {
-            // The answer does not bring the object: until a watch shows it, the same would be asked for again at once.
-            self.live.overlay.in_flight.insert(deed.key.clone(), now.saturating_add(SHOWN).unwrap_or(now));
+    fn succeeded(&mut self, key: &EffectKey, now: Timestamp) {
+        let overlay = &mut self.live.overlay;
+        overlay.backoff.remove(key);
+        if let Some(within) = key.rules().shown_within {
+            overlay.in_flight.insert(key.clone(), now.saturating_add(within).unwrap_or(now));
         }
-        if deed.key == OUR_NAMESPACE {
+        match key {
+            EffectKey::Eviction(uid) => {
+                overlay.refused.remove(uid);
+                overlay.evicted.insert(uid.clone(), now);
+            }
             // The lease lives in it, and can be made now.
-            self.live.overlay.backoff.remove(OUR_LEASE);
-        }
-        if let Some(uid) = &deed.evicted {
-            let uid = self.names.id(uid);
-            self.live.overlay.refused.remove(&uid);
-            self.live.overlay.evicted.insert(uid, now);
+            EffectKey::Namespace => drop(overlay.backoff.remove(&EffectKey::Lease)),
+            EffectKey::Long(name) => self.long(name, LongState::Running),
+            EffectKey::Node(_)
+            | EffectKey::Job(_)
+            | EffectKey::Lease
+            | EffectKey::StatusMap
+            | EffectKey::ResumeNote
+            | EffectKey::Probe(_) => {}
         }
     }
 
-    fn back_off(&mut self, deed: &Deed, why: &str, now: Timestamp, first: SignedDuration) {
-        let tries = self.live.overlay.backoff.get(&deed.key).map_or(0, |before| before.tries) + 1;
+    fn back_off(&mut self, key: &EffectKey, why: &str, now: Timestamp, first: SignedDuration) {
+        let tries = self.live.overlay.backoff.get(key).map_or(0, |before| before.tries) + 1;
         let until = after(now, first, tries);
-        self.live.overlay.backoff.insert(deed.key.clone(), Backoff { until, tries, why: why.to_owned() });
+        self.live.overlay.backoff.insert(key.clone(), Backoff { until, tries, why: why.to_owned() });
     }
 
     fn refused(
         &mut self,
-        deed: &Deed,
+        key: &EffectKey,
         kind: RefusalKind,
         message: String,
         until: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let Some(uid) = &deed.evicted else {
-            return self.back_off(deed, &message, now, SignedDuration::from_secs(2));
+        let Some(uid) = key.evicted() else {
+            return self.back_off(key, &message, now, SignedDuration::from_secs(2));
         };
-        let uid = self.names.id(uid);
-        let tries = self.live.overlay.refused.get(&uid).map_or(0, |before| before.tries) + 1;
+        let tries = self.live.overlay.refused.get(uid).map_or(0, |before| before.tries) + 1;
         let until = until.unwrap_or_else(|| after(now, SignedDuration::from_secs(5), tries));
-        self.live.overlay.refused.insert(uid, Refusal { kind, message, until, tries });
+        self.live.overlay.refused.insert(uid.clone(), Refusal { kind, message, until, tries });
     }
 }
 

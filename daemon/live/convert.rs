@@ -1,6 +1,5 @@
 //! One Kubernetes object → the few fields that the stages ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,11 +9,12 @@ use k8s_openapi::api::core::v1::{self, Pod as KubePod};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::fold::Labels;
-use crate::model::claim::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
+use super::shared::Shared;
 use crate::model::live::{
-    ClaimState, Id, Job, JobState, Node, Owner, OwnerKind, Phase, Pod, Ready, Server, Workload,
+    ClaimState, Id, Job, JobState, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Server, Uid,
+    Workload,
 };
+use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
 /// Marks a pod that the kubelet runs from a file: it cannot be evicted.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -23,77 +23,14 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// What a pod's grace is where the object does not say (the API server's default).
 const DEFAULT_GRACE: i64 = 30;
 
-/// Names that many objects mention, kept once.
-#[derive(Debug, Default)]
-pub(super) struct Interner {
-    names: BTreeSet<Id>,
-    labels: BTreeSet<Labels>,
-}
-
-impl Interner {
-    pub(super) fn id(&mut self, text: &str) -> Id {
-        if let Some(known) = self.names.get(text) {
-            return known.clone();
-        }
-        let id = Id::from(text);
-        self.names.insert(id.clone());
-        id
-    }
-
-    fn labels(&mut self, labels: Option<&BTreeMap<String, String>>) -> Labels {
-        let set: BTreeMap<Id, Id> =
-            labels.into_iter().flatten().map(|(key, value)| (self.id(key), self.id(value))).collect();
-        if let Some(known) = self.labels.get(&set) {
-            return known.clone();
-        }
-        let set = Arc::new(set);
-        self.labels.insert(set.clone());
-        set
-    }
-}
-
-/// How an object is known in the picture.
-pub(super) trait Named {
-    fn key(&self) -> String;
-}
-
-macro_rules! named {
-    ($($kind:ty => |$meta:ident| $key:expr),* $(,)?) => {
-        $(impl Named for $kind {
-            fn key(&self) -> String {
-                let $meta = &self.metadata;
-                $key
-            }
-        })*
-    };
-}
-
-named! {
-    v1::Node => |meta| meta.name.clone().unwrap_or_default(),
-    KubePod => |meta| meta.uid.clone().unwrap_or_default(),
-    k8s_openapi::api::policy::v1::PodDisruptionBudget => |meta| format!(
-        "{}/{}",
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default()
-    ),
-    Deployment => |meta| meta.uid.clone().unwrap_or_default(),
-    ReplicaSet => |meta| meta.uid.clone().unwrap_or_default(),
-    StatefulSet => |meta| meta.uid.clone().unwrap_or_default(),
-    DaemonSet => |meta| meta.uid.clone().unwrap_or_default(),
-    KubeJob => |meta| meta.name.clone().unwrap_or_default(),
-    VolumeAttachment => |meta| meta.name.clone().unwrap_or_default(),
-    v1::ConfigMap => |meta| meta.name.clone().unwrap_or_default(),
-}
-
 /// Resource versions are ordered numbers within one kind.
 pub(super) fn revision(text: &str) -> u64 {
     text.parse().unwrap_or(0)
 }
 
-pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> Option<Node> {
+pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Option<Node> {
     let meta = &object.metadata;
-    let labels: BTreeMap<Id, Id> =
-        meta.labels.iter().flatten().map(|(key, value)| (names.id(key), names.id(value))).collect();
+    let labels = shared.unshared_labels(meta.labels.as_ref());
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
     let status = object.status.as_ref();
     let spec = object.spec.as_ref();
@@ -106,10 +43,10 @@ pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> O
     };
     let ready = condition("Ready");
     Some(Node {
-        name: names.id(meta.name.as_deref()?),
-        uid: names.id(meta.uid.as_deref()?),
+        name: shared.id(meta.name.as_deref()?),
+        uid: shared.id(meta.uid.as_deref()?),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        zone: labels.get(ZONE).cloned().unwrap_or_else(|| names.id("")),
+        zone: labels.get(ZONE).cloned().unwrap_or_else(|| shared.id("")),
         control_plane: labels.contains_key(CONTROL_PLANE),
         labels,
         kubelet: status
@@ -130,14 +67,9 @@ pub(super) fn node(object: &v1::Node, names: &mut Interner, now: Timestamp) -> O
             matches!(taint.key.as_str(), "ToBeDeletedByClusterAutoscaler" | "karpenter.sh/disrupted")
         }),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
-        volumes_in_use: count(status.and_then(|status| status.volumes_in_use.as_ref())),
         network_unavailable: condition("NetworkUnavailable")
             .is_some_and(|condition| condition.status == "True"),
     })
-}
-
-fn count<T>(list: Option<&Vec<T>>) -> u32 {
-    list.map_or(0, |list| u32::try_from(list.len()).unwrap_or(u32::MAX))
 }
 
 fn claim(text: &str) -> ClaimState {
@@ -147,44 +79,48 @@ fn claim(text: &str) -> ClaimState {
     }
 }
 
-pub(super) fn pod(object: &KubePod, names: &mut Interner, now: Timestamp) -> Option<Pod> {
+pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Option<Pod> {
     let meta = &object.metadata;
     let spec = object.spec.as_ref();
     let status = object.status.as_ref();
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
-    let volumes = || spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
     Some(Pod {
-        uid: names.id(meta.uid.as_deref()?),
+        uid: Uid::from(meta.uid.as_deref()?),
         resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
-        namespace: names.id(meta.namespace.as_deref()?),
-        name: Id::from(meta.name.as_deref()?),
+        namespace: shared.id(meta.namespace.as_deref()?),
+        name: meta.name.as_deref()?.into(),
         node: spec
             .and_then(|spec| spec.node_name.as_deref())
             .filter(|name| !name.is_empty())
-            .map(|n| names.id(n)),
-        owner: owner(meta, names),
-        labels: names.labels(meta.labels.as_ref()),
+            .map(|n| shared.id(n)),
+        owner: owner(meta, shared),
+        labels: shared.labels(meta.labels.as_ref()),
         phase: phase(status.and_then(|status| status.phase.as_deref())),
         ready: status
             .and_then(|status| status.conditions.as_ref())
             .into_iter()
             .flatten()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
-        deleting: meta.deletion_timestamp.as_ref().map(|time| time.0),
-        arrived: now,
-        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        deleting: meta.deletion_timestamp.as_ref().map(|time| time.0.into()),
+        arrived: now.into(),
+        created: meta.creation_timestamp.as_ref().map_or_else(Seconds::default, |time| time.0.into()),
         grace_seconds: grace(spec),
         mirror: annotation(MIRROR).is_some(),
-        empty_dir: volumes().any(|volume| volume.empty_dir.is_some()),
+        empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),
         do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
             || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
-        volume_claims: volumes()
-            .filter_map(|volume| volume.persistent_volume_claim.as_ref())
-            .map(|claim| names.id(&claim.claim_name))
-            .collect(),
+        volume_claims: claims(spec),
         containers_gone: containers_gone(status),
-        server: server(object, names),
+        exit_code: exit_code(status),
+        server: server(object, shared),
     })
+}
+
+fn claims(spec: Option<&v1::PodSpec>) -> u32 {
+    let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let claims = volumes.filter(|volume| volume.persistent_volume_claim.is_some()).count();
+    u32::try_from(claims).unwrap_or(u32::MAX)
 }
 
 fn grace(spec: Option<&v1::PodSpec>) -> u32 {
@@ -206,7 +142,7 @@ fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-fn owner(meta: &ObjectMeta, names: &mut Interner) -> Option<Owner> {
+fn owner(meta: &ObjectMeta, shared: &mut Shared) -> Option<Arc<Owner>> {
     let owner = controller(meta)?;
     let kind = match (owner.api_version.as_str(), owner.kind.as_str()) {
         ("apps/v1", "ReplicaSet") => OwnerKind::ReplicaSet,
@@ -217,7 +153,8 @@ fn owner(meta: &ObjectMeta, names: &mut Interner) -> Option<Owner> {
         ("v1", "ReplicationController") => OwnerKind::ReplicationController,
         _ => OwnerKind::Other,
     };
-    Some(Owner { kind, uid: names.id(&owner.uid), name: names.id(&owner.name) })
+    let owner = Owner { kind, uid: shared.id(&owner.uid), name: shared.id(&owner.name) };
+    Some(shared.owner(owner))
 }
 
 /// The containers have ended, whatever still keeps the object (a finalizer, a lost kubelet's last word).
@@ -229,8 +166,16 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
+/// The exit code of the pod's only container, once that has ended. Jobs of ours have one container.
+fn exit_code(status: Option<&v1::PodStatus>) -> Option<i32> {
+    match status?.container_statuses.as_deref()? {
+        [only] => Some(only.state.as_ref()?.terminated.as_ref()?.exit_code),
+        _ => None,
+    }
+}
+
 /// A static pod of the control plane tells its version by the image that runs, not by the one its manifest wants.
-fn server(object: &KubePod, names: &mut Interner) -> Option<Box<Server>> {
+fn server(object: &KubePod, shared: &mut Shared) -> Option<Box<Server>> {
     let labels = object.metadata.labels.as_ref()?;
     if labels.get("tier").map(String::as_str) != Some("control-plane") {
         return None;
@@ -243,7 +188,7 @@ fn server(object: &KubePod, names: &mut Interner) -> Option<Box<Server>> {
     let tag = |image: &str| image.rsplit_once(':').and_then(|(_, tag)| tag.replace('_', "+").parse().ok());
     let running = container.and_then(|c| c.state.as_ref()).and_then(|state| state.running.as_ref());
     Some(Box::new(Server {
-        component: names.id(component),
+        component: shared.id(component),
         version: running.and_then(|_| tag(image).or_else(|| tag(wanted))),
         started: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
     }))
@@ -252,16 +197,14 @@ fn server(object: &KubePod, names: &mut Interner) -> Option<Box<Server>> {
 fn workload(
     meta: &ObjectMeta,
     kind: OwnerKind,
-    watched: &'static str,
     replicas: i32,
-    names: &mut Interner,
+    shared: &mut Shared,
 ) -> Option<(Id, Workload)> {
-    let uid = names.id(meta.uid.as_deref()?);
+    let uid = shared.id(meta.uid.as_deref()?);
     let workload = Workload {
         kind,
-        watched,
-        namespace: names.id(meta.namespace.as_deref()?),
-        name: names.id(meta.name.as_deref()?),
+        namespace: shared.id(meta.namespace.as_deref()?),
+        name: shared.id(meta.name.as_deref()?),
         replicas: u32::try_from(replicas).unwrap_or(0),
         parent: None,
         essential: false,
@@ -269,25 +212,25 @@ fn workload(
     Some((uid, workload))
 }
 
-pub(super) fn deployment(object: &Deployment, names: &mut Interner) -> Option<(Id, Workload)> {
+pub(super) fn deployment(object: &Deployment, shared: &mut Shared) -> Option<(Id, Workload)> {
     let replicas = object.spec.replicas.unwrap_or(1);
-    workload(&object.metadata, OwnerKind::ReplicaSet, "deployment", replicas, names)
+    workload(&object.metadata, OwnerKind::Deployment, replicas, shared)
 }
 
-pub(super) fn replica_set(object: &ReplicaSet, names: &mut Interner) -> Option<(Id, Workload)> {
+pub(super) fn replica_set(object: &ReplicaSet, shared: &mut Shared) -> Option<(Id, Workload)> {
     let replicas = object.spec.replicas.unwrap_or(1);
-    let (uid, mut set) = workload(&object.metadata, OwnerKind::ReplicaSet, "replicaset", replicas, names)?;
-    set.parent = controller(&object.metadata).map(|owner| names.id(&owner.uid));
+    let (uid, mut set) = workload(&object.metadata, OwnerKind::ReplicaSet, replicas, shared)?;
+    set.parent = controller(&object.metadata).map(|owner| shared.id(&owner.uid));
     Some((uid, set))
 }
 
-pub(super) fn stateful_set(object: &StatefulSet, names: &mut Interner) -> Option<(Id, Workload)> {
+pub(super) fn stateful_set(object: &StatefulSet, shared: &mut Shared) -> Option<(Id, Workload)> {
     let replicas = object.spec.replicas.unwrap_or(1);
-    workload(&object.metadata, OwnerKind::StatefulSet, "statefulset", replicas, names)
+    workload(&object.metadata, OwnerKind::StatefulSet, replicas, shared)
 }
 
-pub(super) fn daemon_set(object: &DaemonSet, names: &mut Interner) -> Option<(Id, Workload)> {
-    let (uid, mut set) = workload(&object.metadata, OwnerKind::DaemonSet, "daemonset", 0, names)?;
+pub(super) fn daemon_set(object: &DaemonSet, shared: &mut Shared) -> Option<(Id, Workload)> {
+    let (uid, mut set) = workload(&object.metadata, OwnerKind::DaemonSet, 0, shared)?;
     set.essential = object
         .spec
         .template
@@ -324,10 +267,10 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
     };
     let job = Job {
         uid: meta.uid.clone().unwrap_or_default(),
-        node: tell("windlass.dev/node"),
-        run: tell("windlass.dev/run"),
-        component: tell("windlass.dev/component"),
-        target: tell("windlass.dev/target-version"),
+        node: tell(names::NODE),
+        run: tell(names::RUN),
+        component: tell(names::COMPONENT),
+        target: tell(names::TARGET),
         state: job_state(object),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     };
@@ -356,6 +299,21 @@ fn job_state(object: &KubeJob) -> JobState {
     JobState::Waiting("no pod of it was created yet".to_owned())
 }
 
-pub(super) fn attachment(object: &VolumeAttachment, names: &mut Interner) -> Option<(Id, Id)> {
-    Some((names.id(object.metadata.name.as_deref()?), names.id(&object.spec.node_name)))
+pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Id)> {
+    Some((shared.id(object.metadata.name.as_deref()?), shared.id(&object.spec.node_name)))
+}
+
+pub(super) fn note(map: &v1::ConfigMap) -> Note {
+    let field = |key: &str| {
+        let text = map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
+        // What people write ends up in commits and on terminals: one line, of a bearable length.
+        text.chars().filter(|c| !c.is_control()).take(500).collect::<String>()
+    };
+    let meta = &map.metadata;
+    Note {
+        uid: meta.uid.clone().unwrap_or_default(),
+        reason: field("reason"),
+        by: field("by"),
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    }
 }

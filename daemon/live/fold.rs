@@ -1,136 +1,46 @@
 //! The fold itself: one thing seen, one change of the picture.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job as KubeJob;
+use k8s_openapi::api::core::v1::{self, ConfigMap};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 
-use super::convert::{self, Interner};
-use super::{Event, ProbeAnswer, Seen, budget};
-use crate::model::live::{Id, Live, Note, Pod, Probe, Ready, Workload};
-
-/// Kinds that are listed before anything is concluded.
-const KINDS: usize = 11;
+use super::convert;
+use super::kinds::{Kind, Listings};
+use super::shared::Shared;
+use super::{ProbeAnswer, Seen, budget};
+use crate::model::effect::{EffectKey, LongState};
+use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
+use crate::model::version::Version;
 
 /// The picture of one cluster and what is needed to keep it.
 #[derive(Debug, Default)]
 pub struct Folder {
     pub live: Live,
-    pub(super) names: Interner,
-    /// By kind: what the list that is under way has named so far.
-    listing: BTreeMap<&'static str, BTreeSet<Id>>,
-    listed: BTreeSet<&'static str>,
+    pub(super) shared: Shared,
+    pub(super) listings: Listings,
+    pub(super) listed: BTreeSet<Kind>,
 }
 
 impl Folder {
     /// Takes in one thing seen at `now`.
     pub fn fold(&mut self, seen: Seen, now: Timestamp) {
         match seen {
-            Seen::Node(event) => self.watch("node", event, now, Self::put_node, Self::drop_node),
-            Seen::Pod(event) => self.watch("pod", event, now, Self::put_pod, Self::drop_pod),
-            Seen::Budget(event) => self.watch("budget", event, now, Self::put_budget, Self::drop_budget),
-            Seen::Deployment(event) => {
-                self.watch("deployment", event, now, Self::put_deployment, Self::drop_workload);
-            }
-            Seen::ReplicaSet(event) => {
-                self.watch("replicaset", event, now, Self::put_replica_set, Self::drop_workload);
-            }
-            Seen::StatefulSet(event) => {
-                self.watch("statefulset", event, now, Self::put_stateful_set, Self::drop_workload);
-            }
-            Seen::DaemonSet(event) => {
-                self.watch("daemonset", event, now, Self::put_daemon_set, Self::drop_workload);
-            }
-            Seen::Job(event) => self.watch("job", event, now, Self::put_job, Self::drop_job),
-            Seen::Attachment(event) => {
-                self.watch("attachment", event, now, Self::put_attachment, Self::drop_attachment);
-            }
-            Seen::Stop(event) => self.watch(
-                "stop",
-                event,
-                now,
-                |s, map, _| s.live.stop = Some(note(map)),
-                |s, _| s.live.stop = None,
-            ),
-            Seen::Resume(event) => {
-                self.watch(
-                    "resume",
-                    event,
-                    now,
-                    |s, map, _| s.live.resume = Some(note(map)),
-                    |s, _| s.live.resume = None,
-                );
-            }
-            Seen::Unseen { kind, why } => drop(self.live.unseen.insert(kind, why)),
+            Seen::Watched(watched) => self.watched(watched, now),
+            Seen::Unseen { kind, why } => drop(self.live.unseen.insert(kind.name(), why)),
             Seen::Probed(probe, answer) => self.probed(probe, answer, now),
-            Seen::Done(deed, answer) => self.done(&deed, answer, now),
+            Seen::Done(key, answer) => self.done(&key, answer, now),
         }
     }
 
-    /// One event of one kind; a list that ends drops what it did not name.
-    fn watch<K: convert::Named + k8s_openapi::Resource>(
-        &mut self,
-        kind: &'static str,
-        event: Event<Box<K>>,
-        now: Timestamp,
-        put: impl Fn(&mut Self, &K, Timestamp),
-        drop: impl Fn(&mut Self, &Id),
-    ) {
-        if !self.live.unseen.is_empty() && matches!(event, Event::End) {
-            self.live.unseen.remove(K::URL_PATH_SEGMENT);
-        }
-        match event {
-            Event::Begin => {
-                self.listing.insert(kind, BTreeSet::new());
-            }
-            Event::Listed(object) => {
-                let key = self.names.id(&object.key());
-                if let Some(named) = self.listing.get_mut(kind) {
-                    named.insert(key);
-                }
-                put(self, &object, now);
-            }
-            Event::End => {
-                let named = self.listing.remove(kind).unwrap_or_default();
-                for gone in self.keys(kind).into_iter().filter(|key| !named.contains(key)) {
-                    drop(self, &gone);
-                }
-                self.listed.insert(kind);
-                self.live.complete = self.listed.len() == KINDS;
-            }
-            Event::Applied(object) => put(self, &object, now),
-            Event::Deleted(object) => {
-                let key = self.names.id(&object.key());
-                drop(self, &key);
-            }
-        }
-    }
-
-    /// The keys of everything of one kind that is in the picture.
-    fn keys(&self, kind: &str) -> Vec<Id> {
-        let live = &self.live;
-        let workloads = |noun: &str| {
-            let of_kind = live.workloads.iter().filter(|(_, workload)| workload.watched == noun);
-            of_kind.map(|(uid, _)| uid.clone()).collect()
-        };
-        match kind {
-            "node" => live.nodes.keys().cloned().collect(),
-            "pod" => live.pods.keys().cloned().collect(),
-            "budget" => {
-                live.budgets.keys().map(|(space, name)| Id::from(format!("{space}/{name}"))).collect()
-            }
-            "job" => live.jobs.keys().map(|name| Id::from(name.as_str())).collect(),
-            "attachment" => live.attachments.keys().cloned().collect(),
-            "stop" => live.stop.iter().map(|_| Id::from("windlass-stop")).collect(),
-            "resume" => live.resume.iter().map(|_| Id::from("windlass-resume")).collect(),
-            workload => workloads(workload),
-        }
-    }
-
-    pub(super) fn put_node(&mut self, object: &k8s_openapi::api::core::v1::Node, now: Timestamp) {
-        let Some(mut node) = convert::node(object, &mut self.names, now) else { return };
-        if let Some(before) = self.live.nodes.get(&node.name).filter(|before| before.uid == node.uid) {
+    pub(super) fn put_node(&mut self, object: &v1::Node, now: Timestamp) {
+        let Some(mut node) = convert::node(object, &mut self.shared, now) else { return };
+        let before = self.live.nodes.get(&node.name);
+        if let Some(before) = before.filter(|before| before.uid == node.uid) {
             // A lagging watch must not undo what the answer to our own write has shown.
             if convert::revision(&before.resource_version) > convert::revision(&node.resource_version) {
                 return;
@@ -145,17 +55,29 @@ impl Folder {
                 node.ready_since = node.ready_since.max(before.ready_since).min(now);
             }
         }
+        if before.is_none_or(|before| concerns_plans(before, &node)) {
+            self.live.nodes_generation += 1;
+        }
+        if node.claim.is_some() {
+            self.live.claimed.insert(node.name.clone());
+        } else {
+            self.live.claimed.remove(&node.name);
+        }
         self.live.nodes.insert(node.name.clone(), node);
     }
 
-    fn drop_node(&mut self, name: &Id) {
-        self.live.nodes.remove(name);
+    pub(super) fn drop_node(&mut self, name: &Id) {
+        if self.live.nodes.remove(name).is_some() {
+            self.live.nodes_generation += 1;
+        }
         self.live.leases.remove(name);
+        self.live.claimed.remove(name);
     }
 
-    fn put_pod(&mut self, object: &k8s_openapi::api::core::v1::Pod, now: Timestamp) {
-        let Some(mut pod) = convert::pod(object, &mut self.names, now) else { return };
-        if let Some(before) = self.live.pods.get(&pod.uid) {
+    pub(super) fn put_pod(&mut self, object: &v1::Pod, now: Timestamp) {
+        let Some(mut pod) = convert::pod(object, &mut self.shared, now) else { return };
+        let before = self.live.pods.get(&pod.uid);
+        if let Some(before) = before {
             if before.resource_version > pod.resource_version {
                 return;
             }
@@ -163,105 +85,119 @@ impl Folder {
                 pod.arrived = before.arrived;
             }
         }
-        self.unlink(&pod.uid);
-        self.link(&pod);
-        self.live.pods.insert(pod.uid.clone(), pod);
+        let server_moved = server_of(before) != server_of(Some(&pod));
+        let news = before.is_none_or(|before| {
+            let unchanged = Pod { resource_version: pod.resource_version, ..before.clone() };
+            unchanged != pod
+        });
+        self.live.nodes_generation += u64::from(server_moved);
+        self.live.pods_generation += u64::from(news);
+        self.live.pods.put(pod);
     }
 
-    fn link(&mut self, pod: &Pod) {
-        if let Some(node) = &pod.node {
-            self.live.pods_of_node.entry(node.clone()).or_default().insert(pod.uid.clone());
+    pub(super) fn drop_pod(&mut self, uid: &Uid) {
+        if let Some(pod) = self.live.pods.remove(uid) {
+            self.live.nodes_generation += u64::from(pod.server.is_some());
+            self.live.pods_generation += 1;
         }
-        if let Some(owner) = &pod.owner {
-            self.live.pods_of_owner.entry(owner.uid.clone()).or_default().insert(pod.uid.clone());
-        }
-    }
-
-    fn unlink(&mut self, uid: &Id) {
-        let Some(before) = self.live.pods.get(uid) else { return };
-        for (index, key) in [
-            (&mut self.live.pods_of_node, before.node.clone()),
-            (&mut self.live.pods_of_owner, before.owner.as_ref().map(|owner| owner.uid.clone())),
-        ] {
-            let Some(key) = key else { continue };
-            if let Some(uids) = index.get_mut(&key) {
-                uids.remove(uid);
-                if uids.is_empty() {
-                    index.remove(&key);
-                }
-            }
-        }
-    }
-
-    pub(super) fn drop_pod(&mut self, uid: &Id) {
-        self.unlink(uid);
-        self.live.pods.remove(uid);
         self.live.overlay.evicted.remove(uid);
         self.live.overlay.refused.remove(uid);
     }
 
-    fn put_budget(&mut self, object: &k8s_openapi::api::policy::v1::PodDisruptionBudget, _: Timestamp) {
-        let Some((key, budget)) = budget::convert(object, &mut self.names) else { return };
-        if self.live.budgets.get(&key).is_none_or(|before| before.resource_version <= budget.resource_version)
-        {
-            self.live.budgets.insert(key, budget);
+    pub(super) fn put_budget(&mut self, object: &PodDisruptionBudget, _: Timestamp) {
+        let Some((key, budget)) = budget::convert(object, &mut self.shared) else { return };
+        let before = self.live.budgets.get_mut(&key);
+        if let Some(before) = before {
+            if before.resource_version > budget.resource_version {
+                return;
+            }
+            before.resource_version = budget.resource_version;
+            if *before == budget {
+                return;
+            }
         }
+        self.live.pods_generation += 1;
+        self.live.budgets.insert(key, budget);
     }
 
-    fn drop_budget(&mut self, key: &Id) {
-        let Some((space, name)) = key.split_once('/') else { return };
-        let key = (self.names.id(space), self.names.id(name));
-        self.live.budgets.remove(&key);
+    pub(super) fn drop_budget(&mut self, key: &(Id, Id)) {
+        self.live.pods_generation += u64::from(self.live.budgets.remove(key).is_some());
     }
 
-    fn put_deployment(&mut self, object: &k8s_openapi::api::apps::v1::Deployment, _: Timestamp) {
-        let workload = convert::deployment(object, &mut self.names);
+    pub(super) fn put_deployment(&mut self, object: &Deployment, _: Timestamp) {
+        let workload = convert::deployment(object, &mut self.shared);
         self.put_workload(workload);
     }
 
-    fn put_replica_set(&mut self, object: &k8s_openapi::api::apps::v1::ReplicaSet, _: Timestamp) {
-        let workload = convert::replica_set(object, &mut self.names);
+    pub(super) fn put_replica_set(&mut self, object: &ReplicaSet, _: Timestamp) {
+        let Some((uid, set)) = convert::replica_set(object, &mut self.shared) else { return };
+        // Rollouts leave ten of them behind for each Deployment. One without pods says nothing, and on a large
+        // cluster they would be most of all controllers.
+        let wants_none =
+            set.replicas == 0 && object.status.as_ref().is_none_or(|status| status.replicas <= 0);
+        if wants_none && self.live.pods.of(&uid).next().is_none() {
+            return self.drop_workload(&uid);
+        }
+        self.put_workload(Some((uid, set)));
+    }
+
+    pub(super) fn put_stateful_set(&mut self, object: &StatefulSet, _: Timestamp) {
+        let workload = convert::stateful_set(object, &mut self.shared);
         self.put_workload(workload);
     }
 
-    fn put_stateful_set(&mut self, object: &k8s_openapi::api::apps::v1::StatefulSet, _: Timestamp) {
-        let workload = convert::stateful_set(object, &mut self.names);
-        self.put_workload(workload);
-    }
-
-    fn put_daemon_set(&mut self, object: &k8s_openapi::api::apps::v1::DaemonSet, _: Timestamp) {
-        let workload = convert::daemon_set(object, &mut self.names);
+    pub(super) fn put_daemon_set(&mut self, object: &DaemonSet, _: Timestamp) {
+        let workload = convert::daemon_set(object, &mut self.shared);
         self.put_workload(workload);
     }
 
     fn put_workload(&mut self, workload: Option<(Id, Workload)>) {
-        if let Some((uid, workload)) = workload {
+        let Some((uid, workload)) = workload else { return };
+        if self.live.workloads.get(&uid) != Some(&workload) {
+            self.live.pods_generation += 1;
             self.live.put_workload(uid, workload);
         }
     }
 
-    fn drop_workload(&mut self, uid: &Id) {
+    pub(super) fn drop_workload(&mut self, uid: &Id) {
+        self.live.pods_generation += u64::from(self.live.workloads.contains_key(uid));
         self.live.drop_workload(uid);
     }
 
-    fn put_job(&mut self, object: &k8s_openapi::api::batch::v1::Job, _: Timestamp) {
+    pub(super) fn put_job(&mut self, object: &KubeJob, _: Timestamp) {
         if let Some((name, job)) = convert::job(object) {
             self.live.jobs.insert(name, job);
         }
     }
 
-    fn drop_job(&mut self, name: &Id) {
+    pub(super) fn drop_job(&mut self, name: &Id) {
         self.live.jobs.remove(&**name);
     }
 
-    fn put_attachment(&mut self, object: &k8s_openapi::api::storage::v1::VolumeAttachment, _: Timestamp) {
-        if let Some((name, attachment)) = convert::attachment(object, &mut self.names) {
-            self.live.attachments.insert(name, attachment);
+    pub(super) fn put_attachment(&mut self, object: &VolumeAttachment, _: Timestamp) {
+        if let Some((name, node)) = convert::attachment(object, &mut self.shared) {
+            self.live.attachments.insert(name, node);
         }
     }
 
-    fn drop_attachment(&mut self, name: &Id) {
+    pub(super) fn drop_attachment(&mut self, name: &Id) {
         self.live.attachments.remove(name);
+    }
+
+    pub(super) fn put_stop(&mut self, map: &ConfigMap, _: Timestamp) {
+        self.live.stop = Some(convert::note(map));
+    }
+
+    pub(super) fn drop_stop(&mut self, _: &Id) {
+        self.live.stop = None;
+    }
+
+    pub(super) fn put_resume(&mut self, map: &ConfigMap, _: Timestamp) {
+        self.live.resume = Some(convert::note(map));
+    }
+
+    pub(super) fn drop_resume(&mut self, _: &Id) {
+        self.live.resume = None;
     }
 
     fn probed(&mut self, probe: Probe, answer: ProbeAnswer, now: Timestamp) {
@@ -269,28 +205,36 @@ impl Folder {
             (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
             (_, ProbeAnswer::Api { ready, version }) => self.api(ready, version, now),
             (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
-                let node = self.names.id(node);
+                let node = self.shared.id(node);
                 self.live.leases.insert(node, renewed);
             }
             (_, ProbeAnswer::Lock(lock)) => self.lock(lock, now),
-            (_, ProbeAnswer::Published(text)) => self.live.published = Some(text.unwrap_or_default()),
+            (_, ProbeAnswer::Published(text)) => {
+                self.live.published = Some(Published { text: text.unwrap_or_default(), of: None });
+            }
+            (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
-            (_, ProbeAnswer::Nothing(_) | ProbeAnswer::Heartbeat(_)) => {}
+            (_, ProbeAnswer::Nothing(_) | ProbeAnswer::Heartbeat(_) | ProbeAnswer::Long(_)) => {}
         }
-        self.live.probed.insert(probe, now);
+        let key = EffectKey::Probe(probe);
+        self.live.overlay.in_flight.remove(&key);
+        if let EffectKey::Probe(probe) = key {
+            self.live.probed.insert(probe, now);
+        }
     }
 
-    fn api(&mut self, ready: bool, version: Option<crate::model::version::Version>, now: Timestamp) {
+    fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {
         let api = &mut self.live.api;
         api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
-        if version.is_some() {
+        if version.is_some() && version != api.version {
             api.version = version;
+            self.live.nodes_generation += 1;
         }
         api.last_seen = Some(now);
     }
 
     /// Keeps the time at which this very state of the lease was first seen: another's clock is never trusted.
-    fn lock(&mut self, lock: Option<crate::model::live::Lock>, now: Timestamp) {
+    fn lock(&mut self, lock: Option<Lock>, now: Timestamp) {
         self.live.lock = lock.map(|mut lock| {
             let same = self
                 .live
@@ -301,22 +245,40 @@ impl Folder {
             lock
         });
     }
-}
 
-fn note(map: &ConfigMap) -> Note {
-    let field = |key: &str| {
-        let text = map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
-        // What people write ends up in commits and on terminals: one line, of a bearable length.
-        text.chars().filter(|c| !c.is_control()).take(500).collect::<String>()
-    };
-    let meta = &map.metadata;
-    Note {
-        uid: meta.uid.clone().unwrap_or_default(),
-        reason: field("reason"),
-        by: field("by"),
-        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+    /// How far long work has come. While it runs, its key is in flight and no deadline makes it count as lost.
+    pub(super) fn long(&mut self, name: &str, state: LongState) {
+        let key = EffectKey::Long(name.to_owned());
+        let in_flight = &mut self.live.overlay.in_flight;
+        let ran = self.live.long.get(name) == Some(&LongState::Running);
+        match state {
+            LongState::Running => drop(in_flight.insert(key, Timestamp::MAX)),
+            LongState::Done | LongState::Failed(_) => drop(in_flight.remove(&key)),
+            // It ran and is not there any more. If it did not, the look may have come before a begin that is still
+            // under way, and that one has its own deadline.
+            LongState::NotBegun if ran => drop(in_flight.remove(&key)),
+            LongState::NotBegun => {}
+        }
+        self.live.long.insert(name.to_owned(), state);
     }
 }
 
-/// Shared label sets: pods of one owner differ in few labels, and most not at all.
-pub(super) type Labels = Arc<BTreeMap<Id, Id>>;
+/// Whether two states of one node differ in anything that a plan, a limit or a gate asks of it.
+fn concerns_plans(before: &Node, after: &Node) -> bool {
+    let facts = |node: &Node| (node.ready, node.unschedulable, node.control_plane, node.to_be_deleted);
+    facts(before) != facts(after)
+        || before.uid != after.uid
+        || before.kubelet != after.kubelet
+        || before.zone != after.zone
+        || before.labels != after.labels
+        || before.hold != after.hold
+        || before.claim != after.claim
+}
+
+/// What plans ask of a static pod of the control plane; nothing of any other pod.
+fn server_of(pod: Option<&Pod>) -> Option<(&Id, Option<&Version>, Option<&Id>, bool)> {
+    let pod = pod?;
+    let server = pod.server.as_ref()?;
+    let in_service = pod.ready && pod.deleting.is_none();
+    Some((&server.component, server.version.as_ref(), pod.node.as_ref(), in_service))
+}

@@ -5,12 +5,18 @@ mod answer;
 mod budget;
 mod convert;
 mod fold;
+mod kinds;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps, batch, core, policy, storage};
+use k8s_openapi::api::core::v1::Node;
 
 pub use fold::Folder;
+pub use kinds::{Kind, Object, Watch, Watched, watch_all};
 
+use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Lock, Probe, RefusalKind};
 use crate::model::version::Version;
 
@@ -28,24 +34,15 @@ pub enum Event<K> {
 /// Everything that is learnt of a cluster: by watching, by asking, and by the answers to what was done.
 #[derive(Clone, Debug)]
 pub enum Seen {
-    Node(Event<Box<core::v1::Node>>),
-    Pod(Event<Box<core::v1::Pod>>),
-    Budget(Event<Box<policy::v1::PodDisruptionBudget>>),
-    Deployment(Event<Box<apps::v1::Deployment>>),
-    ReplicaSet(Event<Box<apps::v1::ReplicaSet>>),
-    StatefulSet(Event<Box<apps::v1::StatefulSet>>),
-    DaemonSet(Event<Box<apps::v1::DaemonSet>>),
-    Job(Event<Box<batch::v1::Job>>),
-    Attachment(Event<Box<storage::v1::VolumeAttachment>>),
-    Stop(Event<Box<core::v1::ConfigMap>>),
-    Resume(Event<Box<core::v1::ConfigMap>>),
+    /// By a watch of one kind of objects.
+    Watched(Watched),
     /// A kind cannot be watched at present, or cannot be listed.
     Unseen {
-        kind: String,
+        kind: Kind,
         why: String,
     },
     Probed(Probe, ProbeAnswer),
-    Done(Deed, Answer),
+    Done(EffectKey, Answer),
 }
 
 /// What a probe brought back. A probe without an answer is unknown, never healthy.
@@ -56,15 +53,8 @@ pub enum ProbeAnswer {
     Heartbeat(String),
     Lock(Option<Lock>),
     Published(Option<String>),
+    Long(LongState),
     Nothing(String),
-}
-
-/// What was done, by the key under which it was in flight.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deed {
-    pub key: String,
-    /// The pod, where it was an eviction.
-    pub evicted: Option<String>,
 }
 
 /// How the world answered.
@@ -73,9 +63,12 @@ pub enum Answer {
     /// Done, or found done already.
     Done,
     /// The node as it is after our patch.
-    Node(Box<core::v1::Node>),
+    Node(Box<Node>),
     Lock(Option<Lock>),
-    Published(String),
+    Published {
+        text: String,
+        of: u64,
+    },
     /// The world had moved: a conflict, a precondition that does not hold. Look again.
     Stale(String),
     /// The object is not there.

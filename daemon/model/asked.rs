@@ -17,6 +17,8 @@ pub enum Probe {
     Lock,
     /// The `ConfigMap` `upgrade-status`.
     Published,
+    /// How far the long work of this name has come.
+    Long(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

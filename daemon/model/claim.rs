@@ -4,12 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The annotation that holds a [`Claim`] as JSON.
-pub const CLAIM: &str = "windlass.dev/claim";
-/// Asks cluster-autoscaler not to remove a node that is empty only because we drained it.
-pub const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
-/// The annotation by which a person keeps a node from being touched; its value is the reason.
-pub const HOLD: &str = "windlass.dev/hold";
+pub use super::names::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,6 +12,7 @@ pub struct Claim {
     /// A node that was deleted and came back under its name is another node.
     pub node_uid: String,
     pub run: String,
+    /// The step's id as text, as people read it on the node; compared, never taken apart.
     pub step: String,
     pub plan_digest: String,
     /// `leaseTransitions` of the leader that wrote it; a lower epoch never overwrites a higher one.

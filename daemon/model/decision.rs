@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A key for machines and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reason {
     pub key: Key,
     /// What it is about: `node/w3`, `pod/shop/cart-0`, `window/prod-nights`.
@@ -34,7 +34,7 @@ pub enum Verdict {
 
 /// What one gate says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
     pub gate: Gate,
     pub verdict: Verdict,
@@ -42,6 +42,36 @@ pub struct Answer {
     /// When the gate could next pass; nothing when nobody knows, or when it passes now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+}
+
+impl Answer {
+    pub fn new(gate: Gate, verdict: Verdict, reason: Reason) -> Self {
+        Self { gate, verdict, reason, next: None }
+    }
+
+    pub fn allow(gate: Gate, object: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(gate, Verdict::Allow, Reason::new(Key::Passes, object, text))
+    }
+
+    pub fn wait(gate: Gate, reason: Reason) -> Self {
+        Self::new(gate, Verdict::Wait, reason)
+    }
+
+    pub fn deny(gate: Gate, reason: Reason) -> Self {
+        Self::new(gate, Verdict::Deny, reason)
+    }
+
+    #[must_use]
+    pub fn until(self, next: Option<Timestamp>) -> Self {
+        Self { next, ..self }
+    }
+
+    /// Whether two answers are about the same thing, whatever they say of it.
+    pub fn same_subject(&self, other: &Self) -> bool {
+        self.gate == other.gate
+            && self.reason.key == other.reason.key
+            && self.reason.object == other.reason.object
+    }
 }
 
 /// What all gates say about one step at one instant; every answer is kept, the passing ones too.
@@ -70,6 +100,31 @@ impl Decision {
         self.answers.extend(other.answers);
         self
     }
+
+    pub fn allows(&self) -> bool {
+        self.verdict() == Verdict::Allow
+    }
+
+    /// Why a step whose node is not changed yet ends here and its node is returned; nothing if it only waits.
+    pub fn returns(&self) -> Option<&Reason> {
+        let ends = |answer: &&Answer| answer.verdict == Verdict::Deny && answer.gate.returns_untouched();
+        self.answers.iter().find(ends).map(|answer| &answer.reason)
+    }
+}
+
+/// When the question is put. What was true at the intent may no longer be true at the claim: so it is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// May a run begin? Without a step: may any run begin.
+    StartRun,
+    /// May this node be taken out: before its intent is written.
+    TakeOut,
+    /// The same, right before the patch that claims and cordons the node.
+    Claim,
+    /// The same, right before the Job, or whatever else changes the node.
+    Change,
+    /// May what was begun go on. Without a step: what stands before everything, whatever is to be done.
+    GoOn,
 }
 
 /// Who answers. One file per kind of policy; the rest are facts of the cluster and of the run.
@@ -94,6 +149,65 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// Whether a denial of this gate returns a node that was taken out and is not changed yet. The others keep it
+    /// waiting: a stop ends nothing, and a lease or a record comes back.
+    pub fn returns_untouched(self) -> bool {
+        match self {
+            Self::Mode
+            | Self::Plan
+            | Self::Window
+            | Self::Freeze
+            | Self::Halt
+            | Self::Hold
+            | Self::Budget
+            | Self::Health => true,
+            Self::Desired
+            | Self::Stop
+            | Self::Limit
+            | Self::Canary
+            | Self::Order
+            | Self::Lease
+            | Self::Record => false,
+        }
+    }
+
+    /// Whether it answers from desired state, record and time alone.
+    pub fn needs_no_cluster(self) -> bool {
+        match self {
+            Self::Mode | Self::Desired | Self::Window | Self::Freeze | Self::Stop | Self::Halt => true,
+            Self::Plan
+            | Self::Hold
+            | Self::Limit
+            | Self::Budget
+            | Self::Canary
+            | Self::Order
+            | Self::Lease
+            | Self::Health
+            | Self::Record => false,
+        }
+    }
+
+    /// Whether what it denies to one node it may allow to another. The others speak of the cluster or of a kind of move.
+    pub fn is_about_nodes(self) -> bool {
+        match self {
+            Self::Plan
+            | Self::Hold
+            | Self::Limit
+            | Self::Budget
+            | Self::Canary
+            | Self::Order
+            | Self::Health => true,
+            Self::Mode
+            | Self::Desired
+            | Self::Window
+            | Self::Freeze
+            | Self::Stop
+            | Self::Halt
+            | Self::Lease
+            | Self::Record => false,
+        }
+    }
+
     pub const ALL: [Self; 15] = [
         Self::Mode,
         Self::Desired,
@@ -158,6 +272,7 @@ keys! {
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",
     PlanStale => "planStale",
+    PassBroken => "passBroken",
     // limits and order
     LimitReached => "limitReached",
     ZoneLimitReached => "zoneLimitReached",

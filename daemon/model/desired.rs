@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
+use super::labels::Labels;
 use super::version::Version;
 
 /// One cluster as one commit asks for it, with the policies of that same commit.
@@ -57,7 +58,7 @@ pub enum Provider {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubeadm {
     pub from: PackageSource,
     pub image: String,
@@ -179,6 +180,11 @@ impl Selector {
                     Operator::DoesNotExist => value.is_none(),
                 }
             })
+    }
+
+    /// Whether an object of a cluster is selected by its labels.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        self.matches(|key| labels.get(key).map(|value| &**value))
     }
 
     pub fn matches_map(&self, labels: &BTreeMap<String, String>) -> bool {

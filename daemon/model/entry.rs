@@ -1,5 +1,6 @@
 //! What the journal says, one entry a file: intents before they are carried out, outcomes after.
-//! A file is written once and never changed; the status is a fold over them.
+//! A file is written once and never changed; the status is a fold over them. Entries are grouped by what they are
+//! about, so that a reader names the group that is his and none of the others.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::CommitId;
 use super::decision::{Answer, Reason};
 use super::version::Version;
+use super::work::StepId;
 
 /// One journal file. `seq` counts per cluster and never has a gap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entry {
     pub seq: u64,
     pub at: Timestamp,
@@ -23,30 +25,41 @@ pub struct Entry {
     pub what: What,
 }
 
+/// What an entry is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub enum What {
+    Cluster(ClusterEvent),
+    Commit(CommitEvent),
+    Run(RunEvent),
+    Step(StepId, StepEvent),
+    Interruption(InterruptionEvent),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum ClusterEvent {
     /// First contact: the UID of the namespace kube-system.
-    ClusterMet {
-        uid: String,
-    },
-    /// This commit is in force from now on for this cluster.
-    Accepted {
-        commit: CommitId,
-        version: Version,
-    },
-    /// The newest commit is not valid for this cluster; the last accepted one stays in force.
-    Refused {
-        commit: CommitId,
-        problems: Vec<String>,
-    },
+    Met { uid: String },
     /// What stands between the desired state and the next move, whenever that changes.
     /// Empty when nothing is waited for.
-    Waiting {
-        answers: Vec<Answer>,
-    },
+    Waiting { answers: Vec<Answer> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum CommitEvent {
+    /// This commit is in force from now on for this cluster.
+    Accepted { commit: CommitId, version: Version },
+    /// The newest commit is not valid for this cluster; the last accepted one stays in force.
+    Refused { commit: CommitId, problems: Vec<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum RunEvent {
     /// A plan is frozen; it lies in `plan.yaml` beside the journal.
-    RunStarted {
+    Started {
         commit: CommitId,
         from: Version,
         to: Version,
@@ -57,43 +70,43 @@ pub enum What {
     RollbackPoint {
         id: String,
     },
-    /// A node will be taken in hand. `baseline` holds the Ready pods of each owner with pods on it.
-    StepStarted {
-        step: String,
-        node: String,
-        node_uid: String,
+    Ended {
+        outcome: RunOutcome,
+        reasons: Vec<Reason>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum StepEvent {
+    /// The intent. `pods` counts the pods that a drain moves; `baseline` holds the Ready pods of each of their owners.
+    Started {
         pods: u32,
         baseline: BTreeMap<String, Baseline>,
     },
-    StepMoved {
-        step: String,
-        node: String,
+    Moved {
         phase: StepPhase,
     },
-    StepDone {
-        step: String,
-        node: String,
-        version: Version,
+    Done {
+        version: String,
         evicted: u32,
     },
     /// Returned untouched, or left cordoned with its claim because it was changed.
-    StepSetAside {
-        step: String,
-        node: String,
+    SetAside {
         touched: bool,
         reasons: Vec<Reason>,
     },
-    /// A step that failed for good; a halt follows.
-    StepFailed {
-        step: String,
-        node: String,
+    /// It failed for good; a halt follows.
+    Failed {
         reasons: Vec<Reason>,
     },
-    /// A step whose node vanished or was replaced.
-    StepGone {
-        step: String,
-        node: String,
-    },
+    /// Its node vanished or was replaced.
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum InterruptionEvent {
     Halted {
         reasons: Vec<Reason>,
     },
@@ -109,21 +122,17 @@ pub enum What {
         reason: String,
     },
     StopEnded,
-    RunEnded {
-        outcome: RunOutcome,
-        reasons: Vec<Reason>,
-    },
 }
 
 /// The Ready pods of one owner at the moment the intent was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Baseline {
     pub name: String,
     pub ready: u32,
 }
 
-/// Where a step stands, in the order in which it passes through them.
+/// How far a step has come, as recorded, in the order in which it passes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepPhase {
@@ -145,8 +154,6 @@ pub enum StepPhase {
 pub enum RunOutcome {
     /// Everything the plan names runs the target.
     Converged,
-    /// It went through, but nodes were held or set aside.
-    Incomplete,
     /// A newer commit took its place.
     Superseded,
     /// The commit was taken back before the control plane moved.

@@ -8,13 +8,16 @@ use jiff::Timestamp;
 
 use super::claim::Claim;
 use super::desired::Selector;
-use super::plan::{Component, Fact};
 use super::version::Version;
+use super::work::{Component, Fact, Truth};
 
 pub use super::asked::{Api, Lock, Note, Probe};
-pub use super::overlay::{
-    Backoff, EVICTION, OUR_LEASE, OUR_NAMESPACE, Overlay, RESUME_NOTE, Refusal, RefusalKind, STATUS_MAP,
-};
+pub use super::effect::LongState;
+pub use super::labels::Labels;
+pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
+pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
+pub use super::seconds::Seconds;
+pub use super::uid::Uid;
 
 /// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
 pub type Id = Arc<str>;
@@ -24,23 +27,22 @@ pub struct Live {
     /// UID of the namespace `kube-system`: which cluster this is.
     pub cluster_uid: Option<String>,
     pub nodes: BTreeMap<Id, Node>,
-    /// By UID: a name alone may mean another pod a moment later.
-    pub pods: BTreeMap<Id, Pod>,
-    pub pods_of_node: BTreeMap<Id, BTreeSet<Id>>,
-    pub pods_of_owner: BTreeMap<Id, BTreeSet<Id>>,
+    pub pods: Pods,
     pub budgets: BTreeMap<(Id, Id), Budget>,
     /// Controllers by UID.
     pub workloads: BTreeMap<Id, Workload>,
-    /// The `ReplicaSet`s of each Deployment.
-    pub sets_of: BTreeMap<Id, BTreeSet<Id>>,
+    /// The `ReplicaSet`s of each Deployment: UIDs of both.
+    pub sets_of: BTreeSet<(Id, Id)>,
     /// Our own Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+    /// Nodes that bear a claim, readable or not.
+    pub claimed: BTreeSet<Id>,
     /// Attached volumes by name of the attachment: the node.
     pub attachments: BTreeMap<Id, Id>,
     /// Whether every kind has been listed once: before that nothing may be concluded from an absence.
     pub complete: bool,
-    /// Kinds whose list or watch does not come at present, and why.
-    pub unseen: BTreeMap<String, String>,
+    /// Kinds whose list or watch does not come at present, by the name in the table of kinds, and why.
+    pub unseen: BTreeMap<&'static str, String>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API server says of itself at its front door, and since when it has answered without a break.
@@ -50,10 +52,17 @@ pub struct Live {
     /// The lease that says who should act; nothing while it has not been looked at or does not exist.
     pub lock: Option<Lock>,
     /// What the `ConfigMap` `upgrade-status` holds; nothing while it has not been read.
-    pub published: Option<String>,
+    pub published: Option<Published>,
+    /// Work that goes on for longer than any call, by name, as it was last seen. What is not in here is unknown.
+    pub long: BTreeMap<String, LongState>,
     /// When each probe last answered, well or not.
     pub probed: BTreeMap<Probe, Timestamp>,
     pub overlay: Overlay,
+    /// Rises whenever something changed that plans or limits depend on: in a node, in a static pod of the control
+    /// plane, or in the version that the API endpoint tells. A heartbeat changes nothing.
+    pub nodes_generation: u64,
+    /// Rises whenever a pod, a workload or a budget says something new. A new `resourceVersion` alone is nothing new.
+    pub pods_generation: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +78,7 @@ pub struct Node {
     pub name: Id,
     pub uid: Id,
     pub resource_version: String,
-    pub labels: BTreeMap<Id, Id>,
+    pub labels: Labels,
     pub zone: Id,
     pub control_plane: bool,
     pub kubelet: Option<Version>,
@@ -86,8 +95,15 @@ pub struct Node {
     pub to_be_deleted: bool,
     /// An autoscaler has been asked to leave the node alone.
     pub scale_down_disabled: bool,
-    pub volumes_in_use: u32,
     pub network_unavailable: bool,
+}
+
+/// What the `ConfigMap` `upgrade-status` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    pub text: String,
+    /// Which entry of the journal comes after those that the text tells of; nothing where another process wrote it.
+    pub of: Option<u64>,
 }
 
 /// A claim that cannot be read is somebody's all the same.
@@ -97,73 +113,6 @@ pub enum ClaimState {
     Unreadable(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    Pending,
-    Running,
-    Succeeded,
-    Failed,
-    Unknown,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OwnerKind {
-    ReplicaSet,
-    StatefulSet,
-    DaemonSet,
-    Job,
-    Node,
-    ReplicationController,
-    /// Any other controller; it counts as managed.
-    Other,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub kind: OwnerKind,
-    pub uid: Id,
-    pub name: Id,
-}
-
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that Kubernetes tells")]
-#[derive(Clone, Debug)]
-pub struct Pod {
-    pub uid: Id,
-    pub resource_version: u64,
-    pub namespace: Id,
-    pub name: Id,
-    pub node: Option<Id>,
-    pub owner: Option<Owner>,
-    pub labels: Arc<BTreeMap<Id, Id>>,
-    pub phase: Phase,
-    pub ready: bool,
-    pub deleting: Option<Timestamp>,
-    pub created: Timestamp,
-    /// When we first saw it on its node, by our clock.
-    pub arrived: Timestamp,
-    pub grace_seconds: u32,
-    pub mirror: bool,
-    pub empty_dir: bool,
-    /// It asks not to be disrupted (cluster-autoscaler's or Karpenter's annotation).
-    pub do_not_disrupt: bool,
-    /// Names of the claims whose volumes must be detached after it.
-    pub volume_claims: Vec<Id>,
-    /// All containers have ended, whatever keeps the object.
-    pub containers_gone: bool,
-    /// Of a static pod of the control plane.
-    pub server: Option<Box<Server>>,
-}
-
-/// What one static pod of the control plane says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or `etcd`.
-    pub component: Id,
-    /// From the image that runs, not from the manifest; nothing where the tag is no version.
-    pub version: Option<Version>,
-    pub started: Option<Timestamp>,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     pub resource_version: u64,
@@ -171,7 +120,6 @@ pub struct Budget {
     pub disruptions_allowed: i32,
     pub current_healthy: i32,
     pub desired_healthy: i32,
-    pub expected_pods: i32,
     /// The status speaks of the present spec.
     pub observed: bool,
     /// The controller could not compute it (`SyncFailed`).
@@ -186,8 +134,6 @@ pub struct Budget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     pub kind: OwnerKind,
-    /// Which watch brought it: what a list of that kind does not name is gone.
-    pub watched: &'static str,
     pub namespace: Id,
     pub name: Id,
     pub replicas: u32,
@@ -220,8 +166,7 @@ pub enum JobState {
 impl Live {
     /// How a Job of ours stands. While its only pod is Pending nothing of it has begun, whatever the Job counts.
     pub fn job_state(&self, job: &Job) -> JobState {
-        let pods = self.pods_of_owner.get(job.uid.as_str()).into_iter().flatten();
-        let mut pods = pods.filter_map(|uid| self.pods.get(uid)).peekable();
+        let mut pods = self.pods.of(&job.uid).peekable();
         let pending = pods.peek().is_some() && pods.all(|pod| pod.phase == Phase::Pending);
         match &job.state {
             JobState::Running if pending => JobState::Waiting("its pod does not start".to_owned()),
@@ -229,23 +174,16 @@ impl Live {
         }
     }
 
-    /// What plans depend on: which nodes there are, and what runs on them.
-    pub fn inventory(&self, hash: &mut impl std::hash::Hasher) {
-        use std::hash::Hash;
-        for node in self.nodes.values() {
-            (&node.name, &node.uid, &node.kubelet, &node.labels, node.control_plane).hash(hash);
-            if node.control_plane {
-                self.servers_of(&node.name).hash(hash);
-            }
-        }
-        self.api_servers().hash(hash);
+    /// The exit code of a Job's pod; nothing while it runs, and where its pod or its container was taken away.
+    pub fn job_exit_code(&self, job: &Job) -> Option<i32> {
+        self.pods.of(&job.uid).filter_map(|pod| pod.exit_code).last()
     }
 
     /// The version of one component on one node, and where it was read; nothing when it is unknown.
     pub fn runs(&self, component: Component, node: &str) -> Option<Version> {
         match component {
             Component::Kubelet => self.nodes.get(node)?.kubelet.clone(),
-            Component::Servers => self.servers_of(node),
+            Component::ControlPlane => self.servers_of(node),
         }
     }
 
@@ -269,32 +207,28 @@ impl Live {
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Pod> {
-        self.pods_of_node.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
+        self.pods.on(node)
     }
 
     /// The pods of an owner as people know it: of a Deployment those of all its `ReplicaSet`s.
     pub fn pods_under(&self, top: &Id) -> impl Iterator<Item = &Pod> {
-        let sets = self.sets_of.get(top).into_iter().flatten();
-        let owners = std::iter::once(top.clone()).chain(sets.cloned());
-        let pods = owners.flat_map(|uid| self.pods_of_owner.get(&uid).into_iter().flatten());
-        pods.filter_map(|uid| self.pods.get(uid))
+        let first = (top.clone(), Id::default());
+        let of_top = top.clone();
+        let sets = self.sets_of.range(first..).take_while(move |(parent, _)| *parent == of_top);
+        self.pods.of(top).chain(sets.flat_map(|(_, set)| self.pods.of(set)))
     }
 
     pub fn put_workload(&mut self, uid: Id, workload: Workload) {
         if let Some(parent) = &workload.parent {
-            self.sets_of.entry(parent.clone()).or_default().insert(uid.clone());
+            self.sets_of.insert((parent.clone(), uid.clone()));
         }
         self.workloads.insert(uid, workload);
     }
 
     pub fn drop_workload(&mut self, uid: &Id) {
         let parent = self.workloads.remove(uid).and_then(|workload| workload.parent);
-        let Some(parent) = parent else { return };
-        if let Some(sets) = self.sets_of.get_mut(&parent) {
-            sets.remove(uid);
-            if sets.is_empty() {
-                self.sets_of.remove(&parent);
-            }
+        if let Some(parent) = parent {
+            self.sets_of.remove(&(parent, uid.clone()));
         }
     }
 
@@ -324,17 +258,30 @@ impl Live {
             .and_then(|pod| pod.server.as_ref()?.version.clone())
     }
 
-    /// Whether a fact holds. What nobody saw holds of nothing.
-    pub fn holds(&self, fact: &Fact) -> bool {
+    /// What is known of a fact. Unknown where the version is not told, as while a static pod is not Ready.
+    pub fn truth(&self, fact: &Fact) -> Truth {
         match fact {
-            Fact::Runs(component, node, version) => {
-                self.runs(*component, node).is_some_and(|runs| runs == *version)
+            Fact::RunsAtLeast(component, node, version) => {
+                Truth::of(self.runs(*component, node).map(|runs| runs >= *version))
             }
-            Fact::ServersAtLeast(version) => {
-                self.api_servers().values().all(|seen| seen.as_ref().is_some_and(|seen| seen >= version))
+            Fact::ControlPlaneAtLeast(version) => {
+                let seen: Vec<_> =
+                    self.api_servers().into_values().map(|seen| seen.map(|seen| seen >= *version)).collect();
+                // One that is too old decides, whatever the others are.
+                if seen.contains(&Some(false)) {
+                    Truth::Fails
+                } else {
+                    Truth::of(seen.into_iter().collect::<Option<Vec<_>>>().map(|_| true))
+                }
             }
-            Fact::Ready(node) => self.nodes.get(node.as_str()).is_some_and(|node| node.ready == Ready::True),
-            Fact::Exists(node, uid) => self.nodes.get(node.as_str()).is_some_and(|node| *node.uid == **uid),
+            Fact::Ready(node) => match self.nodes.get(node.as_str()).map(|node| node.ready) {
+                Some(Ready::True) => Truth::Holds,
+                Some(Ready::False) | None => Truth::Fails,
+                Some(Ready::Unknown) => Truth::Unknown,
+            },
+            Fact::Exists(of) => {
+                Truth::of(Some(self.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))
+            }
         }
     }
 
@@ -355,45 +302,31 @@ impl Live {
     }
 
     pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = (&'a (Id, Id), &'a Budget)> {
-        let first = (pod.namespace.clone(), Id::from(""));
-        self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace).filter(
-            |(_, budget)| {
-                budget
-                    .selector
-                    .as_ref()
-                    .is_some_and(|selector| selector.matches(|key| pod.labels.get(key).map(|value| &**value)))
-            },
-        )
+        let first = (pod.namespace.clone(), Id::default());
+        let there = self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace);
+        there.filter(|(_, budget)| budget.selects(pod))
     }
 }
 
-impl Pod {
-    /// Of an upgrade Job.
-    pub fn is_ours(&self) -> bool {
-        &*self.namespace == "windlass-system" && self.labels.contains_key("windlass.dev/run")
-    }
-
-    pub fn finished(&self) -> bool {
-        matches!(self.phase, Phase::Succeeded | Phase::Failed)
-    }
-
-    /// `pod/shop/cart-0`.
-    pub fn object(&self) -> String {
-        format!("pod/{}/{}", self.namespace, self.name)
+impl Node {
+    /// Whether a cordon stands on the node that is not ours to take away: it is unschedulable, and no claim of ours
+    /// says that we made it so.
+    ///
+    /// The claim alone does not answer it. A control plane node is claimed without a cordon while its control plane
+    /// is moved, and a person may cordon it in the meantime; a node may also have been cordoned before we claimed it.
+    /// A claim that cannot be read proves nothing, so its node counts as cordoned by others.
+    pub fn is_cordoned_by_others(&self) -> bool {
+        let ours = match &self.claim {
+            Some(ClaimState::Ours(claim)) => claim.cordoned && !claim.was_unschedulable,
+            Some(ClaimState::Unreadable(_)) | None => false,
+        };
+        self.unschedulable && !ours
     }
 }
 
-impl OwnerKind {
-    pub fn noun(self) -> &'static str {
-        match self {
-            // People know the Deployment by whose name a ReplicaSet is called; a bare one is rare.
-            Self::ReplicaSet => "deployment",
-            Self::StatefulSet => "statefulset",
-            Self::DaemonSet => "daemonset",
-            Self::Job => "job",
-            Self::Node => "node",
-            Self::ReplicationController => "replicationcontroller",
-            Self::Other => "owner",
-        }
+impl Budget {
+    /// Whether it covers a pod of its namespace.
+    pub fn selects(&self, pod: &Pod) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selector.selects(&pod.labels))
     }
 }

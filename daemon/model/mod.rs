@@ -5,11 +5,21 @@ mod asked;
 pub mod claim;
 pub mod decision;
 pub mod desired;
+pub mod effect;
 pub mod entry;
+mod labels;
 pub mod live;
+pub mod names;
 mod overlay;
 pub mod plan;
+mod pod;
+mod seconds;
+pub mod state;
+pub mod text;
+pub mod time;
+mod uid;
 pub mod version;
+pub mod work;
 
 /// A commit of the desired or of the status branch, in full hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -1,4 +1,4 @@
-//! Plan, stage, step, fact: what is to be done, in which order, and how one tells that it is done.
+//! Plan, hop, stage: which steps there are, in which order, and within which limits.
 
 use std::collections::BTreeMap;
 
@@ -7,48 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitId;
 use super::decision::Reason;
-use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
+use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit};
 use super::version::Version;
 
-/// Which part of a cluster a step moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Component {
-    /// API server, controller manager, scheduler and etcd of one control plane node.
-    Servers,
-    /// The kubelet of one node, and with it what the node runs.
-    Kubelet,
-}
-
-impl Component {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Servers => "servers",
-            Self::Kubelet => "kubelet",
-        }
-    }
-}
-
-/// One statement that is either true of a live cluster or not.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fact {
-    /// This component of this node runs this version.
-    Runs(Component, String, Version),
-    /// Every API server of the cluster runs at least this version.
-    ServersAtLeast(Version),
-    /// The node is Ready.
-    Ready(String),
-    /// The node exists with this UID.
-    Exists(String, String),
-}
+pub use super::work::{
+    Component, Fact, MoveKind, NodeMove, NodeRef, Scope, Standing, Step, StepId, Truth, Work, WorkKind,
+};
 
 /// The moves from the live cluster to the desired one, in order, and why the list stops there.
 ///
 /// Stages are worked through in order; within a stage, what may run at the same time follows from its kind
 /// and from the limits. It is frozen with its digest when its run starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[must_use]
 pub struct Plan {
     pub cluster: String,
@@ -74,14 +45,14 @@ pub struct Plan {
 
 /// One control plane move: a minor, or a patch within one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hop {
     pub from: Version,
     pub to: Version,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Stage {
     pub kind: StageKind,
     /// Index into the plan's hops; a lift of workers between two hops belongs to the hop before it.
@@ -94,43 +65,18 @@ pub struct Stage {
 #[serde(rename_all = "camelCase")]
 pub enum StageKind {
     /// A hosted control plane is waited for; one step, without a node.
-    AwaitServers,
-    /// Control plane nodes' servers, strictly one at a time.
-    Servers,
-    /// Control plane nodes' kubelets, strictly one at a time, after all servers.
+    AwaitControlPlane,
+    /// The control plane components of each control plane node, strictly one node at a time.
+    ControlPlane,
+    /// Control plane nodes' kubelets, strictly one at a time, after all control plane components.
     ControlPlaneKubelets,
     /// Workers of all pools, each pool's canaries first, within the limits.
     Workers,
 }
 
-/// One move, small enough to be checked before and after.
-///
-/// It carries no progress marker: a restarted daemon finds its place by putting these facts to a fresh live
-/// cluster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Step {
-    /// `<scope>/<version>/<node>@<uid>/<component>`, unique within its cluster and run.
-    pub id: String,
-    /// `controlPlane`, or the pool's name.
-    pub pool: String,
-    pub node: String,
-    pub node_uid: String,
-    pub zone: String,
-    pub component: Component,
-    pub provider: Provider,
-    pub from: Version,
-    pub to: Version,
-    /// Whether the node is emptied first.
-    pub drain: bool,
-    pub canary: bool,
-    pub expects: Vec<Fact>,
-    pub achieves: Vec<Fact>,
-}
-
 /// What a run holds itself to for one pool, as it stood when the plan was frozen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolLimits {
     pub max_unavailable: Limit,
     pub max_unavailable_per_zone: Option<u32>,
@@ -141,7 +87,7 @@ pub struct PoolLimits {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DrainLimits {
     pub when: DrainWhen,
     pub timeout_seconds: i64,
@@ -165,12 +111,22 @@ impl Plan {
         self.stages.iter().flat_map(|stage| &stage.steps)
     }
 
+    /// The limits of the part of the cluster that a step belongs to.
+    pub fn limits(&self, scope: &Scope) -> Option<&PoolLimits> {
+        self.pools.get(scope.name())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(|stage| stage.steps.is_empty())
     }
+}
 
-    /// Whether any of it crosses a minor: patch moves may pass where minor ones wait.
-    pub fn crosses_minor(&self) -> bool {
-        self.steps().any(|step| !step.from.same_minor(&step.to))
+impl StageKind {
+    /// Whether its steps go strictly one node at a time and belong to the one unit that a hop's control plane is.
+    pub fn is_control_plane(self) -> bool {
+        match self {
+            Self::AwaitControlPlane | Self::Workers => false,
+            Self::ControlPlane | Self::ControlPlaneKubelets => true,
+        }
     }
 }

@@ -57,8 +57,14 @@ impl Version {
         format!("v{}.{}", self.major, self.minor)
     }
 
-    pub fn is_release(&self) -> bool {
-        self.maturity == Maturity::Release
+    /// Whether Kubernetes supports a kubelet of this version under an API server of the other one, as far as being
+    /// behind goes: three minors, and two for a kubelet before v1.25. That a kubelet may not be ahead at all is
+    /// another rule.
+    ///
+    /// Source: <https://kubernetes.io/releases/version-skew-policy/#kubelet>.
+    pub fn may_lag(&self, api_server: &Self) -> bool {
+        let most = if self.minors_ahead_of(&Self::new(1, 25, 0)) < 0 { 2 } else { 3 };
+        api_server.minors_ahead_of(self) <= most
     }
 }
 
@@ -233,5 +239,18 @@ mod tests {
             assert!(v(pair[0]) < v(pair[1]), "{pair:?}");
         }
         assert_eq!(v("v1.36.0").minors_ahead_of(&v("v1.33.9")), 3);
+    }
+    #[test]
+    fn a_kubelet_may_lag_by_three_minors_and_an_old_one_by_two() {
+        for (kubelet, api_server, may) in [
+            ("v1.33.0", "v1.36.3", true),
+            ("v1.32.13", "v1.36.0", false),
+            ("v1.25.0-rc.1", "v1.28.0", true),
+            ("v1.24.17", "v1.26.0", true),
+            ("v1.24.17", "v1.27.0", false),
+            ("v1.36.3", "v1.35.0", true),
+        ] {
+            assert_eq!(v(kubelet).may_lag(&v(api_server)), may, "{kubelet} under {api_server}");
+        }
     }
 }

@@ -2,23 +2,24 @@
 //! It knows nothing of windows, limits in use or time; the gates ask those of each step when its turn comes.
 
 mod check;
-mod digest;
 mod node;
 mod order;
 mod patches;
 mod refuse;
 mod risk;
+mod seal;
 
 use std::collections::BTreeMap;
 
-use crate::diff::{CONTROL_PLANE, Membership, membership};
-use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, Pool, Provider};
+use crate::diff::{Membership, control_plane_versions, membership};
+use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, Pool};
 use crate::model::live::{Live, Node};
-use crate::model::plan::{Component, DrainLimits, Plan, PoolLimits};
+use crate::model::plan::{DrainLimits, Plan, PoolLimits, Scope};
 use crate::model::version::Version;
+use crate::provider::{self, Capabilities, capabilities};
 
 pub use check::check;
-pub use digest::asked;
+pub use seal::{SealError, asked, seal};
 
 /// Of control plane nodes, which no pool describes: one at a time, with the defaults of a pool's drain.
 /// Without deleting emptyDir data a control plane could never be emptied; what it costs is listed as a risk.
@@ -37,18 +38,33 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
     },
 };
 
-/// The moves from the live cluster to the desired one. `scripts` is the digest of what the providers would
-/// run on the nodes; it is part of what a reviewer approves.
-pub fn plan(desired: &Desired, live: &Live, scripts: &str) -> Plan {
+/// What there would be to do, as a reviewer sees it and as a run freezes it: planned once, sealed together with the
+/// scripts that it would run, and with the objections of the independent check among its blockers.
+///
+/// # Errors
+///
+/// A plan that cannot be sealed.
+pub fn proposal(desired: &Desired, live: &Live) -> Result<Plan, SealError> {
+    let draft = plan(desired, live);
+    let scripts = provider::scripts(&desired.cluster, &draft.stages);
+    let mut plan = seal(draft, &desired.cluster, &scripts)?;
+    let objections = check(&plan, desired, live);
+    plan.blockers.extend(objections);
+    Ok(plan)
+}
+
+/// The moves from the live cluster to the desired one, without the digests: those are for [`seal`], which needs the
+/// scripts that follow from these stages.
+pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let world = World::of(&desired.cluster, live);
     let mut blockers = refuse::at_start(&world);
     let (loads, risks) = risk::survey(&world);
     let (hops, stages) = if blockers.is_empty() { order::stages(&world, &loads) } else { Default::default() };
     blockers.extend(refuse::before_stages(&world, &stages));
-    let mut plan = Plan {
+    Plan {
         cluster: desired.cluster.name.clone(),
         commit: desired.commit.clone(),
-        from: world.oldest_server().unwrap_or_else(|| desired.cluster.version.clone()),
+        from: world.oldest_control_plane().unwrap_or_else(|| desired.cluster.version.clone()),
         to: desired.cluster.version.clone(),
         hops,
         stages,
@@ -58,20 +74,8 @@ pub fn plan(desired: &Desired, live: &Live, scripts: &str) -> Plan {
         risks,
         blockers: risk::first_of_each(blockers.into_iter().collect()),
         digest: String::new(),
-        asked: asked(&desired.cluster),
-    };
-    plan.digest = digest::of(&plan, &desired.cluster, scripts);
-    plan
-}
-
-/// What a plan takes to run before its first step: the version of every component that it moves. Where the
-/// live cluster says otherwise and the step is not done either, the world has moved under the plan.
-pub fn assumed_start(plan: &Plan) -> BTreeMap<(Component, &str), &Version> {
-    let mut start = BTreeMap::new();
-    for step in plan.steps() {
-        start.entry((step.component, step.node.as_str())).or_insert(&step.from);
+        asked: String::new(),
     }
-    start
 }
 
 /// What a run would hold itself to for each pool, as the cluster's file has it now.
@@ -85,7 +89,7 @@ fn limits(cluster: &Cluster) -> BTreeMap<String, PoolLimits> {
         drain: drain_limits(&pool.drain),
     };
     let pools = cluster.pools.iter().map(|pool| (pool.name.clone(), of_pool(pool)));
-    pools.chain([(CONTROL_PLANE.to_owned(), CONTROL_PLANE_LIMITS)]).collect()
+    pools.chain([(Scope::CONTROL_PLANE.to_owned(), CONTROL_PLANE_LIMITS)]).collect()
 }
 
 fn drain_limits(drain: &Drain) -> DrainLimits {
@@ -104,8 +108,8 @@ struct World<'a> {
     live: &'a Live,
     /// In the order of their names.
     nodes: Vec<Member<'a>>,
-    /// What the servers of each control plane node run; of a hosted control plane, what its front door says.
-    servers: BTreeMap<String, Option<Version>>,
+    /// What the control plane runs on each control plane node; of a hosted one, what the API endpoint says.
+    control_plane: BTreeMap<String, Option<Version>>,
 }
 
 struct Member<'a> {
@@ -117,17 +121,12 @@ impl<'a> World<'a> {
     fn of(cluster: &'a Cluster, live: &'a Live) -> Self {
         let nodes =
             live.nodes.values().map(|node| Member { node, membership: membership(cluster, node) }).collect();
-        let api_servers =
-            || live.api_servers().into_iter().map(|(name, version)| (name.to_string(), version)).collect();
-        let servers = match cluster.control_plane.provider {
-            // All servers of a node count, the controllers too: an interrupted kubeadm leaves them behind.
-            Provider::Kubeadm => live
-                .control_plane()
-                .map(|node| (node.name.to_string(), live.runs(Component::Servers, &node.name)))
-                .collect(),
-            Provider::External => api_servers(),
-        };
-        Self { cluster, live, nodes, servers }
+        Self { cluster, live, nodes, control_plane: control_plane_versions(cluster, live) }
+    }
+
+    /// What the provider of the control plane can do.
+    fn provider(&self) -> &'static Capabilities {
+        capabilities(self.cluster.control_plane.provider)
     }
 
     /// The version asked for.
@@ -135,19 +134,20 @@ impl<'a> World<'a> {
         &self.cluster.version
     }
 
-    fn oldest_server(&self) -> Option<Version> {
-        self.servers.values().flatten().min().cloned()
+    /// The oldest version that any control plane node runs.
+    fn oldest_control_plane(&self) -> Option<Version> {
+        self.control_plane.values().flatten().min().cloned()
     }
 
     /// The newest API server counts by itself: on a node half way its controllers are older.
-    fn newest_server(&self) -> Option<Version> {
+    fn newest_api_server(&self) -> Option<Version> {
         let api_servers = self.live.api_servers();
-        self.servers.values().chain(api_servers.values()).flatten().max().cloned()
+        self.control_plane.values().chain(api_servers.values()).flatten().max().cloned()
     }
 
     /// Nodes that are ours to move.
     fn managed(&self) -> impl Iterator<Item = &Member<'a>> {
-        self.nodes.iter().filter(|member| member.membership.scope().is_some())
+        self.nodes.iter().filter(|member| member.membership.scope_name().is_some())
     }
 }
 
@@ -162,14 +162,4 @@ impl<'a> Member<'a> {
             Membership::ControlPlane | Membership::Nowhere | Membership::Several(_) => None,
         }
     }
-}
-
-/// Whether an API server of this version would leave the kubelet behind.
-fn too_old(kubelet: &Version, server: &Version) -> bool {
-    server.minors_ahead_of(kubelet) > max_behind(kubelet)
-}
-
-/// How many minors behind the newest API server a kubelet may be.
-fn max_behind(kubelet: &Version) -> i32 {
-    if kubelet.minors_ahead_of(&Version::new(1, 25, 0)) < 0 { 2 } else { 3 }
 }

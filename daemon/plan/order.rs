@@ -1,24 +1,26 @@
-//! What comes before what: hops one minor at a time, servers before kubelets, control plane before workers,
-//! workers between two hops only where the skew asks for it, and which worker goes first.
+//! What comes before what: hops one minor at a time, control plane components before kubelets, control plane nodes
+//! before workers, workers between two hops only where the skew asks for it, and which worker goes first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::{self, Move};
 use super::patches::newest_known;
 use super::risk::Loads;
-use super::{Member, World, too_old};
+use super::{Member, World};
 use crate::model::desired::{ForeignCordon, Pool, Provider};
-use crate::model::live::{ClaimState, Node, Ready};
+use crate::model::live::{Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
 use crate::model::version::Version;
 
 /// All hops and stages from here to the target.
 pub(super) fn stages(world: &World, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
-    let Some(start) = world.oldest_server() else { return Default::default() };
+    let Some(start) = world.oldest_control_plane() else { return Default::default() };
     let mut walk = Walk {
         world,
         loads,
-        servers: known(world.servers.iter().map(|(name, version)| (name.as_str(), version.as_ref()))),
+        control_plane: known(
+            world.control_plane.iter().map(|(name, version)| (name.as_str(), version.as_ref())),
+        ),
         kubelets: known(world.managed().map(|member| (member.name(), member.node.kubelet.as_ref()))),
         hops: Vec::new(),
         stages: Vec::new(),
@@ -37,16 +39,16 @@ fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTree
     all.filter_map(|(name, version)| Some((name, version?.clone()))).collect()
 }
 
-/// The versions the servers pass through. An interrupted hop goes on to where it was going: to what the
-/// servers that have made it run, the oldest of them, so that none moves twice. Where none has, it goes to the
-/// newest known patch; the last is the target as written.
+/// The versions that the control plane passes through. An interrupted hop goes on to where it was going: to what the
+/// nodes that have made it run, the oldest of them, so that none moves twice. Where none has, it goes to the newest
+/// known patch; the last is the target as written.
 fn targets(world: &World, at: &Version) -> Vec<Version> {
     let target = world.target();
-    if world.servers.values().flatten().all(|version| version == target) {
+    if world.control_plane.values().flatten().all(|version| version == target) {
         return Vec::new();
     }
     let between = (at.minor + 1..target.minor).map(|minor| {
-        let seen = world.servers.values().flatten().filter(|version| version.minor == minor).min();
+        let seen = world.control_plane.values().flatten().filter(|version| version.minor == minor).min();
         seen.cloned().unwrap_or_else(|| newest_known(minor))
     });
     between.chain([target.clone()]).collect()
@@ -56,59 +58,64 @@ fn targets(world: &World, at: &Version) -> Vec<Version> {
 struct Walk<'a> {
     world: &'a World<'a>,
     loads: &'a Loads<'a>,
-    servers: BTreeMap<&'a str, Version>,
+    control_plane: BTreeMap<&'a str, Version>,
     kubelets: BTreeMap<&'a str, Version>,
     hops: Vec<Hop>,
     stages: Vec<Stage>,
 }
 
 impl<'a> Walk<'a> {
-    /// What has to catch up with the servers before they may leave for the next minor.
+    /// What has to catch up with the control plane before it may leave for the next minor.
     fn finish_before(&mut self, at: &Version, next: &Version) {
         if next.same_minor(at) {
             return;
         }
-        let by_us = self.world.cluster.control_plane.provider == Provider::Kubeadm;
+        let by_us = self.world.provider().moves_control_plane();
         // A hop of ours is finished before the next one begins; elsewhere only the skew counts.
         let late = self.behind(at, |member, kubelet| {
             let unfinished = by_us && member.node.control_plane && !kubelet.same_minor(at);
-            unfinished || too_old(kubelet, next)
+            unfinished || !kubelet.may_lag(next)
         });
         self.kubelets_to(at, late);
     }
 
-    /// Moves the servers, then the control plane's kubelets, which follow them minor by minor.
+    /// Moves the control plane components, then the control plane's kubelets, which follow them minor by minor.
     fn hop(&mut self, at: &Version, to: &Version) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
-        match self.world.cluster.control_plane.provider {
-            Provider::External => {
-                let exact = to == self.world.target();
-                let servers = if exact { to.clone() } else { Version::new(to.major, to.minor, 0) };
-                self.push(StageKind::AwaitServers, to, vec![node::await_servers(at, to, &servers)]);
-                self.servers.values_mut().for_each(|version| *version = to.clone());
-            }
-            Provider::Kubeadm => {
-                let steps = self.move_servers(at, to);
-                self.push(StageKind::Servers, to, steps);
-                // After the last hop they go with everything else that is left.
-                let passing = to != self.world.target();
-                let late = self.behind(to, |member, kubelet| {
-                    passing && member.node.control_plane && !kubelet.same_minor(to)
-                });
-                self.kubelets_to(to, late);
-            }
+        if !self.world.provider().moves_control_plane() {
+            let steps = vec![node::await_control_plane(at, to, &self.certain(to))];
+            self.push(StageKind::AwaitControlPlane, to, steps);
+            self.control_plane.values_mut().for_each(|version| *version = to.clone());
+            return;
         }
+        let steps = self.move_control_plane(at, to);
+        self.push(StageKind::ControlPlane, to, steps);
+        // After the last hop they go with everything else that is left.
+        let passing = to != self.world.target();
+        let late = self
+            .behind(to, |member, kubelet| passing && member.node.control_plane && !kubelet.same_minor(to));
+        self.kubelets_to(to, late);
     }
 
-    fn move_servers(&mut self, at: &Version, to: &Version) -> Vec<Step> {
+    fn move_control_plane(&mut self, at: &Version, to: &Version) -> Vec<Step> {
+        let provider = self.world.cluster.control_plane.provider;
         let mut steps = Vec::new();
         for member in self.world.managed() {
-            let Some(from) = self.servers.get(member.name()).filter(|from| *from < to) else { continue };
-            let provider = self.world.cluster.control_plane.provider;
-            steps.push(node::servers(member, &Move { from, to, provider, servers: at, canary: false }));
-            self.servers.insert(member.name(), to.clone());
+            let Some(from) = self.control_plane.get(member.name()).filter(|from| *from < to) else {
+                continue;
+            };
+            let mv = Move { from, to, provider, api_servers: at, canary: false };
+            steps.extend(node::control_plane(member, &mv));
+            self.control_plane.insert(member.name(), to.clone());
         }
         steps
+    }
+
+    /// What is certain of a control plane once it has moved to this version. Of one that somebody else moves, only the
+    /// last version is exact: on the way there, any patch of the minor will do, and skew is about minors.
+    fn certain(&self, to: &Version) -> Version {
+        let exact = self.world.provider().moves_control_plane() || to == self.world.target();
+        if exact { to.clone() } else { Version::new(to.major, to.minor, 0).min(to.clone()) }
     }
 
     /// Everything that is left, to the target.
@@ -125,8 +132,8 @@ impl<'a> Walk<'a> {
         self.world.managed().filter(late).collect()
     }
 
-    /// The control plane's kubelets one by one, then workers. They belong to the hop that brought the servers
-    /// to `to`; where an earlier run did, a hop stands for what it left over.
+    /// The control plane's kubelets one by one, then workers. They belong to the hop that brought the control
+    /// plane to `to`; where an earlier run did, a hop stands for what it left over.
     fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
         let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else {
             return;
@@ -137,12 +144,13 @@ impl<'a> Walk<'a> {
         let (control_plane, workers): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| member.node.control_plane);
         let provider = self.world.cluster.control_plane.provider;
-        let steps = control_plane.iter().map(|member| self.kubelet(member, to, provider, false)).collect();
+        let steps =
+            control_plane.iter().filter_map(|member| self.kubelet(member, to, provider, false)).collect();
         self.push(StageKind::ControlPlaneKubelets, to, steps);
         let steps = self
             .in_turn(&workers)
             .into_iter()
-            .map(|turn| self.kubelet(turn.member, to, turn.pool.provider, turn.canary));
+            .filter_map(|turn| self.kubelet(turn.member, to, turn.pool.provider, turn.canary));
         let steps = steps.collect();
         self.push(StageKind::Workers, to, steps);
         for member in control_plane.iter().chain(&workers) {
@@ -150,13 +158,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn kubelet(&self, member: &Member, to: &Version, provider: Provider, canary: bool) -> Step {
+    fn kubelet(&self, member: &Member, to: &Version, provider: Provider, canary: bool) -> Option<Step> {
         let from = self.kubelets.get(member.name()).unwrap_or(to);
-        // Of servers that somebody else moves, the patch on the way is not known, and skew is about minors.
-        let by_us = self.world.cluster.control_plane.provider == Provider::Kubeadm;
-        let floor = Version::new(to.major, to.minor, 0);
-        let servers = if by_us || to == self.world.target() { to } else { &floor };
-        node::kubelet(member, &Move { from, to, provider, servers, canary })
+        node::kubelet(member, &Move { from, to, provider, api_servers: &self.certain(to), canary })
     }
 
     /// Pool by pool as written; in each its canaries first, then by how easily a node is emptied.
@@ -212,15 +216,6 @@ fn canaries<'a>(pool: &Pool, in_order: &[&Member<'a>]) -> BTreeSet<&'a str> {
 
 /// Whether nothing that is seen now keeps the node from being taken out.
 fn fit(node: &Node, pool: &Pool) -> bool {
-    let skipped = foreign_cordon(node) && pool.foreign_cordon == ForeignCordon::Skip;
+    let skipped = node.is_cordoned_by_others() && pool.foreign_cordon == ForeignCordon::Skip;
     node.ready == Ready::True && node.hold.is_none() && !node.to_be_deleted && !skipped
-}
-
-/// Whether somebody else made the node unschedulable.
-pub(super) fn foreign_cordon(node: &Node) -> bool {
-    let ours = match &node.claim {
-        Some(ClaimState::Ours(claim)) => claim.cordoned && !claim.was_unschedulable,
-        Some(ClaimState::Unreadable(_)) | None => false,
-    };
-    node.unschedulable && !ours
 }

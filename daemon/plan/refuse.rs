@@ -1,10 +1,9 @@
 //! Why a plan cannot be carried out as it stands: what nobody knows, what Kubernetes does not support, and
 //! what only a person may decide. Each is said with its object and with what to do about it.
 
-use super::{Member, World, too_old};
+use super::{Member, World};
 use crate::diff::Membership;
 use crate::model::decision::{Key, Reason};
-use crate::model::desired::Provider;
 use crate::model::plan::{Stage, StageKind};
 use crate::model::version::Version;
 
@@ -17,13 +16,13 @@ pub(super) fn at_start(world: &World) -> Vec<Reason> {
         let text = "the cluster has not been listed completely yet, so nothing follows from what is missing";
         return vec![Reason::new(Key::ApiUnreachable, cluster(world), text)];
     }
-    let mut reasons = unknown_servers(world);
+    let mut reasons = unknown_control_plane(world);
     reasons.extend(no_control_plane(world));
     for member in &world.nodes {
         reasons.extend(several_pools(member));
         reasons.extend(kubelet(world, member));
     }
-    reasons.extend(servers(world));
+    reasons.extend(control_plane(world));
     reasons
 }
 
@@ -31,7 +30,9 @@ pub(super) fn at_start(world: &World) -> Vec<Reason> {
 /// again before every step.
 pub(super) fn before_stages(world: &World, stages: &[Stage]) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if stages.iter().any(|stage| stage.kind == StageKind::Servers) && world.cluster.etcd_unproven.is_none() {
+    if stages.iter().any(|stage| stage.kind == StageKind::ControlPlane)
+        && world.cluster.etcd_unproven.is_none()
+    {
         let text = "this version takes no snapshot of etcd itself, so a person has to say what stands in for one: \
                     write spec.etcd.unproven with the reason, as in `unproven: velero, nightly`";
         reasons.push(Reason::new(Key::NoProvenSnapshot, cluster(world), text));
@@ -40,7 +41,7 @@ pub(super) fn before_stages(world: &World, stages: &[Stage]) -> Vec<Reason> {
 }
 
 fn no_control_plane(world: &World) -> Option<Reason> {
-    let missing = world.cluster.control_plane.provider == Provider::Kubeadm && world.servers.is_empty();
+    let missing = world.provider().moves_control_plane() && world.control_plane.is_empty();
     missing.then(|| {
         let text = "no node bears the label node-role.kubernetes.io/control-plane; if the control plane is hosted, \
                     write `provider: external`";
@@ -48,11 +49,11 @@ fn no_control_plane(world: &World) -> Option<Reason> {
     })
 }
 
-fn unknown_servers(world: &World) -> Vec<Reason> {
-    let unknown = world.servers.iter().filter(|(_, version)| version.is_none());
+fn unknown_control_plane(world: &World) -> Vec<Reason> {
+    let unknown = world.control_plane.iter().filter(|(_, version)| version.is_none());
     let reason = |name: &String| {
         if world.live.nodes.contains_key(name.as_str()) {
-            let text = "the version of its servers is unknown: its static pods in kube-system were asked, and either \
+            let text = "the version of its control plane is unknown: its static pods in kube-system were asked, and either \
                         one of them is not Ready or its image has no version";
             Reason::new(Key::VersionUnknown, format!("node/{name}"), text)
         } else {
@@ -70,15 +71,15 @@ fn several_pools(member: &Member) -> Option<Reason> {
     Some(Reason::new(Key::NodeInTwoPools, object(member), text))
 }
 
-/// What one kubelet's version forbids. A node in no pool is never moved, but it has to bear what the servers do.
+/// What one kubelet's version forbids. A node in no pool is never moved, but it has to bear what the control plane does.
 fn kubelet(world: &World, member: &Member) -> Option<Reason> {
     let target = world.target();
-    let managed = member.membership.scope().is_some();
+    let managed = member.membership.scope_name().is_some();
     let Some(kubelet) = &member.node.kubelet else {
         let text = "its kubelet's version is unknown: status.nodeInfo.kubeletVersion was asked";
         return Some(Reason::new(Key::VersionUnknown, object(member), text));
     };
-    let oldest = world.oldest_server()?;
+    let oldest = world.oldest_control_plane()?;
     if kubelet.minors_ahead_of(&oldest) > 0 {
         let text =
             format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
@@ -88,7 +89,7 @@ fn kubelet(world: &World, member: &Member) -> Option<Reason> {
         return Some(Reason::new(Key::Downgrade, object(member), down("its kubelet runs", kubelet, target)));
     }
     let moves = target.minors_ahead_of(&oldest) > 0;
-    if !managed && moves && too_old(kubelet, target) {
+    if !managed && moves && !kubelet.may_lag(target) {
         let text = format!(
             "runs {kubelet}, too old for API servers of {}, and no pool selects it",
             target.minor_name()
@@ -98,18 +99,20 @@ fn kubelet(world: &World, member: &Member) -> Option<Reason> {
     None
 }
 
-fn servers(world: &World) -> Vec<Reason> {
+fn control_plane(world: &World) -> Vec<Reason> {
     let target = world.target();
-    let newer = world.servers.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
+    let newer = world.control_plane.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
     let mut reasons: Vec<_> = newer
         .filter(|(_, version)| *version > target)
         .map(|(name, version)| {
             let seen = world.live.nodes.contains_key(name.as_str());
             let object = if seen { format!("node/{name}") } else { cluster(world) };
-            Reason::new(Key::Downgrade, object, down("its servers run", version, target))
+            Reason::new(Key::Downgrade, object, down("its control plane runs", version, target))
         })
         .collect();
-    let (Some(oldest), Some(newest)) = (world.oldest_server(), world.newest_server()) else { return reasons };
+    let (Some(oldest), Some(newest)) = (world.oldest_control_plane(), world.newest_api_server()) else {
+        return reasons;
+    };
     if newest.minors_ahead_of(&oldest) > 1 {
         let text = format!("its API servers run {oldest} and {newest}, and may be one minor apart");
         reasons.push(Reason::new(Key::SkewTooLarge, cluster(world), text));

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::order::foreign_cordon;
-use super::{CONTROL_PLANE_LIMITS, Member, World, node, too_old};
+use super::{CONTROL_PLANE_LIMITS, Member, World, node};
 use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Budget, ClaimState, Id, Live, OwnerKind, Pod, Ready};
+use crate::model::plan::Scope;
 
 /// How many findings of one kind a plan names: enough to act on, and a page that a person still reads.
 const NAMED_PER_KEY: usize = 20;
@@ -83,7 +83,7 @@ fn places<'a>(world: &'a World) -> Vec<Place<'a>> {
         let pool = member.pool().map(|pool| &pool.drain);
         let ours = &CONTROL_PLANE_LIMITS.drain;
         let terms = Terms {
-            scope: member.membership.scope()?,
+            scope: member.membership.scope_name()?,
             drained: node::drains(member, kubelet, world.target()),
             // On the control plane nobody has said so; it is done, and named.
             empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
@@ -127,29 +127,29 @@ struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     fn nodes(&mut self, world: &World) {
-        let newest = world.newest_server();
+        let newest = world.newest_api_server();
         for member in &world.nodes {
             let object = format!("node/{}", member.name());
             if member.membership == Membership::Nowhere {
                 let text = "no pool selects it: it is not touched, and the run will not be complete";
                 self.add(Key::NodeInNoPool, &object, text.to_owned());
             }
-            if let (Some(kubelet), Some(server)) = (&member.node.kubelet, &newest)
-                && too_old(kubelet, server)
+            if let (Some(kubelet), Some(api_server)) = (&member.node.kubelet, &newest)
+                && !kubelet.may_lag(api_server)
             {
                 let text = format!(
                     "runs {kubelet}, too old for API servers of {}; moving it is the cure",
-                    server.minor_name()
+                    api_server.minor_name()
                 );
                 self.add(Key::SkewTooLarge, &object, text);
             }
-            let servers_behind = || {
+            let control_plane_behind = || {
                 world
-                    .servers
+                    .control_plane
                     .get(member.name())
                     .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < world.target()))
             };
-            if self.by_name.contains_key(member.name()) || servers_behind() {
+            if self.by_name.contains_key(member.name()) || control_plane_behind() {
                 self.node(member, &object);
             }
         }
@@ -159,7 +159,7 @@ impl<'a> Survey<'a> {
         if let Some(reason) = &member.node.hold {
             self.add(Key::Held, object, format!("held by a person: {reason}"));
         }
-        if foreign_cordon(member.node) {
+        if member.node.is_cordoned_by_others() {
             self.add(Key::ForeignCordon, object, "somebody else cordoned it; it stays cordoned".to_owned());
         }
         if let Some(ClaimState::Unreadable(_)) = &member.node.claim {
@@ -245,7 +245,10 @@ impl<'a> Survey<'a> {
                 let text = "is running: waited for up to the pool's `jobs`, then the node is set aside";
                 self.add_for_owner(Key::JobRunning, pod, scope, || text.to_owned());
             }
-            OwnerKind::ReplicaSet | OwnerKind::StatefulSet | OwnerKind::ReplicationController => {
+            OwnerKind::Deployment
+            | OwnerKind::ReplicaSet
+            | OwnerKind::StatefulSet
+            | OwnerKind::ReplicationController => {
                 if self.first_look(Key::SingleReplica, pod, "")
                     && self.live.workloads.get(&owner.uid).is_some_and(|workload| workload.replicas == 1)
                 {
@@ -277,8 +280,9 @@ impl<'a> Survey<'a> {
     }
 
     fn first_look(&mut self, key: Key, pod: &Pod, scope: &str) -> bool {
-        let id = pod.owner.as_ref().map_or(&pod.uid, |owner| &owner.uid);
-        self.owners.insert((Arc::as_ptr(id).addr(), scope.as_ptr().addr(), key))
+        let alone = || std::ptr::from_ref(pod).addr();
+        let address = pod.owner.as_ref().map_or_else(alone, |owner| Arc::as_ptr(&owner.uid).addr());
+        self.owners.insert((address, scope.as_ptr().addr(), key))
     }
 
     fn add(&mut self, key: Key, object: &str, text: String) {
@@ -287,14 +291,11 @@ impl<'a> Survey<'a> {
 }
 
 fn matching<'a>(budgets: &[Named<'a>], pod: &Pod) -> Vec<Named<'a>> {
-    let label = |key: &str| pod.labels.get(key).map(|value| &**value);
-    let selects =
-        |(_, budget): &&Named| budget.selector.as_ref().is_some_and(|selector| selector.matches(label));
-    budgets.iter().filter(selects).copied().collect()
+    budgets.iter().filter(|(_, budget)| budget.selects(pod)).copied().collect()
 }
 
 fn local_data(scope: &str) -> String {
-    if scope == crate::diff::CONTROL_PLANE {
+    if scope == Scope::CONTROL_PLANE {
         return "has emptyDir data, which is lost when a control plane node is emptied".to_owned();
     }
     format!("has emptyDir data, and `{scope}` does not let it be deleted: it is not evicted")

@@ -1,28 +1,18 @@
-//! The Job that reaches one host, and the namespace that lets it: complete objects, equal for equal orders.
+//! The Job that reaches one host, and the namespace that lets it: complete objects, equal for equal orders. It is the
+//! same for all providers that work by Jobs; what they run on the host is theirs.
 
 use std::fmt::Write as _;
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Order;
-use super::script::{launcher, script, unit};
-use crate::model::plan::Component;
+use super::{Order, Role, Script};
+use crate::model::names::{CLUSTER, COMPONENT, NAMESPACE, NODE, RUN, STEP, TARGET};
+use crate::model::version::Version;
 
-/// Where our Jobs run; it carries the Pod Security level that they need.
-pub const NAMESPACE: &str = "windlass-system";
-
-/// Four static pods with five minutes each in kubeadm, its image pulls, and a wait for the API.
-pub const DEADLINE_SERVERS: i64 = 30 * 60;
-/// Packages over a slow line; the rest takes seconds.
-pub const DEADLINE_KUBELET: i64 = 15 * 60;
-
-const RUN: &str = "windlass.dev/run";
-const NODE: &str = "windlass.dev/node";
-const COMPONENT: &str = "windlass.dev/component";
-const TARGET: &str = "windlass.dev/target-version";
-const STEP: &str = "windlass.dev/step";
-const CLUSTER: &str = "windlass.dev/cluster";
+/// The exit code of a script that refused before it changed anything on its host; see [`nothing_was_changed`].
+pub const REFUSED: i32 = 10;
 
 /// The API server's bound on a label's value, and on the name of a Job whose pods bear it.
 const LABEL_LENGTH: usize = 63;
@@ -31,7 +21,10 @@ const LABEL_LENGTH: usize = 63;
 /// message is opened before, because the host has no such file.
 const ENTER: &str = r#"exec 3>>/dev/termination-log; exec nsenter -t 1 -m -u -i -n -p -- /bin/sh -c "$1" "$2" "$2" "$3" "$4""#;
 
-/// The namespace of the Jobs.
+/// How every script reaches its host: it starts the script there and follows it.
+const LAUNCH: &str = include_str!("host/launch.sh");
+
+/// The namespace of the Jobs; it carries the Pod Security level that they need.
 pub fn namespace() -> Value {
     json!({
         "apiVersion": "v1",
@@ -48,11 +41,21 @@ pub fn namespace() -> Value {
     })
 }
 
-/// The Job that carries an order out, complete.
+/// Whether a Job of ours that failed has left its host as it found it: the script looked, refused, and said why. What
+/// an earlier attempt changed is another question.
 ///
-/// It is not what the step is judged by: it may fail while the work on the host goes on, because the kubelet that runs it is
-/// what is replaced, and it may be complete while its status cannot be posted.
-pub fn job(order: &Order) -> Value {
+/// `exit_code` is that of the Job's container, and nothing where it is not known: the container was killed, its pod is
+/// gone, or it never started. Then something may have been changed, and only the node can tell.
+pub fn nothing_was_changed(exit_code: Option<i32>) -> bool {
+    exit_code == Some(REFUSED)
+}
+
+pub(super) fn launch_script(image: &str) -> Script {
+    Script { title: format!("the way to the host, by a Job of the image {image}"), text: LAUNCH.to_owned() }
+}
+
+/// The whole object. `script` is what runs on the host; the Job watches it for as long as `deadline`.
+pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Value {
     let (labels, annotations) = marks(order);
     json!({
         "apiVersion": "batch/v1",
@@ -69,10 +72,10 @@ pub fn job(order: &Order) -> Value {
             "completions": 1,
             "parallelism": 1,
             // It bounds the watching. The unit on the host is bounded by itself.
-            "activeDeadlineSeconds": deadline(order.role.component()),
+            "activeDeadlineSeconds": deadline.as_secs(),
             "template": {
                 "metadata": { "labels": labels, "annotations": annotations },
-                "spec": pod(order),
+                "spec": pod(order, script),
             },
         },
     })
@@ -80,19 +83,18 @@ pub fn job(order: &Order) -> Value {
 
 /// Names the Job of one attempt: the same attempt is the same Job, whoever creates it and after whatever crash.
 pub fn job_name(order: &Order) -> String {
-    let step = order.step;
+    let Order { cluster, run, node_move, attempt, .. } = order;
     let component = order.role.component().as_str();
-    let identity = format!(
-        "{}/{}/{}/{component}/{}/{}",
-        order.cluster, order.run, step.node_uid, step.to, order.attempt
-    );
-    // The readable part is for people, the hash for uniqueness: 18 + 7 + 12 + 12 + 10 and four dashes are 63.
+    let to = node_move.to.to_string();
+    let identity = format!("{cluster}/{run}/{}/{component}/{to}/{attempt}", node_move.node.uid);
+    // The readable part is for people, the hash for uniqueness. Node and component have 25 characters together; with
+    // 12 of the version, 12 of the hash, 10 of the attempt and four dashes that makes 63.
     let name = [
-        legal(&step.node, 18),
+        legal(&node_move.node.name, 25_usize.saturating_sub(component.len())),
         component.to_owned(),
-        legal(&step.to.to_string(), 12),
+        legal(&to, 12),
         hash(&identity),
-        order.attempt.to_string(),
+        attempt.to_string(),
     ];
     name.join("-")
 }
@@ -120,13 +122,13 @@ pub fn label_value(text: &str) -> LabelValue {
 
 /// What Job and pod are found and read by.
 fn marks(order: &Order) -> (Map<String, Value>, Map<String, Value>) {
-    let target = order.step.to.to_string();
+    let target = order.node_move.to.to_string();
     let mut labels = Map::new();
     let mut annotations = Map::new();
     labels.insert("app.kubernetes.io/managed-by".into(), "windlass".into());
     for (key, text) in [
         (RUN, order.run),
-        (NODE, &order.step.node),
+        (NODE, &order.node_move.node.name),
         (COMPONENT, order.role.component().as_str()),
         (TARGET, &target),
     ] {
@@ -137,14 +139,14 @@ fn marks(order: &Order) -> (Map<String, Value>, Map<String, Value>) {
         }
     }
     annotations.insert(CLUSTER.into(), order.cluster.into());
-    annotations.insert(STEP.into(), order.step.id.as_str().into());
+    annotations.insert(STEP.into(), order.step.to_string().into());
     (labels, annotations)
 }
 
-fn pod(order: &Order) -> Value {
+fn pod(order: &Order, script: &str) -> Value {
     json!({
         // Past the scheduler: the node is cordoned, and no other will do.
-        "nodeName": order.step.node,
+        "nodeName": order.node_move.node.name,
         "tolerations": [{ "operator": "Exists" }],
         "priorityClassName": "system-node-critical",
         "restartPolicy": "Never",
@@ -160,7 +162,7 @@ fn pod(order: &Order) -> Value {
             "image": order.kubeadm.image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["/bin/sh", "-c", ENTER, "windlass"],
-            "args": [launcher(), unit(order.role, &order.step.to), job_name(order), script(order)],
+            "args": [LAUNCH, unit(order.role, &order.node_move.to), job_name(order), script],
             "securityContext": { "privileged": true, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false },
             "resources": {
                 "requests": { "cpu": "10m", "memory": "16Mi" },
@@ -173,11 +175,10 @@ fn pod(order: &Order) -> Value {
     })
 }
 
-fn deadline(component: Component) -> i64 {
-    match component {
-        Component::Servers => DEADLINE_SERVERS,
-        Component::Kubelet => DEADLINE_KUBELET,
-    }
+/// The transient unit on the host. Neither run nor attempt is in it: a second Job for the same work finds the first
+/// one's.
+fn unit(role: Role, to: &Version) -> String {
+    format!("windlass-{}-{}", role.component().as_str(), to.to_string().replace('+', "-"))
 }
 
 /// The first twelve hexadecimal digits of SHA-256: a name, not a proof, and enough for 100,000 nodes.

@@ -1,106 +1,131 @@
-//! No run is under way: is there something to do, and may it begin?
+//! No run is in progress: is there something to do, and may it begin?
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::calendar::{calendar, fits};
-use super::choose::{count, left_between};
-use super::lock;
-use super::pass::Pass;
-use super::workers::{MOST_EXPLAINED, gate_of, person};
-use crate::gate::MoveKind;
-use crate::model::decision::{Gate, Key, Reason, Verdict};
-use crate::model::desired::{Desired, Mode};
-use crate::model::entry::What;
+use super::explain::{MOST_EXPLAINED, merge_answers};
+use crate::gate::{self, Books, Moment, Question, World};
+use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use crate::model::desired::Desired;
+use crate::model::entry::{RunEvent, What};
 use crate::model::live::Probe;
-use crate::model::plan::{Plan, StageKind};
+use crate::model::plan::{Plan, Stage};
 use crate::model::version::Version;
+use crate::model::work::{MoveKind, Step};
+use crate::record::text::count;
+use crate::work::Turn;
 
-/// No run is under way: is there something to do, and may it begin?
-pub(super) fn begin(pass: &mut Pass<'_>, desired: &Desired) {
-    pass.probe(Probe::Api, SignedDuration::from_secs(60));
-    let Some(fresh) = pass.input.fresh else { return };
-    outside(pass, desired, fresh);
-    let object = format!("cluster/{}", pass.input.me.cluster);
-    for blocker in &fresh.blockers {
-        pass.denies(Gate::Plan, blocker.clone());
-    }
-    if !fresh.blockers.is_empty() || fresh.is_empty() {
-        return;
-    }
-    pass.passes(Gate::Plan, &object, "the plan is sound");
-    let kind = if fresh.crosses_minor() { MoveKind::Minor } else { MoveKind::Patch };
-    let decision = calendar(pass, desired).may_take_out(kind, pass.input.now);
-    let passes = left_between(pass, &fresh.to)
-        || (decision.verdict() == Verdict::Allow && fits(pass, desired, fresh, 0, kind));
-    for answer in decision.answers {
-        if let Some(next) = answer.next {
-            pass.wake(next);
+/// The front door is asked for its version this often, while nothing is done: somebody else may move it.
+const LOOK: SignedDuration = SignedDuration::from_mins(1);
+
+/// What is said of a run that may begin, and the plan that it freezes, if it begins now.
+pub(super) fn begin(
+    world: &World<'_>,
+    books: &Books,
+    desired: &Desired,
+    fresh: Option<&Plan>,
+) -> (Turn, Option<Plan>) {
+    let mut turn = Turn { probes: vec![(Probe::Api, LOOK)], ..Turn::default() };
+    let Some(fresh) = fresh else { return (turn, None) };
+    turn.answers.extend(nodes_without_pool(world, fresh));
+    let Some(stage) = fresh.stages.iter().find(|stage| !stage.steps.is_empty()) else {
+        for blocker in &fresh.blockers {
+            let answer = blocked(blocker);
+            if let Some(live) = world.live {
+                turn.passes_soon(&answer, live, world.now);
+            }
+            turn.answers.push(answer);
         }
-        pass.answer(answer);
+        return (turn, None);
+    };
+    let question = Question {
+        plan: Some(fresh),
+        stage: Some(stage),
+        ..Question::general(Moment::StartRun, world, books)
+    };
+    let (answers, may) = any_step_may(&question, stage);
+    for answer in &answers {
+        if let Some(live) = world.live {
+            turn.passes_soon(answer, live, world.now);
+        }
     }
-    let blocked = pass.input.record.halted.is_some()
-        || pass.input.live.stop.is_some()
-        || !pass.input.wanted.problems.is_empty()
-        || desired.cluster.mode == Mode::Observe;
-    if !passes || blocked || !any_takes_part(pass, desired, fresh) {
-        return;
+    turn.answers.extend(answers);
+    if !may {
+        return (turn, None);
     }
-    pass.wants_lock = true;
-    pass.moving = true;
-    if lock::held(pass).is_none() {
-        return;
+    (turn.wants_lease, turn.moves) = (true, true);
+    if world.tenure.held.is_none() {
+        return (turn, None);
     }
-    let run = pass.input.record.next_run(&desired.commit);
-    pass.record(What::RunStarted {
+    let id = world.record.next_run(&desired.commit);
+    turn.entries.push(What::Run(RunEvent::Started {
         commit: desired.commit.clone(),
         from: oldest(fresh),
         to: fresh.to.clone(),
         digest: fresh.digest.clone(),
-        nodes: count(fresh.steps().map(|step| &step.node).collect::<BTreeSet<_>>().len()),
-    });
-    pass.record(What::RollbackPoint { id: run });
-    pass.tick.frozen = Some(fresh.clone());
+        nodes: count(fresh.steps().filter_map(Step::node).collect::<BTreeSet<_>>().len()),
+    }));
+    turn.entries.push(What::Run(RunEvent::RollbackPoint { id }));
+    (turn, Some(fresh.clone()))
 }
 
-/// Whether any step of a plan could be taken up if it had its turn; a run of nothing but held nodes is no run.
-fn any_takes_part(pass: &mut Pass<'_>, desired: &Desired, fresh: &Plan) -> bool {
-    let Some(stage) = fresh.stages.iter().find(|stage| !stage.steps.is_empty()) else { return false };
-    if stage.kind != StageKind::Workers {
-        return true;
+/// Why there is no plan to begin. A version that is not known is a matter of health: while a kubelet restarts its static
+/// pods they tell nothing, and do so again within a minute. The rest is for a person to change.
+fn blocked(blocker: &Reason) -> Answer {
+    if blocker.key == Key::VersionUnknown {
+        Answer::wait(Gate::Health, blocker.clone())
+    } else {
+        Answer::deny(Gate::Plan, blocker.clone())
     }
-    let mut explained = 0;
-    let mut any = false;
+}
+
+/// Whether a run may begin: if any step of its first stage could be taken up once it has its turn, since a run of
+/// nothing but held nodes is no run. The control plane of a hop is one unit: all of it, or none.
+fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, bool) {
+    let unit = stage.kind.is_control_plane();
+    let (mut any, mut all, mut explained) = (false, true, 0);
+    let mut answers: Vec<Answer> = Vec::new();
+    // Kinds of move that are kept from beginning whichever node they are about.
+    let mut denied: BTreeSet<MoveKind> = BTreeSet::new();
     for step in &stage.steps {
-        let Some(limits) = fresh.pools.get(&step.pool) else { continue };
-        match person(pass, desired, step, limits) {
-            None => any = true,
-            Some(reason) if explained < MOST_EXPLAINED => {
-                explained += 1;
-                pass.denies(gate_of(reason.key), reason);
-            }
-            Some(_) => {}
+        if explained >= MOST_EXPLAINED && denied.contains(&step.move_kind()) {
+            continue;
+        }
+        let decision = gate::ask(&Question { step: Some(step), ..*question });
+        let may = decision.allows();
+        (any, all) = (any | may, all && may);
+        if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {
+            denied.insert(step.move_kind());
+        }
+        if may || explained < MOST_EXPLAINED {
+            explained += usize::from(!may);
+            merge_answers(&mut answers, decision.answers);
+        }
+        // Further workers are explained once the run is there.
+        if may && !unit {
+            break;
         }
     }
-    any
-}
-
-/// Nodes that no pool selects keep a cluster from being as desired.
-fn outside(pass: &mut Pass<'_>, desired: &Desired, fresh: &Plan) {
-    let stray = fresh.risks.iter().filter(|risk| risk.key == Key::NodeInNoPool).take(MOST_EXPLAINED);
-    let behind = |risk: &&Reason| {
-        let node = risk.object.strip_prefix("node/").and_then(|name| pass.input.live.nodes.get(name));
-        node.is_some_and(|node| node.kubelet.as_ref() != Some(&desired.cluster.version))
-    };
-    let stray: Vec<Reason> = stray.filter(behind).cloned().collect();
-    for reason in stray {
-        pass.denies(Gate::Plan, reason);
+    if any && !unit {
+        // What keeps single nodes is told; what keeps a kind of move is told once the run is there, which may begin.
+        answers.retain(|answer| answer.verdict == Verdict::Allow || answer.gate.is_about_nodes());
     }
+    (answers, if unit { all } else { any })
 }
 
-/// The oldest version that a plan moves: where only workers move, theirs, not their servers'.
+/// Nodes that no pool selects keep a cluster from being as desired, for as long as they are behind.
+fn nodes_without_pool(world: &World<'_>, fresh: &Plan) -> Vec<Answer> {
+    let objects = world.census.left_alone().map(|node| format!("node/{node}")).take(MOST_EXPLAINED);
+    let risk = |object: String| {
+        let mut risks = fresh.risks.iter();
+        risks.find(|risk| risk.key == Key::NodeInNoPool && risk.object == object)
+    };
+    objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
+}
+
+/// The oldest version that a plan moves: where only workers move, theirs, not their API servers'.
 fn oldest(fresh: &Plan) -> Version {
-    let from = fresh.steps().map(|step| &step.from).chain([&fresh.from]);
+    let from = fresh.steps().map(Step::from).chain([&fresh.from]);
     from.min().unwrap_or(&fresh.from).clone()
 }

@@ -1,267 +1,217 @@
-//! Which steps of a run are taken up next: stage by stage, and only while every gate passes.
+//! Which steps of a run are taken up next: stage by stage, and only those that every gate allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::calendar::{allowed, fits, kind_of};
-use super::claim::elsewhere;
-use super::drain;
-use super::lock;
-use super::pass::Pass;
-use super::workers::{gate_of, rested, workers};
-use crate::model::decision::{Gate, Key, Reason};
-use crate::model::desired::{Desired, Mode};
-use crate::model::entry::{Baseline, RunOutcome, What};
-use crate::model::live::{Live, OwnerKind};
-use crate::model::plan::{Component, DrainLimits, Stage, StageKind, Step};
-use crate::model::version::Version;
-use crate::plan;
-use crate::record::{Run, StepEnd, StepRecord};
-use crate::verify;
+use super::explain::{MOST_EXPLAINED, merge_answers};
+use super::intents::{intent, is_gone, takes_out};
+use crate::gate::{self, Books, Full, Moment, Question, World};
+use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
+use crate::model::desired::Desired;
+use crate::model::entry::{RunEvent, RunOutcome, What};
+use crate::model::live::Live;
+use crate::model::plan::{Stage, StageKind};
+use crate::model::work::{MoveKind, Scope, Step};
+use crate::record::{Run, StepEnd};
+use crate::work::Turn;
 
 /// Goes on with a run: takes up what may be taken up, or ends it.
-pub(super) fn go_on(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
-    if superseded(desired, run) && !control_plane_unfinished(run) {
-        return give_way(pass, desired, run);
+pub(super) fn choose(world: &World<'_>, books: Books, desired: &Desired, run: &Run) -> Turn {
+    let Some(live) = world.live else { return Turn::default() };
+    if world.state.supersedes(&run.plan) && !run.hop_unfinished() {
+        return give_way(world, desired, run);
     }
-    let open = run.plan.stages.iter().enumerate().find(|(_, stage)| !passed(run, stage));
-    let Some((index, stage)) = open else {
-        return pass.record(What::RunEnded { outcome: RunOutcome::Converged, reasons: Vec::new() });
+    let Some((index, stage)) = run.open_stage().and_then(|index| Some((index, run.plan.stages.get(index)?)))
+    else {
+        return ends(RunOutcome::Converged, Vec::new());
     };
-    let stopped = pass.input.record.halted.is_some()
-        || pass.input.live.stop.is_some()
-        || desired.cluster.mode == Mode::Observe;
-    // A broken commit begins nothing new; a control plane that was begun is finished all the same.
-    let begun = stage.kind != StageKind::Workers && hop_begun(pass, run, stage.hop);
-    let broken = !begun && !pass.input.wanted.problems.is_empty();
+    let chooser = Chooser { world, live, run, stage, books, turn: Turn::default() };
     match stage.kind {
-        StageKind::AwaitServers => begin_all(pass, run, &stage.steps.iter().collect::<Vec<_>>()),
-        // Nothing is begun; that the calendar would let it is told all the same.
-        _ if stopped || broken => drop(allowed(pass, desired, run, kind_of(&run.plan))),
-        StageKind::Servers | StageKind::ControlPlaneKubelets => control_plane(pass, desired, run, stage),
-        StageKind::Workers => {
-            if let Some(reason) = outgrown(pass, desired, run, stage) {
-                let (outcome, reasons) = (RunOutcome::Superseded, vec![reason]);
-                return pass.record(What::RunEnded { outcome, reasons });
-            }
-            workers(pass, desired, run, stage);
-            beyond(pass, desired, run, index);
+        StageKind::AwaitControlPlane => chooser.unit(&run.not_started(index).collect::<Vec<_>>()),
+        StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
+            let stages = run.plan.stages.iter().enumerate();
+            let of_hop = stages.filter(|(_, other)| other.hop == stage.hop && other.kind.is_control_plane());
+            chooser.unit(&of_hop.flat_map(|(index, _)| run.not_started(index)).collect::<Vec<_>>())
         }
+        StageKind::Workers => match plan_outdated(world, live, run, index) {
+            Some(reason) => ends(RunOutcome::Superseded, vec![reason]),
+            None => chooser.workers(index),
+        },
     }
 }
 
+fn ends(outcome: RunOutcome, reasons: Vec<Reason>) -> Turn {
+    Turn { entries: vec![What::Run(RunEvent::Ended { outcome, reasons })], ..Turn::default() }
+}
+
+/// A newer commit asks for something else: what is in progress ends, nothing is begun.
+fn give_way(world: &World<'_>, desired: &Desired, run: &Run) -> Turn {
+    // Waiting for somebody else's control plane keeps nothing from ending.
+    if run.in_progress().any(|(id, _)| id.node.is_some()) {
+        let text =
+            format!("commit {} takes its place once its nodes in progress are done", desired.commit.short());
+        let reason = Reason::new(Key::PlanStale, world.object(), text);
+        return Turn { answers: vec![Answer::wait(Gate::Plan, reason)], ..Turn::default() };
+    }
+    let begun = run.steps.values().any(|step| step.is_touched() || step.end == Some(StepEnd::Done));
+    let outcome = if begun { RunOutcome::Superseded } else { RunOutcome::Cancelled };
+    let text = format!("commit {} asks for {}", desired.commit.short(), desired.cluster.version);
+    ends(outcome, vec![Reason::new(Key::PlanStale, world.object(), text)])
+}
+
 /// Why nothing of a plan can go on any more: every node that is left belongs to another pool by now.
-fn outgrown(pass: &Pass<'_>, desired: &Desired, run: &Run, stage: &Stage) -> Option<Reason> {
-    if run.in_hand().next().is_some() {
+fn plan_outdated(world: &World<'_>, live: &Live, run: &Run, index: usize) -> Option<Reason> {
+    if run.in_progress().next().is_some() {
         return None;
     }
     let mut last = None;
-    for step in stage.steps.iter().filter(|step| !taken_up(run, step)) {
-        let node = pass.input.live.nodes.get(step.node.as_str())?;
-        let moved = elsewhere(desired, node, &step.pool).filter(|reason| reason.key == Key::PlanStale)?;
-        last = Some(moved);
+    for step in run.not_started(index) {
+        let Scope::Pool(pool) = &step.id.scope else { return None };
+        let node = step.node().and_then(|node| live.nodes.get(node))?;
+        let moved = gate::left_pool(world.desired()?, node, pool);
+        last = Some(moved.filter(|reason| reason.key == Key::PlanStale)?);
     }
     last
 }
 
-/// What was set aside does not keep later hops waiting as long as the skew allows them.
-fn beyond(pass: &mut Pass<'_>, desired: &Desired, run: &Run, index: usize) {
-    let Some(stage) = run.plan.stages.get(index) else { return };
-    let Some(next) = run.plan.stages.get(index + 1) else { return };
-    let only_aside = stage.steps.iter().all(|step| {
-        let end = run.steps.get(&step.id).and_then(|rec| rec.end.as_ref());
-        matches!(end, Some(StepEnd::Done | StepEnd::Gone | StepEnd::SetAside { touched: false, .. }))
-    });
-    if !only_aside || next.kind == StageKind::Workers {
-        return;
+struct Chooser<'a> {
+    world: &'a World<'a>,
+    live: &'a Live,
+    run: &'a Run,
+    stage: &'a Stage,
+    books: Books,
+    turn: Turn,
+}
+
+impl<'a> Chooser<'a> {
+    fn ask(&self, step: Option<&'a Step>) -> Decision {
+        // A step of a control plane's unit may lie in another stage than the one that is open.
+        let stage = step.and_then(|step| self.run.find(&step.id)).map_or(self.stage, |(stage, _)| stage);
+        let (plan, stage) = (Some(&self.run.plan), Some(stage));
+        gate::ask(&Question {
+            moment: Moment::TakeOut,
+            world: self.world,
+            plan,
+            stage,
+            step,
+            books: &self.books,
+        })
     }
-    let too_old = pass
-        .input
-        .live
-        .nodes
-        .values()
-        .find(|node| node.kubelet.as_ref().is_none_or(|kubelet| next.to.minors_ahead_of(kubelet) > 3));
-    match too_old {
-        Some(node) => {
-            let text = format!("its kubelet would be more than three minors behind {}", next.to);
-            let reason = Reason::new(Key::SkewTooLarge, format!("node/{}", node.name), text);
-            pass.denies(Gate::Order, reason);
+
+    /// Objections are told; of a decision that allows, nothing but what the calendar says.
+    fn tell(&mut self, decision: Decision) {
+        for answer in &decision.answers {
+            self.turn.passes_soon(answer, self.live, self.world.now);
+            // A soak ends by itself.
+            self.turn.moves |= answer.gate == Gate::Canary && answer.next.is_some();
         }
-        None => control_plane(pass, desired, run, next),
+        merge_answers(&mut self.turn.answers, decision.answers);
     }
-}
 
-fn passed(run: &Run, stage: &Stage) -> bool {
-    stage.steps.iter().all(|step| {
-        matches!(
-            run.steps.get(&step.id).and_then(|rec| rec.end.as_ref()),
-            Some(StepEnd::Done | StepEnd::Gone)
-        )
-    })
-}
-
-/// Whether the desired state has moved on from what this run was begun for.
-pub(super) fn superseded(desired: &Desired, run: &Run) -> bool {
-    desired.commit != run.commit && plan::asked(&desired.cluster) != run.plan.asked
-}
-
-/// Whether any server or kubelet of the control plane has been changed, or is being changed, in this hop.
-pub(super) fn hop_touched(run: &Run, hop: usize) -> bool {
-    hop_steps(run, hop).any(StepRecord::is_touched)
-}
-
-/// Whether a hop has to be finished whatever the calendar says: it was begun by this run, or by one before it.
-pub(super) fn hop_begun(pass: &Pass<'_>, run: &Run, hop: usize) -> bool {
-    hop_touched(run, hop) || (hop == 0 && left_between(pass, &run.to))
-}
-
-/// Whether a run that gave way to a newer commit has left the control plane on its way to this version.
-pub(super) fn left_between(pass: &Pass<'_>, to: &Version) -> bool {
-    let mut ended = pass.input.record.ended.iter().rev();
-    let last = ended.find(|run| run.outcome != RunOutcome::Cancelled);
-    let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);
-    let servers = pass.input.live.api_servers();
-    ours && servers.values().flatten().collect::<BTreeSet<_>>().len() > 1
-}
-
-fn hop_steps(run: &Run, hop: usize) -> impl Iterator<Item = &StepRecord> {
-    let of_hop = move |stage: &&Stage| stage.hop == hop && stage.kind != StageKind::Workers;
-    let stages = run.plan.stages.iter().filter(of_hop);
-    stages.flat_map(|stage| &stage.steps).filter_map(|step| run.steps.get(&step.id))
-}
-
-/// A hop of which one control plane node was touched, and not all are done.
-fn control_plane_unfinished(run: &Run) -> bool {
-    let unfinished = |hop| hop_touched(run, hop) && hop_steps(run, hop).any(|rec| rec.end.is_none());
-    (0..run.plan.hops.len()).any(unfinished)
-}
-
-/// A newer commit asks for something else: what is in hand ends, nothing is begun.
-fn give_way(pass: &mut Pass<'_>, desired: &Desired, run: &Run) {
-    let object = format!("cluster/{}", pass.input.me.cluster);
-    // What somebody else is waited for is in nobody's hand.
-    if run.in_hand().any(|(_, rec)| !rec.node.is_empty()) {
-        let text =
-            format!("commit {} takes its place once what is in hand has ended", desired.commit.short());
-        return pass.waits(Gate::Plan, Reason::new(Key::PlanStale, object, text));
-    }
-    let begun = run.steps.values().any(|rec| rec.is_touched() || rec.end == Some(StepEnd::Done));
-    let outcome = if begun { RunOutcome::Superseded } else { RunOutcome::Cancelled };
-    let text = format!("commit {} asks for {}", desired.commit.short(), desired.cluster.version);
-    pass.record(What::RunEnded { outcome, reasons: vec![Reason::new(Key::PlanStale, object, text)] });
-}
-
-/// The control plane of a hop is one unit: all its intents at once, so that once begun it needs neither window nor git.
-fn control_plane(pass: &mut Pass<'_>, desired: &Desired, run: &Run, stage: &Stage) {
-    let unit =
-        run.plan.stages.iter().filter(|other| other.hop == stage.hop && other.kind != StageKind::Workers);
-    let mut open: Vec<&Step> =
-        unit.flat_map(|stage| &stage.steps).filter(|step| !taken_up(run, step)).collect();
-    open.retain(|step| rested(pass, run, step));
-    if open.is_empty() {
-        return;
-    }
-    let kind = kind_of(&run.plan);
-    let may = hop_begun(pass, run, stage.hop)
-        || (allowed(pass, desired, run, kind) && fits(pass, desired, &run.plan, stage.hop, kind));
-    if !may {
-        return;
-    }
-    let objection = open.iter().find_map(|step| against_unit(pass, run, step));
-    match objection {
-        Some(reason) => pass.denies(gate_of(reason.key), reason),
-        None => begin_all(pass, run, &open),
-    }
-}
-
-/// What about one node keeps the whole control plane from being begun: half of it done is worse than none.
-fn against_unit(pass: &Pass<'_>, run: &Run, step: &Step) -> Option<Reason> {
-    let live = pass.input.live;
-    let node = live.nodes.get(step.node.as_str())?;
-    let object = || format!("node/{}", step.node);
-    if let Some(why) = &node.hold {
-        let text = format!("a person holds it, and with it the control plane: {why}");
-        return Some(Reason::new(Key::Held, object(), text));
-    }
-    if node.unschedulable && node.claim.is_none() {
-        let text = "somebody else has cordoned it, and with it holds the control plane";
-        return Some(Reason::new(Key::ForeignCordon, object(), text));
-    }
-    let limits = run.plan.pools.get(&step.pool).filter(|_| step.drain)?;
-    let first = drain::structural(live, &step.node, &limits.drain).into_iter().next()?;
-    let text = format!("it would keep {} from being emptied: {}", step.node, first.text);
-    Some(Reason::new(first.key, first.object, text))
-}
-
-/// Steps that are not being worked on and are not done.
-pub(super) fn taken_up(run: &Run, step: &Step) -> bool {
-    run.steps.get(&step.id).is_some_and(|rec| match &rec.end {
-        None | Some(StepEnd::Done | StepEnd::Gone) => true,
-        // A person went on after it, or its time has come again; `rested` asks which.
-        Some(StepEnd::SetAside { .. } | StepEnd::Failed(_)) => false,
-    })
-}
-
-/// Writes the intents. What already is as it should be is recorded as done without being touched.
-pub(super) fn begin_all(pass: &mut Pass<'_>, run: &Run, steps: &[&Step]) {
-    let live = pass.input.live;
-    let open: Vec<&&Step> = steps.iter().filter(|step| !taken_up(run, step)).collect();
-    if open.is_empty() || pass.input.record.halted.is_some() || pass.input.live.stop.is_some() {
-        return;
-    }
-    let awaits = open.iter().all(|step| step.node.is_empty());
-    pass.wants_lock = !awaits;
-    if !awaits && lock::held(pass).is_none() {
-        pass.moving = true;
-        return;
-    }
-    for step in open {
-        let node = live.nodes.get(step.node.as_str());
-        let (id, name) = (step.id.clone(), step.node.clone());
-        let there = step.node.is_empty() || node.is_some_and(|node| *node.uid == *step.node_uid);
-        let done = live.runs(step.component, &step.node).is_some_and(|version| version >= step.to)
-            && node.is_some_and(|node| node.claim.is_none());
-        if !there {
-            pass.record(What::StepGone { step: id, node: name });
-        } else if done {
-            pass.record(What::StepDone { step: id, node: name, version: step.to.clone(), evicted: 0 });
-        } else {
-            let drain = run.plan.pools.get(&step.pool).map(|limits| &limits.drain).filter(|_| step.drain);
-            let (pods, baseline) = baseline(live, step, drain);
-            let node_uid = step.node_uid.clone();
-            pass.record(What::StepStarted { step: id, node: name, node_uid, pods, baseline });
+    fn begin(&mut self, steps: &[&Step]) {
+        if steps.is_empty() {
+            return;
         }
+        // Waiting for somebody else's control plane needs no lease: nothing is written to the cluster.
+        if steps.iter().any(|step| step.node().is_some()) {
+            self.turn.wants_lease = true;
+            if self.world.tenure.held.is_none() {
+                self.turn.moves = true;
+                return;
+            }
+        }
+        let intents = steps.iter().map(|step| intent(self.live, &self.run.plan, step));
+        self.turn.entries.extend(intents);
     }
-}
 
-/// How Ready the owners of a node's pods are before it is touched.
-fn baseline(live: &Live, step: &Step, drain: Option<&DrainLimits>) -> (u32, BTreeMap<String, Baseline>) {
-    let mut owners = BTreeMap::new();
-    let mut pods = 0;
-    if let Some(limits) = drain {
-        for pod in drain::to_evict(live, &step.node, limits) {
-            pods += 1;
-            let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind != OwnerKind::Job) else {
+    /// The control plane of a hop is one unit: all its intents at once, so that once begun it needs neither window nor
+    /// git; and none of them while anything objects to one of its nodes, because half of it done is worse than none.
+    fn unit(mut self, open: &[&'a Step]) -> Turn {
+        let mut all = true;
+        for step in open {
+            let decision = self.ask(Some(step));
+            all &= decision.allows() || is_gone(self.live, step);
+            self.tell(decision);
+        }
+        if all {
+            self.begin(open);
+        }
+        self.turn
+    }
+
+    /// Workers of every pool: canaries first, then within every limit. What is not taken up is explained.
+    fn workers(mut self, index: usize) -> Turn {
+        let mut passed = Passed::default();
+        let mut chosen: Vec<&Step> = Vec::new();
+        // Nodes that are out already cost nothing more: they come before others.
+        let (out, others): (Vec<&Step>, Vec<&Step>) =
+            self.run.not_started(index).partition(|step| self.is_out(step));
+        let others = others.into_iter().map(|step| (step, false));
+        for (step, is_out) in out.into_iter().map(|step| (step, true)).chain(others) {
+            if passed.by(step, is_out) {
                 continue;
-            };
-            let top = live.top_owner(owner);
-            owners.entry(top.to_string()).or_insert_with(|| Baseline {
-                name: live.owner_name(&top),
-                ready: verify::ready_pods(live, &top),
-            });
-        }
-    }
-    if step.component == Component::Kubelet {
-        for pod in live.pods_on(&step.node).filter(|pod| pod.ready) {
-            let Some(set) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else {
+            }
+            let decision = self.ask(Some(step));
+            if decision.allows() || is_gone(self.live, step) {
+                if takes_out(self.live, step) {
+                    self.books.choose(step);
+                }
+                chosen.push(step);
+                self.tell(decision);
                 continue;
-            };
-            let before = Baseline { name: live.owner_name(&set.uid), ready: 1 };
-            owners.insert(set.uid.to_string(), before);
+            }
+            if passed.note(step, &decision, gate::full(&self.run.plan, step, &self.books)) {
+                self.tell(decision);
+            }
         }
+        self.begin(&chosen);
+        self.turn
     }
-    (pods, owners)
+
+    fn is_out(&self, step: &Step) -> bool {
+        step.node().is_some_and(|node| self.world.census.is_out(step.id.scope.name(), node))
+    }
 }
 
-pub(super) fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// Which steps need not be asked about any more in this pass, because the answer would be that of one before it.
+#[derive(Default)]
+struct Passed<'a> {
+    /// How many nodes of each pool were explained.
+    explained: BTreeMap<&'a str, usize>,
+    /// Kinds of move that are denied whichever node they are about.
+    kinds: BTreeSet<MoveKind>,
+    /// Pools, and zones of pools, that have no room for a node that is not out yet.
+    pools: BTreeSet<&'a str>,
+    zones: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> Passed<'a> {
+    fn enough(&self, pool: &str) -> bool {
+        self.explained.get(pool).is_some_and(|count| *count >= MOST_EXPLAINED)
+    }
+
+    fn by(&self, step: &'a Step, is_out: bool) -> bool {
+        let pool = step.id.scope.name();
+        let zone = step.node_move().map_or("", |mv| &mv.zone);
+        let full = self.pools.contains(pool) || self.zones.contains(&(pool, zone));
+        (full && !is_out) || (self.kinds.contains(&step.move_kind()) && self.enough(pool))
+    }
+
+    /// Notes an objection; whether it is to be told.
+    fn note(&mut self, step: &'a Step, decision: &Decision, full: Full) -> bool {
+        let pool = step.id.scope.name();
+        if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {
+            self.kinds.insert(step.move_kind());
+        }
+        // The canaries of a pool keep all its other nodes waiting.
+        let canary = decision.objections().all(|answer| answer.gate == Gate::Canary);
+        match full {
+            Full::Pool => drop(self.pools.insert(pool)),
+            Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
+            Full::No if canary => drop(self.pools.insert(pool)),
+            Full::No => {}
+        }
+        let told = !self.enough(pool);
+        *self.explained.entry(pool).or_default() += 1;
+        told
+    }
 }

@@ -12,11 +12,9 @@ use super::text::{about, minute, one_line, outcome, phase, plural, reason, short
 use crate::model::entry::RunOutcome;
 use crate::model::version::Version;
 
-/// Namespace and name of the object; the text lies under its key `status`.
-pub const CONFIG_MAP: (&str, &str) = ("kube-system", "upgrade-status");
 /// A sixteenth of what the API server takes, so that watching it stays cheap.
 pub const CONFIG_MAP_BYTES: usize = 64 * 1024;
-/// Objections shown: whoever wants all of them asks `windlass status`.
+/// Objections shown; `windlass status` has all of them.
 const WAITS: usize = 10;
 /// One line may hold a name of 253 characters and a reason.
 const LINE_CHARS: usize = 500;
@@ -49,7 +47,7 @@ fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
     };
     match state {
         Some(state) => {
-            // The run's own `from` is the oldest worker's.
+            // The run's own `from` may be that of the oldest worker.
             let from = run.hops.first().map_or(&run.from, |hop| &hop.from);
             page.put(&format!("- Control Plane: {} → {} ({state})", bare(from), bare(&run.to)));
         }
@@ -69,7 +67,7 @@ fn node_line(node: &NodeStatus) -> String {
     let name = one_line(&node.node);
     let word = match node.state {
         NodeState::Pending => "pending",
-        NodeState::InHand => "in-progress",
+        NodeState::InProgress => "in-progress",
         NodeState::Done => return format!("- {name}: {} (complete)", bare(&node.to)),
         NodeState::SetAside => "set aside",
         NodeState::Failed => "failed",
@@ -86,7 +84,7 @@ fn counted(run: &RunStatus) -> String {
         "{} in all: {} complete, {} in progress, {} pending, {} set aside, {} failed, {} gone",
         plural(counts.total, "node"),
         counts.done,
-        counts.in_hand,
+        counts.in_progress,
         counts.pending,
         counts.set_aside,
         counts.failed,
@@ -97,10 +95,10 @@ fn counted(run: &RunStatus) -> String {
 fn timeline(page: &mut Page, run: &RunStatus) {
     page.put("Timeline:");
     page.put(&format!("- Start: {}", minute(run.started)));
-    let servers = servers(&run.control_plane);
-    // They are one step of a node and move together; the sheet has a line for each.
+    let mark = control_plane_mark(&run.control_plane);
+    // They are one step of a node and are upgraded together; the requested `upgrade-status` layout has a line for each.
     for component in ["API Server", "Controller Manager", "Scheduler"] {
-        page.put(&format!("- {component}: {servers}"));
+        page.put(&format!("- {component}: {mark}"));
     }
     if let Some(stage_now) = &run.stage {
         page.put(&format!(
@@ -116,7 +114,7 @@ fn timeline(page: &mut Page, run: &RunStatus) {
     run.nodes.iter().for_each(|node| page.put(&format!("- {}: {}", one_line(&node.node), node_mark(node))));
 }
 
-fn servers(control_plane: &ControlPlaneStatus) -> String {
+fn control_plane_mark(control_plane: &ControlPlaneStatus) -> String {
     let (done, steps) = (control_plane.steps_done, control_plane.steps);
     match control_plane.state {
         ControlPlaneState::Stable => "✓ Complete (not part of this run)".to_owned(),
@@ -131,8 +129,8 @@ fn node_mark(node: &NodeStatus) -> String {
     let since = node.since.map_or_else(String::new, |since| format!(", since {}", minute(since)));
     match (node.state, node.phase) {
         (NodeState::Pending, _) => "⏳ Waiting".to_owned(),
-        (NodeState::InHand, Some(reached)) => format!("⏳ In Progress ({}{since})", phase(reached)),
-        (NodeState::InHand, None) => "⏳ In Progress".to_owned(),
+        (NodeState::InProgress, Some(reached)) => format!("⏳ In Progress ({}{since})", phase(reached)),
+        (NodeState::InProgress, None) => "⏳ In Progress".to_owned(),
         (NodeState::Done, _) => "✓ Complete".to_owned(),
         (NodeState::SetAside, _) => format!("✗ Set Aside{since}"),
         (NodeState::Failed, _) => format!("✗ Failed{since}"),
@@ -150,7 +148,7 @@ fn at_rest(page: &mut Page, status: &Status) {
             page.put(&format!("- Control Plane: {} (stable)", bare(&accepted.version)));
         }
         Some(accepted) => {
-            page.put(&format!("- Control Plane: {} wanted (not begun)", bare(&accepted.version)));
+            page.put(&format!("- Control Plane: {} desired (not started)", bare(&accepted.version)));
         }
     }
     if let Some(last) = last {
@@ -169,13 +167,13 @@ fn at_rest(page: &mut Page, status: &Status) {
     }
 }
 
-/// A run that went through has moved the control plane, whatever became of single nodes.
+/// A run that converged has upgraded the control plane.
 fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
-    let through = match run.outcome {
-        RunOutcome::Converged | RunOutcome::Incomplete => true,
+    let converged = match run.outcome {
+        RunOutcome::Converged => true,
         RunOutcome::Superseded | RunOutcome::Cancelled => false,
     };
-    through && run.to == accepted.version
+    converged && run.to == accepted.version
 }
 
 fn waits(page: &mut Page, status: &Status) {
@@ -222,7 +220,7 @@ fn rollback(status: &Status) -> String {
     }
 }
 
-/// `1.36.3`: the sheet writes versions without their letter.
+/// `1.36.3`: the requested `upgrade-status` layout has versions without their letter.
 fn bare(version: &Version) -> String {
     let text = version.to_string();
     text.strip_prefix('v').unwrap_or(&text).to_owned()

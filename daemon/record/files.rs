@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::yaml::{self, YamlError};
 use super::{Record, Run, layout, report, rollback, status};
-use crate::model::entry::{Entry, What};
+use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
 /// Why a commit cannot be made of these entries. Committed all the same, the record could not be read back.
@@ -24,7 +24,7 @@ pub enum WriteError {
 pub fn advance(record: &mut Record, entries: &[Entry], plan: Option<&Plan>) -> Option<Run> {
     let mut ended = None;
     for entry in entries {
-        if matches!(entry.what, What::RunEnded { .. }) {
+        if matches!(entry.what, What::Run(RunEvent::Ended { .. })) {
             ended = record.run.clone().or(ended);
         }
         record.apply(entry, plan);
@@ -34,8 +34,8 @@ pub fn advance(record: &mut Record, entries: &[Entry], plan: Option<&Plan>) -> O
 
 /// The files of one commit: the entries, the status after them, and what single entries bring along.
 ///
-/// `after` has the entries applied; `plan` is the one that a `RunStarted` among them freezes; `ended` is the run
-/// as it was just before a `RunEnded` among them, as [`advance`] returns it.
+/// `after` has the entries applied; `plan` is the one that a `RunEvent::Started` among them freezes; `ended` is the run
+/// as it was just before a `RunEvent::Ended` among them, as [`advance`] returns it.
 pub fn files(
     cluster: &str,
     entries: &[Entry],
@@ -47,18 +47,22 @@ pub fn files(
     for entry in entries {
         let seq = entry.seq;
         files.yaml(layout::entry(cluster, entry.run.as_deref(), seq), entry)?;
-        match &entry.what {
-            What::RunStarted { .. } => {
+        let event = match &entry.what {
+            What::Run(event) => event,
+            What::Cluster(_) | What::Commit(_) | What::Step(..) | What::Interruption(_) => continue,
+        };
+        match event {
+            RunEvent::Started { .. } => {
                 let run = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
                 files.yaml(layout::plan(cluster, run), plan.ok_or(WriteError::NoPlan { seq })?)?;
             }
-            What::RollbackPoint { id } => {
+            RunEvent::RollbackPoint { id } => {
                 if let Some(run) = after.run.as_ref().or(ended) {
                     let point = rollback::from_plan(id, run, entry.at);
                     files.yaml(layout::rollback_point(cluster, id), &point)?;
                 }
             }
-            What::RunEnded { outcome, reasons } => {
+            RunEvent::Ended { outcome, reasons } => {
                 let id = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
                 let run = ended
                     .filter(|run| run.id == id)
@@ -66,7 +70,6 @@ pub fn files(
                 let report = report::report(cluster, run, *outcome, reasons, entry.at);
                 files.text(layout::report(cluster, id), report);
             }
-            _ => {}
         }
     }
     files.yaml(layout::status(cluster), &status::status(cluster, after))?;

@@ -7,10 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::run::{StepEnd, StepRecord};
 use crate::model::decision::{Answer, Key, Verdict};
+use crate::model::plan::StepId;
 
 /// Ended waits that are kept one by one; a report with more is not read. The longest stay.
 const WAITS_KEPT: usize = 200;
-/// Ends of steps that were taken in hand again.
+/// Ends of steps that were started again.
 const ATTEMPTS_KEPT: usize = 200;
 /// Halts and stops that are kept one by one: each takes a person to end, so a run has a handful.
 const INTERRUPTIONS_KEPT: usize = 100;
@@ -27,16 +28,15 @@ pub struct RunLog {
     pub totals: BTreeMap<Key, Total>,
     pub interruptions: Vec<Interruption>,
     pub interruptions_left_out: u32,
-    /// What steps had come to before they were taken in hand again.
+    /// How steps had ended before they were started again.
     pub attempts: Vec<Attempt>,
     pub attempts_left_out: u32,
 }
 
-/// An earlier end of a step that began anew.
+/// An earlier end of a step that was started again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    pub step: String,
-    pub node: String,
+    pub step: StepId,
     pub end: StepEnd,
     pub ended: Timestamp,
 }
@@ -122,11 +122,11 @@ impl RunLog {
         }
     }
 
-    /// Keeps what a step had come to when it begins anew.
-    pub(super) fn begun_anew(&mut self, step: &str, before: StepRecord) {
+    /// Keeps how a step had ended when it is started again.
+    pub(super) fn begun_anew(&mut self, step: &StepId, before: StepRecord) {
         let (Some(end), Some(ended)) = (before.end, before.ended) else { return };
         if self.attempts.len() < ATTEMPTS_KEPT {
-            self.attempts.push(Attempt { step: step.to_owned(), node: before.node, end, ended });
+            self.attempts.push(Attempt { step: step.clone(), end, ended });
         } else {
             self.attempts_left_out = self.attempts_left_out.saturating_add(1);
         }

@@ -3,12 +3,14 @@
 
 use std::fmt::Write as _;
 
-use super::sentence::{outcome_of, sentence, step_of, thing};
+use super::sentence::{outcome_of, sentence, start, step_of, thing};
 use super::tally;
-use super::text::{flat, list, one_line, outcome, plural, reason, said, shorten};
+use super::text::{count, flat, list, one_line, outcome, plural, reason, shorten};
 use super::{EndedRun, Record};
 use crate::model::CommitId;
-use crate::model::entry::{Entry, What};
+use crate::model::decision::Reason;
+use crate::model::entry::{ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, StepEvent, What};
+use crate::model::plan::StepId;
 use crate::model::version::Version;
 
 /// GitHub cuts a subject at 72 characters; ours start with a cluster's name and are allowed some more.
@@ -36,23 +38,23 @@ pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
 /// How much an entry says about its commit; the subject tells of the weightiest.
 fn weight(what: &What) -> u8 {
     match what {
-        What::Waiting { .. } => 0,
-        What::StepMoved { .. } => 1,
-        What::StepStarted { .. } => 2,
-        What::ClusterMet { .. } => 3,
-        What::StopEnded => 4,
-        What::Resumed { .. } => 5,
-        What::Accepted { .. } => 6,
-        What::RollbackPoint { .. } => 7,
-        What::StepGone { .. } => 8,
-        What::StepDone { .. } => 9,
-        What::StepSetAside { .. } => 10,
-        What::RunStarted { .. } => 11,
-        What::Refused { .. } => 12,
-        What::RunEnded { .. } => 13,
-        What::StepFailed { .. } => 14,
-        What::Halted { .. } => 15,
-        What::Stopped { .. } => 16,
+        What::Cluster(ClusterEvent::Waiting { .. }) => 0,
+        What::Step(_, StepEvent::Moved { .. }) => 1,
+        What::Step(_, StepEvent::Started { .. }) => 2,
+        What::Cluster(ClusterEvent::Met { .. }) => 3,
+        What::Interruption(InterruptionEvent::StopEnded) => 4,
+        What::Interruption(InterruptionEvent::Resumed { .. }) => 5,
+        What::Commit(CommitEvent::Accepted { .. }) => 6,
+        What::Run(RunEvent::RollbackPoint { .. }) => 7,
+        What::Step(_, StepEvent::Gone) => 8,
+        What::Step(_, StepEvent::Done { .. }) => 9,
+        What::Step(_, StepEvent::SetAside { .. }) => 10,
+        What::Run(RunEvent::Started { .. }) => 11,
+        What::Commit(CommitEvent::Refused { .. }) => 12,
+        What::Run(RunEvent::Ended { .. }) => 13,
+        What::Step(_, StepEvent::Failed { .. }) => 14,
+        What::Interruption(InterruptionEvent::Halted { .. }) => 15,
+        What::Interruption(InterruptionEvent::Stopped { .. }) => 16,
     }
 }
 
@@ -63,40 +65,43 @@ fn subject(entries: &[Entry], after: &Record) -> String {
     let alike: Vec<&Entry> =
         entries.iter().filter(|entry| weight(&entry.what) == weight(&first.what)).collect();
     match &first.what {
-        What::StepStarted { .. } => format!("takes {} in hand", things(&alike)),
-        What::StepDone { version, step, .. } => {
-            format!("{} upgraded to {version}{}", things(&alike), of_stage(step, after))
+        What::Cluster(ClusterEvent::Met { .. }) => "first contact".to_owned(),
+        What::Commit(CommitEvent::Accepted { commit, version }) => {
+            format!("commit {} accepted, now desired: {version}", commit.short())
         }
-        What::StepSetAside { reasons, .. } if alike.len() == 1 => {
-            format!("{} set aside: {}", things(&alike), reasons.first().map(reason).unwrap_or_default())
+        What::Commit(CommitEvent::Refused { commit, problems }) => {
+            format!("commit {} refused, {}", commit.short(), plural(count(problems.len()), "problem"))
         }
-        What::StepSetAside { .. } => format!("{} set aside", things(&alike)),
-        What::StepFailed { reasons, .. } => {
-            format!("{} failed: {}", things(&alike), reasons.first().map(reason).unwrap_or_default())
-        }
-        What::RunStarted { from, to, nodes, .. } => format!(
+        What::Run(RunEvent::Started { from, to, nodes, .. }) => format!(
             "run {} started, {from} to {to} on {}",
             one_line(first.run.as_deref().unwrap_or_default()),
             plural(*nodes, "node")
         ),
-        What::RunEnded { .. } => run_ended(first, after),
-        What::Refused { commit, problems } => {
-            format!(
-                "commit {} refused, {}",
-                commit.short(),
-                plural(super::text::count(problems.len()), "problem")
-            )
+        What::Run(RunEvent::Ended { .. }) => run_ended(first, after),
+        What::Step(id, event) => {
+            step(id, event, &alike, after).unwrap_or_else(|| several(first, alike.len()))
         }
-        What::Accepted { commit, version } => format!("commit {} accepted, {version} wanted", commit.short()),
-        What::Stopped { by, reason } => format!("stopped by {}", said(by, reason)),
-        What::ClusterMet { .. } => "met for the first time".to_owned(),
-        What::Waiting { .. }
-        | What::StepMoved { .. }
-        | What::RollbackPoint { .. }
-        | What::StepGone { .. }
-        | What::Halted { .. }
-        | What::Resumed { .. }
-        | What::StopEnded => several(first, alike.len()),
+        What::Cluster(ClusterEvent::Waiting { .. })
+        | What::Run(RunEvent::RollbackPoint { .. })
+        | What::Interruption(_) => several(first, alike.len()),
+    }
+}
+
+/// The subject of a commit that tells of steps; nothing where the sentence of the first of them will do.
+fn step(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record) -> Option<String> {
+    let things = things(alike);
+    let because = |reasons: &[Reason]| reasons.first().map(reason).unwrap_or_default();
+    match event {
+        StepEvent::Started { .. } => Some(format!("{} {things}", start(id))),
+        StepEvent::Done { version, .. } => {
+            Some(format!("{things} upgraded to {version}{}", of_stage(id, after)))
+        }
+        StepEvent::SetAside { reasons, .. } if alike.len() == 1 => {
+            Some(format!("{things} set aside: {}", because(reasons)))
+        }
+        StepEvent::SetAside { .. } => Some(format!("{things} set aside")),
+        StepEvent::Failed { reasons } => Some(format!("{things} failed: {}", because(reasons))),
+        StepEvent::Moved { .. } | StepEvent::Gone => None,
     }
 }
 
@@ -106,19 +111,14 @@ fn several(first: &Entry, alike: usize) -> String {
 }
 
 fn things(entries: &[&Entry]) -> String {
-    let things: Vec<String> = entries
-        .iter()
-        .filter_map(|entry| step_of(&entry.what))
-        .map(|(step, node)| thing(step, node))
-        .collect();
+    let things: Vec<String> = entries.iter().filter_map(|entry| step_of(&entry.what)).map(thing).collect();
     list(&things, NAMED)
 }
 
 /// ` (4 of 8)`: how many steps of the same stage are done.
-fn of_stage(step: &str, after: &Record) -> String {
-    let Some(run) = &after.run else { return String::new() };
-    let stage = run.plan.stages.iter().find(|stage| stage.steps.iter().any(|each| each.id == step));
-    stage.map_or_else(String::new, |stage| {
+fn of_stage(step: &StepId, after: &Record) -> String {
+    let found = after.run.as_ref().and_then(|run| Some((run, run.find(step)?.0)));
+    found.map_or_else(String::new, |(run, stage)| {
         let progress = tally::progress(run, stage);
         format!(" ({} of {})", progress.done, progress.steps)
     })
@@ -164,7 +164,7 @@ fn trailers(text: &mut String, cluster: &str, entries: &[Entry], after: &Record)
     let (steps, others): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| step_of(&entry.what).is_some());
     for entry in steps.into_iter().take(STEPS).chain(others.into_iter().take(STEPS)) {
-        put("Step", step_of(&entry.what).map(|(step, _)| step));
+        put("Step", step_of(&entry.what).map(StepId::to_string).as_deref());
         put("Outcome", outcome_of(&entry.what));
     }
     put("Desired-Commit", desired_commit(entries, run, after).map(|commit| commit.0.as_str()));
@@ -175,10 +175,12 @@ fn trailers(text: &mut String, cluster: &str, entries: &[Entry], after: &Record)
 /// The commit that an entry names, or that its run works for, or that is in force.
 fn desired_commit<'a>(entries: &'a [Entry], run: Option<&str>, after: &'a Record) -> Option<&'a CommitId> {
     let named = entries.iter().rev().find_map(|entry| match &entry.what {
-        What::Accepted { commit, .. } | What::Refused { commit, .. } | What::RunStarted { commit, .. } => {
-            Some(commit)
-        }
-        _ => None,
+        What::Commit(CommitEvent::Accepted { commit, .. } | CommitEvent::Refused { commit, .. })
+        | What::Run(RunEvent::Started { commit, .. }) => Some(commit),
+        What::Run(RunEvent::RollbackPoint { .. } | RunEvent::Ended { .. })
+        | What::Cluster(_)
+        | What::Step(..)
+        | What::Interruption(_) => None,
     });
     let current = || after.run.as_ref().filter(|current| run == Some(&current.id)).map(|run| &run.commit);
     let ended = || run.and_then(|run| ended_run(run, after)).map(|ended| &ended.commit);

@@ -3,9 +3,11 @@
 
 mod config_map;
 mod files;
+mod hop;
 mod layout;
 mod log;
 mod message;
+mod older;
 mod read;
 mod report;
 mod report_parts;
@@ -14,7 +16,10 @@ mod run;
 mod sentence;
 mod status;
 mod status_types;
+mod steps;
 mod tally;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod yaml;
 
@@ -24,24 +29,26 @@ use jiff::Timestamp;
 
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Key, Reason};
-use crate::model::entry::{Entry, RunOutcome, What};
+use crate::model::entry::{ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, What};
 use crate::model::plan::Plan;
 use crate::model::version::Version;
 
-pub use config_map::{CONFIG_MAP, CONFIG_MAP_BYTES, config_map_text};
+pub use config_map::{CONFIG_MAP_BYTES, config_map_text};
 pub use files::{WriteError, advance, files};
-pub use log::{Attempt, Interruption, InterruptionKind, RunLog, Total, Waited};
 pub use message::message;
 pub use read::{ReadError, journal, read};
-pub use report::report;
-pub use rollback::{LiveVersions, NodeVersions, RollbackPoint, rollback_file, rollback_point, tag};
+pub use rollback::{LiveVersions, RollbackPoint, rollback_file, rollback_point, tag};
 pub use run::{Run, StepEnd, StepRecord};
 pub use sentence::sentence;
-pub use status::{read_status, status, status_yaml};
+pub use status::{read_status, status};
 pub use status_types::*;
+pub use steps::StageCounts;
 pub use yaml::YamlError;
 
-/// Everything a tick needs to know that the world does not show.
+use log::{InterruptionKind, RunLog};
+use steps::StepIndex;
+
+/// Everything that a pass needs to know and that the live cluster does not show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// The next entry's number.
@@ -111,21 +118,51 @@ impl Record {
         self.run.as_ref().is_some_and(|run| run.id == id) || self.ended.iter().any(|ended| ended.run == id)
     }
 
-    /// Adds one entry. `plan` is the frozen plan that a `RunStarted` refers to.
+    /// Adds one entry. `plan` is the frozen plan that a `RunEvent::Started` refers to.
     pub fn apply(&mut self, entry: &Entry, plan: Option<&Plan>) {
         self.next_seq = entry.seq + 1;
         self.last_at = Some(entry.at);
         self.last_epoch = entry.epoch;
         match &entry.what {
-            What::ClusterMet { uid } => self.cluster_uid = Some(uid.clone()),
-            What::Accepted { commit, version } => self.accept(commit, version, entry.at),
-            What::Refused { commit, problems } => self.refused = Some((commit.clone(), problems.clone())),
-            What::Waiting { answers } => self.wait(answers, entry.at),
-            What::Halted { .. } | What::Resumed { .. } | What::Stopped { .. } | What::StopEnded => {
-                self.interrupt(entry);
+            What::Cluster(ClusterEvent::Met { uid }) => self.cluster_uid = Some(uid.clone()),
+            What::Cluster(ClusterEvent::Waiting { answers }) => self.wait(answers, entry.at),
+            What::Commit(CommitEvent::Accepted { commit, version }) => {
+                self.accept(commit, version, entry.at);
             }
-            What::RunStarted { .. } => self.start_run(entry, plan),
-            What::RollbackPoint { id } => {
+            What::Commit(CommitEvent::Refused { commit, problems }) => {
+                self.refused = Some((commit.clone(), problems.clone()));
+            }
+            What::Run(event) => self.apply_run(event, entry, plan),
+            What::Step(id, event) => {
+                if let Some(run) = &mut self.run {
+                    run.apply_step(id, event, entry.seq, entry.at);
+                }
+            }
+            What::Interruption(event) => self.interrupt(event, entry.at),
+        }
+    }
+
+    fn apply_run(&mut self, event: &RunEvent, entry: &Entry, plan: Option<&Plan>) {
+        match event {
+            RunEvent::Started { commit, from, to, digest, .. } => {
+                *self.runs_of_commit.entry(commit.0.clone()).or_default() += 1;
+                self.run = plan.zip(entry.run.as_ref()).map(|(plan, id)| Run {
+                    id: id.clone(),
+                    commit: commit.clone(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    digest: digest.clone(),
+                    started: entry.at,
+                    epoch: entry.epoch,
+                    plan: plan.clone(),
+                    rollback_point: None,
+                    steps: BTreeMap::new(),
+                    before: self.accepted_before.clone(),
+                    log: self.log_from(commit, entry.at),
+                    index: StepIndex::of(plan),
+                });
+            }
+            RunEvent::RollbackPoint { id } => {
                 self.rollback_points.push(id.clone());
                 if let Some(run) = &mut self.run {
                     run.rollback_point = Some(id.clone());
@@ -134,17 +171,7 @@ impl Record {
                     }
                 }
             }
-            What::RunEnded { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),
-            What::StepStarted { .. }
-            | What::StepMoved { .. }
-            | What::StepDone { .. }
-            | What::StepSetAside { .. }
-            | What::StepFailed { .. }
-            | What::StepGone { .. } => {
-                if let Some(run) = &mut self.run {
-                    run.apply_step(entry);
-                }
-            }
+            RunEvent::Ended { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),
         }
     }
 
@@ -157,27 +184,11 @@ impl Record {
         self.refused = None;
     }
 
-    fn start_run(&mut self, entry: &Entry, plan: Option<&Plan>) {
-        let What::RunStarted { commit, from, to, digest, .. } = &entry.what else { return };
-        *self.runs_of_commit.entry(commit.0.clone()).or_default() += 1;
+    /// The log of a run of this commit that starts now.
+    fn log_from(&self, commit: &CommitId, at: Timestamp) -> RunLog {
         let accepted =
             self.accepted_at.filter(|_| self.accepted.as_ref().is_some_and(|(id, _)| id == commit));
-        let waiting = self.waiting.iter().map(|answer| &answer.value);
-        let log = RunLog::begin(accepted, waiting, entry.at);
-        self.run = plan.zip(entry.run.as_ref()).map(|(plan, id)| Run {
-            id: id.clone(),
-            commit: commit.clone(),
-            from: from.clone(),
-            to: to.clone(),
-            digest: digest.clone(),
-            started: entry.at,
-            epoch: entry.epoch,
-            plan: plan.clone(),
-            rollback_point: None,
-            steps: BTreeMap::new(),
-            before: self.accepted_before.clone(),
-            log,
-        });
+        RunLog::begin(accepted, self.waiting.iter().map(|answer| &answer.value), at)
     }
 
     /// Keeps the time of every answer that stays the same, so that "since when" survives the others' changes.
@@ -197,42 +208,29 @@ impl Record {
     }
 
     /// Halts and stops, their ends, and what the run remembers of both.
-    fn interrupt(&mut self, entry: &Entry) {
+    fn interrupt(&mut self, event: &InterruptionEvent, at: Timestamp) {
         let mut unheard = RunLog::default();
         let log = self.run.as_mut().map_or(&mut unheard, |run| &mut run.log);
-        match &entry.what {
-            What::Halted { reasons } => {
-                self.halted = Some(Since { value: reasons.clone(), since: entry.at });
-                log.interrupt(InterruptionKind::Halt, text::reasons(reasons), entry.at);
+        match event {
+            InterruptionEvent::Halted { reasons } => {
+                self.halted = Some(Since { value: reasons.clone(), since: at });
+                log.interrupt(InterruptionKind::Halt, text::reasons(reasons), at);
             }
-            What::Resumed { by, reason, note } => {
+            InterruptionEvent::Resumed { by, reason, note } => {
                 self.halted = None;
                 self.resumed_by = note.clone().or(self.resumed_by.take());
-                log.interruption_ended(InterruptionKind::Halt, Some(&text::said(by, reason)), entry.at);
+                log.interruption_ended(InterruptionKind::Halt, Some(&text::said(by, reason)), at);
             }
-            What::Stopped { by, reason } => {
-                self.stopped = Some(Since { value: reason.clone(), since: entry.at });
+            InterruptionEvent::Stopped { by, reason } => {
+                self.stopped = Some(Since { value: reason.clone(), since: at });
                 self.stopped_by = Some(by.clone());
-                log.interrupt(InterruptionKind::Stop, text::said(by, reason), entry.at);
+                log.interrupt(InterruptionKind::Stop, text::said(by, reason), at);
             }
-            What::StopEnded => {
+            InterruptionEvent::StopEnded => {
                 self.stopped = None;
                 self.stopped_by = None;
-                log.interruption_ended(InterruptionKind::Stop, None, entry.at);
+                log.interruption_ended(InterruptionKind::Stop, None, at);
             }
-            What::ClusterMet { .. }
-            | What::Accepted { .. }
-            | What::Refused { .. }
-            | What::Waiting { .. }
-            | What::RunStarted { .. }
-            | What::RollbackPoint { .. }
-            | What::StepStarted { .. }
-            | What::StepMoved { .. }
-            | What::StepDone { .. }
-            | What::StepSetAside { .. }
-            | What::StepFailed { .. }
-            | What::StepGone { .. }
-            | What::RunEnded { .. } => {}
         }
     }
 

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::layout::{self, Place};
+use super::older;
 use super::sentence::step_of;
 use super::yaml::{self, YamlError};
 use super::{Record, Run};
-use crate::model::entry::{Entry, What};
+use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
 /// A year of a large cluster is some 20,000 files of 30 µs each, read at every start: worth a few threads.
@@ -20,6 +21,11 @@ const SHARE: usize = 500;
 pub enum ReadError {
     #[error("reading {path}")]
     Unreadable { path: String, source: YamlError },
+    #[error(
+        "{path} was written by a development version of Windlass, before the format was fixed: delete the status \
+         branch to begin a new record, or use that version"
+    )]
+    OlderFormat { path: String },
     #[error("{path} is not part of a record: only the daemon writes below this folder")]
     Stray { path: String },
     #[error("{path} does not lie below the folder of cluster {cluster}")]
@@ -38,6 +44,8 @@ pub enum ReadError {
     NamelessRun { path: String },
     #[error("{path} belongs to run {run}, which is not in progress there")]
     NotInProgress { path: String, run: String },
+    #[error("{path} tells of step {step}, which is not in {plan}")]
+    UnknownStep { path: String, step: String, plan: String },
 }
 
 /// Adds up all files below the cluster's folder of the status branch; paths count from the top of the branch.
@@ -47,7 +55,7 @@ pub fn read(cluster: &str, files: &BTreeMap<String, String>) -> Result<Record, R
     let mut record = Record::default();
     for (path, entry) in entries(cluster, files)? {
         let plan = plan_of(cluster, files, path, &entry)?;
-        in_progress(path, &entry, record.run.as_ref())?;
+        in_progress(cluster, path, &entry, record.run.as_ref())?;
         record.apply(&entry, plan.as_ref());
     }
     Ok(record)
@@ -115,8 +123,14 @@ fn in_order(entries: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ReadError> {
 }
 
 fn one(cluster: &str, path: &str, text: &str) -> Result<Entry, ReadError> {
-    let entry: Entry =
-        yaml::read(text).map_err(|source| ReadError::Unreadable { path: path.to_owned(), source })?;
+    let entry: Entry = yaml::read(text).map_err(|source| {
+        let path = path.to_owned();
+        if older::is_entry(text) {
+            ReadError::OlderFormat { path }
+        } else {
+            ReadError::Unreadable { path, source }
+        }
+    })?;
     let expected = layout::entry(cluster, entry.run.as_deref(), entry.seq);
     if expected == path {
         return Ok(entry);
@@ -132,14 +146,20 @@ fn plan_of(
     path: &str,
     entry: &Entry,
 ) -> Result<Option<Plan>, ReadError> {
-    let What::RunStarted { digest, .. } = &entry.what else { return Ok(None) };
+    let What::Run(RunEvent::Started { digest, .. }) = &entry.what else { return Ok(None) };
     let Some(run) = &entry.run else { return Err(ReadError::NamelessRun { path: path.to_owned() }) };
     let place = layout::plan(cluster, run);
     let Some(text) = files.get(&place) else {
         return Err(ReadError::NoPlan { path: path.to_owned(), run: run.clone(), plan: place });
     };
-    let plan: Plan =
-        yaml::read(text).map_err(|source| ReadError::Unreadable { path: place.clone(), source })?;
+    let plan: Plan = yaml::read(text).map_err(|source| {
+        let path = place.clone();
+        if older::is_plan(text) {
+            ReadError::OlderFormat { path }
+        } else {
+            ReadError::Unreadable { path, source }
+        }
+    })?;
     if plan.digest == *digest {
         return Ok(Some(plan));
     }
@@ -151,12 +171,16 @@ fn plan_of(
     })
 }
 
-/// A step of a run that has not begun or is over would be lost in the fold without a word.
-fn in_progress(path: &str, entry: &Entry, current: Option<&Run>) -> Result<(), ReadError> {
-    let known = entry.run.is_some() && entry.run.as_ref() == current.map(|run| &run.id);
-    if known || step_of(&entry.what).is_none() {
+/// A step of a run that has not begun or is over, or of another plan, would be lost in the fold without a word.
+fn in_progress(cluster: &str, path: &str, entry: &Entry, current: Option<&Run>) -> Result<(), ReadError> {
+    let Some(step) = step_of(&entry.what) else { return Ok(()) };
+    let path = path.to_owned();
+    let Some(run) = current.filter(|run| entry.run.as_ref() == Some(&run.id)) else {
+        let run = entry.run.clone().unwrap_or_else(|| "(none)".to_owned());
+        return Err(ReadError::NotInProgress { path, run });
+    };
+    if run.find(step).is_some() {
         return Ok(());
     }
-    let run = entry.run.clone().unwrap_or_else(|| "(none)".to_owned());
-    Err(ReadError::NotInProgress { path: path.to_owned(), run })
+    Err(ReadError::UnknownStep { path, step: step.to_string(), plan: layout::plan(cluster, &run.id) })
 }

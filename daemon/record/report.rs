@@ -1,5 +1,5 @@
-//! The post-upgrade report, `report.md`: what was done, how long each part took, what stood in its way, and what
-//! nobody measured. Made once, from the run as it was just before it ended.
+//! The post-upgrade report, `report.md`: what was done, how long each part took, what it waited for, and what was
+//! not measured. Made once, from the run as it was just before it ended.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ pub fn report(cluster: &str, run: &Run, how: RunOutcome, why: &[Reason], ended: 
     let _ = writeln!(page, "# {cluster}: {} to {}, {}\n", run.from, run.to, outcome(how));
     summary(&mut page, run, how, ended);
     if !why.is_empty() {
-        page.push_str("\nIt ended so because:\n\n");
+        page.push_str("\nWhy it ended:\n\n");
         parts::reason_list(&mut page, why);
     }
     page.push_str("\n## Hops and stages\n\n");
@@ -61,7 +61,7 @@ fn summary(page: &mut String, run: &Run, how: RunOutcome, ended: Timestamp) {
     };
     row("Run", format!("`{}`", run.id));
     row("Outcome", outcome(how).to_owned());
-    row("Asked for by", format!("commit `{}`; `git show` names its author", run.commit));
+    row("Requested by", format!("commit `{}`; `git show` names its author", run.commit));
     if let Some(accepted) = run.log.accepted {
         row(
             "Accepted",
@@ -90,14 +90,14 @@ fn going_back(page: &mut String, cluster: &str, run: &Run) {
         Some((commit, version)) => writeln!(
             page,
             "Rollback point `{point}`, tag `windlass/{cluster}/rollback/{point}`: commit `{}`, which asked for \
-             {version}. There is no snapshot: going back means this commit only, and once the control plane has \
-             moved nothing goes down by itself.",
+             {version}. There is no snapshot: to go back, commit again what this commit asked for. Once the control \
+             plane is changed, Windlass downgrades nothing.",
             commit.short()
         ),
         None => writeln!(
             page,
-            "Rollback point `{point}` holds the versions from before. No commit that asked for another version had \
-             been accepted, and there is no snapshot."
+            "Rollback point `{point}` holds the versions from before the run. No commit that asked for another version \
+             was accepted before, and there is no snapshot."
         ),
     };
 }

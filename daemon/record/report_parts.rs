@@ -21,19 +21,19 @@ const WAIT_ROWS: usize = 50;
 
 pub(super) fn hops(run: &Run) -> String {
     let hops: Vec<String> = run.plan.hops.iter().map(|hop| format!("{} → {}", hop.from, hop.to)).collect();
-    if hops.is_empty() { "none: the control plane stayed as it was".to_owned() } else { hops.join(", ") }
+    if hops.is_empty() { "none: the control plane was not changed".to_owned() } else { hops.join(", ") }
 }
 
 pub(super) fn node_counts(counts: NodeCounts) -> String {
     format!(
-        "{} in the plan: {} done, {} not begun, {} set aside, {} failed, {} gone, {} still in hand",
+        "{} in the plan: {} done, {} not started, {} set aside, {} failed, {} gone, {} still in progress",
         counts.total,
         counts.done,
         counts.pending,
         counts.set_aside,
         counts.failed,
         counts.gone,
-        counts.in_hand
+        counts.in_progress
     )
 }
 
@@ -92,7 +92,7 @@ pub(super) fn nodes(page: &mut String, run: &Run) {
         rows.truncate(NODE_ROWS);
     }
     page.push_str(
-        "| node | pool | result | from | to | pods | evicted | drain | upgrade | return | owners recovered | in all |\n\
+        "| node | pool | result | from | to | pods | evicted | drain | upgrade | return | workloads recovered | in all |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for (step, record) in rows {
@@ -101,14 +101,14 @@ pub(super) fn nodes(page: &mut String, run: &Run) {
     if left_out > 0 {
         let _ = writeln!(
             page,
-            "\nShown are the abnormal and the slowest; {} that went well and faster are in the journal.",
+            "\nThe table has the steps that did not end well and the slowest of the others; {} more are in the journal.",
             plural(count(left_out), "step")
         );
     }
     if unrecorded > 0 {
         let _ = writeln!(
             page,
-            "\n{} of the plan have no entry: not begun, or there was nothing left to be done.",
+            "\nWithout an entry in the journal: {}. They were not started, or nothing was left to do.",
             plural(count(unrecorded), "step")
         );
     }
@@ -122,15 +122,15 @@ fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
     let upgrade = took(at(StepPhase::Upgrading), at(StepPhase::Upgraded));
     let back = took(at(StepPhase::Upgraded), at(StepPhase::Returned));
     let recovered = took(at(StepPhase::Returned), record.ended);
-    let canary = if step.canary { ", canary" } else { "" };
+    let canary = if step.node_move().is_some_and(|mv| mv.canary) { ", canary" } else { "" };
     let _ = writeln!(
         page,
         "| {} | {}{canary} | {} | {} | {} | {} | {} | {drain} | {upgrade} | {back} | {recovered} | {} |",
-        cell(&thing(&step.id, &step.node)),
-        cell(&step.pool),
+        cell(&thing(&step.id)),
+        cell(step.id.scope.name()),
         result(record),
-        step.from,
-        step.to,
+        step.from(),
+        step.to(),
         record.pods,
         record.evicted,
         whole(record).map_or_else(dash, length)
@@ -139,12 +139,12 @@ fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
 
 pub(super) fn left_behind(page: &mut String, run: &Run) {
     let now = recorded(run).filter_map(|(step, record)| {
-        Some(format!("* **{}** {}", cell(&thing(&step.id, &step.node)), ending(record.end.as_ref()?)?))
+        Some(format!("* **{}** {}", cell(&thing(&step.id)), ending(record.end.as_ref()?)?))
     });
     let before = run.log.attempts.iter().filter_map(|attempt| {
         Some(format!(
-            "* **{}** {} at {}, and was taken in hand again",
-            cell(&thing(&attempt.step, &attempt.node)),
+            "* **{}** {} at {}, and was started again",
+            cell(&thing(&attempt.step)),
             ending(&attempt.end)?,
             second(attempt.ended)
         ))
@@ -166,9 +166,9 @@ pub(super) fn left_behind(page: &mut String, run: &Run) {
 fn ending(end: &StepEnd) -> Option<String> {
     let (how, reasons) = match end {
         StepEnd::Done => return None,
-        StepEnd::Gone => return Some("is gone or was replaced by another node of its name".to_owned()),
+        StepEnd::Gone => return Some("was deleted, or replaced by another node of its name".to_owned()),
         StepEnd::SetAside { touched: true, reasons } => ("set aside, changed and left cordoned", reasons),
-        StepEnd::SetAside { touched: false, reasons } => ("set aside, untouched", reasons),
+        StepEnd::SetAside { touched: false, reasons } => ("set aside, unchanged", reasons),
         StepEnd::Failed(reasons) => ("failed", reasons),
     };
     let why = |each: &Reason| format!("{} (`{}`)", cell(&reason(each)), each.key.as_str());
@@ -207,7 +207,7 @@ fn longest(log: &RunLog, want: fn(Key) -> bool) -> Vec<&Waited> {
 }
 
 fn wait_table(page: &mut String, waits: &[&Waited]) {
-    page.push_str("| from | for | reason | object | what was said |\n|---|---|---|---|---|\n");
+    page.push_str("| from | for | reason | object | message |\n|---|---|---|---|---|\n");
     for waited in waits {
         let said = &waited.answer.reason;
         let _ = writeln!(
@@ -255,7 +255,7 @@ pub(super) fn interruptions(page: &mut String, log: &RunLog, ended: Timestamp) {
         };
         let lasted = interruption.until.unwrap_or(ended).duration_since(interruption.from);
         let end = match (interruption.until, &interruption.ended_by) {
-            (None, _) => format!("not ended when the run did, {} later", length(lasted)),
+            (None, _) => format!("still lasting when the run ended, {} later", length(lasted)),
             (Some(_), Some(by)) => format!("ended after {} by {}", length(lasted), cell(by)),
             (Some(_), None) => format!("ended after {}", length(lasted)),
         };
@@ -281,13 +281,13 @@ pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Time
     let slowest =
         done().filter_map(|(step, record)| Some((whole(record)?, step))).max_by_key(|(took, _)| *took);
     if let Some((took, step)) = slowest {
-        fact("Slowest step", format!("{}, {}", cell(&thing(&step.id, &step.node)), length(took)));
+        fact("Slowest step", format!("{}, {}", cell(&thing(&step.id)), length(took)));
     }
     let recovery = done().filter_map(|(step, record)| {
         Some((between(record.at.get(&StepPhase::Returned).copied(), record.ended)?, step))
     });
     if let Some((took, step)) = recovery.max_by_key(|(took, _)| *took) {
-        fact("Slowest recovery of evicted pods' owners", format!("{}, {}", cell(&step.node), length(took)));
+        fact("Slowest recovery of workloads", format!("{}, {}", cell(&thing(&step.id)), length(took)));
     }
     let evicted: u64 = recorded(run).map(|(_, record)| u64::from(record.evicted)).sum();
     fact("Pods evicted", evicted.to_string());
@@ -307,7 +307,7 @@ fn recorded(run: &Run) -> impl Iterator<Item = (&Step, &StepRecord)> {
 
 fn result(record: &StepRecord) -> &'static str {
     match record.end {
-        None => "in hand",
+        None => "in progress",
         Some(StepEnd::Done) => "done",
         Some(StepEnd::SetAside { .. }) => "set aside",
         Some(StepEnd::Failed(_)) => "failed",

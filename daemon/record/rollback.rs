@@ -11,10 +11,10 @@ use super::status_types::API_VERSION;
 use super::text::second;
 use super::{Run, layout, yaml};
 use crate::model::CommitId;
-use crate::model::plan::Component;
+use crate::model::plan::{Component, NodeMove};
 use crate::model::version::Version;
 
-/// Per node: what its API server and what its kubelet run.
+/// For each node the version of its control plane components, where it has any, and of its kubelet.
 pub type LiveVersions = BTreeMap<String, (Option<Version>, Version)>;
 
 /// One `rollback-points/<id>.yaml`.
@@ -58,7 +58,7 @@ pub enum VersionsFrom {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeVersions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub servers: Option<Version>,
+    pub control_plane: Option<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet: Option<Version>,
 }
@@ -77,8 +77,8 @@ pub fn rollback_point(
     unproven: Option<&str>,
     at: Timestamp,
 ) -> RollbackPoint {
-    let versions = live.iter().map(|(node, (servers, kubelet))| {
-        (node.clone(), NodeVersions { servers: servers.clone(), kubelet: Some(kubelet.clone()) })
+    let versions = live.iter().map(|(node, (control_plane, kubelet))| {
+        (node.clone(), NodeVersions { control_plane: control_plane.clone(), kubelet: Some(kubelet.clone()) })
     });
     let snapshot = Snapshot::None { unproven: unproven.unwrap_or(NO_SNAPSHOT).to_owned() };
     RollbackPoint {
@@ -104,7 +104,7 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
     let id = run.rollback_point.as_deref().unwrap_or(&run.id);
     let name = format!("windlass/{cluster}/rollback/{id}");
     let message = format!(
-        "{cluster}: the point before run {}, {} to {}\n\nMade at {}.\n{}\n\nCluster: {cluster}\nRun: {}\n\
+        "{cluster}: rollback point before run {}, {} to {}\n\nMade at {}.\n{}\n\nCluster: {cluster}\nRun: {}\n\
          Desired-Commit: {}\nPlan-Digest: {}\nEpoch: {}\n",
         run.id,
         run.from,
@@ -122,13 +122,14 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
 /// The point as far as the frozen plan knows it: the versions that its steps start from.
 pub(super) fn from_plan(id: &str, run: &Run, at: Timestamp) -> RollbackPoint {
     let mut versions: BTreeMap<String, NodeVersions> = BTreeMap::new();
-    for step in run.plan.steps().filter(|step| !step.node.is_empty()) {
-        let node = versions.entry(step.node.clone()).or_default();
-        let version = match step.component {
-            Component::Servers => &mut node.servers,
-            Component::Kubelet => &mut node.kubelet,
+    for (component, NodeMove { node, from, .. }) in run.plan.steps().filter_map(|step| step.work.node_move())
+    {
+        let of_node = versions.entry(node.name.clone()).or_default();
+        let version = match component {
+            Component::ControlPlane => &mut of_node.control_plane,
+            Component::Kubelet => &mut of_node.kubelet,
         };
-        version.get_or_insert_with(|| step.from.clone());
+        version.get_or_insert_with(|| from.clone());
     }
     bare(id, run, at, versions)
 }
@@ -154,14 +155,14 @@ fn bare(id: &str, run: &Run, at: Timestamp, versions: BTreeMap<String, NodeVersi
 fn going_back(commit: Option<&CommitId>) -> String {
     match commit {
         Some(commit) => format!(
-            "Going back means a desired commit only: putting what commit {} asked for in force again. Before the \
-             control plane has moved, that cancels the run and returns the nodes. Afterwards nothing goes down by \
-             itself, and no snapshot of etcd belongs to this point.",
+            "To go back, commit again what commit {} asked for. Until the control plane is changed, that cancels the \
+             run and returns the nodes. Afterwards Windlass downgrades nothing. No snapshot of etcd belongs to this \
+             rollback point.",
             commit.short()
         ),
         None => {
-            "There is nothing to go back to: no commit that asked for another version was accepted before, \
-                 and no snapshot of etcd belongs to this point."
+            "There is nothing to go back to: no commit that asked for another version was accepted before. No \
+             snapshot of etcd belongs to this rollback point."
                 .to_owned()
         }
     }

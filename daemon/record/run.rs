@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::log::RunLog;
+use super::steps::{Mark, StepIndex};
 use crate::model::CommitId;
 use crate::model::decision::Reason;
-use crate::model::entry::{Baseline, Entry, StepPhase, What};
-use crate::model::plan::Plan;
+use crate::model::entry::{Baseline, StepEvent, StepPhase};
+use crate::model::plan::{Plan, StepId};
 use crate::model::version::Version;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -24,18 +25,18 @@ pub struct Run {
     /// Frozen with the run; read from its `plan.yaml`.
     pub plan: Plan,
     pub rollback_point: Option<String>,
-    pub steps: BTreeMap<String, StepRecord>,
+    /// Steps of which the journal tells anything.
+    pub steps: BTreeMap<StepId, StepRecord>,
     /// The last accepted commit that asked for another version: what there is to go back to.
     pub before: Option<(CommitId, Version)>,
     /// For the report.
     pub log: RunLog,
+    pub(super) index: StepIndex,
 }
 
 /// How far one step has come, as recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepRecord {
-    pub node: String,
-    pub node_uid: String,
     pub phase: StepPhase,
     /// When each phase was recorded.
     pub at: BTreeMap<StepPhase, Timestamp>,
@@ -52,13 +53,6 @@ pub struct StepRecord {
     pub touched: bool,
 }
 
-impl StepRecord {
-    /// Whether the node was changed, or may have been, in this attempt or in one before.
-    pub fn is_touched(&self) -> bool {
-        self.touched || self.phase >= StepPhase::Upgrading
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepEnd {
     Done,
@@ -68,81 +62,70 @@ pub enum StepEnd {
 }
 
 impl Run {
-    pub(super) fn apply_step(&mut self, entry: &Entry) {
-        match &entry.what {
-            What::StepStarted { step, node, node_uid, pods, baseline } => {
-                let before = self.steps.get(step);
-                let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
-                let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);
-                let fresh = StepRecord {
-                    node_uid: node_uid.clone(),
-                    at: BTreeMap::from([(StepPhase::Started, entry.at)]),
-                    pods: *pods,
-                    baseline: baseline.clone(),
-                    attempt: before.map_or(0, |before| before.attempt) + 1,
-                    touched: before.is_some_and(|before| before.is_touched() && !untouched(before)),
-                    ..StepRecord::unbegun(node, entry.seq)
-                };
-                if let Some(before) = self.steps.insert(step.clone(), fresh) {
-                    self.log.begun_anew(step, before);
-                }
-            }
-            What::StepMoved { step, phase, .. } => {
-                if let Some(step) = self.steps.get_mut(step) {
+    /// Adds what the journal says of one step, as entry `seq` at this time.
+    pub(super) fn apply_step(&mut self, id: &StepId, event: &StepEvent, seq: u64, at: Timestamp) {
+        let before = Mark::of(self.steps.get(id));
+        match event {
+            StepEvent::Started { pods, baseline } => self.begin_step(id, *pods, baseline, seq, at),
+            StepEvent::Moved { phase } => {
+                if let Some(step) = self.steps.get_mut(id) {
                     step.phase = *phase;
-                    step.at.insert(*phase, entry.at);
+                    step.at.insert(*phase, at);
                 }
             }
-            What::StepDone { step, node, evicted, .. } => {
-                self.end_step(step, node, StepEnd::Done, entry);
-                if let Some(step) = self.steps.get_mut(step) {
-                    step.evicted = *evicted;
-                }
+            StepEvent::Done { evicted, .. } => {
+                self.end_step(id, StepEnd::Done, seq, at).evicted = *evicted;
             }
-            What::StepSetAside { step, node, touched, reasons } => {
-                self.end_step(
-                    step,
-                    node,
-                    StepEnd::SetAside { touched: *touched, reasons: reasons.clone() },
-                    entry,
-                );
+            StepEvent::SetAside { touched, reasons } => {
+                self.end_step(id, StepEnd::SetAside { touched: *touched, reasons: reasons.clone() }, seq, at);
             }
-            What::StepFailed { step, node, reasons } => {
-                self.end_step(step, node, StepEnd::Failed(reasons.clone()), entry);
+            StepEvent::Failed { reasons } => {
+                self.end_step(id, StepEnd::Failed(reasons.clone()), seq, at);
             }
-            What::StepGone { step, node } => self.end_step(step, node, StepEnd::Gone, entry),
-            What::ClusterMet { .. }
-            | What::Accepted { .. }
-            | What::Refused { .. }
-            | What::Waiting { .. }
-            | What::RunStarted { .. }
-            | What::RollbackPoint { .. }
-            | What::Halted { .. }
-            | What::Resumed { .. }
-            | What::Stopped { .. }
-            | What::StopEnded
-            | What::RunEnded { .. } => {}
+            StepEvent::Gone => {
+                self.end_step(id, StepEnd::Gone, seq, at);
+            }
         }
+        self.index.update(id, before, Mark::of(self.steps.get(id)));
     }
 
-    /// A step may end without having begun: a node that is blocked structurally is never taken in hand.
-    fn end_step(&mut self, id: &str, node: &str, end: StepEnd, entry: &Entry) {
-        let step = self.steps.entry(id.to_owned()).or_insert_with(|| StepRecord::unbegun(node, entry.seq));
+    fn begin_step(
+        &mut self,
+        id: &StepId,
+        pods: u32,
+        baseline: &BTreeMap<String, Baseline>,
+        seq: u64,
+        at: Timestamp,
+    ) {
+        let before = self.steps.get(id);
+        let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
+        let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);
+        let fresh = StepRecord {
+            at: BTreeMap::from([(StepPhase::Started, at)]),
+            pods,
+            baseline: baseline.clone(),
+            attempt: before.map_or(0, |before| before.attempt) + 1,
+            touched: before.is_some_and(|before| before.is_touched() && !untouched(before)),
+            ..StepRecord::unbegun(seq)
+        };
+        if let Some(before) = self.steps.insert(id.clone(), fresh) {
+            self.log.begun_anew(id, before);
+        }
+        self.index.begun(at);
+    }
+
+    /// A step may end without having begun: a node that is blocked structurally is set aside at once.
+    fn end_step(&mut self, id: &StepId, end: StepEnd, seq: u64, at: Timestamp) -> &mut StepRecord {
+        let step = self.steps.entry(id.clone()).or_insert_with(|| StepRecord::unbegun(seq));
         step.end = Some(end);
-        step.ended = Some(entry.at);
-    }
-
-    /// Steps that are begun and not ended.
-    pub fn in_hand(&self) -> impl Iterator<Item = (&String, &StepRecord)> {
-        self.steps.iter().filter(|(_, step)| step.end.is_none())
+        step.ended = Some(at);
+        step
     }
 }
 
 impl StepRecord {
-    fn unbegun(node: &str, seq: u64) -> Self {
+    fn unbegun(seq: u64) -> Self {
         Self {
-            node: node.to_owned(),
-            node_uid: String::new(),
             phase: StepPhase::Started,
             at: BTreeMap::new(),
             pods: 0,
@@ -156,8 +139,13 @@ impl StepRecord {
         }
     }
 
-    /// When it was taken in hand; nothing if it never was.
+    /// When its present attempt was started; nothing if it never was.
     pub fn started(&self) -> Option<Timestamp> {
         self.at.get(&StepPhase::Started).copied()
+    }
+
+    /// Whether the node was changed, or may have been, in this attempt or in one before.
+    pub fn is_touched(&self) -> bool {
+        self.touched || self.phase >= StepPhase::Upgrading
     }
 }

@@ -4,8 +4,11 @@
 use super::text::{
     count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
 };
-use crate::model::decision::{Answer, Verdict};
-use crate::model::entry::{Entry, RunOutcome, StepPhase, What};
+use crate::model::decision::{Answer, Reason, Verdict};
+use crate::model::entry::{
+    ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
+};
+use crate::model::plan::{Scope, StepId, WorkKind};
 
 /// Objections that one sentence names.
 const NAMED: usize = 3;
@@ -13,118 +16,145 @@ const NAMED: usize = 3;
 const CHARS: usize = 1_500;
 
 pub fn sentence(entry: &Entry) -> String {
-    shorten(&flat(&told(entry)), CHARS)
+    let told = match &entry.what {
+        What::Cluster(event) => cluster(event),
+        What::Commit(event) => commit(event),
+        What::Run(event) => run(entry.run.as_deref(), event),
+        What::Step(id, event) => step(id, event),
+        What::Interruption(event) => interruption(event),
+    };
+    shorten(&flat(&told), CHARS)
 }
 
-fn told(entry: &Entry) -> String {
-    match &entry.what {
-        What::ClusterMet { uid } => {
-            format!(
-                "met the cluster for the first time; its kube-system namespace has the UID {}",
-                one_line(uid)
-            )
+fn cluster(event: &ClusterEvent) -> String {
+    match event {
+        ClusterEvent::Met { uid } => {
+            format!("first contact with the cluster; its kube-system namespace has the UID {}", one_line(uid))
         }
-        What::Accepted { commit, version } => {
+        ClusterEvent::Waiting { answers } => waiting(answers),
+    }
+}
+
+fn commit(event: &CommitEvent) -> String {
+    match event {
+        CommitEvent::Accepted { commit, version } => {
             format!("accepted commit {}, which asks for Kubernetes {version}", commit.short())
         }
-        What::Refused { commit, problems } => refused(commit.short(), problems),
-        What::Waiting { answers } => waiting(answers),
-        What::RunStarted { commit, from, to, digest, nodes } => format!(
-            "started run {} from {from} to {to} over {}, as commit {} asks (plan {})",
-            one_line(entry.run.as_deref().unwrap_or("without a name")),
+        CommitEvent::Refused { commit, problems } => refused(commit.short(), problems),
+    }
+}
+
+fn run(run: Option<&str>, event: &RunEvent) -> String {
+    match event {
+        RunEvent::Started { commit, from, to, digest, nodes } => format!(
+            "started run {} from {from} to {to} on {}, as commit {} asks (plan {})",
+            one_line(run.unwrap_or("without a name")),
             plural(*nodes, "node"),
             commit.short(),
             short_digest(digest),
         ),
-        What::RollbackPoint { id } => format!("rollback point {} is in place", one_line(id)),
-        // A hop's control plane is one unit: its intents are written ahead, and its nodes go one at a time.
-        What::StepStarted { step, node, .. } if step.starts_with("controlPlane/") => {
-            format!("will take {} in hand in its turn", thing(step, node))
-        }
-        What::StepStarted { step, node, pods: 0, .. } => format!("takes {} in hand", thing(step, node)),
-        What::StepStarted { step, node, pods, baseline, .. } => format!(
-            "takes {} in hand: {} of {} are on it",
-            thing(step, node),
-            plural(*pods, "pod"),
-            plural(count(baseline.len()), "owner"),
-        ),
-        What::StepMoved { step, node, phase } => moved(&thing(step, node), *phase),
-        What::StepDone { step, node, version, evicted: 0 } => {
-            format!("{} upgraded to {version}", thing(step, node))
-        }
-        What::StepDone { step, node, version, evicted } => {
-            format!("{} upgraded to {version}, {} evicted", thing(step, node), plural(*evicted, "pod"))
-        }
-        What::StepSetAside { step, node, touched: true, reasons: why } => {
-            format!("set {} aside, changed and left cordoned: {}", thing(step, node), reasons(why))
-        }
-        What::StepSetAside { step, node, touched: false, reasons: why } => {
-            format!("set {} aside, untouched: {}", thing(step, node), reasons(why))
-        }
-        What::StepFailed { step, node, reasons: why } => {
-            format!("{} failed: {}", thing(step, node), reasons(why))
-        }
-        What::StepGone { step, node } => format!("{} is gone or was replaced", thing(step, node)),
-        What::Halted { reasons: why } => format!("halted: {}", reasons(why)),
-        What::Resumed { by, reason, .. } => format!("resumed by {}", said(by, reason)),
-        What::Stopped { by, reason } => format!("stopped by {}", said(by, reason)),
-        What::StopEnded => "the stop has ended".to_owned(),
-        What::RunEnded { outcome: how, reasons: why } => ended(entry.run.as_deref(), *how, why),
+        RunEvent::RollbackPoint { id } => format!("recorded rollback point {}", one_line(id)),
+        RunEvent::Ended { outcome: how, reasons: why } => ended(run, *how, why),
     }
 }
 
-/// The step that an entry is about, and its node.
-pub(super) fn step_of(what: &What) -> Option<(&str, &str)> {
+fn step(id: &StepId, event: &StepEvent) -> String {
+    let thing = thing(id);
+    match event {
+        StepEvent::Started { pods, baseline } => started(id, *pods, baseline.len()),
+        StepEvent::Moved { phase } => moved(&thing, *phase),
+        StepEvent::Done { version, evicted: 0 } => format!("{thing} upgraded to {version}"),
+        StepEvent::Done { version, evicted } => {
+            format!("{thing} upgraded to {version}, {} evicted", plural(*evicted, "pod"))
+        }
+        StepEvent::SetAside { touched: true, reasons: why } => {
+            format!("set {thing} aside, changed and left cordoned: {}", reasons(why))
+        }
+        StepEvent::SetAside { touched: false, reasons: why } => {
+            format!("set {thing} aside, unchanged: {}", reasons(why))
+        }
+        StepEvent::Failed { reasons: why } => format!("{thing} failed: {}", reasons(why)),
+        StepEvent::Gone => format!("{thing} was deleted or replaced"),
+    }
+}
+
+fn interruption(event: &InterruptionEvent) -> String {
+    match event {
+        InterruptionEvent::Halted { reasons: why } => format!("halted: {}", reasons(why)),
+        InterruptionEvent::Resumed { by, reason, .. } => format!("resumed by {}", said(by, reason)),
+        InterruptionEvent::Stopped { by, reason } => format!("stopped by {}", said(by, reason)),
+        InterruptionEvent::StopEnded => "the stop has ended".to_owned(),
+    }
+}
+
+fn started(id: &StepId, pods: u32, workloads: usize) -> String {
+    let start = format!("{} {}", start(id), thing(id));
+    match (id.kind, &id.scope) {
+        (WorkKind::AwaitControlPlane, _) => format!("{start} to run {}", id.to),
+        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::ControlPlane) => {
+            format!("{start}: control plane nodes are upgraded one at a time")
+        }
+        (WorkKind::ControlPlane | WorkKind::Kubelet, _) if pods == 0 => start,
+        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => {
+            let (pods, workloads) = (plural(pods, "pod"), plural(count(workloads), "workload"));
+            format!("{start}: {pods} to evict, {workloads} to watch")
+        }
+    }
+}
+
+/// What is said of a step whose intent is written. The intents of a hop's control plane are all written at once, and
+/// its nodes are upgraded one at a time.
+pub(super) fn start(id: &StepId) -> &'static str {
+    match (id.kind, &id.scope) {
+        (WorkKind::AwaitControlPlane, _) => "waiting for",
+        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::ControlPlane) => "queued",
+        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => {
+            "started"
+        }
+    }
+}
+
+/// The step that an entry is about.
+pub(super) fn step_of(what: &What) -> Option<&StepId> {
     match what {
-        What::StepStarted { step, node, .. }
-        | What::StepMoved { step, node, .. }
-        | What::StepDone { step, node, .. }
-        | What::StepSetAside { step, node, .. }
-        | What::StepFailed { step, node, .. }
-        | What::StepGone { step, node } => Some((step, node)),
-        What::ClusterMet { .. }
-        | What::Accepted { .. }
-        | What::Refused { .. }
-        | What::Waiting { .. }
-        | What::RunStarted { .. }
-        | What::RollbackPoint { .. }
-        | What::Halted { .. }
-        | What::Resumed { .. }
-        | What::Stopped { .. }
-        | What::StopEnded
-        | What::RunEnded { .. } => None,
+        What::Step(id, _) => Some(id),
+        What::Cluster(_) | What::Commit(_) | What::Run(_) | What::Interruption(_) => None,
     }
 }
 
 /// What came of an entry, for its trailer; nothing for entries that are no outcome.
 pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
     match what {
-        What::StepStarted { .. } => Some(phase(StepPhase::Started)),
-        What::StepMoved { phase: reached, .. } => Some(phase(*reached)),
-        What::StepDone { .. } => Some("done"),
-        What::StepSetAside { .. } => Some("setAside"),
-        What::StepFailed { .. } => Some("failed"),
-        What::StepGone { .. } => Some("gone"),
-        What::Refused { .. } => Some("refused"),
-        What::Halted { .. } => Some("halted"),
-        What::Stopped { .. } => Some("stopped"),
-        What::RunEnded { outcome: how, .. } => Some(outcome(*how)),
-        What::ClusterMet { .. }
-        | What::Accepted { .. }
-        | What::Waiting { .. }
-        | What::RunStarted { .. }
-        | What::RollbackPoint { .. }
-        | What::Resumed { .. }
-        | What::StopEnded => None,
+        What::Step(_, event) => Some(step_outcome(event)),
+        What::Commit(CommitEvent::Refused { .. }) => Some("refused"),
+        What::Run(RunEvent::Ended { outcome: how, .. }) => Some(outcome(*how)),
+        What::Interruption(InterruptionEvent::Halted { .. }) => Some("halted"),
+        What::Interruption(InterruptionEvent::Stopped { .. }) => Some("stopped"),
+        What::Cluster(_)
+        | What::Commit(CommitEvent::Accepted { .. })
+        | What::Run(RunEvent::Started { .. } | RunEvent::RollbackPoint { .. })
+        | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => None,
+    }
+}
+
+fn step_outcome(event: &StepEvent) -> &'static str {
+    match event {
+        StepEvent::Started { .. } => phase(StepPhase::Started),
+        StepEvent::Moved { phase: reached } => phase(*reached),
+        StepEvent::Done { .. } => "done",
+        StepEvent::SetAside { .. } => "setAside",
+        StepEvent::Failed { .. } => "failed",
+        StepEvent::Gone => "gone",
     }
 }
 
 /// What a step moves, as people call it.
-pub(super) fn thing(step: &str, node: &str) -> String {
-    match (one_line(node), step.ends_with("/servers")) {
-        (node, _) if node.is_empty() => "the hosted control plane".to_owned(),
-        (node, true) => format!("the control plane of {node}"),
-        (node, false) => node,
+pub(super) fn thing(id: &StepId) -> String {
+    let node = one_line(id.node_name().unwrap_or("the cluster"));
+    match id.kind {
+        WorkKind::ControlPlane => format!("the control plane of {node}"),
+        WorkKind::Kubelet => node,
+        WorkKind::AwaitControlPlane => "the hosted control plane".to_owned(),
     }
 }
 
@@ -137,14 +167,12 @@ fn refused(commit: &str, problems: &[String]) -> String {
 
 fn moved(thing: &str, phase: StepPhase) -> String {
     match phase {
-        StepPhase::Started => format!("{thing} is in hand"),
+        StepPhase::Started => format!("{thing} is started"),
         StepPhase::Claimed => format!("{thing} is claimed"),
         StepPhase::Drained => format!("{thing} is drained"),
         StepPhase::Upgrading => format!("{thing} is being upgraded"),
         StepPhase::Upgraded => format!("{thing} reports the new version"),
-        StepPhase::Returned => {
-            format!("{thing} is back in service; the owners of its pods may still recover")
-        }
+        StepPhase::Returned => format!("{thing} is back in service; workloads may still be recovering"),
     }
 }
 
@@ -152,9 +180,9 @@ fn waiting(answers: &[Answer]) -> String {
     let objections: Vec<&Answer> = answers.iter().filter(|answer| answer.verdict != Verdict::Allow).collect();
     let named: Vec<String> = objections.iter().take(NAMED).map(|answer| objection(answer)).collect();
     match objections.len() {
-        0 => "waits for nothing any more".to_owned(),
-        all if all > NAMED => format!("waits: {}; and {} more", named.join("; "), all - NAMED),
-        _ => format!("waits: {}", named.join("; ")),
+        0 => "no longer waiting".to_owned(),
+        all if all > NAMED => format!("waiting: {}; and {} more", named.join("; "), all - NAMED),
+        _ => format!("waiting: {}", named.join("; ")),
     }
 }
 
@@ -165,13 +193,12 @@ fn objection(answer: &Answer) -> String {
     }
 }
 
-fn ended(run: Option<&str>, how: RunOutcome, why: &[crate::model::decision::Reason]) -> String {
+fn ended(run: Option<&str>, how: RunOutcome, why: &[Reason]) -> String {
     let run = one_line(run.unwrap_or("without a name"));
     let plain = match how {
-        RunOutcome::Converged => "everything in its plan runs the target",
-        RunOutcome::Incomplete => "nodes were held or set aside",
-        RunOutcome::Superseded => "a newer commit took its place",
-        RunOutcome::Cancelled => "its commit was taken back before the control plane moved",
+        RunOutcome::Converged => "everything in its plan runs the target version",
+        RunOutcome::Superseded => "a new plan takes its place",
+        RunOutcome::Cancelled => "its commit was taken back before the control plane was changed",
     };
     if why.is_empty() {
         return format!("run {run} ended {}: {plain}", outcome(how));

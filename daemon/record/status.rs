@@ -11,7 +11,7 @@ use crate::model::decision::{Answer, Verdict};
 
 /// Runs up to this size list every node: a person reads that many lines, and the file stays below a few KiB.
 const NODES_IN_FULL: usize = 64;
-/// Nodes in hand or ended abnormally that are listed in a large run.
+/// Nodes in progress, set aside, failed or gone that are listed in a large run.
 const NODES_LISTED: usize = 100;
 /// Objections that are listed; a thousand nodes that wait for the same window are one fact, not a thousand.
 const WAITING_LISTED: usize = 50;
@@ -60,11 +60,6 @@ pub fn status(cluster: &str, record: &Record) -> Status {
     }
 }
 
-/// The file that is committed. It cannot fail for a status of ours: every value in it is plain text or a number.
-pub fn status_yaml(status: &Status) -> Result<String, YamlError> {
-    yaml::write(status)
-}
-
 /// Reads `status.yaml` alone, for those who do not need the journal.
 pub fn read_status(text: &str) -> Result<Status, YamlError> {
     yaml::read(text)
@@ -72,12 +67,12 @@ pub fn read_status(text: &str) -> Result<Status, YamlError> {
 
 fn phase(record: &Record) -> Phase {
     let objected = record.waiting.iter().any(|waiting| waiting.value.verdict != Verdict::Allow);
-    let in_hand = record.run.as_ref().is_some_and(|run| run.in_hand().next().is_some());
+    let in_progress = record.run.as_ref().is_some_and(|run| run.in_progress().next().is_some());
     if record.stopped.is_some() {
         Phase::Stopped
     } else if record.halted.is_some() {
         Phase::Halted
-    } else if in_hand {
+    } else if in_progress {
         Phase::Running
     } else if record.refused.is_some() {
         Phase::Refused
@@ -157,7 +152,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
 fn rank(state: NodeState) -> Option<u8> {
     match state {
         NodeState::Pending | NodeState::Done => None,
-        NodeState::InHand => Some(1),
+        NodeState::InProgress => Some(1),
         NodeState::Failed => Some(0),
         NodeState::SetAside => Some(2),
         NodeState::Gone => Some(3),

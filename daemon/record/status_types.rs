@@ -52,11 +52,11 @@ pub struct Status {
 pub enum Phase {
     /// A person stopped it.
     Stopped,
-    /// Something failed; it goes on when a person says so.
+    /// Something failed; it continues when a person says so.
     Halted,
-    /// Nodes are in hand.
+    /// Nodes are being upgraded, or a run is between two of them.
     Running,
-    /// The newest commit is not valid, and nothing is in hand.
+    /// The newest commit is not valid, and no node is in progress.
     Refused,
     /// There is work, and something stands against it.
     Waiting,
@@ -132,18 +132,18 @@ pub struct RunStatus {
     pub started: Timestamp,
     pub epoch: u64,
     pub hops: Vec<Hop>,
-    /// The first stage that is not through; nothing when all are.
+    /// The first stage with a step that has not ended; nothing when all have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageStatus>,
     pub control_plane: ControlPlaneStatus,
     pub counts: NodeCounts,
-    /// Every node of a small run; of a large one those in hand or ended abnormally.
+    /// Every node of a small run; of a large one those in progress, set aside, failed or gone.
     pub nodes: Vec<NodeStatus>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub nodes_left_out: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_point: Option<String>,
-    /// When it would be through at the pace it has had; nothing while there is no pace to go by.
+    /// When it would end at its pace so far; nothing while there is no pace to go by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,
 }
@@ -162,7 +162,7 @@ pub struct StageStatus {
     pub steps_done: u32,
 }
 
-/// The API servers and what goes with them, over all hops.
+/// The control plane components of all nodes, over all hops.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControlPlaneStatus {
@@ -188,7 +188,7 @@ pub enum ControlPlaneState {
 pub struct NodeCounts {
     pub total: u32,
     pub done: u32,
-    pub in_hand: u32,
+    pub in_progress: u32,
     pub set_aside: u32,
     pub failed: u32,
     pub gone: u32,
@@ -200,7 +200,7 @@ pub struct NodeCounts {
 pub struct NodeStatus {
     pub node: String,
     pub state: NodeState,
-    /// How far the step in hand has come.
+    /// How far the step in progress has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<StepPhase>,
     pub from: Version,
@@ -216,7 +216,7 @@ pub struct NodeStatus {
 #[serde(rename_all = "camelCase")]
 pub enum NodeState {
     Pending,
-    InHand,
+    InProgress,
     Done,
     SetAside,
     Failed,

@@ -53,7 +53,7 @@ pub(super) fn current_stage(run: &Run) -> Option<StageStatus> {
 }
 
 pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
-    let moves = |stage: &&Stage| matches!(stage.kind, StageKind::AwaitServers | StageKind::Servers);
+    let moves = |stage: &&Stage| matches!(stage.kind, StageKind::AwaitControlPlane | StageKind::ControlPlane);
     let mut whole = Progress::default();
     let mut failed = false;
     for stage in run.plan.stages.iter().filter(moves) {
@@ -67,12 +67,16 @@ pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
             .filter_map(|step| run.steps.get(&step.id))
             .any(|record| matches!(record.end, Some(StepEnd::Failed(_))));
     }
-    let state = match whole {
-        Progress { steps: 0, .. } => ControlPlaneState::Stable,
-        _ if failed => ControlPlaneState::Failed,
-        Progress { steps, done, .. } if steps == done => ControlPlaneState::Done,
-        Progress { begun: 0, .. } => ControlPlaneState::Pending,
-        _ => ControlPlaneState::InProgress,
+    let state = if whole.steps == 0 {
+        ControlPlaneState::Stable
+    } else if failed {
+        ControlPlaneState::Failed
+    } else if whole.steps == whole.done {
+        ControlPlaneState::Done
+    } else if whole.begun == 0 {
+        ControlPlaneState::Pending
+    } else {
+        ControlPlaneState::InProgress
     };
     ControlPlaneStatus { state, steps: whole.steps, steps_done: whole.done }
 }
@@ -81,8 +85,9 @@ pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
 pub(super) fn nodes(run: &Run) -> Vec<NodeStatus> {
     let mut place: BTreeMap<&str, usize> = BTreeMap::new();
     let mut steps: Vec<Vec<&Step>> = Vec::new();
-    for step in run.plan.steps().filter(|step| !step.node.is_empty()) {
-        let index = *place.entry(&step.node).or_insert(steps.len());
+    for step in run.plan.steps() {
+        let Some(node) = step.node() else { continue };
+        let index = *place.entry(node).or_insert(steps.len());
         match steps.get_mut(index) {
             Some(known) => known.push(step),
             None => steps.push(vec![step]),
@@ -101,11 +106,11 @@ fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
     let state = shown.map_or(NodeState::Pending, |(state, _)| state);
     let record = shown.map(|(_, record)| record);
     Some(NodeStatus {
-        node: first.node.clone(),
+        node: first.node()?.to_owned(),
         state,
-        phase: record.filter(|_| state == NodeState::InHand).map(|record| record.phase),
-        from: first.from.clone(),
-        to: last.to.clone(),
+        phase: record.filter(|_| state == NodeState::InProgress).map(|record| record.phase),
+        from: first.from().clone(),
+        to: last.to().clone(),
         since: record.and_then(since),
         reasons: record.map(reasons).unwrap_or_default(),
     })
@@ -113,9 +118,9 @@ fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
 
 fn state(record: &StepRecord) -> NodeState {
     match record.end {
-        // Its intent is written, its turn has not come.
+        // Its intent is written, and it waits for its turn.
         None if record.phase == StepPhase::Started => NodeState::Pending,
-        None => NodeState::InHand,
+        None => NodeState::InProgress,
         Some(StepEnd::Done) => NodeState::Done,
         Some(StepEnd::SetAside { .. }) => NodeState::SetAside,
         Some(StepEnd::Failed(_)) => NodeState::Failed,
@@ -123,14 +128,14 @@ fn state(record: &StepRecord) -> NodeState {
     }
 }
 
-/// A node in hand is what is happening to it now, whatever an earlier step came to, unless it failed.
+/// Of a node with several steps, the one in progress is shown whatever an earlier one came to, unless that failed.
 fn severity(state: NodeState) -> u8 {
     match state {
         NodeState::Pending => 0,
         NodeState::Done => 1,
         NodeState::Gone => 2,
         NodeState::SetAside => 3,
-        NodeState::InHand => 4,
+        NodeState::InProgress => 4,
         NodeState::Failed => 5,
     }
 }
@@ -153,7 +158,7 @@ pub(super) fn counts(nodes: &[NodeStatus]) -> NodeCounts {
     for node in nodes {
         let of_state = match node.state {
             NodeState::Pending => &mut counts.pending,
-            NodeState::InHand => &mut counts.in_hand,
+            NodeState::InProgress => &mut counts.in_progress,
             NodeState::Done => &mut counts.done,
             NodeState::SetAside => &mut counts.set_aside,
             NodeState::Failed => &mut counts.failed,

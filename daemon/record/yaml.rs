@@ -43,6 +43,11 @@ pub(super) fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, Yam
     }
 }
 
+/// What a file holds, whatever its format; nothing if it is no YAML of ours.
+pub(super) fn untyped(text: &str) -> Option<Value> {
+    serde_saphyr::from_str_with_options(text, options()).ok()
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         strict_booleans: true,

@@ -9,15 +9,19 @@ use crate::model::claim::Reported;
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
 use crate::model::live::{Id, Live, Node, OwnerKind, Pod, Ready};
-use crate::model::plan::{Component, Step};
+use crate::model::time::later;
+use crate::model::work::{Component, NodeMove};
+
+pub mod control_plane;
+pub mod ledger;
+pub mod owners;
+pub mod pods;
+
+use control_plane::{quorum, steady};
 
 /// A node counts as back only after it has been Ready for this long without a break: a kubelet that flaps does so
 /// within its first seconds.
 pub const STABLE: SignedDuration = SignedDuration::from_secs(10);
-/// After a control plane component was restarted, nothing goes on before the API has been steady for this long:
-/// the kubelet of a new minor restarts every static pod once, right after it has reported the new version.
-pub const STEADY: SignedDuration = SignedDuration::from_secs(10);
-
 /// Whether what a step changed has come back, and if not, what is still missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -26,40 +30,32 @@ pub enum Outcome {
     Pending(Vec<Reason>, Option<Timestamp>),
 }
 
-/// Whether the component of this step runs its target and is healthy.
-pub fn changed(
-    step: &Step,
+/// Whether the kubelet of a node runs its target and the node is healthy. `reported` is when it was first seen at the
+/// target, and the heartbeat that it had then.
+pub fn kubelet(
+    mv: &NodeMove,
     live: &Live,
     baseline: &BTreeMap<String, Baseline>,
     reported: Option<&Reported>,
     now: Timestamp,
 ) -> Outcome {
-    match step.component {
-        Component::Kubelet => kubelet(step, live, baseline, reported, now),
-        Component::Servers => servers(step, live, now),
-    }
-}
-
-fn kubelet(
-    step: &Step,
-    live: &Live,
-    baseline: &BTreeMap<String, Baseline>,
-    reported: Option<&Reported>,
-    now: Timestamp,
-) -> Outcome {
-    let object = format!("node/{}", step.node);
-    let Some(node) = live.nodes.get(step.node.as_str()) else {
+    let object = format!("node/{}", mv.node.name);
+    let Some(node) = live.nodes.get(mv.node.name.as_str()) else {
         return pending(Key::NodeGone, &object, "the node is not there");
     };
-    // Whoever else moves it may have gone further.
-    if node.kubelet.as_ref().is_none_or(|kubelet| *kubelet < step.to) {
-        let text = format!("its kubelet does not report {} yet", step.to);
+    // Somebody else who moves it may have gone further.
+    if node.kubelet.as_ref().is_none_or(|kubelet| *kubelet < mv.to) {
+        let text = format!("its kubelet does not report {} yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
     let heartbeat = live.leases.get(&node.name);
     let later_one = reported.filter(|reported| heartbeat.is_some_and(|seen| *seen != reported.heartbeat));
     let Some(reported) = later_one else {
-        return pending(Key::NoRenewal, &object, "no heartbeat was seen since it reported the new version");
+        return pending(
+            Key::NoRenewal,
+            &object,
+            "the node has not renewed its lease since its kubelet reported the new version",
+        );
     };
     let mut missing = Vec::new();
     if node.ready != Ready::True || node.network_unavailable {
@@ -77,7 +73,7 @@ fn kubelet(
         }
     }
     if now < stable_at {
-        let reason = Reason::new(Key::Settling, &*object, "it is Ready and has to stay so for a while");
+        let reason = Reason::new(Key::Settling, &*object, "it is Ready and has to stay Ready for 10 s");
         return Outcome::Pending(vec![reason], Some(stable_at));
     }
     Outcome::Done
@@ -112,90 +108,29 @@ fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) 
     unready.chain(gone).collect()
 }
 
-fn servers(step: &Step, live: &Live, now: Timestamp) -> Outcome {
-    let object = format!("node/{}", step.node);
-    let seen = live.runs(Component::Servers, &step.node);
-    if seen.is_none_or(|seen| seen < step.to) {
-        let text = format!("its servers do not all run {} and are Ready yet", step.to);
+/// Whether the control plane components of a node run their target and the API is steady.
+pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome {
+    let object = format!("node/{}", mv.node.name);
+    let seen = live.runs(Component::ControlPlane, &mv.node.name);
+    if seen.is_none_or(|seen| seen < mv.to) {
+        let text = format!("not all of its control plane components run {} and are Ready yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
     if let Some(reason) = quorum(live, None) {
         return Outcome::Pending(vec![reason], None);
     }
-    let newest = live.pods_on(&step.node).filter_map(|pod| pod.server.as_ref()?.started).max();
+    let newest = live.pods_on(&mv.node.name).filter_map(|pod| pod.server.as_ref()?.started).max();
     match steady(live, newest.unwrap_or(Timestamp::UNIX_EPOCH)) {
         Ok(at) if now >= at => Outcome::Done,
         Ok(at) => {
-            let reason = Reason::new(Key::Settling, "api", "it answers and has to do so for a while");
+            let reason =
+                Reason::new(Key::Settling, "api", "it answers and has to answer for 10 s without a break");
             Outcome::Pending(vec![reason], Some(at))
         }
         Err(reason) => Outcome::Pending(vec![reason], None),
     }
 }
 
-/// When the API will have been steady since `change`, if it stays so.
-pub fn steady(live: &Live, change: Timestamp) -> Result<Timestamp, Reason> {
-    match live.api.ready_since {
-        Some(since) => Ok(later(since.max(change), STEADY)),
-        None => Err(Reason::new(Key::ApiNotSteady, "api", "it does not answer /readyz with ok")),
-    }
-}
-
-/// Why the control plane cannot spare a member; `without` is the one that is about to be changed.
-///
-/// etcd needs more than half of its members. Its static pods' readiness is the kubelet's probe of etcd's own
-/// health endpoint.
-pub fn quorum(live: &Live, without: Option<&str>) -> Option<Reason> {
-    let members: Vec<_> = live
-        .control_plane()
-        .flat_map(|node| live.pods_on(&node.name).map(move |pod| (node, pod)))
-        .filter(|(_, pod)| pod.server.as_ref().is_some_and(|server| &*server.component == "etcd"))
-        .collect();
-    let ready = members
-        .iter()
-        .filter(|(node, pod)| pod.ready && pod.deleting.is_none() && without != Some(&*node.name))
-        .count();
-    let needed = members.len() / 2 + 1;
-    // A single member has no quorum to lose but its own: it is down while it is changed.
-    let spare = members.len() > 1 || without.is_none();
-    (spare && !members.is_empty() && ready < needed).then(|| {
-        let text = format!("only {ready} of {} members would be Ready, {needed} are needed", members.len());
-        Reason::new(Key::QuorumAtRisk, "etcd", text)
-    })
-}
-
-/// Owners of evicted pods that are not yet as Ready as they were. What was scaled down or removed meanwhile is
-/// explained and not waited for.
-pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
-    let short = baseline.iter().filter_map(|(uid, before)| {
-        let uid = Id::from(uid.as_str());
-        let workload = live.workloads.get(&uid)?;
-        if workload.kind == OwnerKind::DaemonSet {
-            return None;
-        }
-        let wanted = before.ready.min(workload.replicas);
-        let ready = ready_pods(live, &uid);
-        (ready < wanted).then(|| {
-            Reason::new(
-                Key::OwnersRecovering,
-                live.owner_name(&uid),
-                format!("fewer than {wanted} of its pods are Ready again"),
-            )
-        })
-    });
-    short.collect()
-}
-
-/// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
-pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
-    let ready = live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count();
-    u32::try_from(ready).unwrap_or(u32::MAX)
-}
-
 fn pending(key: Key, object: &str, text: &str) -> Outcome {
     Outcome::Pending(vec![Reason::new(key, object, text)], None)
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -12,6 +12,17 @@ pub struct Source {
     test_lines: usize,
 }
 
+/// A path into the program, as a file names it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its words: `crate`, `model`, `plan`, `Plan`.
+    pub path: Vec<String>,
+    /// What the file calls it: the last word, or what stands after `as`.
+    pub name: String,
+    /// It stands in a `pub use`.
+    pub passed_on: bool,
+}
+
 #[derive(Clone)]
 struct Token {
     line: usize,
@@ -91,6 +102,68 @@ impl Source {
             }
         }
         found
+    }
+
+    /// Every path into the program in full: by `crate::`, `windlass::`, `super::`, `self::`, or into a module that the
+    /// file declares.
+    pub fn named(&self) -> Vec<Named> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < self.tokens.len() {
+            let root = ["crate", "windlass", "super", "self"].contains(&self.tokens[at].text.as_str());
+            let begins = !self.is_inside(at) && self.is(at + 1, "::") && (root || self.declares(at));
+            if !begins {
+                at += 1;
+                continue;
+            }
+            let before = at.checked_sub(2).map(|before| self.tokens[before].text.as_str());
+            let passed_on = self.is(at - usize::from(at > 0), "use") && matches!(before, Some("pub" | ")"));
+            at = self.expand(at, &[], passed_on, &mut found);
+        }
+        found
+    }
+
+    /// Whether a file uses a name outside of its imports and its declarations of modules.
+    pub fn uses(&self, name: &str) -> bool {
+        let mut imports = false;
+        for at in 0..self.tokens.len() {
+            imports = (imports || self.is(at, "use")) && !self.is(at, ";");
+            let declared = at > 0 && self.is(at - 1, "mod");
+            if !imports && !declared && self.is(at, name) && !self.is_inside(at) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the file declares a module of the name that stands here.
+    fn declares(&self, at: usize) -> bool {
+        let name = &self.tokens[at].text;
+        (0..self.tokens.len()).any(|at| self.is(at, "mod") && self.is(at + 1, name) && self.is(at + 2, ";"))
+    }
+
+    /// Reads the path that goes on here, with all its branches; answers with where it ends.
+    fn expand(&self, at: usize, before: &[String], passed_on: bool, found: &mut Vec<Named>) -> usize {
+        if self.is(at, "{") {
+            let end = self.closing(at);
+            let mut next = at + 1;
+            while next < end {
+                next = self.expand(next, before, passed_on, found).max(next + 1);
+                next += usize::from(self.is(next, ","));
+            }
+            return end + 1;
+        }
+        let Some(token) = self.tokens.get(at) else { return at };
+        let path = [before, std::slice::from_ref(&token.text)].concat();
+        let goes_on = self.is(at + 1, "::") && !self.is(at + 2, "<");
+        if goes_on {
+            return self.expand(at + 2, &path, passed_on, found);
+        }
+        let alias = self.tokens.get(at + 2).filter(|_| self.is(at + 1, "as"));
+        let end = if alias.is_some() { at + 3 } else { at + 1 };
+        let name = alias.unwrap_or(token).text.clone();
+        found.push(Named { path, name, passed_on });
+        end
     }
 
     /// What stands in the brackets of every attribute of this name: `allow` in `#[allow(x)]` and `cfg_attr(y, allow(x))`.

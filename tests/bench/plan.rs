@@ -17,11 +17,13 @@ use std::time::Duration;
 use windlass::diff::diff;
 use windlass::model::desired::Desired;
 use windlass::model::live::{Id, Live, Owner, OwnerKind, Workload};
-use windlass::plan::{check, plan};
+use windlass::model::plan::Plan;
+use windlass::plan::{check, plan, seal};
+use windlass::provider::scripts;
 
-#[path = "../plan/case.rs"]
-#[expect(dead_code, reason = "the cases' builder offers more than a benchmark needs")]
-mod case;
+#[path = "../worlds.rs"]
+#[expect(dead_code, unused_imports, reason = "the builder of worlds offers more than a benchmark needs")]
+mod worlds;
 
 const SIZES: [usize; 3] = [100, 1_000, 5_000];
 const PODS_PER_NODE: usize = 30;
@@ -52,8 +54,8 @@ fn measure(size: usize) {
     let (desired, live) = world(size);
     let before = peak_mebibytes();
     let diffs = median(|| diff(&desired, &live).len());
-    let plans = median(|| plan(&desired, &live, "").stages.len());
-    let made = plan(&desired, &live, "");
+    let plans = median(|| sealed(&desired, &live).stages.len());
+    let made = sealed(&desired, &live);
     assert_eq!(made.blockers, []);
     let checks = median(|| check(&made, &desired, &live).len());
     assert_eq!(check(&made, &desired, &live), []);
@@ -66,6 +68,13 @@ fn measure(size: usize) {
         checks.as_secs_f64() * 1e3,
         peak_mebibytes(),
     );
+}
+
+/// All but the check, which is measured by itself.
+fn sealed(desired: &Desired, live: &Live) -> Plan {
+    let draft = plan(desired, live);
+    let scripts = scripts(&desired.cluster, &draft.stages);
+    seal(draft, &desired.cluster, &scripts).unwrap()
 }
 
 fn median(mut work: impl FnMut() -> usize) -> Duration {
@@ -96,15 +105,15 @@ fn peak_mebibytes() -> u64 {
 /// A minor upgrade: three control plane nodes, ten pools, three zones, one workload for every ten pods and a
 /// budget for every second of them, fifty workloads to a namespace, one budget in five with no room.
 fn world(nodes: usize) -> (Desired, Live) {
-    let pools = (0..10).map(|number| case::pool(&format!("pool-{number}"), &format!("pool=p{number}")));
-    let desired = case::desired("v1.36.3".parse().unwrap(), pools.collect());
+    let pools = (0..10).map(|number| worlds::pool(&format!("pool-{number}"), &format!("pool=p{number}")));
+    let desired = worlds::desired("v1.36.3".parse().unwrap(), pools.collect());
     let mut live = Live { complete: true, ..Live::default() };
     for number in 0..3 {
-        case::add_node(&mut live, &format!("cp-{number}"), "control-plane v1.35.4");
+        worlds::add_node(&mut live, &format!("cp-{number}"), "control-plane v1.35.4");
     }
     for number in 0..nodes {
         let words = format!("pool=p{} zone=z{} v1.35.4", number % 10, number % 3);
-        case::add_node(&mut live, &format!("worker-{number:05}"), &words);
+        worlds::add_node(&mut live, &format!("worker-{number:05}"), &words);
     }
     let pods = nodes * PODS_PER_NODE;
     let names: Vec<Id> = live.nodes.keys().filter(|name| name.starts_with("worker")).cloned().collect();
@@ -119,32 +128,32 @@ fn world(nodes: usize) -> (Desired, Live) {
         let labels = Arc::new(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect());
         let owner =
             Owner { kind: OwnerKind::ReplicaSet, uid: uid.as_str().into(), name: name.as_str().into() };
+        let owner = Arc::new(owner);
         for replica in 0..10 {
             let node = (workload * 7 + replica * 13) % nodes;
-            let mut pod = case::plain_pod("", &format!("{name}-{replica}"), "");
+            let mut pod = worlds::plain_pod("", &format!("{name}-{replica}"), "");
             pod.namespace = Arc::clone(&namespace);
             pod.node = Some(Arc::clone(&names[node]));
             pod.uid = format!("6fa459ea-ee8a-3ca4-{replica:04}-{workload:012}").into();
             pod.owner = Some(owner.clone());
             pod.labels = Arc::clone(&labels);
             pod.empty_dir = workload % 3 == 0;
-            case::put(&mut live, pod);
+            worlds::live::put(&mut live, pod);
         }
         live.workloads.insert(
-            owner.uid,
+            owner.uid.clone(),
             Workload {
                 kind: OwnerKind::ReplicaSet,
                 namespace: Arc::clone(&namespace),
-                name: owner.name,
+                name: owner.name.clone(),
                 replicas: 10,
                 parent: None,
                 essential: false,
-                watched: "",
             },
         );
         if workload % 2 == 0 {
             let words = format!("app={name} allows:{}", u8::from(workload % 5 != 0));
-            live.budgets.insert((Arc::clone(&namespace), name.as_str().into()), case::budget(&words));
+            live.budgets.insert((Arc::clone(&namespace), name.as_str().into()), worlds::budget(&words));
         }
     }
     (desired, live)

@@ -17,7 +17,7 @@ fn nothing_matches_nothing_moves() {
         ]
     );
     let closed =
-        Standing::Closed { since: None, next: None, at_close: AtClose::FinishNode, hard_limit_at: None };
+        CalendarState::Closed { since: None, next: None, at_close: AtClose::FinishNode, hard_limit_at: None };
     assert_eq!(standing(&none, "2026-12-05T00:00:00Z"), closed);
     assert_eq!(calendar(&none).left(MoveKind::Patch, at("2026-12-05T00:00:00Z")), Some(hours(0)));
 }
@@ -144,9 +144,10 @@ fn the_close_follows_the_window_that_closes_last() {
     let short = closing(weekly("short", "UTC", "Tue", "20:00", hours(2)), AtClose::RunOn, None);
     let long = closing(weekly("long", "UTC", "Tue", "20:00", hours(4)), AtClose::FinishBatch, Some(hours(1)));
     let policies_of_both = policies(&[short.clone(), long], &[]);
-    let open = Standing::Open { closes: Some(at("2026-12-02T00:00:00Z")), at_close: AtClose::FinishBatch };
+    let open =
+        CalendarState::Open { closes: Some(at("2026-12-02T00:00:00Z")), at_close: AtClose::FinishBatch };
     assert_eq!(standing(&policies_of_both, "2026-12-01T21:00:00Z"), open);
-    let closed = Standing::Closed {
+    let closed = CalendarState::Closed {
         since: Some(at("2026-12-02T00:00:00Z")),
         next: Some(at("2026-12-08T20:00:00Z")),
         at_close: AtClose::FinishBatch,
@@ -156,7 +157,8 @@ fn the_close_follows_the_window_that_closes_last() {
     // At the same instant the strictest of each counts.
     let same = closing(weekly("same", "UTC", "Tue", "21:00", hours(1)), AtClose::FinishNode, Some(hours(3)));
     let tied = policies(&[short, same], &[]);
-    let Standing::Closed { at_close, hard_limit_at, .. } = standing(&tied, "2026-12-01T22:00:00Z") else {
+    let CalendarState::Closed { at_close, hard_limit_at, .. } = standing(&tied, "2026-12-01T22:00:00Z")
+    else {
         panic!("open");
     };
     assert_eq!((at_close, hard_limit_at), (AtClose::FinishNode, Some(at("2026-12-02T01:00:00Z"))));
@@ -165,8 +167,8 @@ fn the_close_follows_the_window_that_closes_last() {
     };
     let hard_limit =
         |windows: &[Window], freezes: &[Freeze], now| match standing(&policies(windows, freezes), now) {
-            Standing::Closed { hard_limit_at, .. } => told(hard_limit_at),
-            Standing::Open { .. } => panic!("open at {now}"),
+            CalendarState::Closed { hard_limit_at, .. } => told(hard_limit_at),
+            CalendarState::Open { .. } => panic!("open at {now}"),
         };
     let tied = [limited("a", "20:00", 2, 3), limited("b", "21:00", 1, 1)];
     assert_eq!(hard_limit(&tied, &[], "2026-12-01T22:00:00Z"), "2026-12-01T23:00:00Z");
@@ -181,13 +183,14 @@ fn what_a_freeze_ends_is_finished_node_by_node() {
     let run_on = closing(weekly("w", "UTC", "Tue", "20:00", hours(4)), AtClose::RunOn, Some(hours(2)));
     let inside = freeze("f", "UTC", "2026-12-01T22:00", "2026-12-03T00:00");
     let frozen = policies(std::slice::from_ref(&run_on), &[inside]);
-    let open = Standing::Open { closes: Some(at("2026-12-01T22:00:00Z")), at_close: AtClose::FinishNode };
+    let open =
+        CalendarState::Open { closes: Some(at("2026-12-01T22:00:00Z")), at_close: AtClose::FinishNode };
     assert_eq!(standing(&frozen, "2026-12-01T21:00:00Z"), open);
     let closed = |now| match standing(&frozen, now) {
-        Standing::Closed { since, at_close, hard_limit_at, .. } => {
+        CalendarState::Closed { since, at_close, hard_limit_at, .. } => {
             (told(since), at_close, told(hard_limit_at))
         }
-        Standing::Open { .. } => panic!("open at {now}"),
+        CalendarState::Open { .. } => panic!("open at {now}"),
     };
     let finish = ("2026-12-01T22:00:00Z".to_owned(), AtClose::FinishNode, "2026-12-02T00:00:00Z".to_owned());
     assert_eq!(closed("2026-12-01T23:00:00Z"), finish);
@@ -196,7 +199,7 @@ fn what_a_freeze_ends_is_finished_node_by_node() {
     // A freeze that falls into the time after the close ends a run that runs on; until then it runs.
     let after = policies(&[run_on], &[freeze("f", "UTC", "2026-12-02T01:00", "2026-12-02T06:00")]);
     let began = Some(at("2026-12-01T20:10:00Z"));
-    let hand = |now: &str| work_in_hand(&standing(&after, now), began, at(now));
+    let hand = |now: &str| after_close(&standing(&after, now), began, at(now));
     assert_eq!(hand("2026-12-02T00:59:00Z"), AtNow::TakeOut);
     assert_eq!(hand("2026-12-02T01:00:00Z"), AtNow::FinishOnly);
     // One that was over before the close takes nothing from what the window says.
@@ -205,11 +208,11 @@ fn what_a_freeze_ends_is_finished_node_by_node() {
         &[freeze("f", "UTC", "2026-12-01T21:00", "2026-12-01T22:00")],
     );
     let standing = standing(&before, "2026-12-02T00:30:00Z");
-    assert!(matches!(standing, Standing::Closed { at_close: AtClose::RunOn, .. }), "{standing:?}");
+    assert!(matches!(standing, CalendarState::Closed { at_close: AtClose::RunOn, .. }), "{standing:?}");
 }
 
 #[test]
-fn work_in_hand_goes_on_as_the_window_says() {
+fn after_close_goes_on_as_the_window_says() {
     let began = Some("2026-12-01T20:10:00Z");
     let late = Some("2026-12-02T00:10:00Z");
     let (one, none) = (Some(hours(1)), None);
@@ -234,7 +237,7 @@ fn work_in_hand_goes_on_as_the_window_says() {
     for (at_close, hard_limit, began, now, expected) in &table {
         let window = closing(weekly("w", "UTC", "Tue", "20:00", hours(4)), *at_close, *hard_limit);
         let standing = standing(&policies(&[window], &[]), now);
-        let found = work_in_hand(&standing, began.map(at), at(now));
+        let found = after_close(&standing, began.map(at), at(now));
         assert_eq!(found, *expected, "{at_close:?} {hard_limit:?} began {began:?} at {now}");
     }
 }
@@ -244,7 +247,7 @@ fn the_last_close_is_found_far_back() {
     let yearly = freeze("f", "UTC", "2026-01-10T00:00", "2027-01-01T00:00");
     let window = closing(weekly("w", "UTC", "Tue", "20:00", hours(1)), AtClose::FinishNode, Some(hours(1)));
     let policies = policies(&[window], &[yearly]);
-    let expected = Standing::Closed {
+    let expected = CalendarState::Closed {
         since: Some(at("2026-01-06T21:00:00Z")),
         next: Some(at("2027-01-05T20:00:00Z")),
         at_close: AtClose::FinishNode,

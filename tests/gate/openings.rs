@@ -88,7 +88,7 @@ fn the_ends_of_time_are_survived() {
         policies(&[window, always("a")], &[freeze("f", "UTC", "2026-01-01T00:00", "2027-01-01T00:00")]);
     for now in [Timestamp::MIN, Timestamp::MAX] {
         let _ = calendar(&policies).may_take_out(MoveKind::Minor, now);
-        let _ = calendar(&policies).standing(MoveKind::Minor, now);
+        let _ = calendar(&policies).state(MoveKind::Minor, now);
         let _ = calendar(&policies).left(MoveKind::Minor, now);
     }
 }

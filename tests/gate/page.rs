@@ -1,6 +1,9 @@
 //! What `windlass windows` prints, and its lints.
 
-use windlass::cli::windows::{Args, Output, run};
+use windlass::cli::Output;
+use windlass::cli::windows::{Args, page as asked};
+use windlass::view::Page as _;
+use windlass::view::windows::WindowsPage;
 
 use super::*;
 
@@ -75,11 +78,9 @@ fn args(line: &[&str]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&matches)
 }
 
-fn page(policies: &Policies, line: &[&str]) -> String {
+fn page(policies: &Policies, line: &[&str]) -> WindowsPage {
     let clusters = [("dev-eu".to_owned(), labels("dev")), ("prod-eu".to_owned(), labels("prod"))];
-    let mut out = Vec::new();
-    run(&args(line).unwrap(), policies, &clusters, at("2026-12-16T12:34:56Z"), &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    asked(&args(line).unwrap(), policies, &clusters, at("2026-12-16T12:34:56Z")).unwrap()
 }
 
 fn shop() -> Policies {
@@ -100,7 +101,7 @@ fn shop() -> Policies {
 
 #[test]
 fn the_page_for_people() {
-    insta::assert_snapshot!(page(&shop(), &["--days", "7"]), @r#"
+    insta::assert_snapshot!(page(&shop(), &["--days", "7"]).text(), @r#"
     CLUSTER  WINDOW       OPENS                        CLOSES                       ZONE           UTC                         FROZEN
     dev-eu   dev-any      always                       never                        UTC            always
     prod-eu  prod-nights  Wed 2026-12-16 22:00 +01:00  Thu 2026-12-17 04:00 +01:00  Europe/Berlin  12-16 21:00 to 12-17 03:00
@@ -114,7 +115,7 @@ fn the_page_for_people() {
 
 #[test]
 fn the_page_for_machines() {
-    insta::assert_snapshot!(page(&shop(), &["--from", "2026-12-17T22:30:00Z", "--days", "1", "-o", "json"]), @r#"
+    insta::assert_snapshot!(page(&shop(), &["--from", "2026-12-17T22:30:00Z", "--days", "1"]).json().unwrap(), @r#"
     {
       "openings": [
         {
@@ -122,6 +123,7 @@ fn the_page_for_machines() {
           "cluster": "dev-eu",
           "opens": null,
           "closes": null,
+          "timeZone": "UTC",
           "frozenBy": []
         },
         {
@@ -129,7 +131,12 @@ fn the_page_for_machines() {
           "cluster": "prod-eu",
           "opens": "2026-12-17T21:00:00Z",
           "closes": "2026-12-18T03:00:00Z",
+          "timeZone": "Europe/Berlin",
+          "frozen": "partly",
           "frozenBy": [
+            "year-end"
+          ],
+          "exceptPatch": [
             "year-end"
           ]
         }
@@ -148,7 +155,7 @@ fn the_page_for_machines() {
 #[test]
 fn the_two_half_past_two_of_autumn_are_told_apart() {
     let policies = policies(&[weekly("autumn", "Europe/Berlin", "Sun", "02:30", hours(1))], &[]);
-    insta::assert_snapshot!(page(&policies, &["--from", "2026-10-25", "--days", "1"]), @r#"
+    insta::assert_snapshot!(page(&policies, &["--from", "2026-10-25", "--days", "1"]).text(), @r#"
     CLUSTER  WINDOW  OPENS                        CLOSES                       ZONE           UTC                         FROZEN
     dev-eu   autumn  Sun 2026-10-25 02:30 +02:00  Sun 2026-10-25 02:30 +01:00  Europe/Berlin  10-25 00:30 to 10-25 01:30
     prod-eu  autumn  Sun 2026-10-25 02:30 +02:00  Sun 2026-10-25 02:30 +01:00  Europe/Berlin  10-25 00:30 to 10-25 01:30
@@ -161,15 +168,14 @@ fn the_two_half_past_two_of_autumn_are_told_apart() {
 
 #[test]
 fn the_page_says_when_there_is_nothing() {
-    insta::assert_snapshot!(page(&policies(&[], &[]), &["--days", "1"]), @r#"
+    insta::assert_snapshot!(page(&policies(&[], &[]), &["--days", "1"]).text(), @r#"
     no opening in 1 day
 
     lint: cluster/dev-eu: no maintenance window matches it, so nothing is ever taken out [noWindow]
     lint: cluster/prod-eu: no maintenance window matches it, so nothing is ever taken out [noWindow]
     "#);
-    let json = page(&policies(&[Window { clusters: ring("test"), ..always("test") }], &[]), &["-o", "json"]);
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["openings"], serde_json::json!([]));
+    let elsewhere = policies(&[Window { clusters: ring("test"), ..always("test") }], &[]);
+    assert!(page(&elsewhere, &[]).json().unwrap().starts_with("{\n  \"openings\": [],"));
 }
 
 #[test]
@@ -199,6 +205,6 @@ fn bad_flags_are_named() {
     let defaults = args(&[]).unwrap();
     assert_eq!((defaults.days, defaults.output, defaults.from), (14, Output::Text, None));
     let far = args(&["--from", "9999-12-30", "--days", "400"]).unwrap();
-    let error = run(&far, &shop(), &[], at("2026-12-16T12:34:56Z"), &mut Vec::new()).unwrap_err();
+    let error = asked(&far, &shop(), &[], at("2026-12-16T12:34:56Z")).unwrap_err();
     assert!(error.to_string().contains("--from 9999-12-30"), "{error}");
 }

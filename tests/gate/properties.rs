@@ -75,7 +75,7 @@ proptest! {
     ) {
         let now = NEAR + minutes(minute);
         let calendar = calendar(&policies);
-        let open = matches!(calendar.standing(kind, now), Standing::Open { .. });
+        let open = matches!(calendar.state(kind, now), CalendarState::Open { .. });
         prop_assert_eq!(open, open_at(&policies, kind, now));
         prop_assert_eq!(open, calendar.may_take_out(kind, now).verdict() == Verdict::Allow);
         prop_assert_eq!(open, calendar.left(kind, now) != Some(SignedDuration::ZERO));
@@ -87,9 +87,9 @@ proptest! {
         policies in any_policies(), kind in any_kind(), minute in -20_000..20_000_i64,
     ) {
         let now = NEAR + minutes(minute);
-        let (open, turns) = match calendar(&policies).standing(kind, now) {
-            Standing::Open { closes, .. } => (true, closes),
-            Standing::Closed { next, .. } => (false, next),
+        let (open, turns) = match calendar(&policies).state(kind, now) {
+            CalendarState::Open { closes, .. } => (true, closes),
+            CalendarState::Closed { next, .. } => (false, next),
         };
         let end = turns.unwrap_or(now + hours(24 * 15)).min(now + hours(24 * 15));
         let mut instant = now;
@@ -112,7 +112,7 @@ proptest! {
         policies in any_policies(), kind in any_kind(), minute in -20_000..20_000_i64,
     ) {
         let now = NEAR + minutes(minute);
-        if let Standing::Closed { since: Some(since), .. } = calendar(&policies).standing(kind, now) {
+        if let CalendarState::Closed { since: Some(since), .. } = calendar(&policies).state(kind, now) {
             prop_assert!(since <= now);
             prop_assert!(open_at(&policies, kind, since - SignedDuration::from_nanos(1)));
             let mut instant = since;
@@ -130,7 +130,7 @@ proptest! {
         let mut turned = policies.clone();
         turned.windows.reverse();
         turned.freezes.reverse();
-        prop_assert_eq!(calendar(&policies).standing(kind, now), calendar(&turned).standing(kind, now));
+        prop_assert_eq!(calendar(&policies).state(kind, now), calendar(&turned).state(kind, now));
         let (mut a, mut b) =
             (calendar(&policies).may_take_out(kind, now), calendar(&turned).may_take_out(kind, now));
         a.answers.sort_by(|x, y| x.reason.cmp(&y.reason));

@@ -122,7 +122,7 @@ fn only_what_selects_the_cluster_counts() {
 #[test]
 fn always_has_neither_beginning_nor_end() {
     let policies = policies(&[always("any")], &[]);
-    let open = Standing::Open { closes: None, at_close: AtClose::FinishNode };
+    let open = CalendarState::Open { closes: None, at_close: AtClose::FinishNode };
     assert_eq!(standing(&policies, "2026-12-01T00:00:00Z"), open);
     assert_eq!(calendar(&policies).left(MoveKind::Minor, at("2026-12-01T00:00:00Z")), None);
 }

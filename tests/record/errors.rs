@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 
-use windlass::model::entry::{RunOutcome, What};
+use windlass::model::entry::{RunEvent, RunOutcome, What};
 use windlass::record::{self, WriteError};
 
 use super::story::{CLUSTER, Story, eventful, plan, started};
@@ -32,7 +32,7 @@ fn replace(branch: &mut Branch, path: &str, from: &str, to: &str) {
 #[test]
 fn what_does_not_parse() {
     let reading = format!("reading {FIRST}");
-    check(|b| replace(b, FIRST, "clusterMet", "clusterMat"), &reading, Some("clusterMat"));
+    check(|b| replace(b, FIRST, "met:", "mat:"), &reading, Some("mat"));
     check(|b| replace(b, FIRST, "epoch: 3", "epoch: three"), &reading, Some("three"));
     check(|b| replace(b, FIRST, "seq: 0", "seq: 0\nseq: 0"), &reading, Some("uplicate"));
     check(|b| b.insert(FIRST.into(), String::new()).map_or((), drop), &reading, Some(""));
@@ -40,24 +40,24 @@ fn what_does_not_parse() {
 
 #[test]
 fn what_is_not_known() {
-    let unknown = |key: &str| Some(format!("`{key}` is not known to this version"));
+    let unknown = |key: &str| Some(format!("unknown field `{key}`"));
     let at_top = unknown("hurry");
     check(
         |b| replace(b, FIRST, "epoch: 3", "epoch: 3\nhurry: true"),
         &format!("reading {FIRST}"),
         at_top.as_deref(),
     );
-    let deep = unknown("what.clusterMet.alias");
+    let deep = unknown("alias");
     check(
-        |b| replace(b, FIRST, "    uid:", "    alias: x\n    uid:"),
+        |b| replace(b, FIRST, "      uid:", "      alias: x\n      uid:"),
         &format!("reading {FIRST}"),
         deep.as_deref(),
     );
     let plan = format!("{RUN}/plan.yaml");
-    let of_plan = unknown("stages.0.steps.0.force");
+    let of_plan = unknown("force");
     let reading = format!("reading {plan}");
     check(
-        |b| replace(b, &plan, "    pool: controlPlane", "    pool: controlPlane\n    force: true"),
+        |b| replace(b, &plan, "        drain: false", "        drain: false\n        force: true"),
         &reading,
         of_plan.as_deref(),
     );
@@ -76,7 +76,12 @@ fn what_is_missing() {
         "{RUN}/journal/0/00000006.yaml starts run 4be81d90a6c2-1, whose frozen plan {RUN}/plan.yaml is missing"
     );
     let mut branch = eventful().branch;
-    let starts = branch.iter().find(|(_, text)| text.contains("runStarted")).unwrap().0.clone();
+    let starts = branch
+        .iter()
+        .find(|(_, text)| text.contains("digest:") && text.contains("started:"))
+        .unwrap()
+        .0
+        .clone();
     branch.clear();
     let no_plan = no_plan.replace(&format!("{RUN}/journal/0/00000006.yaml"), &starts);
     check(|b| drop(b.remove(&format!("{RUN}/plan.yaml"))), &no_plan, None);
@@ -112,7 +117,12 @@ fn what_is_somewhere_else() {
 #[test]
 fn what_does_not_fit_together() {
     let plan = format!("{RUN}/plan.yaml");
-    let starts = eventful().branch.into_iter().find(|(_, text)| text.contains("runStarted")).unwrap().0;
+    let starts = eventful()
+        .branch
+        .into_iter()
+        .find(|(_, text)| text.contains("digest:") && text.contains("started:"))
+        .unwrap()
+        .0;
     let digest = "9c1185a5c5e9fc54612808977ee8f548b2258d31";
     let other = format!("{plan} has the digest forged, but {starts} started its run with {digest}");
     check(|b| replace(b, &plan, digest, "forged"), &other, None);
@@ -134,7 +144,8 @@ fn a_page_of_a_person_is_left_alone() {
 #[test]
 fn a_commit_that_could_not_be_read_back_is_not_made() {
     let story = eventful();
-    let last = story.entries.iter().find(|entry| matches!(entry.what, What::RunStarted { .. })).unwrap();
+    let last =
+        story.entries.iter().find(|entry| matches!(entry.what, What::Run(RunEvent::Started { .. }))).unwrap();
     let without_plan = record::files(CLUSTER, std::slice::from_ref(last), &story.record, None, None);
     assert!(matches!(without_plan, Err(WriteError::NoPlan { .. })));
     let mut nameless = last.clone();
@@ -142,7 +153,7 @@ fn a_commit_that_could_not_be_read_back_is_not_made() {
     let nameless = record::files(CLUSTER, &[nameless], &story.record, Some(&plan(1)), None);
     assert!(matches!(nameless, Err(WriteError::NamelessRun { .. })));
     let mut end = last.clone();
-    end.what = What::RunEnded { outcome: RunOutcome::Converged, reasons: Vec::new() };
+    end.what = What::Run(RunEvent::Ended { outcome: RunOutcome::Converged, reasons: Vec::new() });
     let unreported = record::files(CLUSTER, &[end], &Story::new(plan(1)).record, None, None);
     assert!(matches!(unreported, Err(WriteError::NoRun { .. })));
 }

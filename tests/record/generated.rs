@@ -9,8 +9,14 @@ use proptest::sample::select;
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use windlass::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, PackageSource, Provider};
-use windlass::model::entry::{Baseline, Entry, RunOutcome, StepPhase, What};
-use windlass::model::plan::{Component, DrainLimits, Fact, Hop, Plan, PoolLimits, Stage, StageKind, Step};
+use windlass::model::entry::{
+    Baseline, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
+    StepPhase, What,
+};
+use windlass::model::plan::{
+    Component, DrainLimits, Fact, Hop, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage, StageKind, Step,
+    StepId, Work, WorkKind,
+};
 use windlass::model::version::Version;
 use windlass::record;
 
@@ -117,54 +123,87 @@ fn answer() -> impl Strategy<Value = Answer> {
         .boxed()
 }
 
-fn what() -> impl Strategy<Value = What> {
-    let commit = || text().prop_map(CommitId);
-    let reasons = || vec(reason(), 0..4);
+fn node() -> impl Strategy<Value = NodeRef> {
+    (text(), text()).prop_map(|(name, uid)| NodeRef { name, uid })
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![
+        Just(Scope::ControlPlane),
+        text().prop_map(Scope::Pool),
+        text().prop_map(Scope::Addon),
+        text().prop_map(Scope::Check),
+    ]
+}
+
+fn step_id() -> impl Strategy<Value = StepId> {
+    let kind = select(&[WorkKind::ControlPlane, WorkKind::Kubelet, WorkKind::AwaitControlPlane][..]);
+    (scope(), text(), option::of(node()), kind).prop_map(|(scope, to, node, kind)| StepId {
+        scope,
+        to,
+        node,
+        kind,
+    })
+}
+
+fn commit() -> impl Strategy<Value = CommitId> {
+    text().prop_map(CommitId)
+}
+
+fn reasons() -> impl Strategy<Value = Vec<Reason>> {
+    vec(reason(), 0..4)
+}
+
+fn step_event() -> impl Strategy<Value = StepEvent> {
     let baseline =
         btree_map(text(), (text(), any::<u32>()).prop_map(|(name, ready)| Baseline { name, ready }), 0..4);
     let phases = [StepPhase::Started, StepPhase::Claimed, StepPhase::Drained, StepPhase::Returned];
-    let outcomes =
-        [RunOutcome::Converged, RunOutcome::Incomplete, RunOutcome::Superseded, RunOutcome::Cancelled];
     prop_oneof![
-        text().prop_map(|uid| What::ClusterMet { uid }),
-        (commit(), version()).prop_map(|(commit, version)| What::Accepted { commit, version }),
-        (commit(), vec(text(), 0..4)).prop_map(|(commit, problems)| What::Refused { commit, problems }),
-        vec(answer(), 0..4).prop_map(|answers| What::Waiting { answers }),
-        text().prop_map(|id| What::RollbackPoint { id }),
-        (text(), text(), text(), any::<u32>(), baseline).prop_map(
-            |(step, node, node_uid, pods, baseline)| {
-                What::StepStarted { step, node, node_uid, pods, baseline }
-            }
-        ),
-        (text(), text(), select(phases.to_vec())).prop_map(|(step, node, phase)| What::StepMoved {
-            step,
-            node,
-            phase
-        }),
-        (text(), text(), version(), any::<u32>()).prop_map(|(step, node, version, evicted)| What::StepDone {
-            step,
-            node,
-            version,
-            evicted
-        }),
-        (text(), text(), any::<bool>(), reasons())
-            .prop_map(|(step, node, touched, reasons)| What::StepSetAside { step, node, touched, reasons }),
-        (text(), text(), reasons()).prop_map(|(step, node, reasons)| What::StepFailed {
-            step,
-            node,
-            reasons
-        }),
-        (text(), text()).prop_map(|(step, node)| What::StepGone { step, node }),
-        reasons().prop_map(|reasons| What::Halted { reasons }),
-        (text(), text(), option::of(text())).prop_map(|(by, reason, note)| What::Resumed {
+        (any::<u32>(), baseline).prop_map(|(pods, baseline)| StepEvent::Started { pods, baseline }),
+        select(phases.to_vec()).prop_map(|phase| StepEvent::Moved { phase }),
+        (text(), any::<u32>()).prop_map(|(version, evicted)| StepEvent::Done { version, evicted }),
+        (any::<bool>(), reasons()).prop_map(|(touched, reasons)| StepEvent::SetAside { touched, reasons }),
+        reasons().prop_map(|reasons| StepEvent::Failed { reasons }),
+        Just(StepEvent::Gone),
+    ]
+}
+
+fn cluster_event() -> impl Strategy<Value = ClusterEvent> {
+    prop_oneof![
+        text().prop_map(|uid| ClusterEvent::Met { uid }),
+        vec(answer(), 0..4).prop_map(|answers| ClusterEvent::Waiting { answers }),
+    ]
+}
+
+fn commit_event() -> impl Strategy<Value = CommitEvent> {
+    prop_oneof![
+        (commit(), version()).prop_map(|(commit, version)| CommitEvent::Accepted { commit, version }),
+        (commit(), vec(text(), 0..4))
+            .prop_map(|(commit, problems)| CommitEvent::Refused { commit, problems }),
+    ]
+}
+
+fn interruption() -> impl Strategy<Value = InterruptionEvent> {
+    prop_oneof![
+        reasons().prop_map(|reasons| InterruptionEvent::Halted { reasons }),
+        (text(), text(), option::of(text())).prop_map(|(by, reason, note)| InterruptionEvent::Resumed {
             by,
             reason,
             note
         }),
-        (text(), text()).prop_map(|(by, reason)| What::Stopped { by, reason }),
-        Just(What::StopEnded),
-        (select(outcomes.to_vec()), reasons())
-            .prop_map(|(outcome, reasons)| What::RunEnded { outcome, reasons }),
+        (text(), text()).prop_map(|(by, reason)| InterruptionEvent::Stopped { by, reason }),
+        Just(InterruptionEvent::StopEnded),
+    ]
+}
+
+/// Everything that may be said outside of a run.
+fn what() -> impl Strategy<Value = What> {
+    prop_oneof![
+        cluster_event().prop_map(What::Cluster),
+        commit_event().prop_map(What::Commit),
+        text().prop_map(|id| What::Run(RunEvent::RollbackPoint { id })),
+        (step_id(), step_event()).prop_map(|(id, event)| What::Step(id, event)),
+        interruption().prop_map(What::Interruption),
     ]
 }
 
@@ -172,37 +211,39 @@ fn limit() -> impl Strategy<Value = Limit> {
     prop_oneof![any::<u32>().prop_map(Limit::Count), any::<u8>().prop_map(Limit::Percent)]
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let component = || select(&[Component::Servers, Component::Kubelet][..]);
+fn work() -> impl Strategy<Value = Work> {
     let provider = select(&[Provider::Kubeadm, Provider::External][..]);
-    let fact = prop_oneof![
-        (component(), text(), version())
-            .prop_map(|(component, node, version)| Fact::Runs(component, node, version)),
-        version().prop_map(Fact::ServersAtLeast),
-        text().prop_map(Fact::Ready),
-        (text(), text()).prop_map(|(node, uid)| Fact::Exists(node, uid)),
-    ];
-    let names = (text(), text(), text(), text(), text());
-    let rest = (component(), provider, version(), version(), any::<bool>(), any::<bool>());
-    (names, rest, vec(fact, 0..4)).prop_map(|((id, pool, node, node_uid, zone), rest, facts)| {
-        let (component, provider, from, to, drain, canary) = rest;
-        let (expects, achieves) = facts.split_at(facts.len() / 2);
-        let (expects, achieves) = (expects.to_vec(), achieves.to_vec());
-        Step {
-            id,
-            pool,
+    let node_move = (node(), text(), provider, version(), version(), any::<bool>(), any::<bool>()).prop_map(
+        |(node, zone, provider, from, to, drain, canary)| NodeMove {
             node,
-            node_uid,
             zone,
-            component,
             provider,
             from,
             to,
             drain,
             canary,
-            expects,
-            achieves,
-        }
+        },
+    );
+    let node_move = node_move.boxed();
+    prop_oneof![
+        node_move.clone().prop_map(Work::ControlPlane),
+        node_move.prop_map(Work::Kubelet),
+        (version(), version()).prop_map(|(from, to)| Work::AwaitControlPlane { from, to }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let component = select(&[Component::ControlPlane, Component::Kubelet][..]);
+    let fact = prop_oneof![
+        (component, text(), version())
+            .prop_map(|(component, node, version)| Fact::RunsAtLeast(component, node, version)),
+        version().prop_map(Fact::ControlPlaneAtLeast),
+        text().prop_map(Fact::Ready),
+        node().prop_map(Fact::Exists),
+    ];
+    (scope(), work(), vec(fact, 0..4)).prop_map(|(scope, work, facts)| {
+        let (expects, achieves) = facts.split_at(facts.len() / 2);
+        Step::new(scope, work, expects.to_vec(), achieves.to_vec())
     })
 }
 
@@ -233,8 +274,12 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let kinds =
-        [StageKind::AwaitServers, StageKind::Servers, StageKind::ControlPlaneKubelets, StageKind::Workers];
+    let kinds = [
+        StageKind::AwaitControlPlane,
+        StageKind::ControlPlane,
+        StageKind::ControlPlaneKubelets,
+        StageKind::Workers,
+    ];
     let stage = (select(kinds.to_vec()), 0_usize..4, version(), vec(step(), 0..4))
         .prop_map(|(kind, hop, to, steps)| Stage { kind, hop, to, steps });
     let hop = (version(), version()).prop_map(|(from, to)| Hop { from, to });
@@ -278,8 +323,6 @@ proptest! {
 
     #[test]
     fn entries_come_back(what in what(), at in moment(), epoch in any::<u64>()) {
-        let outside = !matches!(what, What::RunEnded { .. });
-        prop_assume!(outside);
         let entry = Entry { seq: 0, at, run: None, epoch, what };
         let (_, files) = branch(std::slice::from_ref(&entry), None);
         let read: Vec<Entry> = record::journal(CLUSTER, &files).unwrap();
@@ -296,15 +339,15 @@ proptest! {
 
     #[test]
     fn plans_come_back(plan in plan(), at in moment()) {
-        let started = What::RunStarted {
+        let started = What::Run(RunEvent::Started {
             commit: plan.commit.clone(),
             from: plan.from.clone(),
             to: plan.to.clone(),
             digest: plan.digest.clone(),
             nodes: 1,
-        };
-        let point = What::RollbackPoint { id: "r-1".into() };
-        let ended = What::RunEnded { outcome: RunOutcome::Converged, reasons: plan.risks.clone() };
+        });
+        let point = What::Run(RunEvent::RollbackPoint { id: "r-1".into() });
+        let ended = What::Run(RunEvent::Ended { outcome: RunOutcome::Converged, reasons: plan.risks.clone() });
         let entries: Vec<Entry> = [started, point, ended]
             .into_iter()
             .zip(0..)
@@ -314,7 +357,7 @@ proptest! {
         prop_assert_eq!(record::read(CLUSTER, &files).unwrap(), after.clone());
         prop_assert_eq!(&after.run.as_ref().unwrap().plan, &plan);
         let status = record::status(CLUSTER, &after);
-        prop_assert_eq!(record::read_status(&record::status_yaml(&status).unwrap()).unwrap(), status);
+        prop_assert_eq!(record::read_status(&files[&format!("{CLUSTER}/status.yaml")]).unwrap(), status);
         let (after, files) = branch(&entries, Some(&plan));
         prop_assert_eq!(record::read(CLUSTER, &files).unwrap(), after);
     }

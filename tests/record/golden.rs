@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use windlass::cli::{history, status as page};
 use windlass::model::decision::{Gate, Key};
-use windlass::model::entry::{RunOutcome, StepPhase, What};
+use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunOutcome, StepPhase, What};
 use windlass::model::plan::Component;
-use windlass::record::{self, status};
+use windlass::record::{self, Record, status};
+use windlass::view::Page as _;
+use windlass::view::history::{RunsPage, StoryPage};
+use windlass::view::status::StatusPage;
 
-use super::story::{CLUSTER, Story, eventful, failed, moved, plan, reason, started, v, wait};
+use super::story::{
+    CLUSTER, Story, commit, eventful, failed, moved, not_ready, plan, reason, started, v, wait,
+};
 
 pub fn golden(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
@@ -18,29 +22,37 @@ pub fn golden(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// The eventful run, brought to its end through a stop, a failure and a resume.
+/// The eventful run through a stop, a failure and a resume, until a newer commit takes its place.
 fn finished() -> Story {
     let mut story = eventful();
-    story.pass(3, 0).say([What::Stopped { by: "anna".into(), reason: "payment incident".into() }]);
-    story.pass(7, 30).say([What::StopEnded]);
-    story.pass(0, 4).say([What::Waiting { answers: Vec::new() }]);
+    story.pass(3, 0).say([What::Interruption(InterruptionEvent::Stopped {
+        by: "anna".into(),
+        reason: "payment incident".into(),
+    })]);
+    story.pass(7, 30).say([What::Interruption(InterruptionEvent::StopEnded)]);
+    story.pass(0, 4).say([What::Cluster(ClusterEvent::Waiting { answers: Vec::new() })]);
     for phase in [StepPhase::Drained, StepPhase::Upgrading] {
         story.pass(0, 9).say([moved("w2", Component::Kubelet, phase)]);
     }
-    let broken = failed("w2");
-    let What::StepFailed { reasons, .. } = &broken else { unreachable!() };
-    story.pass(20, 0).say([broken.clone(), What::Halted { reasons: reasons.clone() }]);
-    story.pass(65, 0).say([What::Resumed {
+    story
+        .pass(20, 0)
+        .say([failed("w2"), What::Interruption(InterruptionEvent::Halted { reasons: not_ready("w2") })]);
+    story.pass(65, 0).say([What::Interruption(InterruptionEvent::Resumed {
         by: "anna".into(),
         reason: "the disk was replaced".into(),
         note: Some("7b1f".into()),
-    }]);
+    })]);
     story.pass(0, 1).through("w2", Component::Kubelet);
     story.pass(0, 1).through("w3", Component::Kubelet);
-    let held = reason(Key::SetAside, "node/w4", "w4 was set aside");
-    story.pass(0, 1).ended(RunOutcome::Incomplete, vec![held.clone()]);
-    let answer = wait(Gate::Hold, Key::SetAside, "node/w4", "w4 was set aside", None);
-    story.pass(0, 1).say([What::Waiting { answers: vec![answer] }]);
+    let newer = commit("9a3bd2c4e5f60718293a4b5c6d7e8f9001122334");
+    let accepted = CommitEvent::Accepted { commit: newer.clone(), version: v("v1.36.4") };
+    story.pass(0, 1).say([What::Commit(accepted)]);
+    let text = format!("commit {} asks for v1.36.4", newer.short());
+    story.ended(RunOutcome::Superseded, vec![reason(Key::PlanStale, "cluster/prod-eu", &text)]);
+    let next = Some("2026-11-26T21:00:00Z");
+    let closed =
+        wait(Gate::Window, Key::WindowClosed, "window/prod-nights", "the window prod-nights is closed", next);
+    story.pass(0, 1).say([What::Cluster(ClusterEvent::Waiting { answers: vec![closed] })]);
     story
 }
 
@@ -100,7 +112,7 @@ fn the_commit_messages() {
 #[test]
 fn one_entry_and_its_intent_as_files() {
     let story = eventful();
-    let intent = story.branch.iter().find(|(_, text)| text.contains("stepStarted")).unwrap();
+    let intent = story.branch.iter().find(|(_, text)| text.contains("- started:")).unwrap();
     golden("entry.yaml", &format!("# {}\n{}", intent.0, intent.1));
 }
 
@@ -110,7 +122,7 @@ fn the_config_map() {
     golden("config-map-at-rest", &record::config_map_text(&status(CLUSTER, &finished().record)));
     let mut halfway = Story::new(plan(4));
     halfway.accepted().run_started();
-    halfway.through("cp1", Component::Servers).through("cp1", Component::Kubelet);
+    halfway.through("cp1", Component::ControlPlane).through("cp1", Component::Kubelet);
     halfway.through("w1", Component::Kubelet).say([started("w2", Component::Kubelet)]);
     golden("config-map-on-its-way", &record::config_map_text(&status(CLUSTER, &halfway.record)));
     halfway.through("w2", Component::Kubelet).through("w3", Component::Kubelet);
@@ -130,23 +142,32 @@ fn the_control_plane_comes_from_where_its_first_hop_does() {
 fn the_status_page() {
     let pages: Vec<String> = [eventful(), finished(), Story::new(plan(1))]
         .iter()
-        .map(|story| BTreeMap::from([(CLUSTER.to_owned(), status(CLUSTER, &story.record))]))
-        .map(|all| {
-            let code = page::exit_code_of(&all);
-            format!("{}exit code {code}\n", page::render(&all, page::Output::Text).unwrap())
-        })
+        .map(|story| StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())])))
+        .map(|page| format!("{}exit code {}\n", page.text(), page.exit().code()))
         .collect();
     golden("status-page", &pages.join("\n"));
+    let all =
+        BTreeMap::from([("dev".to_owned(), Record::default()), (CLUSTER.to_owned(), eventful().record)]);
+    let json: serde_json::Value = serde_json::from_str(&StatusPage::of(&all).json().unwrap()).unwrap();
+    let statuses: Vec<_> = all.iter().map(|(name, record)| status(name, record)).collect();
+    assert_eq!(json, serde_json::to_value(statuses).unwrap(), "the keys of status.yaml");
+    assert_eq!(StatusPage::of(&BTreeMap::new()).text(), "no cluster has a record yet\n");
 }
 
 #[test]
 fn the_history_page() {
     let records =
         BTreeMap::from([(CLUSTER.to_owned(), finished().record), ("prod-us".to_owned(), eventful().record)]);
-    golden("history-page", &history::render_runs(&records, page::Output::Text).unwrap());
-    golden("history-page.json", &history::render_runs(&records, page::Output::Json).unwrap());
+    let page = RunsPage::of(&records);
+    golden("history-page", &page.text());
+    golden("history-page.json", &page.json().unwrap());
+    assert_eq!(RunsPage::of(&BTreeMap::new()).text(), "no run is recorded\n");
     let journals = BTreeMap::from([(CLUSTER.to_owned(), finished().entries)]);
-    golden("history-of-a-run", &history::render_run(&journals, &run(), page::Output::Text).unwrap());
-    let unknown = history::render_run(&journals, "nope-1", page::Output::Text).unwrap_err();
+    let page = StoryPage::of(&journals, &run()).unwrap();
+    golden("history-of-a-run", &page.text());
+    let json: serde_json::Value = serde_json::from_str(&page.json().unwrap()).unwrap();
+    let first = &json[0];
+    assert_eq!((&first["cluster"], &first["entry"]["seq"]), (&CLUSTER.into(), &6.into()), "{first:#}");
+    let unknown = StoryPage::of(&journals, "nope-1").unwrap_err();
     assert_eq!(unknown.to_string(), "there is no run nope-1; the runs are: 4be81d90a6c2-1");
 }

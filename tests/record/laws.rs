@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use windlass::cli::status::{EXIT_AS_DESIRED, EXIT_NEEDS_A_PERSON, EXIT_NOT_YET, changed, exit_code};
 use windlass::model::decision::{Gate, Key, Verdict};
-use windlass::model::entry::{RunOutcome, What};
+use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunEvent, RunOutcome, What};
 use windlass::model::plan::Component;
-use windlass::record::{self, Phase, Record, status, status_yaml};
+use windlass::record::{self, Phase, Record, status};
+use windlass::view::standing::{ClusterStanding, Exit, worst};
+use windlass::view::status::StatusPage;
 
 use super::story::{CLUSTER, NEW, OLD, Story, commit, done, eventful, plan, reason, started, v, wait};
 
@@ -24,7 +25,7 @@ fn after_every_commit_the_branch_reads_back_as_the_record() {
             replayed.apply(entries.next().unwrap(), Some(&whole.plan));
         }
         assert_eq!(read, replayed);
-        assert_eq!(branch["prod-eu/status.yaml"], status_yaml(&status(CLUSTER, &read)).unwrap());
+        assert_eq!(record::read_status(&branch["prod-eu/status.yaml"]).unwrap(), status(CLUSTER, &read));
     }
     assert_eq!(record::journal(CLUSTER, &branch).unwrap(), whole.entries);
     assert_eq!(replayed, whole.record);
@@ -60,12 +61,14 @@ fn since_survives_what_other_waits_do() {
     let mut story = Story::new(plan(1));
     let window = wait(Gate::Window, Key::WindowClosed, "window/nights", "closed", None);
     let held = wait(Gate::Hold, Key::Held, "node/w1", "held", None);
-    story.accepted().say([What::Waiting { answers: vec![window.clone()] }]);
+    story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers: vec![window.clone()] })]);
     let first = story.now;
-    story.pass(5, 0).say([What::Waiting { answers: vec![held.clone(), window.clone()] }]);
+    story
+        .pass(5, 0)
+        .say([What::Cluster(ClusterEvent::Waiting { answers: vec![held.clone(), window.clone()] })]);
     assert_eq!(since(&story.record), [("node/w1", story.now), ("window/nights", first)]);
-    story.pass(5, 0).say([What::Waiting { answers: vec![held.clone()] }]);
-    story.pass(5, 0).say([What::Waiting { answers: vec![window, held] }]);
+    story.pass(5, 0).say([What::Cluster(ClusterEvent::Waiting { answers: vec![held.clone()] })]);
+    story.pass(5, 0).say([What::Cluster(ClusterEvent::Waiting { answers: vec![window, held] })]);
     let waits = since(&story.record);
     assert_eq!(waits[0], ("window/nights", story.now), "a wait that was interrupted begins again");
     assert!(waits[1].1 < story.now);
@@ -78,35 +81,48 @@ fn since(record: &Record) -> Vec<(&str, jiff::Timestamp)> {
 #[test]
 fn the_phase_is_the_first_that_applies() {
     let mut story = Story::new(plan(1));
-    let check = |story: &Story, phase, code| {
+    let check = |story: &Story, phase, exit: Exit| {
         let status = status(CLUSTER, &story.record);
-        assert_eq!((status.phase, exit_code(&status)), (phase, code));
+        assert_eq!((status.phase, worst(ClusterStanding::all_of(&status))), (phase, exit));
     };
-    check(&story, Phase::Idle, EXIT_NOT_YET);
-    check(story.accepted(), Phase::AsDesired, EXIT_AS_DESIRED);
-    check(story.window_closed(), Phase::Waiting, EXIT_NOT_YET);
-    check(story.run_started(), Phase::Running, EXIT_NOT_YET);
-    check(story.window_closed(), Phase::Waiting, EXIT_NOT_YET);
+    check(&story, Phase::Idle, Exit::NotYet);
+    check(story.accepted(), Phase::AsDesired, Exit::Done);
+    check(story.window_closed(), Phase::Waiting, Exit::NotYet);
+    check(story.run_started(), Phase::Running, Exit::NotYet);
+    check(story.window_closed(), Phase::Waiting, Exit::NotYet);
     let intent = started("w1", Component::Kubelet);
-    check(story.say([intent]), Phase::Running, EXIT_NOT_YET);
-    let refused = What::Refused { commit: commit("ffff"), problems: vec!["broken".into()] };
-    check(story.say([refused]), Phase::Running, EXIT_NEEDS_A_PERSON);
+    check(story.say([intent]), Phase::Running, Exit::NotYet);
+    let refused =
+        What::Commit(CommitEvent::Refused { commit: commit("ffff"), problems: vec!["broken".into()] });
+    check(story.say([refused]), Phase::Running, Exit::NeedsAPerson);
     let why = vec![reason(Key::NodeNotReady, "node/w1", "w1 is not Ready")];
-    check(story.say([What::Halted { reasons: why }]), Phase::Halted, EXIT_NEEDS_A_PERSON);
     check(
-        story.say([What::Stopped { by: "anna".into(), reason: "x".into() }]),
+        story.say([What::Interruption(InterruptionEvent::Halted { reasons: why })]),
+        Phase::Halted,
+        Exit::NeedsAPerson,
+    );
+    check(
+        story.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]),
         Phase::Stopped,
-        EXIT_NEEDS_A_PERSON,
+        Exit::NeedsAPerson,
     );
     check(
-        story.say([What::StopEnded, What::Resumed { by: "anna".into(), reason: String::new(), note: None }]),
+        story.say([
+            What::Interruption(InterruptionEvent::StopEnded),
+            What::Interruption(InterruptionEvent::Resumed {
+                by: "anna".into(),
+                reason: String::new(),
+                note: None,
+            }),
+        ]),
         Phase::Running,
-        EXIT_NEEDS_A_PERSON,
+        Exit::NeedsAPerson,
     );
-    let (outcome, none) = (done("w1", Component::Kubelet), What::Waiting { answers: Vec::new() });
-    check(story.say([outcome, none]), Phase::Refused, EXIT_NEEDS_A_PERSON);
-    story.say([What::Accepted { commit: commit(NEW), version: v("v1.36.3") }]);
-    check(story.ended(RunOutcome::Converged, Vec::new()), Phase::AsDesired, EXIT_AS_DESIRED);
+    let (outcome, none) =
+        (done("w1", Component::Kubelet), What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }));
+    check(story.say([outcome, none]), Phase::Refused, Exit::NeedsAPerson);
+    story.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") })]);
+    check(story.ended(RunOutcome::Converged, Vec::new()), Phase::AsDesired, Exit::Done);
 }
 
 #[test]
@@ -114,7 +130,7 @@ fn an_answer_that_allows_is_no_wait() {
     let mut story = Story::new(plan(1));
     let mut open = wait(Gate::Window, Key::WindowOpen, "window/nights", "open", None);
     open.verdict = Verdict::Allow;
-    story.accepted().say([What::Waiting { answers: vec![open] }]);
+    story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers: vec![open] })]);
     let status = status(CLUSTER, &story.record);
     assert_eq!((status.phase, status.waiting), (Phase::AsDesired, Vec::new()));
 }
@@ -123,7 +139,7 @@ fn an_answer_that_allows_is_no_wait() {
 fn the_commit_to_go_back_to_asked_for_another_version() {
     let mut story = Story::new(plan(1));
     story.accepted();
-    story.say([What::Accepted { commit: commit("aaaa"), version: v("v1.36.3") }]);
+    story.say([What::Commit(CommitEvent::Accepted { commit: commit("aaaa"), version: v("v1.36.3") })]);
     assert_eq!(story.record.accepted_before, Some((commit(OLD), v("v1.35.6"))));
     story.run_started();
     let status = status(CLUSTER, &story.record);
@@ -137,8 +153,14 @@ fn a_run_and_its_successor_may_share_a_commit() {
     story.pass(1, 0);
     let plan = story.plan.clone();
     story.say([
-        What::RunEnded { outcome: RunOutcome::Superseded, reasons: Vec::new() },
-        What::RunStarted { commit: plan.commit, from: plan.from, to: plan.to, digest: plan.digest, nodes: 5 },
+        What::Run(RunEvent::Ended { outcome: RunOutcome::Superseded, reasons: Vec::new() }),
+        What::Run(RunEvent::Started {
+            commit: plan.commit,
+            from: plan.from,
+            to: plan.to,
+            digest: plan.digest,
+            nodes: 5,
+        }),
     ]);
     assert!(story.branch.contains_key(&format!("prod-eu/runs/{first}/report.md")));
     assert!(story.branch.contains_key("prod-eu/runs/4be81d90a6c2-2/plan.yaml"));
@@ -148,9 +170,9 @@ fn a_run_and_its_successor_may_share_a_commit() {
 #[test]
 fn the_page_is_drawn_again_only_on_change() {
     let mut story = eventful();
-    let page = |story: &Story| BTreeMap::from([(CLUSTER.to_owned(), status(CLUSTER, &story.record))]);
+    let page = |story: &Story| StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]));
     let before = page(&story);
-    assert!(!changed(&before, &page(&story)));
-    story.pass(1, 0).say([What::StopEnded]);
-    assert!(changed(&before, &page(&story)));
+    assert_eq!(before, page(&story));
+    story.pass(1, 0).say([What::Interruption(InterruptionEvent::StopEnded)]);
+    assert_ne!(before, page(&story));
 }

@@ -6,8 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use windlass::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, PackageSource, Provider};
-use windlass::model::entry::{Baseline, Entry, RunOutcome, StepPhase, What};
-use windlass::model::plan::{Component, DrainLimits, Fact, Hop, Plan, PoolLimits, Stage, StageKind, Step};
+use windlass::model::entry::{
+    Baseline, ClusterEvent, CommitEvent, Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What,
+};
+use windlass::model::plan::{
+    Component, DrainLimits, Fact, Hop, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage, StageKind, Step,
+    StepId, Work,
+};
 use windlass::model::version::Version;
 use windlass::record::{self, Record, Run};
 
@@ -32,30 +37,30 @@ pub fn wait(gate: Gate, key: Key, object: &str, text: &str, next: Option<&str>) 
     Answer { gate, verdict: Verdict::Wait, reason: reason(key, object, text), next }
 }
 
-pub fn step(node: &str, pool: &str, component: Component, from: &str, to: &str) -> Step {
-    let (from, to) = (v(from), v(to));
-    Step {
-        id: format!("{pool}/{to}/{node}@uid-{node}/{}", component.as_str()),
-        pool: pool.to_owned(),
-        node: node.to_owned(),
-        node_uid: format!("uid-{node}"),
+pub fn step(node: &str, component: Component, from: &str, to: &str) -> Step {
+    let mv = NodeMove {
+        node: NodeRef { name: node.to_owned(), uid: format!("uid-{node}") },
         zone: String::new(),
-        component,
         provider: Provider::Kubeadm,
+        from: v(from),
+        to: v(to),
         drain: component == Component::Kubelet,
         canary: node == "w1",
-        expects: vec![Fact::Ready(node.to_owned())],
-        achieves: vec![Fact::Runs(component, node.to_owned(), to.clone())],
-        from,
-        to,
-    }
+    };
+    let scope = if node.starts_with("cp") { Scope::ControlPlane } else { Scope::Pool("general".to_owned()) };
+    let work = match component {
+        Component::ControlPlane => Work::ControlPlane(mv),
+        Component::Kubelet => Work::Kubelet(mv),
+    };
+    let expects = vec![Fact::Ready(node.to_owned())];
+    Step::new(scope, work, expects, vec![Fact::RunsAtLeast(component, node.to_owned(), v(to))])
 }
 
 /// One control plane node and so many workers, one minor up.
 pub fn plan(workers: usize) -> Plan {
     let (from, to) = ("v1.35.6", "v1.36.3");
     let stage = |kind, steps| Stage { kind, hop: 0, to: v(to), steps };
-    let worker = |n| step(&format!("w{n}"), "general", Component::Kubelet, from, to);
+    let worker = |n| step(&format!("w{n}"), Component::Kubelet, from, to);
     Plan {
         cluster: CLUSTER.to_owned(),
         commit: commit(NEW),
@@ -63,11 +68,8 @@ pub fn plan(workers: usize) -> Plan {
         to: v(to),
         hops: vec![Hop { from: v(from), to: v(to) }],
         stages: vec![
-            stage(StageKind::Servers, vec![step("cp1", "controlPlane", Component::Servers, from, to)]),
-            stage(
-                StageKind::ControlPlaneKubelets,
-                vec![step("cp1", "controlPlane", Component::Kubelet, from, to)],
-            ),
+            stage(StageKind::ControlPlane, vec![step("cp1", Component::ControlPlane, from, to)]),
+            stage(StageKind::ControlPlaneKubelets, vec![step("cp1", Component::Kubelet, from, to)]),
             stage(StageKind::Workers, (1..=workers).map(worker).collect()),
         ],
         pools: BTreeMap::from([("general".to_owned(), limits())]),
@@ -101,57 +103,40 @@ pub fn limits() -> PoolLimits {
     }
 }
 
-fn id(node: &str, component: Component) -> String {
-    let pool = if node.starts_with("cp") { "controlPlane" } else { "general" };
-    step(node, pool, component, "v1.35.6", "v1.36.3").id
+fn id(node: &str, component: Component) -> StepId {
+    step(node, component, "v1.35.6", "v1.36.3").id
 }
 
 pub fn started(node: &str, component: Component) -> What {
-    What::StepStarted {
-        step: id(node, component),
-        node: node.to_owned(),
-        node_uid: format!("uid-{node}"),
-        pods: if component == Component::Kubelet { 12 } else { 0 },
-        baseline: BTreeMap::from([(
-            "uid-cart".to_owned(),
-            Baseline { name: "deployment/shop/cart".to_owned(), ready: 3 },
-        )]),
-    }
+    let pods = if component == Component::Kubelet { 12 } else { 0 };
+    let cart = Baseline { name: "deployment/shop/cart".to_owned(), ready: 3 };
+    let baseline = BTreeMap::from([("uid-cart".to_owned(), cart)]);
+    What::Step(id(node, component), StepEvent::Started { pods, baseline })
 }
 
 pub fn moved(node: &str, component: Component, phase: StepPhase) -> What {
-    What::StepMoved { step: id(node, component), node: node.to_owned(), phase }
+    What::Step(id(node, component), StepEvent::Moved { phase })
 }
 
 pub fn done(node: &str, component: Component) -> What {
     let evicted = if component == Component::Kubelet { 9 } else { 0 };
-    let step = id(node, component);
-    What::StepDone { step, node: node.to_owned(), version: v("v1.36.3"), evicted }
+    What::Step(id(node, component), StepEvent::Done { version: "v1.36.3".to_owned(), evicted })
 }
 
 pub fn set_aside(node: &str, touched: bool) -> What {
-    What::StepSetAside {
-        step: id(node, Component::Kubelet),
-        node: node.to_owned(),
-        touched,
-        reasons: vec![reason(
-            Key::BudgetNeverAllows,
-            "budget/shop/db",
-            "the budget shop/db of statefulset/shop/db never allows a disruption",
-        )],
-    }
+    let text = "the budget shop/db of statefulset/shop/db never allows a disruption";
+    let reasons = vec![reason(Key::BudgetNeverAllows, "budget/shop/db", text)];
+    What::Step(id(node, Component::Kubelet), StepEvent::SetAside { touched, reasons })
+}
+
+/// Why a node's upgrade fails here.
+pub fn not_ready(node: &str) -> Vec<Reason> {
+    let text = format!("{node} is not Ready 20m after its upgrade");
+    vec![reason(Key::NodeNotReady, &format!("node/{node}"), &text)]
 }
 
 pub fn failed(node: &str) -> What {
-    What::StepFailed {
-        step: id(node, Component::Kubelet),
-        node: node.to_owned(),
-        reasons: vec![reason(
-            Key::NodeNotReady,
-            &format!("node/{node}"),
-            &format!("{node} is not Ready 20m after its upgrade"),
-        )],
-    }
+    What::Step(id(node, Component::Kubelet), StepEvent::Failed { reasons: not_ready(node) })
 }
 
 /// One commit to the status branch, as it would be pushed.
@@ -193,10 +178,10 @@ impl Story {
     pub fn say(&mut self, whats: impl IntoIterator<Item = What>) -> &mut Self {
         let mut entries = Vec::new();
         for (seq, what) in (self.record.next_seq..).zip(whats) {
-            if let What::RunStarted { commit, .. } = &what {
+            if let What::Run(RunEvent::Started { commit, .. }) = &what {
                 self.run = Some(self.record.next_run(commit));
             }
-            let ends = matches!(what, What::RunEnded { .. });
+            let ends = matches!(what, What::Run(RunEvent::Ended { .. }));
             entries.push(Entry { seq, at: self.now, run: self.run.clone(), epoch: 3, what });
             if ends {
                 self.run = None;
@@ -214,10 +199,10 @@ impl Story {
     }
 
     pub fn accepted(&mut self) -> &mut Self {
-        self.say([What::ClusterMet { uid: "5f0c7a52-6e0f-4f5e-9d53-2b1f0a6f9c11".into() }]);
-        self.say([What::Accepted { commit: commit(OLD), version: v("v1.35.6") }]);
+        self.say([What::Cluster(ClusterEvent::Met { uid: "5f0c7a52-6e0f-4f5e-9d53-2b1f0a6f9c11".into() })]);
+        self.say([What::Commit(CommitEvent::Accepted { commit: commit(OLD), version: v("v1.35.6") })]);
         self.pass(22 * 60, 3);
-        self.say([What::Accepted { commit: commit(NEW), version: v("v1.36.3") }])
+        self.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") })])
     }
 
     pub fn window_closed(&mut self) -> &mut Self {
@@ -228,22 +213,22 @@ impl Story {
             "the window prod-nights is closed",
             Some("2026-11-25T21:00:00Z"),
         );
-        self.say([What::Waiting { answers: vec![closed] }])
+        self.say([What::Cluster(ClusterEvent::Waiting { answers: vec![closed] })])
     }
 
     pub fn run_started(&mut self) -> &mut Self {
         let (plan, id) = (self.plan.clone(), self.record.next_run(&commit(NEW)));
         let nodes = u32::try_from(plan.stages.iter().skip(1).map(|stage| stage.steps.len()).sum::<usize>());
         self.say([
-            What::Waiting { answers: Vec::new() },
-            What::RunStarted {
+            What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }),
+            What::Run(RunEvent::Started {
                 commit: plan.commit,
                 from: plan.from,
                 to: plan.to,
                 digest: plan.digest,
                 nodes: nodes.unwrap(),
-            },
-            What::RollbackPoint { id },
+            }),
+            What::Run(RunEvent::RollbackPoint { id }),
         ])
     }
 
@@ -262,7 +247,7 @@ impl Story {
     }
 
     pub fn ended(&mut self, outcome: RunOutcome, reasons: Vec<Reason>) -> &mut Self {
-        self.say([What::RunEnded { outcome, reasons }])
+        self.say([What::Run(RunEvent::Ended { outcome, reasons })])
     }
 
     pub fn file(&self, path: &str) -> &str {
@@ -274,11 +259,11 @@ impl Story {
     }
 }
 
-/// A whole upgrade with everything that may happen on its way, up to the third worker in hand.
+/// A whole upgrade with everything that may happen on its way, up to the second worker in progress.
 pub fn eventful() -> Story {
     let mut story = Story::new(plan(4));
     story.accepted().pass(0, 5).window_closed();
-    let refused = What::Refused {
+    let refused = What::Commit(CommitEvent::Refused {
         commit: commit("77aa00bb11cc22dd33ee44ff5566778899aabbcc"),
         problems: vec![
             "desired-state/prod-eu/cluster.yaml:7:14: a version is quoted\n     7 |   version: 1.30\n       \
@@ -286,15 +271,18 @@ pub fn eventful() -> Story {
                 .into(),
             "policies/nights.yaml:3:1: unknown key `clustres`\n".into(),
         ],
-    };
+    });
     story.pass(10, 0).say([refused]);
     story.now = "2026-11-25T21:00:00Z".parse().unwrap();
     story.run_started();
-    story.pass(0, 3).through("cp1", Component::Servers).through("cp1", Component::Kubelet);
+    story.pass(0, 3).through("cp1", Component::ControlPlane).through("cp1", Component::Kubelet);
     story.pass(0, 1).through("w1", Component::Kubelet);
     let soaking = wait(Gate::Canary, Key::Soaking, "pool/general", "the canaries of pool general soak", None);
-    story.say([What::Waiting { answers: vec![soaking] }]);
-    story.pass(10, 0).say([What::Waiting { answers: Vec::new() }, started("w2", Component::Kubelet)]);
+    story.say([What::Cluster(ClusterEvent::Waiting { answers: vec![soaking] })]);
+    story.pass(10, 0).say([
+        What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }),
+        started("w2", Component::Kubelet),
+    ]);
     story.pass(0, 3).say([moved("w2", Component::Kubelet, StepPhase::Claimed)]);
     let blocked = wait(
         Gate::Budget,
@@ -304,6 +292,8 @@ pub fn eventful() -> Story {
         None,
     );
     let held = wait(Gate::Hold, Key::Held, "node/w3", "a person holds it", None);
-    story.pass(0, 5).say([What::Waiting { answers: vec![blocked, held] }, set_aside("w4", false)]);
+    story
+        .pass(0, 5)
+        .say([What::Cluster(ClusterEvent::Waiting { answers: vec![blocked, held] }), set_aside("w4", false)]);
     story
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use jiff::SignedDuration;
 
 use super::page::{Page, Tone};
 use super::world;
 use crate::git::{self, CommitInfo, DEFAULT_RECORD_BRANCH, Repository};
+use crate::model::text::plural;
 use crate::record::RunStatus;
-use crate::record::text::{count, length, plural};
 use crate::sim::{Audit, Server};
 
 /// Commits that are shown; the rest is counted.
@@ -66,7 +65,7 @@ pub(super) fn record(
     }
     let more = recorded.all.saturating_sub(recorded.commits.len());
     if more > 0 {
-        page.note(Tone::Quiet, &format!("and {} before", plural(count(more), "commit")))?;
+        page.note(Tone::Quiet, &format!("and {} before", plural(more, "commit")))?;
     }
     if let Some((path, text)) = &recorded.report {
         page.title(&format!("the report, {DEFAULT_RECORD_BRANCH}:{path}"))?;
@@ -126,26 +125,17 @@ fn name(low: &crate::sim::LowWater) -> String {
 }
 
 /// What came of it, in three lines.
-pub(super) fn result(
-    page: &mut Page<'_>,
-    outcome: &str,
-    good: bool,
-    counts: &Counts,
-    took: (SignedDuration, SignedDuration),
-) -> anyhow::Result<()> {
+pub(super) fn result(page: &mut Page<'_>, outcome: &str, good: bool, counts: &Counts) -> anyhow::Result<()> {
     page.title("result")?;
     let tone = if good { Tone::Good } else { Tone::Bad };
-    page.note(
-        tone,
-        &format!("{outcome} in {} of the cluster's time, {} of yours", length(took.0), length(took.1)),
-    )?;
+    page.note(tone, outcome)?;
     let each = match counts.most {
         0 => String::new(),
         1 => ", no pod more than once".to_owned(),
         most => format!(", one of them {most} times"),
     };
-    let pods = plural(count(counts.evicted), "pod");
-    let refused = plural(count(counts.refused), "eviction");
+    let pods = plural(counts.evicted, "pod");
+    let refused = plural(counts.refused, "eviction");
     page.note(Tone::Plain, &format!("{pods} moved by eviction{each}; {refused} refused by the API server"))?;
     let (tone, breaches) = match counts.breaches {
         0 => (Tone::Good, "0 breaches of disruption budgets".to_owned()),

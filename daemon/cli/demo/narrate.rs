@@ -8,8 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::page::{Line, Tone};
 use super::world::Serving;
 use crate::model::decision::{Answer, Key, Verdict};
-use crate::model::entry::{Entry, StepPhase, What};
-use crate::record::text::{length, plural, reason};
+use crate::model::entry::{
+    ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, StepEvent, StepPhase, What,
+};
+use crate::model::text::{length, plural};
+use crate::model::work::{Scope, StepId, WorkKind};
+use crate::record::text::reason;
 use crate::record::{self, RunStatus};
 
 /// A shortage of one workload that is over within this needs no all-clear.
@@ -37,9 +41,9 @@ const UNTOLD: &[Key] = &[
 
 /// Waits whose end is told of, too.
 const ENDS: &[(Key, &str)] = &[
-    (Key::BudgetBlocks, "lets pods go again,"),
-    (Key::JobRunning, "has ended"),
-    (Key::Soaking, "has soaked well"),
+    (Key::BudgetBlocks, "allows evictions again after"),
+    (Key::JobRunning, "has ended after"),
+    (Key::Soaking, "has soaked; the rest of the pool waited"),
 ];
 
 /// What has been told so far.
@@ -47,9 +51,9 @@ const ENDS: &[(Key, &str)] = &[
 pub(super) struct Narrator {
     part: Option<Part>,
     /// Pods that had to move when the intent of a step was written.
-    expected: BTreeMap<String, u32>,
-    /// Of each step in hand.
-    steps: BTreeMap<String, Started>,
+    expected: BTreeMap<StepId, u32>,
+    /// Of each step in progress.
+    steps: BTreeMap<StepId, Started>,
     /// Nodes that were through when it was last told.
     through: u32,
     /// Evictions that were accepted, by node.
@@ -65,7 +69,7 @@ pub(super) struct Narrator {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    Servers,
+    ControlPlane,
     ControlPlaneKubelets,
     Workers,
 }
@@ -80,36 +84,38 @@ impl Narrator {
     /// An entry of the journal.
     pub(super) fn entry(&mut self, entry: &Entry) -> Vec<Line> {
         let at = entry.at;
+        let told = |who: &str, tone: Tone| vec![line(at, who, tone, record::sentence(entry))];
         match &entry.what {
-            What::StepStarted { step, pods, .. } => {
-                self.expected.insert(step.clone(), *pods);
-                Vec::new()
-            }
-            What::StepMoved { step, node, phase } => self.moved(at, step, node, *phase),
-            What::StepDone { step, node, version, .. } => self.done(at, step, node, &version.to_string()),
-            What::Waiting { answers } => self.waiting(at, answers),
-            What::RunStarted { from, to, digest, nodes, .. } => {
+            What::Step(id, event) => match event {
+                StepEvent::Started { pods, .. } => {
+                    self.expected.insert(id.clone(), *pods);
+                    Vec::new()
+                }
+                StepEvent::Moved { phase } => self.moved(at, id, *phase),
+                StepEvent::Done { version, .. } => self.done(at, id, version),
+                StepEvent::SetAside { .. } | StepEvent::Failed { .. } | StepEvent::Gone => {
+                    told("daemon", Tone::Bad)
+                }
+            },
+            What::Run(RunEvent::Started { from, to, digest, nodes, .. }) => {
                 self.through = 0;
                 let digest: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
                 let text = format!("{from} to {to}, {}; its plan {digest} is frozen", plural(*nodes, "node"));
-                vec![line(
-                    at,
-                    "run",
-                    Tone::Plain,
-                    format!("{} begins: {text}", entry.run.as_deref().unwrap_or_default()),
-                )]
+                let run = entry.run.as_deref().unwrap_or_default();
+                vec![line(at, "run", Tone::Plain, format!("{run} begins: {text}"))]
             }
-            What::RollbackPoint { .. } | What::ClusterMet { .. } | What::Resumed { .. } | What::StopEnded => {
-                vec![line(at, "daemon", Tone::Plain, record::sentence(entry))]
+            What::Run(RunEvent::Ended { .. }) => told("run", Tone::Good),
+            What::Cluster(ClusterEvent::Waiting { answers }) => self.waiting(at, answers),
+            What::Run(RunEvent::RollbackPoint { .. })
+            | What::Cluster(ClusterEvent::Met { .. })
+            | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => {
+                told("daemon", Tone::Plain)
             }
-            What::Accepted { .. } => vec![line(at, "daemon", Tone::Good, record::sentence(entry))],
-            What::RunEnded { .. } => vec![line(at, "run", Tone::Good, record::sentence(entry))],
-            What::Refused { .. }
-            | What::StepSetAside { .. }
-            | What::StepFailed { .. }
-            | What::StepGone { .. }
-            | What::Halted { .. }
-            | What::Stopped { .. } => vec![line(at, "daemon", Tone::Bad, record::sentence(entry))],
+            What::Commit(CommitEvent::Accepted { .. }) => told("daemon", Tone::Good),
+            What::Commit(CommitEvent::Refused { .. }) => told("daemon", Tone::Bad),
+            What::Interruption(InterruptionEvent::Halted { .. } | InterruptionEvent::Stopped { .. }) => {
+                told("daemon", Tone::Bad)
+            }
         }
     }
 
@@ -121,12 +127,12 @@ impl Narrator {
         }
     }
 
-    fn moved(&mut self, at: Timestamp, step: &str, node: &str, phase: StepPhase) -> Vec<Line> {
-        let servers = step.ends_with("/servers");
+    fn moved(&mut self, at: Timestamp, step: &StepId, phase: StepPhase) -> Vec<Line> {
+        let node = step.node_name().unwrap_or_default();
         match phase {
             StepPhase::Claimed => {
                 let moved_before = self.moved.get(node).copied().unwrap_or_default();
-                self.steps.insert(step.to_owned(), Started { at, moved_before });
+                self.steps.insert(step.clone(), Started { at, moved_before });
                 let mut lines = self.part(at, step);
                 lines.push(line(at, node, Tone::Plain, self.claimed(step)));
                 lines
@@ -142,14 +148,9 @@ impl Narrator {
                 };
                 vec![line(at, node, Tone::Plain, text)]
             }
-            StepPhase::Returned if !servers => {
-                let took = self.took(step, at);
-                vec![line(
-                    at,
-                    node,
-                    Tone::Good,
-                    format!("upgraded, healthy and back in service after {took}"),
-                )]
+            StepPhase::Returned if step.kind == WorkKind::Kubelet => {
+                let text = format!("upgraded, healthy and back in service after {}", self.took(step, at));
+                vec![line(at, node, Tone::Good, text)]
             }
             StepPhase::Started | StepPhase::Upgrading | StepPhase::Upgraded | StepPhase::Returned => {
                 Vec::new()
@@ -157,9 +158,9 @@ impl Narrator {
         }
     }
 
-    fn claimed(&self, step: &str) -> String {
+    fn claimed(&self, step: &StepId) -> String {
         match (self.part, self.expected.get(step)) {
-            (Some(Part::Servers), _) => {
+            (Some(Part::ControlPlane), _) => {
                 "claimed; kubeadm replaces its API server, controller manager and scheduler".to_owned()
             }
             (Some(Part::Workers), Some(pods)) => format!("cordoned; {} to move", plural(*pods, "pod")),
@@ -168,41 +169,42 @@ impl Narrator {
         }
     }
 
-    fn moved_of(&self, step: &str, node: &str) -> u32 {
+    fn moved_of(&self, step: &StepId, node: &str) -> u32 {
         let before = self.steps.get(step).map_or(0, |step| step.moved_before);
         self.moved.get(node).copied().unwrap_or_default().saturating_sub(before)
     }
 
-    fn took(&self, step: &str, at: Timestamp) -> String {
+    fn took(&self, step: &StepId, at: Timestamp) -> String {
         self.steps.get(step).map_or_else(|| "no time".to_owned(), |step| length(at.duration_since(step.at)))
     }
 
     /// The heading of a part of the run, where a step is the first of another part.
-    fn part(&mut self, at: Timestamp, step: &str) -> Vec<Line> {
-        let (scope, servers) = (step.split('/').next().unwrap_or_default(), step.ends_with("/servers"));
-        let part = match (servers, scope) {
-            (true, _) => Part::Servers,
-            (false, "controlPlane") => Part::ControlPlaneKubelets,
-            (false, _) => Part::Workers,
+    fn part(&mut self, at: Timestamp, step: &StepId) -> Vec<Line> {
+        let part = match (step.kind, &step.scope) {
+            (WorkKind::ControlPlane | WorkKind::AwaitControlPlane, _) => Part::ControlPlane,
+            (WorkKind::Kubelet, Scope::ControlPlane) => Part::ControlPlaneKubelets,
+            (WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => Part::Workers,
         };
         if self.part == Some(part) {
             return Vec::new();
         }
         self.part = Some(part);
         let text = match part {
-            Part::Servers => "the servers of the control plane, strictly one node at a time",
+            Part::ControlPlane => "the control plane components, strictly one node at a time",
             Part::ControlPlaneKubelets => "the kubelets of the control plane, strictly one at a time",
             Part::Workers => "the workers of all pools, each pool's canary first, within every limit",
         };
         vec![line(at, "stage", Tone::Title, text.to_owned())]
     }
 
-    fn done(&mut self, at: Timestamp, step: &str, node: &str, version: &str) -> Vec<Line> {
-        if step.ends_with("/servers") {
-            let text = format!("its servers run {version} after {}", self.took(step, at));
-            return vec![line(at, node, Tone::Good, text)];
+    fn done(&mut self, at: Timestamp, step: &StepId, version: &str) -> Vec<Line> {
+        match step.kind {
+            WorkKind::ControlPlane => {
+                let text = format!("its control plane runs {version} after {}", self.took(step, at));
+                vec![line(at, step.node_name().unwrap_or_default(), Tone::Good, text)]
+            }
+            WorkKind::AwaitControlPlane | WorkKind::Kubelet => Vec::new(),
         }
-        Vec::new()
     }
 
     /// How far the run is, as its published status has it, and when it would be through.
@@ -271,7 +273,7 @@ impl Narrator {
             at,
             "pods",
             Tone::Quiet,
-            format!("{ready} of {wanted} Ready; on the move: {}", names.join(", ")),
+            format!("{ready} of {wanted} Ready; being moved: {}", names.join(", ")),
         )]
     }
 }
@@ -279,7 +281,7 @@ impl Narrator {
 /// The end of a wait, where that is news.
 fn over(key: Key, object: &str, lasted: SignedDuration) -> Option<String> {
     let (_, what) = ENDS.iter().find(|(ends, _)| *ends == key)?;
-    Some(format!("{} {what} after {}", spaced(object), length(lasted)))
+    Some(format!("{} {what} {}", spaced(object), length(lasted)))
 }
 
 fn sentence(answer: &Answer) -> String {

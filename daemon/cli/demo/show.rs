@@ -9,12 +9,13 @@ use super::page::{Line, Page, Tone};
 use super::repository::changed_lines;
 use super::stage::{CLUSTER, Commit, Daemon, Stage};
 use super::{Args, ending, world};
-use crate::cli::serve::blocking;
 use crate::git::DEFAULT_RECORD_BRANCH;
-use crate::model::entry::{Entry, What};
-use crate::reconcile::{Standing, Told};
+use crate::model::entry::{Entry, RunEvent, StepEvent, What};
+use crate::model::text::{length, plural};
 use crate::record::RunStatus;
-use crate::record::text::{count, plural};
+use crate::serve::blocking;
+use crate::view::cluster::{Notice, View};
+use crate::view::standing::ClusterStanding;
 
 /// How often the workloads are looked at.
 const LOOK: SignedDuration = SignedDuration::from_secs(4);
@@ -28,7 +29,9 @@ pub(super) struct Show<'a> {
     args: &'a Args,
     page: Page<'a>,
     narrator: Narrator,
-    standing: Option<Standing>,
+    standing: Option<ClusterStanding>,
+    /// The number of the last notice that was told.
+    last: u64,
     /// The run that the commit began, and when.
     run: Option<(String, Timestamp)>,
     ended: Option<Timestamp>,
@@ -45,7 +48,7 @@ enum Stop {
     /// The standing that was waited for.
     Reached,
     /// Nothing more will happen by itself.
-    Stuck(Standing),
+    Stuck(ClusterStanding),
     /// The process is asked to end.
     Asked,
     TooLong,
@@ -64,6 +67,7 @@ impl<'a> Show<'a> {
             page,
             narrator: Narrator::default(),
             standing: None,
+            last: 0,
             run: None,
             ended: None,
             ending,
@@ -83,22 +87,23 @@ impl<'a> Show<'a> {
                 return Err(error);
             }
         };
-        let code = match stop {
-            Stop::Reached if self.standing == Some(Standing::AsDesired) => 0,
-            Stop::Stuck(Standing::Halted | Standing::Refused) => 4,
-            Stop::Reached | Stop::TooLong | Stop::Stuck(_) | Stop::Asked => 3,
+        let standing = match stop {
+            Stop::Reached => self.standing,
+            Stop::Stuck(standing) => Some(standing),
+            Stop::TooLong | Stop::Asked => None,
         };
+        let standing = standing.map_or(ClusterStanding::Looking, ClusterStanding::from);
         let asked = matches!(stop, Stop::Asked);
         if asked {
             end(daemon).await?;
         } else if self.args.keep {
-            self.closing(code).await?;
+            self.closing(standing).await?;
             let kept = self.keep(&mut daemon).await;
             end(daemon).await?;
             kept?;
         } else {
             end(daemon).await?;
-            self.closing(code).await?;
+            self.closing(standing).await?;
         }
         if asked || self.args.keep {
             self.page.gap()?;
@@ -108,21 +113,21 @@ impl<'a> Show<'a> {
             } else {
                 "nothing is left behind".to_owned()
             };
-            self.page.note(Tone::Plain, &format!("ended as asked; {left}"))?;
+            self.page.note(Tone::Plain, &format!("ended on request; {left}"))?;
         }
-        Ok(code)
+        Ok(standing.exit().code())
     }
 
     /// From the first commit to the end of the run that the second one begins.
     async fn upgrade(&mut self, daemon: &mut Daemon) -> anyhow::Result<Stop> {
-        let stop = self.follow(daemon, |show| show.standing == Some(Standing::AsDesired)).await?;
+        let stop = self.follow(daemon, |show| show.standing == Some(ClusterStanding::AsDesired)).await?;
         if !matches!(stop, Stop::Reached) {
             return Ok(stop);
         }
         self.stage.clock.sleep(PAUSE).await;
         self.ask().await?;
         let over = |show: &Self| {
-            show.ended.is_some() && show.standing.is_some_and(|standing| standing != Standing::Moving)
+            show.ended.is_some() && show.standing.is_some_and(|standing| standing != ClusterStanding::Moving)
         };
         self.follow(daemon, over).await
     }
@@ -131,6 +136,8 @@ impl<'a> Show<'a> {
     fn opening(&mut self) -> anyhow::Result<()> {
         let (args, stage) = (self.args, self.stage);
         let there = stage.server.with(|cluster, _| world::count(cluster));
+        let served = stage.server.with(|cluster, _| world::workloads_of(cluster));
+        let served: u64 = served.iter().map(|workload| workload.wanted).sum();
         self.page.title(&format!(
             "windlass demo: {} to {}, {} times as fast as real time",
             args.from, args.to, args.speed
@@ -139,14 +146,14 @@ impl<'a> Show<'a> {
             (
                 "cluster",
                 format!(
-                    "{} and {} in {} zones; {} of {} pods are Ready; {}, {}",
-                    plural(count(there.control_plane), "control plane node"),
-                    plural(count(there.workers), "worker"),
+                    "{} and {} in {} zones; {} of {} pods are Ready; {served} of them belong to {} with {}",
+                    plural(there.control_plane, "control plane node"),
+                    plural(there.workers, "worker"),
                     there.zones,
                     there.ready,
                     there.pods,
-                    plural(count(there.workloads), "workload"),
-                    plural(count(there.budgets), "disruption budget"),
+                    plural(there.workloads, "workload"),
+                    plural(there.budgets, "disruption budget"),
                 ),
             ),
             ("kubectl", format!("kubectl --kubeconfig {} get nodes", stage.kubeconfig.display())),
@@ -189,9 +196,9 @@ impl<'a> Show<'a> {
             tokio::select! {
                 biased;
                 () = asked(&mut self.ending) => return Ok(Stop::Asked),
-                told = daemon.told.recv() => {
-                    let Some(told) = told else { return Err(ended_early(daemon).await) };
-                    self.hear(&told)?;
+                view = daemon.changed() => {
+                    let Some(view) = view else { return Err(ended_early(daemon).await) };
+                    self.hear(&view)?;
                 }
                 () = clock.sleep_until(next_look) => {
                     self.look().await?;
@@ -202,44 +209,45 @@ impl<'a> Show<'a> {
                 return Ok(Stop::Reached);
             }
             match self.standing {
-                Some(stuck @ (Standing::Halted | Standing::Refused)) => return Ok(Stop::Stuck(stuck)),
+                Some(stuck @ (ClusterStanding::Halted | ClusterStanding::Refused)) => {
+                    return Ok(Stop::Stuck(stuck));
+                }
                 Some(_) | None if clock.now() > until => return Ok(Stop::TooLong),
                 Some(_) | None => {}
             }
         }
     }
 
-    fn hear(&mut self, told: &Told) -> anyhow::Result<()> {
-        let lines = match told {
-            Told::Entry(entry) => {
-                self.note(entry);
-                self.narrator.entry(entry)
+    /// Tells what is new in a view, and takes over where the cluster stands.
+    fn hear(&mut self, view: &View) -> anyhow::Result<()> {
+        for numbered in view.since(self.last) {
+            self.last = numbered.number;
+            match &numbered.notice {
+                Notice::Entry(entry) => {
+                    self.note(entry);
+                    let lines = self.narrator.entry(entry);
+                    self.page.tell(&lines)?;
+                }
+                Notice::Evicted { namespace, pod, .. } => {
+                    let node = self.stage.server.with(|cluster, _| world::node_of(cluster, namespace, pod));
+                    self.narrator.evicted(node);
+                }
             }
-            Told::Status(status) => {
-                self.standing = Some(status.standing);
-                Vec::new()
-            }
-            Told::Evicted(namespace, pod) => {
-                let node = self.stage.server.with(|cluster, _| world::node_of(cluster, namespace, pod));
-                self.narrator.evicted(node);
-                Vec::new()
-            }
-        };
-        self.page.tell(&lines)?;
+        }
+        self.standing = Some(view.state.into());
         Ok(())
     }
 
     /// Keeps what the course depends on.
     fn note(&mut self, entry: &Entry) {
-        self.look_again |= matches!(entry.what, What::StepDone { .. });
-        if matches!(entry.what, What::RunStarted { .. }) {
+        self.look_again |= matches!(entry.what, What::Step(_, StepEvent::Done { .. }));
+        if matches!(entry.what, What::Run(RunEvent::Started { .. })) {
             self.run = entry.run.clone().map(|run| (run, entry.at));
             self.ended = None;
         }
-        if matches!(entry.what, What::RunEnded { .. }) {
+        if matches!(entry.what, What::Run(RunEvent::Ended { .. })) {
             self.ended = Some(entry.at);
-            // What was told and asked before speaks of a run that was not over.
-            self.standing = None;
+            // What was asked before speaks of a run that was not over.
             self.look_again = false;
             self.looking = None;
         }
@@ -268,23 +276,24 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    async fn closing(&mut self, code: u8) -> anyhow::Result<()> {
-        let took = self.run.as_ref().zip(self.ended).map(|((_, began), ended)| ended.duration_since(*began));
-        let took = took.unwrap_or_default();
-        let real = took / i32::try_from(self.args.speed).unwrap_or(1);
+    async fn closing(&mut self, standing: ClusterStanding) -> anyhow::Result<()> {
         if let Some((run, _)) = &self.run {
             let (git, run) = (self.stage.git(), run.clone());
             let recorded = blocking(move || ending::recorded(git, CLUSTER, &run)).await??;
             let stays = self.args.keep.then_some(self.stage.repository.as_path());
             ending::record(&mut self.page, stays, &recorded)?;
         }
-        let outcome = match (code, self.ended) {
-            (0, Some(_)) => format!("{} to {}: the cluster is as git asks", self.args.from, self.args.to),
-            (4, _) => "halted: it goes on when a person has looked".to_owned(),
-            _ => "not there yet".to_owned(),
+        let took = self.run.as_ref().zip(self.ended).map(|((_, began), ended)| ended.duration_since(*began));
+        let outcome = match (standing, took) {
+            (ClusterStanding::AsDesired, Some(took)) => {
+                let real = took / i32::try_from(self.args.speed).unwrap_or(1);
+                let took = format!("{} of its time, {} of yours", length(took), length(real));
+                format!("{} to {}: the cluster is as git asks, after {took}", self.args.from, self.args.to)
+            }
+            (standing, _) => standing.headline().to_owned(),
         };
         let counts = ending::counts(&self.stage.server);
-        ending::result(&mut self.page, &outcome, code == 0, &counts, (took, real))?;
+        ending::result(&mut self.page, &outcome, standing == ClusterStanding::AsDesired, &counts)?;
         self.closer()
     }
 

@@ -9,20 +9,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::folder::Folder;
 use super::repository::{self, Change};
 use super::{Args, world};
-use crate::cli::serve::{Connect, Ended, Serve, blocking, serve};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::execute::Open;
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 use crate::model::version::Version;
-use crate::reconcile::Told;
+use crate::serve::{Connect, Ended, Serve, Views, blocking, serve};
 use crate::sim::{self, Server};
+use crate::view::cluster::View;
 
 /// The name of the cluster: the folder in `desired-state/`, and the context of the kubeconfig.
 pub(super) const CLUSTER: &str = "demo";
@@ -57,9 +57,26 @@ pub(super) struct Commit {
 
 /// The daemon at work.
 pub(super) struct Daemon {
-    pub(super) told: mpsc::UnboundedReceiver<Told>,
+    views: watch::Receiver<Views>,
+    /// The view of the demonstration's cluster, once the daemon serves it.
+    view: Option<watch::Receiver<View>>,
     pub(super) ending: watch::Sender<bool>,
     pub(super) task: JoinHandle<anyhow::Result<Ended>>,
+}
+
+impl Daemon {
+    /// Waits until the view of the cluster has changed, and answers with it; nothing once the daemon has ended.
+    pub(super) async fn changed(&mut self) -> Option<View> {
+        let view = loop {
+            if let Some(view) = &mut self.view {
+                break view;
+            }
+            self.views.changed().await.ok()?;
+            self.view = self.views.borrow_and_update().get(CLUSTER).cloned();
+        };
+        view.changed().await.ok()?;
+        Some(view.borrow_and_update().clone())
+    }
 }
 
 impl Stage {
@@ -109,7 +126,7 @@ impl Stage {
     }
 
     pub(super) fn start_daemon(&self) -> Daemon {
-        let (tell, told) = mpsc::unbounded_channel();
+        let (published, views) = watch::channel(Views::new());
         let (ending, ends) = watch::channel(false);
         let kubeconfig = self.kubeconfig.clone();
         let connect: Connect = Arc::new(move |context: String| {
@@ -126,9 +143,9 @@ impl Stage {
             host: "demo".to_owned(),
             until_idle: false,
             ending: ends,
-            tell: Some(tell),
+            views: published,
         });
-        Daemon { told, ending, task: tokio::spawn(served) }
+        Daemon { views, view: None, ending, task: tokio::spawn(served) }
     }
 
     /// The commit that asks for another version.

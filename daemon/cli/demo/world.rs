@@ -69,7 +69,7 @@ fn settings(version: &Version) -> Settings {
             volume_detach: secs(5),
             ..Timings::default()
         },
-        rules: vec![rule("servers", Effect::ControlPlane), rule("kubelet", Effect::Kubelet)],
+        rules: vec![rule("control-plane", Effect::ControlPlane), rule("kubelet", Effect::Kubelet)],
         ..Settings::default()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{CONTROL_PLANE, Check};
+use super::Check;
 use crate::model::desired::{Desired, Limit};
-use crate::model::plan::StageKind;
+use crate::model::plan::{Scope, StageKind};
 
 impl Check<'_> {
     pub(super) fn shape(&mut self, desired: &Desired) {
@@ -19,13 +19,13 @@ impl Check<'_> {
             &object,
             "has another limit for the cluster than asked for",
         );
-        self.require(!plan.digest.is_empty(), &object, "has no digest");
+        self.require(!plan.digest.is_empty() && !plan.asked.is_empty(), &object, "has no digest");
         self.hops(&object);
         self.stages_in_order();
         self.limits();
         let mut ids = BTreeSet::new();
         for step in plan.steps() {
-            self.require(ids.insert(&step.id), &step.id, "two steps bear this name");
+            self.require(ids.insert(&step.id), step, "two steps bear this name");
         }
     }
 
@@ -44,12 +44,12 @@ impl Check<'_> {
             self.require(hop.to > hop.from, &object, "does not go up");
             let mut stages = plan.stages.iter().filter(|stage| stage.hop == number).peekable();
             self.require(stages.peek().is_some(), &object, "nothing is done in this hop");
-            let moves_servers = stages.any(|stage| match stage.kind {
-                StageKind::AwaitServers | StageKind::Servers => true,
+            let moves_control_plane = stages.any(|stage| match stage.kind {
+                StageKind::AwaitControlPlane | StageKind::ControlPlane => true,
                 StageKind::ControlPlaneKubelets | StageKind::Workers => false,
             });
-            let one = !moves_servers || hop.to.minors_ahead_of(&hop.from) <= 1;
-            self.require(one, &object, "takes servers over more than one minor");
+            let one = !moves_control_plane || hop.to.minors_ahead_of(&hop.from) <= 1;
+            self.require(one, &object, "takes the control plane over more than one minor");
         }
     }
 
@@ -67,7 +67,7 @@ impl Check<'_> {
             self.require(
                 ordered,
                 &object,
-                "comes too late: servers, control plane kubelets, workers, hop by hop",
+                "comes too late: control plane components, control plane kubelets, workers, hop by hop",
             );
         }
     }
@@ -76,8 +76,8 @@ impl Check<'_> {
     fn limits(&mut self) {
         let plan = self.plan;
         for step in plan.steps() {
-            let present = plan.pools.contains_key(&step.pool);
-            self.require(present, &format!("pool/{}", step.pool), "its limits are missing");
+            let present = plan.limits(&step.id.scope).is_some();
+            self.require(present, &format!("pool/{}", step.id.scope.name()), "its limits are missing");
         }
         for pool in &self.cluster.pools {
             let object = format!("pool/{}", pool.name);
@@ -96,7 +96,7 @@ impl Check<'_> {
             self.require(same, &object, "has other limits than asked for");
         }
         let serial =
-            plan.pools.get(CONTROL_PLANE).is_some_and(|limits| limits.max_unavailable == Limit::Count(1));
-        self.require(serial, "controlPlane", "its nodes would not go one at a time");
+            plan.limits(&Scope::ControlPlane).is_some_and(|limits| limits.max_unavailable == Limit::Count(1));
+        self.require(serial, Scope::CONTROL_PLANE, "its nodes would not go one at a time");
     }
 }

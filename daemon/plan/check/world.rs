@@ -1,50 +1,52 @@
-//! The cluster as the checker takes it to be between two steps: one version per set of servers and per kubelet.
+//! The cluster as the checker takes it to be between two steps: one version per control plane node and per kubelet.
 
 use std::collections::BTreeMap;
 
-use crate::model::desired::{Cluster, Provider};
+use crate::model::desired::Cluster;
 use crate::model::live::Live;
-use crate::model::plan::{Component, Fact};
+use crate::model::plan::{Component, Fact, Truth};
 use crate::model::version::Version;
+use crate::provider::{VersionSource, capabilities};
 
 pub(super) struct World<'a> {
-    /// By control plane node; where none can be seen, one entry for the front door.
-    pub(super) servers: BTreeMap<&'a str, Version>,
-    /// Of every node, also of those that nobody moves: they suffer what the servers do.
+    /// By control plane node; where none can be seen, one entry for the API endpoint.
+    pub(super) control_plane: BTreeMap<&'a str, Version>,
+    /// Of every node, also of those that nobody moves: they suffer what the control plane does.
     pub(super) kubelets: BTreeMap<&'a str, Version>,
 }
 
 impl<'a> World<'a> {
     pub(super) fn of(cluster: &Cluster, live: &'a Live) -> Self {
+        let source = capabilities(cluster.control_plane.provider).versions;
         let api_servers = live.api_servers();
-        let mut servers = BTreeMap::new();
+        let mut control_plane = BTreeMap::new();
         for node in live.nodes.values().filter(|node| node.control_plane) {
-            let version = match cluster.control_plane.provider {
-                Provider::Kubeadm => live.runs(Component::Servers, &node.name),
-                Provider::External => api_servers.get(&node.name).cloned().flatten(),
+            let version = match source {
+                VersionSource::StaticPods => live.runs(Component::ControlPlane, &node.name),
+                VersionSource::ApiServers => api_servers.get(&node.name).cloned().flatten(),
             };
             if let Some(version) = version {
-                servers.insert(&*node.name, version);
+                control_plane.insert(&*node.name, version);
             }
         }
-        if let (true, Some(version)) = (servers.is_empty(), &live.api.version) {
-            servers.insert("kubernetes", version.clone());
+        if let (true, Some(version)) = (control_plane.is_empty(), &live.api.version) {
+            control_plane.insert("kubernetes", version.clone());
         }
         let kubelets =
             live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
-        Self { servers, kubelets }
+        Self { control_plane, kubelets }
     }
 
-    pub(super) fn oldest_server(&self) -> Option<&Version> {
-        self.servers.values().min()
+    pub(super) fn oldest_api_server(&self) -> Option<&Version> {
+        self.control_plane.values().min()
     }
 
-    pub(super) fn newest_server(&self) -> Option<&Version> {
-        self.servers.values().max()
+    pub(super) fn newest_api_server(&self) -> Option<&Version> {
+        self.control_plane.values().max()
     }
 
-    pub(super) fn all_servers_to(&mut self, version: &Version) {
-        for runs in self.servers.values_mut() {
+    pub(super) fn move_whole_control_plane(&mut self, version: &Version) {
+        for runs in self.control_plane.values_mut() {
             *runs = version.clone();
         }
     }
@@ -54,25 +56,30 @@ impl<'a> World<'a> {
         self.kubelets.iter().filter(|(_, runs)| self.is_too_old(runs)).map(|(name, _)| *name).collect()
     }
 
-    /// Three minors behind is the most, and two for kubelets before 1.25.
+    /// Three minors behind is the most, and two for kubelets before 1.25. The rule is written here once more on purpose:
+    /// the planner's own would agree with the planner.
     pub(super) fn is_too_old(&self, kubelet: &Version) -> bool {
         let minor = i32::from(kubelet.minor);
         let most = if minor < 25 { 2 } else { 3 };
-        self.newest_server().is_some_and(|newest| i32::from(newest.minor) - minor > most)
+        self.newest_api_server().is_some_and(|newest| i32::from(newest.minor) - minor > most)
     }
 
-    /// Whether a fact would hold now. Health is not for a plan to say: a node that exists counts as Ready.
-    pub(super) fn holds(&self, fact: &Fact, live: &Live) -> bool {
+    /// What would be known of a fact now. Health is not for a plan to say: a node that exists counts as Ready.
+    pub(super) fn truth(&self, fact: &Fact, live: &Live) -> Truth {
+        let at_least =
+            |runs: Option<&Version>, version: &Version| Truth::of(runs.map(|runs| runs >= version));
         match fact {
-            Fact::Runs(Component::Servers, node, version) => self.servers.get(node.as_str()) == Some(version),
-            Fact::Runs(Component::Kubelet, node, version) => {
-                self.kubelets.get(node.as_str()) == Some(version)
+            Fact::RunsAtLeast(Component::ControlPlane, node, version) => {
+                at_least(self.control_plane.get(node.as_str()), version)
             }
-            Fact::ServersAtLeast(version) => {
-                !self.servers.is_empty() && self.servers.values().all(|runs| runs >= version)
+            Fact::RunsAtLeast(Component::Kubelet, node, version) => {
+                at_least(self.kubelets.get(node.as_str()), version)
             }
-            Fact::Ready(node) => live.nodes.contains_key(node.as_str()),
-            Fact::Exists(node, uid) => live.nodes.get(node.as_str()).is_some_and(|node| *node.uid == **uid),
+            Fact::ControlPlaneAtLeast(version) => at_least(self.oldest_api_server(), version),
+            Fact::Ready(node) => Truth::of(Some(live.nodes.contains_key(node.as_str()))),
+            Fact::Exists(of) => {
+                Truth::of(Some(live.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))
+            }
         }
     }
 }

@@ -25,20 +25,18 @@ pub(in crate::sim) struct Kubelet {
     anchor: Timestamp,
     /// Since when the kubelet does nothing at all.
     pub silent: Option<Timestamp>,
-    /// Since when only the lease is not renewed.
-    lease_stopped: Option<Timestamp>,
 }
 
 impl Kubelet {
     fn renewed(&self, every: SignedDuration, now: Timestamp) -> Timestamp {
-        let until = [self.silent, self.lease_stopped].into_iter().flatten().fold(now, Timestamp::min);
+        let until = self.silent.map_or(now, |silent| silent.min(now));
         let periods = until.duration_since(self.anchor).as_millis() / every.as_millis().max(1);
         let periods = i32::try_from(periods.max(0)).unwrap_or(i32::MAX);
         time::after(self.anchor, every.checked_mul(periods).unwrap_or(SignedDuration::ZERO))
     }
 
     fn is_renewing(&self) -> bool {
-        self.silent.is_none() && self.lease_stopped.is_none()
+        self.silent.is_none()
     }
 }
 
@@ -50,7 +48,7 @@ impl Cluster {
 
     /// A node has registered.
     pub(in crate::sim) fn meet_node(&mut self, name: &str, at: Timestamp) {
-        let kubelet = Kubelet { anchor: at, silent: None, lease_stopped: None };
+        let kubelet = Kubelet { anchor: at, silent: None };
         self.kubelets.insert(name.into(), kubelet);
         let key = Key::new(LEASES, name);
         if self.store.get(Kind::Lease, &key).is_none() {
@@ -136,16 +134,6 @@ impl Cluster {
         self.kubelet_ready(name, now);
     }
 
-    /// The lease is no longer renewed while everything else goes on.
-    pub fn stop_lease(&mut self, name: &str, now: Timestamp) {
-        self.run_until(now);
-        let every = self.settings.timings.lease_renewal;
-        let Some(kubelet) = self.kubelets.get_mut(name) else { return };
-        kubelet.lease_stopped.get_or_insert(now);
-        let due = time::after(kubelet.renewed(every, now), self.settings.timings.node_grace);
-        self.later(Task::NodeMonitor(name.into()), due.max(now));
-    }
-
     /// The controller manager judges a node that has been silent for long.
     pub(super) fn monitor_node(&mut self, name: &str, at: Timestamp) {
         let (every, grace) = (self.settings.timings.lease_renewal, self.settings.timings.node_grace);
@@ -195,7 +183,7 @@ impl Cluster {
     /// The first good word of a kubelet after silence: it is Ready, its lease is fresh, its pods go on.
     pub(super) fn kubelet_ready(&mut self, name: &str, at: Timestamp) {
         let Some(kubelet) = self.kubelets.get_mut(name) else { return };
-        *kubelet = Kubelet { anchor: at, silent: None, lease_stopped: None };
+        *kubelet = Kubelet { anchor: at, silent: None };
         self.renew_leases(Kind::Lease, LEASES, Some(name), at);
         self.edit(Kind::Node, &Key::new("", name), at, |tree| report(tree, true, at));
         let pods: Vec<_> = self.store.pods_on(name).cloned().collect();

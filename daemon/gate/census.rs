@@ -1,0 +1,135 @@
+//! How many nodes there are and which of them are out, pool by pool and zone by zone. The census changes with nodes and
+//! pools only; the books add what is in progress and what was chosen in this pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diff::{Membership, membership};
+use crate::model::desired::Cluster;
+use crate::model::live::{Id, Live, Node, Ready};
+use crate::model::work::{Scope, Step};
+use crate::record::Run;
+
+/// What every pool has, and what of it is out for whatever cause.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Census {
+    pools: BTreeMap<String, Pool>,
+    /// Nodes that no pool selects and that do not run what is asked for: they are not touched.
+    left_alone: BTreeSet<Id>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Pool {
+    total: usize,
+    /// With their zones.
+    out: BTreeMap<Id, Id>,
+}
+
+impl Census {
+    pub fn of(cluster: &Cluster, live: &Live) -> Self {
+        let mut census = Self::default();
+        for node in live.nodes.values() {
+            let pool = match membership(cluster, node) {
+                Membership::Pool(pool) => pool,
+                Membership::Nowhere if node.kubelet.as_ref() != Some(&cluster.version) => {
+                    census.left_alone.insert(node.name.clone());
+                    continue;
+                }
+                Membership::Nowhere | Membership::ControlPlane | Membership::Several(_) => continue,
+            };
+            let of_pool = census.pools.entry(pool.name.clone()).or_default();
+            of_pool.total += 1;
+            if is_out(node) {
+                of_pool.out.insert(node.name.clone(), node.zone.clone());
+            }
+        }
+        census
+    }
+
+    /// Whether a node is out already.
+    pub fn is_out(&self, pool: &str, node: &str) -> bool {
+        self.pools.get(pool).is_some_and(|pool| pool.out.contains_key(node))
+    }
+
+    /// Nodes that no pool selects and that do not run what is asked for.
+    pub fn left_alone(&self) -> impl Iterator<Item = &Id> {
+        self.left_alone.iter()
+    }
+}
+
+fn is_out(node: &Node) -> bool {
+    node.ready != Ready::True || node.unschedulable || node.hold.is_some()
+}
+
+/// Which nodes count as out in this pass: those that are, those in progress, and those that were just chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pools: BTreeMap<String, Count>,
+    /// Of each node that counts, once.
+    nodes: BTreeSet<String>,
+    /// Steps chosen in this pass, by pool.
+    chosen: BTreeMap<String, usize>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Count {
+    total: usize,
+    out: usize,
+    by_zone: BTreeMap<String, usize>,
+}
+
+impl Books {
+    pub fn of(census: &Census, run: Option<&Run>) -> Self {
+        let mut books = Self::default();
+        for (name, pool) in &census.pools {
+            books.pools.insert(name.clone(), Count { total: pool.total, ..Count::default() });
+            for (node, zone) in &pool.out {
+                books.count(name, node, zone);
+            }
+        }
+        for (id, _) in run.iter().flat_map(|run| run.in_progress()) {
+            let step = run.and_then(|run| run.find(id)).map(|(_, step)| step);
+            if let (Scope::Pool(pool), Some(mv)) = (&id.scope, step.and_then(Step::node_move)) {
+                books.count(pool, &mv.node.name, &mv.zone);
+            }
+        }
+        books
+    }
+
+    fn count(&mut self, pool: &str, node: &str, zone: &str) {
+        if !self.nodes.insert(node.to_owned()) {
+            return;
+        }
+        let count = self.pools.entry(pool.to_owned()).or_default();
+        count.out += 1;
+        *count.by_zone.entry(zone.to_owned()).or_default() += 1;
+    }
+
+    /// Books a step that was chosen.
+    pub fn choose(&mut self, step: &Step) {
+        let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return };
+        self.count(pool, &mv.node.name, &mv.zone);
+        *self.chosen.entry(pool.clone()).or_default() += 1;
+    }
+
+    pub(super) fn chosen(&self, pool: &str) -> usize {
+        self.chosen.get(pool).copied().unwrap_or(0)
+    }
+
+    pub(super) fn counts(&self, node: &str) -> bool {
+        self.nodes.contains(node)
+    }
+
+    /// All nodes of a pool, and those of them that are out.
+    pub(super) fn pool(&self, pool: &str) -> (usize, usize) {
+        self.pools.get(pool).map_or((0, 0), |count| (count.total, count.out))
+    }
+
+    pub(super) fn out_in_zone(&self, pool: &str, zone: &str) -> usize {
+        self.pools.get(pool).and_then(|count| count.by_zone.get(zone)).copied().unwrap_or(0)
+    }
+
+    /// All nodes of all pools, and those of them that are out.
+    pub(super) fn cluster(&self) -> (usize, usize) {
+        self.pools.values().fold((0, 0), |(total, out), count| (total + count.total, out + count.out))
+    }
+}

@@ -1,0 +1,48 @@
+//! Health: a node that is not Ready cannot be moved in an orderly way, and a control plane node only while every other
+//! one is Ready, etcd can spare it, and the API has answered steadily.
+
+use jiff::Timestamp;
+
+use super::{Moment, Question};
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::live::{Live, Ready};
+use crate::verify::control_plane::{quorum, steady, unready_peer};
+
+pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    match question.moment {
+        Moment::StartRun | Moment::TakeOut | Moment::Claim => {}
+        Moment::Change | Moment::GoOn => return Vec::new(),
+    }
+    let (Some(live), Some(node)) = (question.live(), question.node()) else { return Vec::new() };
+    let mut answers = Vec::new();
+    if node.ready != Ready::True {
+        let text = "it is not Ready; a node that is not Ready is not taken out";
+        let reason = Reason::new(Key::NodeNotReady, question.object(), text);
+        // A control plane node comes back by itself after its kubelet was restarted: its unit waits, and is not given up.
+        let waits = question.is_control_plane();
+        answers.push(if waits {
+            Answer::wait(Gate::Health, reason)
+        } else {
+            Answer::deny(Gate::Health, reason)
+        });
+    }
+    if question.moment == Moment::Claim && question.is_control_plane() {
+        answers.extend(control_plane(question, live, &node.name));
+    }
+    answers
+}
+
+fn control_plane(question: &Question<'_>, live: &Live, node: &str) -> Vec<Answer> {
+    let reasons = unready_peer(live, node).into_iter().chain(quorum(live, Some(node)));
+    let mut answers: Vec<Answer> = reasons.map(|reason| Answer::wait(Gate::Health, reason)).collect();
+    match steady(live, Timestamp::UNIX_EPOCH) {
+        Err(reason) => answers.push(Answer::wait(Gate::Health, reason)),
+        Ok(at) if at > question.world.now => {
+            let text = "it answers and has to answer for 10 s without a break";
+            let reason = Reason::new(Key::ApiNotSteady, "api", text);
+            answers.push(Answer::wait(Gate::Health, reason).until(Some(at)));
+        }
+        Ok(_) => {}
+    }
+    answers
+}

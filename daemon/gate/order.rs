@@ -1,0 +1,66 @@
+//! What comes before what: the versions that a step expects, above all that every API server is there before a kubelet.
+
+use super::{Moment, Question};
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::work::{Fact, Truth, Work};
+
+/// More nodes than a person reads of one kind.
+const MOST_NAMED: usize = 20;
+
+pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    let asked = match question.moment {
+        // The steps of a control plane's unit are begun together: an expectation of the last one comes true on the way.
+        Moment::StartRun | Moment::TakeOut => !question.is_control_plane(),
+        Moment::Claim | Moment::Change => true,
+        Moment::GoOn => false,
+    };
+    let mut answers = kubelets_left_behind(question);
+    let (Some(step), Some(live)) = (question.step.filter(|_| asked), question.live()) else { return answers };
+    let broken = step.expects.iter().filter(|fact| fact.is_version() && live.truth(fact) != Truth::Holds);
+    let reasons = broken.map(|fact| Reason::new(Key::ServersMixed, question.object(), unmet(fact)));
+    answers.extend(reasons.map(|reason| Answer::wait(Gate::Order, reason)));
+    answers
+}
+
+/// Nodes whose kubelets would be too old for an API server of the minor that this step brings. A plan is made for the
+/// nodes that there are; an autoscaler may add one with an old image at any time after that.
+fn kubelets_left_behind(question: &Question<'_>) -> Vec<Answer> {
+    match question.moment {
+        Moment::TakeOut | Moment::Claim => {}
+        Moment::StartRun | Moment::Change | Moment::GoOn => return Vec::new(),
+    }
+    let (Some(Work::ControlPlane(mv)), Some(live)) = (question.step.map(|step| &step.work), question.live())
+    else {
+        return Vec::new();
+    };
+    let mut servers = live.api_servers().into_values().flatten();
+    // Where some API server is of that minor already, waiting with the others makes nothing better.
+    if servers.any(|server| mv.to.minors_ahead_of(&server) <= 0) {
+        return Vec::new();
+    }
+    let late = live
+        .nodes
+        .values()
+        .filter(|node| node.kubelet.as_ref().is_some_and(|kubelet| !kubelet.may_lag(&mv.to)));
+    let denied = late.take(MOST_NAMED).map(|node| {
+        let text = format!(
+            "its kubelet is too old for API servers of {}; upgrade it or remove it",
+            mv.to.minor_name()
+        );
+        Answer::deny(Gate::Order, Reason::new(Key::SkewTooLarge, format!("node/{}", node.name), text))
+    });
+    denied.collect()
+}
+
+fn unmet(fact: &Fact) -> String {
+    match fact {
+        Fact::ControlPlaneAtLeast(version) => {
+            format!("not every API server is known to run at least {version}")
+        }
+        Fact::RunsAtLeast(component, node, version) => {
+            format!("the {} of {node} is not known to run at least {version}", component.as_str())
+        }
+        Fact::Ready(node) => format!("{node} is not Ready"),
+        Fact::Exists(node) => format!("{} does not exist", node.name),
+    }
+}

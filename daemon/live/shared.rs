@@ -1,0 +1,90 @@
+//! Values that many objects mention, kept once: names, label sets, owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::live::{Id, Labels, Owner};
+
+/// Everything that is shared by several objects of the picture.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    names: Pool<str>,
+    labels: Pool<Labels>,
+    owners: Pool<Owner>,
+}
+
+impl Shared {
+    pub(super) fn id(&mut self, text: &str) -> Id {
+        self.names.find(text).unwrap_or_else(|| self.names.keep(text.into()))
+    }
+
+    pub(super) fn labels(&mut self, labels: Option<&BTreeMap<String, String>>) -> Arc<Labels> {
+        let set = self.unshared_labels(labels);
+        self.labels.find(&set).unwrap_or_else(|| self.labels.keep(Arc::new(set)))
+    }
+
+    /// For objects that never bear the same: every node has its own name among its labels.
+    pub(super) fn unshared_labels(&mut self, labels: Option<&BTreeMap<String, String>>) -> Labels {
+        labels.into_iter().flatten().map(|(key, value)| (self.id(key), self.id(value))).collect()
+    }
+
+    pub(super) fn owner(&mut self, owner: Owner) -> Arc<Owner> {
+        self.owners.find(&owner).unwrap_or_else(|| self.owners.keep(Arc::new(owner)))
+    }
+}
+
+/// One copy of each value. Of a cluster where Jobs come and go by the thousand, nothing stays behind.
+#[derive(Debug)]
+struct Pool<T: ?Sized> {
+    kept: BTreeSet<Arc<T>>,
+    /// How many there are when it is time to let go of what no object mentions any more.
+    full_at: usize,
+}
+
+/// Below this, nothing is worth looking for.
+const FEW: usize = 1024;
+
+impl<T: ?Sized> Default for Pool<T> {
+    fn default() -> Self {
+        Self { kept: BTreeSet::new(), full_at: FEW }
+    }
+}
+
+impl<T: ?Sized + Ord> Pool<T> {
+    fn find(&self, value: &T) -> Option<Arc<T>> {
+        self.kept.get(value).cloned()
+    }
+
+    fn keep(&mut self, value: Arc<T>) -> Arc<T> {
+        if self.kept.len() >= self.full_at {
+            // A quarter more than there is, so that this costs four looks for each value that was put in.
+            self.kept.retain(|value| Arc::strong_count(value) > 1);
+            self.full_at = (self.kept.len() / 4 * 5).max(FEW);
+        }
+        self.kept.insert(Arc::clone(&value));
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mentioned_stays_one_and_the_rest_goes() {
+        let mut shared = Shared::default();
+        let kept = shared.id("web");
+        for number in 0..100 * FEW {
+            shared.id(&format!("report-{number}"));
+        }
+        assert!(Arc::ptr_eq(&kept, &shared.id("web")));
+        assert!(shared.names.kept.len() <= FEW + 1, "{}", shared.names.kept.len());
+    }
+
+    #[test]
+    fn as_many_as_there_are_stay_while_they_are_mentioned() {
+        let mut shared = Shared::default();
+        let kept: Vec<Id> = (0..10 * FEW).map(|number| shared.id(&number.to_string())).collect();
+        assert!(kept.iter().all(|id| Arc::ptr_eq(id, &shared.id(id))));
+    }
+}

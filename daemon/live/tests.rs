@@ -1,0 +1,462 @@
+//! The fold, by tables: what a list drops, what raises which counter, and how long work is kept.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{NamespaceResourceScope, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Answer, Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, watch_all};
+use crate::model::effect::{EffectKey, LongState};
+use crate::model::live::Probe;
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+fn read<K: DeserializeOwned>(value: &Value) -> K {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Listed,
+    Applied,
+    Deleted,
+}
+
+fn event<K: DeserializeOwned>(how: How, value: &Value) -> Event<Box<K>> {
+    match how {
+        How::Listed => Event::Listed(Box::new(read(value))),
+        How::Applied => Event::Applied(Box::new(read(value))),
+        How::Deleted => Event::Deleted(Box::new(read(value))),
+    }
+}
+
+fn seen(kind: Kind, how: How, value: &Value) -> Seen {
+    Seen::Watched(match kind {
+        Kind::Node => Watched::Node(event(how, value)),
+        Kind::Pod => Watched::Pod(event(how, value)),
+        Kind::Budget => Watched::Budget(event(how, value)),
+        Kind::Deployment => Watched::Deployment(event(how, value)),
+        Kind::ReplicaSet => Watched::ReplicaSet(event(how, value)),
+        Kind::StatefulSet => Watched::StatefulSet(event(how, value)),
+        Kind::DaemonSet => Watched::DaemonSet(event(how, value)),
+        Kind::Job => Watched::Job(event(how, value)),
+        Kind::Attachment => Watched::Attachment(event(how, value)),
+        Kind::Stop => Watched::Stop(event(how, value)),
+        Kind::Resume => Watched::Resume(event(how, value)),
+    })
+}
+
+/// The smallest object of a kind.
+fn object(kind: Kind, name: &str) -> Value {
+    let meta =
+        json!({"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "resourceVersion": "1"});
+    let selector = json!({"matchLabels": {"app": "web"}});
+    let spec = match kind {
+        Kind::Node => return node(name),
+        Kind::Pod => json!({"nodeName": "w1", "containers": []}),
+        Kind::Budget => json!({"selector": selector}),
+        Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet => {
+            json!({"selector": selector, "template": {}})
+        }
+        Kind::StatefulSet => json!({"selector": selector, "template": {}, "serviceName": "web"}),
+        Kind::Job => json!({"template": {}}),
+        Kind::Attachment => json!({"attacher": "csi", "nodeName": "w1", "source": {}}),
+        Kind::Stop | Kind::Resume => return json!({"metadata": meta}),
+    };
+    json!({"metadata": meta, "spec": spec})
+}
+
+fn node(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "1",
+            "labels": {"topology.kubernetes.io/zone": "z1", "pool": "w"}, "annotations": {}},
+        "spec": {},
+        "status": {
+            "nodeInfo": {"kubeletVersion": "v1.35.4", "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+                "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": ""},
+            "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-23T11:59:00Z",
+                "lastTransitionTime": "2026-11-01T00:00:00Z"}]},
+    })
+}
+
+/// What the picture has of a kind.
+fn kept(folder: &Folder, kind: Kind) -> usize {
+    let live = &folder.live;
+    match kind {
+        Kind::Node => live.nodes.len(),
+        Kind::Pod => live.pods.len(),
+        Kind::Budget => live.budgets.len(),
+        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => live.workloads.len(),
+        Kind::Job => live.jobs.len(),
+        Kind::Attachment => live.attachments.len(),
+        Kind::Stop => live.stop.iter().len(),
+        Kind::Resume => live.resume.iter().len(),
+    }
+}
+
+/// The empty list of every kind, in the order of the table.
+#[derive(Default)]
+struct Lists(Vec<(Kind, [Seen; 2], String)>);
+
+impl Lists {
+    fn of_all() -> Vec<(Kind, [Seen; 2], String)> {
+        let mut lists = Self::default();
+        watch_all(&mut lists);
+        lists.0
+    }
+
+    fn add<K: Object>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched, place: &str) {
+        let list = [Event::Begin, Event::End].map(|event| Seen::Watched(seen(event)));
+        self.0.push((kind, list, format!("{} {place}", K::URL_PATH_SEGMENT)));
+    }
+}
+
+impl Watch for Lists {
+    fn all<K: Object>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched) {
+        self.add(kind, seen, "everywhere");
+    }
+
+    fn within<K>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched, namespace: &'static str)
+    where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        self.add(kind, seen, namespace);
+    }
+
+    fn named<K>(
+        &mut self,
+        kind: Kind,
+        seen: fn(Event<Box<K>>) -> Watched,
+        namespace: &'static str,
+        name: &'static str,
+    ) where
+        K: Object + Resource<Scope = NamespaceResourceScope>,
+    {
+        self.add(kind, seen, &format!("{namespace}/{name}"));
+    }
+}
+
+#[test]
+fn the_picture_is_complete_when_every_kind_was_listed_once() {
+    let mut folder = Folder::default();
+    let lists = Lists::of_all();
+    assert!(lists.iter().map(|(kind, ..)| *kind).eq(Kind::ALL.iter().copied()));
+    for (at, (kind, list, _)) in lists.into_iter().enumerate() {
+        assert!(folder.missing().eq(Kind::ALL[at..].iter().copied()));
+        assert!(!folder.live.complete);
+        folder.fold(Seen::Unseen { kind, why: "forbidden".to_owned() }, now());
+        assert_eq!(folder.live.unseen.get(kind.name()).map(String::as_str), Some("forbidden"));
+        for seen in list {
+            folder.fold(seen, now());
+        }
+        assert!(folder.live.unseen.is_empty(), "it was listed: {kind:?}");
+    }
+    assert!(folder.live.complete);
+    // A later list of one kind takes nothing back.
+    folder.fold(Seen::Watched(Watched::Pod(Event::Begin)), now());
+    assert!(folder.live.complete);
+}
+
+#[test]
+fn each_kind_is_looked_for_where_its_objects_are() {
+    let places: Vec<String> = Lists::of_all().into_iter().map(|(.., place)| place).collect();
+    assert_eq!(
+        places,
+        [
+            "nodes everywhere",
+            "pods everywhere",
+            "poddisruptionbudgets everywhere",
+            "deployments everywhere",
+            "replicasets everywhere",
+            "statefulsets everywhere",
+            "daemonsets everywhere",
+            "jobs windlass-system",
+            "volumeattachments everywhere",
+            "configmaps kube-system/windlass-stop",
+            "configmaps kube-system/windlass-resume",
+        ]
+    );
+}
+
+#[test]
+fn a_list_drops_what_it_does_not_name_and_nothing_of_another_kind() {
+    for (kind, [begin, end], _) in Lists::of_all() {
+        let single = matches!(kind, Kind::Stop | Kind::Resume);
+        let names: &[&str] = if single { &["windlass-stop"] } else { &["stays", "goes"] };
+        let mut folder = Folder::default();
+        for other in Kind::ALL.iter().filter(|other| **other != kind) {
+            folder.fold(seen(*other, How::Applied, &object(*other, &format!("other-{other:?}"))), now());
+        }
+        let others: Vec<usize> = Kind::ALL.iter().map(|kind| kept(&folder, *kind)).collect();
+        for name in names {
+            folder.fold(seen(kind, How::Applied, &object(kind, name)), now());
+        }
+        let with = kept(&folder, kind);
+        folder.fold(begin, now());
+        if !single {
+            folder.fold(seen(kind, How::Listed, &object(kind, "stays")), now());
+            folder.fold(seen(kind, How::Listed, &object(kind, "comes")), now());
+            assert_eq!(kept(&folder, kind), with + 1, "nothing is dropped before the end: {kind:?}");
+        }
+        folder.fold(end, now());
+        assert_eq!(kept(&folder, kind), if single { 0 } else { with }, "{kind:?}");
+        folder.fold(seen(kind, How::Deleted, &object(kind, "stays")), now());
+        folder.fold(seen(kind, How::Deleted, &object(kind, "comes")), now());
+        assert!(
+            others.iter().eq(Kind::ALL.iter().map(|kind| kept(&folder, *kind)).collect::<Vec<_>>().iter())
+        );
+    }
+}
+
+/// A cluster of one worker with one pod, and one control plane node.
+fn small() -> Folder {
+    let mut folder = Folder::default();
+    for (kind, value) in [
+        (Kind::Node, node("w1")),
+        (Kind::Pod, web()),
+        (Kind::Pod, api_server()),
+        (Kind::Deployment, object(Kind::Deployment, "web")),
+        (Kind::Budget, object(Kind::Budget, "web")),
+    ] {
+        folder.fold(seen(kind, How::Applied, &value), now());
+    }
+    let version = "v1.35.4".parse().ok();
+    folder.fold(Seen::Probed(Probe::Api, ProbeAnswer::Api { ready: true, version }), now());
+    folder
+}
+
+fn web() -> Value {
+    json!({
+        "metadata": {"name": "web-1", "namespace": "shop", "uid": "uid-web-1", "resourceVersion": "1", "labels": {"app": "web"}},
+        "spec": {"nodeName": "w1", "containers": []},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+fn api_server() -> Value {
+    let image = "registry.k8s.io/kube-apiserver:v1.35.4";
+    json!({
+        "metadata": {"name": "kube-apiserver-cp1", "namespace": "kube-system", "uid": "uid-api", "resourceVersion": "1",
+            "labels": {"tier": "control-plane", "component": "kube-apiserver"}},
+        "spec": {"nodeName": "cp1", "containers": [{"name": "a", "image": image}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "a", "image": image, "imageID": "", "ready": true, "restartCount": 0,
+                "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}]},
+    })
+}
+
+/// By how much the counters of nodes and of pods rise.
+fn rises(folder: &mut Folder, seen: Seen) -> (u64, u64) {
+    let before = (folder.live.nodes_generation, folder.live.pods_generation);
+    folder.fold(seen, now());
+    (folder.live.nodes_generation - before.0, folder.live.pods_generation - before.1)
+}
+
+const NOTHING: (u64, u64) = (0, 0);
+const NODES: (u64, u64) = (1, 0);
+const PODS: (u64, u64) = (0, 1);
+const BOTH: (u64, u64) = (1, 1);
+
+/// What changes in an object, as a JSON merge patch, and what that raises.
+fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
+    let condition = |status: &str, beat: &str, since: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": beat, "lastTransitionTime": since}]}});
+    let label = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});
+    let annotation = |key: &str| json!({"metadata": {"annotations": {key: "x"}}});
+    let (beat, since) = ("2026-11-23T11:59:00Z", "2026-11-01T00:00:00Z");
+    let of_node = [
+        (json!({}), NOTHING),
+        (condition("True", "2026-11-23T12:00:00Z", since), NOTHING),
+        (condition("True", beat, "2026-11-02T00:00:00Z"), NOTHING),
+        (annotation("node.alpha.kubernetes.io/ttl"), NOTHING),
+        (json!({"status": {"volumesInUse": ["a"]}}), NOTHING),
+        (json!({"metadata": {"uid": "another"}}), NODES),
+        (json!({"status": {"nodeInfo": {"kubeletVersion": "v1.36.3"}}}), NODES),
+        (label("pool", "x"), NODES),
+        (label("topology.kubernetes.io/zone", "z2"), NODES),
+        (label("node-role.kubernetes.io/control-plane", ""), NODES),
+        (condition("False", beat, since), NODES),
+        (json!({"spec": {"unschedulable": true}}), NODES),
+        (annotation("windlass.dev/hold"), NODES),
+        (annotation("windlass.dev/claim"), NODES),
+        (
+            json!({"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}}),
+            NODES,
+        ),
+        (json!({"spec": {"taints": [{"key": "other", "effect": "NoSchedule"}]}}), NOTHING),
+    ];
+    let unready = || json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+    let of_pod = [
+        (json!({}), NOTHING),
+        (annotation("other"), NOTHING),
+        (unready(), PODS),
+        (json!({"spec": {"nodeName": "w2"}}), PODS),
+        (label("app", "cart"), PODS),
+        (json!({"metadata": {"deletionTimestamp": "2026-11-23T12:00:00Z"}}), PODS),
+    ];
+    let container = |image: &str, started: &str| {
+        json!({"status": {"containerStatuses": [{"name": "a", "image": image, "imageID": "", "ready": true,
+            "restartCount": 0, "state": {"running": {"startedAt": started}}}]}})
+    };
+    let image = |version: &str| format!("registry.k8s.io/kube-apiserver:{version}");
+    let of_server = [
+        (json!({}), NOTHING),
+        (container(&image("v1.35.4"), "2026-11-02T00:00:00Z"), PODS),
+        (container(&image("v1.36.3"), since), BOTH),
+        (unready(), BOTH),
+        (json!({"metadata": {"deletionTimestamp": "2026-11-23T12:00:00Z"}}), BOTH),
+        (json!({"spec": {"nodeName": "cp2"}}), BOTH),
+    ];
+    let of_deployment = [(json!({}), NOTHING), (json!({"spec": {"replicas": 7}}), PODS)];
+    let of_budget = [
+        (json!({}), NOTHING),
+        (
+            json!({"status": {"disruptionsAllowed": 7, "currentHealthy": 7, "desiredHealthy": 1, "expectedPods": 7}}),
+            PODS,
+        ),
+    ];
+    let rows = |kind, object: Value, changes: Vec<(Value, (u64, u64))>| {
+        changes
+            .into_iter()
+            .map(move |(patch, raises)| (kind, object.clone(), patch, raises))
+            .collect::<Vec<_>>()
+    };
+    [
+        rows(Kind::Node, node("w1"), of_node.into()),
+        rows(Kind::Pod, web(), of_pod.into()),
+        rows(Kind::Pod, api_server(), of_server.into()),
+        rows(Kind::Deployment, object(Kind::Deployment, "web"), of_deployment.into()),
+        rows(Kind::Budget, object(Kind::Budget, "web"), of_budget.into()),
+    ]
+    .concat()
+}
+
+#[test]
+fn counters_rise_with_what_plans_and_limits_depend_on_and_with_nothing_else() {
+    for (kind, mut object, patch, raises) in changes() {
+        let mut folder = small();
+        json_patch::merge(&mut object, &patch);
+        object["metadata"]["resourceVersion"] = json!("2");
+        assert_eq!(rises(&mut folder, seen(kind, How::Applied, &object)), raises, "{kind:?} {patch}");
+        let again = rises(&mut folder, seen(kind, How::Applied, &object));
+        assert_eq!(again, NOTHING, "once: {kind:?} {patch}");
+    }
+}
+
+#[test]
+fn counters_rise_with_what_comes_and_goes() {
+    for (kind, object, raises) in [
+        (Kind::Node, node("w1"), NODES),
+        (Kind::Pod, web(), PODS),
+        (Kind::Pod, api_server(), BOTH),
+        (Kind::Deployment, object(Kind::Deployment, "web"), PODS),
+        (Kind::Budget, object(Kind::Budget, "web"), PODS),
+    ] {
+        let mut folder = small();
+        for (how, raises) in
+            [(How::Deleted, raises), (How::Deleted, NOTHING), (How::Applied, raises), (How::Applied, NOTHING)]
+        {
+            assert_eq!(rises(&mut folder, seen(kind, how, &object)), raises, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn the_version_at_the_api_endpoint_counts_as_one_of_a_node() {
+    let mut folder = small();
+    for (ready, version, raises) in [
+        (true, Some("v1.35.4"), NOTHING),
+        (false, Some("v1.35.4"), NOTHING),
+        (false, None, NOTHING),
+        (true, Some("v1.36.3"), NODES),
+    ] {
+        let version = version.map(|version| version.parse().unwrap());
+        let seen = Seen::Probed(Probe::Api, ProbeAnswer::Api { ready, version });
+        assert_eq!(rises(&mut folder, seen), raises);
+    }
+}
+
+#[test]
+fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it() {
+    let (name, key) = ("snapshot-1", EffectKey::Long("snapshot-1".to_owned()));
+    let answered = |answer| Seen::Done(key.clone(), answer);
+    let looked = |state| Seen::Probed(Probe::Long(name.to_owned()), ProbeAnswer::Long(state));
+    let silent = || Seen::Probed(Probe::Long(name.to_owned()), ProbeAnswer::Nothing("no answer".to_owned()));
+    let failed = || LongState::Failed("disk full".to_owned());
+    let lost_at = now().saturating_add(SignedDuration::from_secs(30)).unwrap();
+    for (what, steps, state, until) in [
+        ("its begin is under way", vec![], None, Some(lost_at)),
+        (
+            "a look may come before its begin",
+            vec![looked(LongState::NotBegun)],
+            Some(LongState::NotBegun),
+            Some(lost_at),
+        ),
+        ("it is begun", vec![answered(Answer::Done)], Some(LongState::Running), Some(Timestamp::MAX)),
+        (
+            "it is found running",
+            vec![looked(LongState::Running)],
+            Some(LongState::Running),
+            Some(Timestamp::MAX),
+        ),
+        (
+            "nothing is known anew",
+            vec![looked(LongState::Running), silent()],
+            Some(LongState::Running),
+            Some(Timestamp::MAX),
+        ),
+        ("it is done", vec![answered(Answer::Done), looked(LongState::Done)], Some(LongState::Done), None),
+        ("it failed", vec![answered(Answer::Done), looked(failed())], Some(failed()), None),
+        (
+            "it is gone",
+            vec![answered(Answer::Done), looked(LongState::NotBegun)],
+            Some(LongState::NotBegun),
+            None,
+        ),
+        ("it could not be begun", vec![answered(Answer::Failed("no".to_owned()))], None, None),
+    ] {
+        let mut folder = Folder::default();
+        folder.live.overlay.in_flight.insert(key.clone(), lost_at);
+        for seen in steps {
+            folder.fold(seen, now());
+        }
+        assert_eq!(folder.live.long.get(name), state.as_ref(), "{what}");
+        assert_eq!(folder.live.overlay.in_flight.get(&key).copied(), until, "{what}");
+    }
+}
+
+#[test]
+fn a_question_is_in_flight_until_its_answer() {
+    let mut folder = Folder::default();
+    let key = EffectKey::Probe(Probe::Lock);
+    folder.live.overlay.in_flight.insert(key, Timestamp::MAX);
+    folder.fold(Seen::Probed(Probe::Lock, ProbeAnswer::Nothing("no answer".to_owned())), now());
+    assert!(folder.live.overlay.in_flight.is_empty());
+    assert_eq!(folder.live.probed.get(&Probe::Lock), Some(&now()));
+}
+
+#[test]
+fn what_a_rollout_leaves_behind_is_not_kept() {
+    let set = |wants: u32, has: u32| {
+        let mut set = object(Kind::ReplicaSet, "old");
+        set["spec"]["replicas"] = json!(wants);
+        set["status"] = json!({"replicas": has});
+        seen(Kind::ReplicaSet, How::Applied, &set)
+    };
+    let mut pod = web();
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "old", "uid": "uid-old", "controller": true}]);
+    let mut folder = Folder::default();
+    for (what, seen, kept) in [
+        ("it has had its time", set(0, 0), false),
+        ("it wants a pod", set(1, 0), true),
+        ("its pod is there", seen(Kind::Pod, How::Applied, &pod), true),
+        ("its pod is on its way out", set(0, 1), true),
+        ("its pod is being deleted, which is not counted any more", set(0, 0), true),
+        ("its pod is gone", seen(Kind::Pod, How::Deleted, &pod), true),
+        ("it is told once more", set(0, 0), false),
+    ] {
+        folder.fold(seen, now());
+        assert_eq!(folder.live.workloads.len(), usize::from(kept), "{what}");
+    }
+}

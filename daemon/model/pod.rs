@@ -1,0 +1,219 @@
+//! Pods, by far the most of what is kept of a cluster: small, each once, and found by UID, by node and by owner.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::labels::Labels;
+use super::live::Id;
+use super::names;
+use super::seconds::Seconds;
+use super::uid::Uid;
+use super::version::Version;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+    Unknown,
+}
+
+/// A kind of controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OwnerKind {
+    /// Of a `ReplicaSet`, never of a pod.
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    Node,
+    ReplicationController,
+    /// Any other controller; it counts as managed.
+    Other,
+}
+
+impl OwnerKind {
+    pub fn noun(self) -> &'static str {
+        match self {
+            // People know the Deployment by whose name a ReplicaSet is called; a bare one is rare.
+            Self::Deployment | Self::ReplicaSet => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+            Self::Job => "job",
+            Self::Node => "node",
+            Self::ReplicationController => "replicationcontroller",
+            Self::Other => "owner",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    pub kind: OwnerKind,
+    pub uid: Id,
+    pub name: Id,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that Kubernetes tells")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    pub uid: Uid,
+    pub resource_version: u64,
+    pub namespace: Id,
+    /// No other object mentions it, so it is not shared.
+    pub name: Box<str>,
+    pub node: Option<Id>,
+    pub owner: Option<Arc<Owner>>,
+    /// Shared by all pods that bear the same.
+    pub labels: Arc<Labels>,
+    pub phase: Phase,
+    pub ready: bool,
+    /// When its grace ends, of a pod that is being deleted.
+    pub deleting: Option<Seconds>,
+    pub created: Seconds,
+    /// When we first saw it on its node, by our clock.
+    pub arrived: Seconds,
+    pub grace_seconds: u32,
+    pub mirror: bool,
+    pub empty_dir: bool,
+    /// It asks not to be disrupted (cluster-autoscaler's or Karpenter's annotation).
+    pub do_not_disrupt: bool,
+    /// How many claims it has whose volumes must be detached after it.
+    pub volume_claims: u32,
+    /// All containers have ended, whatever keeps the object.
+    pub containers_gone: bool,
+    /// The exit code of its only container, once that has ended.
+    pub exit_code: Option<i32>,
+    /// Of a static pod of the control plane.
+    pub server: Option<Box<Server>>,
+}
+
+/// What one static pod of the control plane says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or `etcd`.
+    pub component: Id,
+    /// From the image that runs, not from the manifest; nothing where the tag is no version.
+    pub version: Option<Version>,
+    pub started: Option<Timestamp>,
+}
+
+impl Pod {
+    /// Of an upgrade Job.
+    pub fn is_ours(&self) -> bool {
+        &*self.namespace == names::NAMESPACE && self.labels.contains_key(names::RUN)
+    }
+
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// `pod/shop/cart-0`.
+    pub fn object(&self) -> String {
+        format!("pod/{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Every pod of a cluster. All orders are those of the UIDs: a name alone may mean another pod a moment later.
+#[derive(Clone, Debug, Default)]
+pub struct Pods {
+    all: BTreeSet<ByUid>,
+    of_node: BTreeMap<Id, BTreeSet<ByUid>>,
+    of_owner: BTreeMap<Id, BTreeSet<ByUid>>,
+}
+
+/// A pod, known by its UID.
+#[derive(Clone, Debug)]
+struct ByUid(Arc<Pod>);
+
+impl Borrow<Uid> for ByUid {
+    fn borrow(&self) -> &Uid {
+        &self.0.uid
+    }
+}
+
+impl Ord for ByUid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.uid.cmp(&other.0.uid)
+    }
+}
+
+impl PartialOrd for ByUid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByUid {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.uid == other.0.uid
+    }
+}
+
+impl Eq for ByUid {}
+
+impl Pods {
+    pub fn get(&self, uid: &Uid) -> Option<&Pod> {
+        self.all.get(uid).map(|pod| &*pod.0)
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Pod> {
+        self.all.iter().map(|pod| &*pod.0)
+    }
+
+    /// The pods on one node.
+    pub fn on(&self, node: &str) -> impl Iterator<Item = &Pod> + use<'_> {
+        self.of_node.get(node).into_iter().flatten().map(|pod| &*pod.0)
+    }
+
+    /// The pods whose controller has this UID.
+    pub fn of(&self, owner: &str) -> impl Iterator<Item = &Pod> + use<'_> {
+        self.of_owner.get(owner).into_iter().flatten().map(|pod| &*pod.0)
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Takes a pod in, in place of what was known of it.
+    pub fn put(&mut self, pod: Pod) {
+        self.remove(&pod.uid);
+        let pod = ByUid(Arc::new(pod));
+        if let Some(node) = &pod.0.node {
+            self.of_node.entry(node.clone()).or_default().insert(pod.clone());
+        }
+        if let Some(owner) = &pod.0.owner {
+            self.of_owner.entry(owner.uid.clone()).or_default().insert(pod.clone());
+        }
+        self.all.insert(pod);
+    }
+
+    pub fn remove(&mut self, uid: &Uid) -> Option<Arc<Pod>> {
+        let ByUid(pod) = self.all.take(uid)?;
+        if let Some(node) = &pod.node {
+            take_out(&mut self.of_node, node, uid);
+        }
+        if let Some(owner) = &pod.owner {
+            take_out(&mut self.of_owner, &owner.uid, uid);
+        }
+        Some(pod)
+    }
+}
+
+fn take_out(groups: &mut BTreeMap<Id, BTreeSet<ByUid>>, group: &Id, uid: &Uid) {
+    let Some(pods) = groups.get_mut(group) else { return };
+    pods.remove(uid);
+    if pods.is_empty() {
+        groups.remove(group);
+    }
+}

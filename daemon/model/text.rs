@@ -1,0 +1,179 @@
+//! Small words for people: times, lengths, counts, names in a row, one line of somebody else's text. It knows no type
+//! of ours, so that every page, message and command writes the same thing in the same way.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A sentence from elsewhere may be as long as its author liked; on our lines it may not.
+const SENTENCE_CHARS: usize = 400;
+
+/// `2026-11-24 22:03 UTC`: pages are read by people in several zones, so the zone is always said.
+pub fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// `2026-11-24 22:03:07 UTC`.
+pub fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// How long something took: `2d 3h`, `1h 5m`, `4m 10s`, `12s`, the two largest units.
+pub fn length(length: SignedDuration) -> String {
+    let seconds = length.as_secs().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let pair = |large: i64, unit: &str, small: i64, smaller: &str| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{smaller}"),
+    };
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => pair(minutes, "m", seconds % 60, "s"),
+        3_600..86_400 => pair(hours, "h", minutes, "m"),
+        _ => pair(days, "d", hours, "h"),
+    }
+}
+
+/// A length as a file of desired state has it, exact to the second: `1h30m`, `45s`, `0s`.
+pub fn written(length: SignedDuration) -> String {
+    let seconds = length.as_secs();
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let words = parts.into_iter().filter(|(count, _)| *count != 0);
+    let words: Vec<String> = words.map(|(count, unit)| format!("{count}{unit}")).collect();
+    if words.is_empty() { "0s".to_owned() } else { words.concat() }
+}
+
+/// `1 node`, `3 nodes`, `2 policies`.
+pub fn plural(count: impl TryInto<u64>, noun: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    if count == 1 {
+        return format!("1 {noun}");
+    }
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
+        Some(_) | None => format!("{count} {noun}s"),
+    }
+}
+
+/// A count for a file, where a number of a fixed size stands; what is too large to be true is the largest there is.
+pub fn count(count: usize) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
+}
+
+/// Text from elsewhere without anything that a terminal would obey. Its spaces stay: a script keeps its indentation.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// One line without control characters: no sentence from outside can end a paragraph or forge a trailer.
+pub fn flat(text: &str) -> String {
+    let blank = |c: char| c.is_control() || c.is_whitespace();
+    text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The first line of a text of several: of a problem in a file its place and what is wrong, without the excerpt.
+pub fn first_line(text: &str) -> String {
+    one_line(text.lines().next().unwrap_or_default())
+}
+
+/// One line of a bounded length.
+pub fn one_line(text: &str) -> String {
+    shorten(&flat(text), SENTENCE_CHARS)
+}
+
+/// At most this many characters, the last of them an ellipsis where something was cut off.
+pub fn shorten(text: &str, chars: usize) -> String {
+    if text.chars().nth(chars).is_none() {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(chars.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// `w1, w2 and w3`; beyond `most` the rest is counted.
+pub fn list<S: AsRef<str>>(names: &[S], most: usize) -> String {
+    let (shown, rest) = names.split_at(most.min(names.len()));
+    let mut words: Vec<String> = shown.iter().map(|name| one_line(name.as_ref())).collect();
+    if !rest.is_empty() {
+        words.push(format!("{} more", rest.len()));
+    }
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// A sentence, and the object that it is about unless the sentence names it.
+pub fn about(text: &str, object: &str) -> String {
+    let text = one_line(text);
+    let name = object.rsplit('/').next().unwrap_or_default();
+    if object.is_empty() || (!name.is_empty() && text.contains(name)) {
+        return text;
+    }
+    format!("{text} ({})", one_line(object))
+}
+
+/// `anna: the database team asked`; neither a name nor a reason has to be there.
+pub fn said(by: &str, why: &str) -> String {
+    let by = one_line(by);
+    format!("{}: {}", if by.is_empty() { "somebody" } else { &by }, given(why))
+}
+
+/// The reason that a person gave.
+pub fn given(why: &str) -> String {
+    let why = one_line(why);
+    if why.is_empty() { "no reason given".to_owned() } else { why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_rounded_where_they_passed_and_exact_where_they_are_asked_for() {
+        for (seconds, passed, asked) in [
+            (0, "0s", "0s"),
+            (59, "59s", "59s"),
+            (60, "1m", "1m"),
+            (250, "4m 10s", "4m10s"),
+            (3_900, "1h 5m", "1h5m"),
+            (3_901, "1h 5m", "1h5m1s"),
+            (97_200, "1d 3h", "27h"),
+        ] {
+            let took = SignedDuration::from_secs(seconds);
+            assert_eq!((length(took).as_str(), written(took).as_str()), (passed, asked));
+        }
+        assert_eq!(length(SignedDuration::from_secs(-5)), "0s", "clocks go back");
+    }
+
+    #[test]
+    fn counts_and_names() {
+        assert_eq!(
+            [plural(1_u32, "pod"), plural(0_usize, "pod"), plural(2_u64, "policy"), plural(14_u16, "day")],
+            ["1 pod", "0 pods", "2 policies", "14 days"]
+        );
+        assert_eq!(count(usize::MAX), u32::MAX);
+        assert_eq!(list(&["a", "b", "c"], 3), "a, b and c");
+        assert_eq!(list(&["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!(list(&["a"], 2), "a");
+        assert_eq!(list::<&str>(&[], 2), "");
+    }
+
+    #[test]
+    fn text_from_elsewhere_stays_on_its_line() {
+        let text = " a\u{1b}[2J\n\tb ";
+        assert_eq!((plain(text).as_str(), flat(text).as_str()), (" a [2J  b ", "a [2J b"));
+        assert_eq!(first_line("a: wrong\n   | a"), "a: wrong");
+        assert_eq!(shorten("äöü", 2), "ä…");
+        assert_eq!(one_line(&"x".repeat(500)).chars().count(), SENTENCE_CHARS);
+    }
+
+    #[test]
+    fn people_and_objects_are_named_once() {
+        assert_eq!(about("w1 is not Ready", "node/w1"), "w1 is not Ready");
+        assert_eq!(about("is not Ready", "node/w1"), "is not Ready (node/w1)");
+        assert_eq!(about("is not Ready", ""), "is not Ready");
+        assert_eq!(said("anna", " a\nb "), "anna: a b");
+        assert_eq!(said("", ""), "somebody: no reason given");
+    }
+}

@@ -1,0 +1,42 @@
+//! Small arithmetic on times that cannot fail: what lies beyond the last time that can be told is that last time.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// `by` after `at`; the last time there is, where that would lie beyond it.
+pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// The earlier of two times, either of which may be missing.
+pub fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_stops_at_the_last_time_there_is() {
+        let minute = SignedDuration::from_mins(1);
+        assert_eq!(later(Timestamp::UNIX_EPOCH, minute).as_second(), 60);
+        assert_eq!(later(Timestamp::MAX, minute), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_missing_time_is_not_the_earliest() {
+        let (first, second) = (Some(Timestamp::UNIX_EPOCH), Some(Timestamp::MAX));
+        for (left, right, expected) in [
+            (first, second, first),
+            (second, first, first),
+            (None, second, second),
+            (first, None, first),
+            (None, None, None),
+        ] {
+            assert_eq!(earliest(left, right), expected);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Seals a plan with what a reviewer approves, as one number: SHA-256 over the intent of the plan in canonical JSON.
+//! Names of nodes, counts and risks are left out, for nodes come and go between the review and the window.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::desired::{Cluster, Kubeadm, Limit, Operator, Pool, Provider, Selector};
+use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
+use crate::model::version::Version;
+use crate::provider::Script;
+
+/// Changes whenever the same intent gets another digest: a plan that an earlier version of Windlass sealed is another.
+const FORMAT: u32 = 2;
+
+/// Why a plan has no digest. Without one it cannot be approved or carried out, for it could not be told from another.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("writing what the plan for cluster {cluster} does as JSON, for its digest")]
+    Intent { cluster: String, source: serde_json::Error },
+    #[error("writing what the file of cluster {cluster} asks for as JSON, for its digest")]
+    Asked { cluster: String, source: serde_json::Error },
+}
+
+/// Fields are written in this order and maps in the order of their keys, which makes the JSON canonical.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Intent<'a> {
+    format: u32,
+    cluster: &'a str,
+    from: &'a Version,
+    to: &'a Version,
+    /// Where each hop goes. Where one comes from may hang on the oldest kubelet, and that node may be gone.
+    hops: Vec<&'a Version>,
+    order: Vec<Order<'a>>,
+    control_plane: Provider,
+    pools: Vec<PoolIntent<'a>>,
+    max_unavailable: Option<Limit>,
+    etcd_unproven: Option<&'a str>,
+    scripts: &'a [Script],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked<'a> {
+    version: &'a Version,
+    control_plane: Provider,
+    kubeadm: &'a Kubeadm,
+    pools: Vec<PoolIntent<'a>>,
+    max_unavailable: Option<Limit>,
+    etcd_unproven: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Order<'a> {
+    kind: StageKind,
+    to: &'a Version,
+    scopes: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct PoolIntent<'a> {
+    name: &'a str,
+    selector: String,
+    provider: Provider,
+    limits: Option<&'a PoolLimits>,
+}
+
+/// Gives a plan its two digests, in hexadecimal, with the name of their algorithm. `scripts` are those that the plan
+/// would run on hosts, as [`crate::provider::scripts`] renders them: they are part of what a reviewer approves.
+///
+/// # Errors
+///
+/// A digest that cannot be computed.
+pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Plan, SealError> {
+    plan.asked = asked(cluster)?;
+    let intent = Intent {
+        format: FORMAT,
+        cluster: &plan.cluster,
+        from: &plan.from,
+        to: &plan.to,
+        hops: plan.hops.iter().map(|hop| &hop.to).collect(),
+        order: order(&plan, cluster),
+        control_plane: cluster.control_plane.provider,
+        pools: pools(cluster, &plan.pools),
+        max_unavailable: plan.max_unavailable,
+        etcd_unproven: cluster.etcd_unproven.as_deref(),
+        scripts,
+    };
+    let digest =
+        sha256(&intent).map_err(|source| SealError::Intent { cluster: cluster.name.clone(), source })?;
+    plan.digest = digest;
+    Ok(plan)
+}
+
+/// What a cluster's file asks for, as far as plans depend on it, whatever the cluster is like. Where this is not what
+/// the plan of a run says, the run is out of date.
+///
+/// # Errors
+///
+/// A digest that cannot be computed.
+pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
+    let limits = super::limits(cluster);
+    let asked = Asked {
+        version: &cluster.version,
+        control_plane: cluster.control_plane.provider,
+        kubeadm: &cluster.control_plane.kubeadm,
+        pools: pools(cluster, &limits),
+        max_unavailable: cluster.max_unavailable,
+        etcd_unproven: cluster.etcd_unproven.as_deref(),
+    };
+    sha256(&asked).map_err(|source| SealError::Asked { cluster: cluster.name.clone(), source })
+}
+
+fn pools<'a>(cluster: &'a Cluster, limits: &'a BTreeMap<String, PoolLimits>) -> Vec<PoolIntent<'a>> {
+    let intent = |pool: &'a Pool| PoolIntent {
+        name: &pool.name,
+        selector: selector(&pool.selector),
+        provider: pool.provider,
+        limits: limits.get(&pool.name),
+    };
+    cluster.pools.iter().map(intent).collect()
+}
+
+/// An error stays one: the hash of nothing would be the same for every plan, and one approval would fit them all.
+fn sha256(what: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(format!("sha256:{:x}", Sha256::digest(&serde_json::to_vec(what)?)))
+}
+
+/// The stages before the last, with the pools that take part, and then every pool: whether one of them has a
+/// node at all may change overnight.
+fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<Order<'a>> {
+    let last = |stage: &&Stage| stage.kind == StageKind::Workers && stage.to == plan.to;
+    let before = plan.stages.iter().filter(|stage| !last(stage)).map(|stage| {
+        let taking_part = |name: &&str| stage.steps.iter().any(|step| step.id.scope.name() == *name);
+        let scopes =
+            [Scope::CONTROL_PLANE].into_iter().chain(cluster.pools.iter().map(|pool| pool.name.as_str()));
+        Order { kind: stage.kind, to: &stage.to, scopes: scopes.filter(taking_part).collect() }
+    });
+    let all = cluster.pools.iter().map(|pool| pool.name.as_str()).collect();
+    before.chain([Order { kind: StageKind::Workers, to: &plan.to, scopes: all }]).collect()
+}
+
+/// A selector as kubectl takes it: `disk in (hdd,ssd),pool=general`.
+fn selector(selector: &Selector) -> String {
+    let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector.match_expressions.iter().map(|requirement| {
+        let (key, values) = (&requirement.key, requirement.values.join(","));
+        match requirement.operator {
+            Operator::In => format!("{key} in ({values})"),
+            Operator::NotIn => format!("{key} notin ({values})"),
+            Operator::Exists => key.clone(),
+            Operator::DoesNotExist => format!("!{key}"),
+        }
+    });
+    let mut all: Vec<_> = labels.chain(expressions).collect();
+    all.sort();
+    all.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_has_no_digest() {
+        assert!(sha256(&"a text").is_ok_and(|digest| digest.starts_with("sha256:")));
+        // JSON has no keys but text.
+        assert!(sha256(&BTreeMap::from([((1, 2), 3)])).is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! Effects, whatever they are about: the lease, the stop, the entry that releases them; and Jobs.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{Check, claim_of};
+use crate::model::effect::{Effect, LeaseMove};
+use crate::model::entry::StepPhase;
+use crate::model::live::JobState;
+use crate::model::names;
+use crate::model::time::later;
+use crate::record::StepEnd;
+
+/// A holder of the lease that was heard of within this is alive, whatever the lease itself says.
+const ALIVE: SignedDuration = SignedDuration::from_secs(30);
+
+impl Check<'_> {
+    pub(super) fn effects(&mut self) {
+        let mut keys = BTreeSet::new();
+        for (effect, after) in &self.tick.effects {
+            let object = effect.object();
+            self.require(keys.insert(effect.key()), &object, "two effects are about the same object");
+            self.allowed_at_all(effect, *after, &object);
+            match effect {
+                Effect::Node { name, resource_version, patch } => {
+                    self.node_patch(name, resource_version, patch, *after);
+                }
+                Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
+                Effect::DeleteJob { name, uid } => self.delete_job(name, uid),
+                Effect::Lease { lease, .. } => self.lease(lease),
+                // All of them together, below.
+                Effect::Evict { .. }
+                | Effect::CreateNamespace(_)
+                | Effect::Publish { .. }
+                | Effect::ForgetResume { .. }
+                | Effect::BeginLong { .. } => {}
+            }
+        }
+        self.evictions();
+        self.one_control_plane_node_at_a_time();
+    }
+
+    fn allowed_at_all(&mut self, effect: &Effect, after: u64, object: &str) {
+        let (live, record) = (self.live(), self.record());
+        if let Effect::Lease { lease: LeaseMove::Release { .. }, .. } = effect {
+            return;
+        }
+        self.require(live.stop.is_none(), object, "something is done while the cluster is stopped");
+        self.require(live.complete, object, "something is done before everything was seen");
+        let known = record.cluster_uid.as_ref();
+        let same = known.is_none_or(|known| live.cluster_uid.as_ref() == Some(known));
+        self.require(same && self.input.me.twin.is_none(), object, "something is done to another cluster");
+        self.require(!needs_lease(effect) || self.epoch().is_some(), object, "it is done without the lease");
+        let written = after < record.next_seq || after == 0;
+        self.require(written, object, "it is released by an entry that is not written yet");
+    }
+
+    /// A Job only for a claimed node whose step is being changed; the manifest says which.
+    fn create_job(&mut self, name: &str, manifest: &Value, after: u64) {
+        let object = format!("job/{name}");
+        let text = |path: &str| manifest.pointer(path).and_then(Value::as_str);
+        let annotation = format!("/metadata/annotations/{}", names::STEP.replace('/', "~1"));
+        let wanted = text(&annotation).unwrap_or_default();
+        let (Some(run), Some(of)) = (self.run(), self.in_progress_as(wanted)) else {
+            return self.note(object, "it is created for no step in progress");
+        };
+        let node_name = of.step.node().unwrap_or_default();
+        self.require(
+            of.progress.phase >= StepPhase::Upgrading,
+            &object,
+            "it is created for a step that is not being changed",
+        );
+        self.require(
+            of.progress.intent == after,
+            &object,
+            "it is released by another entry than the intent of its step",
+        );
+        self.require(
+            text("/spec/template/spec/nodeName") == Some(node_name),
+            &object,
+            "it runs on another node than that of its step",
+        );
+        self.require(!self.live().jobs.contains_key(name), &object, "it exists");
+        let Some(node) = self.live().nodes.get(node_name) else {
+            return self.note(object, "its node is not there");
+        };
+        self.require(
+            claim_of(node, run, &of.step.id).is_some(),
+            &object,
+            "its node does not bear the claim of its step",
+        );
+        self.require(node.hold.is_none(), &object, "a person holds its node");
+        self.control_plane_skew(of.step, &object, false);
+        self.kubelet_skew(of.step, &object, false);
+    }
+
+    /// A Job is withdrawn only if nothing of it runs, and nothing was changed for it.
+    fn delete_job(&mut self, name: &str, uid: &str) {
+        let object = format!("job/{name}");
+        let Some(job) = self.live().jobs.get(name).filter(|job| job.uid == uid) else {
+            return self.note(object, "there is no such Job");
+        };
+        self.require(self.live().job_state(job) != JobState::Running, &object, "it is deleted while it runs");
+        let run = self.run().filter(|run| run.id == job.run);
+        let mut steps = run.into_iter().flat_map(|run| &run.steps);
+        let holds = steps.any(|(id, progress)| {
+            let untouched = matches!(progress.end, Some(StepEnd::SetAside { touched: false, .. }));
+            untouched && id.node_name() == Some(&job.node)
+        });
+        self.require(holds, &object, "it is deleted, and its step was not set aside untouched");
+    }
+
+    fn lease(&mut self, lease: &LeaseMove) {
+        let object = "lease/windlass";
+        let (lock, me) = (self.live().lock.as_ref(), self.input.me);
+        match (lease, lock) {
+            (LeaseMove::Create { .. }, None) => {}
+            (LeaseMove::Create { .. }, Some(_)) => self.note(object, "it is created and exists"),
+            (LeaseMove::Hold { .. } | LeaseMove::Release { .. }, None) => {
+                self.note(object, "it is not there");
+            }
+            (LeaseMove::Release { holder, .. }, Some(lock)) => {
+                self.require(
+                    lock.holder == *holder && *holder == me.holder,
+                    object,
+                    "it is given back by another than its holder",
+                );
+            }
+            (LeaseMove::Hold { holder, transitions, .. }, Some(lock)) => {
+                self.require(*holder == me.holder, object, "it is taken for another process");
+                let ours = lock.holder == me.holder;
+                let follows =
+                    if ours { *transitions == lock.transitions } else { *transitions > lock.transitions };
+                self.require(follows, object, "its epoch does not follow from the one before");
+                let gone = lock.holder.is_empty() || me.predecessor.as_ref() == Some(&lock.holder);
+                let alive = !ours && !gone && later(lock.seen, ALIVE) > self.input.now;
+                self.require(!alive, object, "it is taken from a process that is alive");
+            }
+        }
+    }
+}
+
+/// Whether only the holder of the lease may do it.
+fn needs_lease(effect: &Effect) -> bool {
+    match effect {
+        Effect::Node { .. }
+        | Effect::Evict { .. }
+        | Effect::CreateJob { .. }
+        | Effect::DeleteJob { .. }
+        | Effect::Publish { .. }
+        | Effect::ForgetResume { .. }
+        | Effect::BeginLong { .. } => true,
+        Effect::Lease { .. } | Effect::CreateNamespace(_) => false,
+    }
+}

@@ -1,0 +1,210 @@
+//! Entries: what is written down of runs and steps follows from what is on record and from what is seen.
+
+use super::Check;
+use crate::model::CommitId;
+use crate::model::desired::Mode;
+use crate::model::entry::{CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What};
+use crate::model::live::Node;
+use crate::model::plan::StageKind;
+use crate::model::work::{NodeRef, Scope, StepId};
+use crate::record::StepEnd;
+
+impl<'a> Check<'a> {
+    pub(super) fn entries(&mut self) {
+        let object = self.cluster();
+        let (tick, now) = (self.tick, self.input);
+        self.require(
+            !tick.stands_by || tick.entries.is_empty(),
+            &object,
+            "it writes while another process acts",
+        );
+        let starts = tick.entries.iter().any(|what| matches!(what, What::Run(RunEvent::Started { .. })));
+        self.require(
+            starts == tick.frozen.is_some(),
+            &object,
+            "a plan is frozen without its run, or a run without its plan",
+        );
+        for what in &tick.entries {
+            match what {
+                What::Commit(CommitEvent::Accepted { commit, .. }) => {
+                    let good = now.state.problems.is_empty() && self.is_in_force(commit);
+                    self.require(good, &object, "a commit is accepted that is not the good one in force");
+                }
+                What::Run(event) => self.run_event(event),
+                What::Step(id, event) => self.step_event(id, event),
+                What::Interruption(InterruptionEvent::Resumed { .. }) => {
+                    self.require(now.record.halted.is_some(), &object, "it resumes and is not halted");
+                }
+                What::Cluster(_)
+                | What::Commit(CommitEvent::Refused { .. })
+                | What::Interruption(
+                    InterruptionEvent::Halted { .. }
+                    | InterruptionEvent::Stopped { .. }
+                    | InterruptionEvent::StopEnded,
+                ) => {}
+            }
+        }
+        self.limits();
+    }
+
+    fn is_in_force(&self, commit: &CommitId) -> bool {
+        self.desired().is_some_and(|desired| desired.commit == *commit)
+    }
+
+    fn run_event(&mut self, event: &RunEvent) {
+        let object = self.cluster();
+        match event {
+            RunEvent::Started { commit, digest, .. } => self.run_starts(commit, digest),
+            RunEvent::RollbackPoint { .. } => {}
+            RunEvent::Ended { outcome, .. } => {
+                let Some(run) = self.run() else { return self.note(object, "a run ends, and there is none") };
+                let working = run.in_progress().any(|(id, _)| id.node.is_some());
+                self.require(!working, &object, "its run ends while a node is on its way");
+                let open = *outcome == RunOutcome::Converged && run.open_stage().is_some();
+                self.require(!open, &object, "its run is called converged and has steps to do");
+            }
+        }
+    }
+
+    /// A run starts with the plan that was frozen for it, which can be carried out, for the good commit in force.
+    fn run_starts(&mut self, commit: &CommitId, digest: &str) {
+        let object = self.cluster();
+        self.require(self.run().is_none(), &object, "a run starts while another is in progress");
+        self.may_begin(&object);
+        self.require(self.epoch().is_some(), &object, "a run starts without the lease");
+        let good = self.input.state.problems.is_empty() && self.is_in_force(commit);
+        self.require(good, &object, "a run starts for a commit that is not the good one in force");
+        let Some(plan) = &self.tick.frozen else { return };
+        self.require(
+            plan.digest == digest && !digest.is_empty(),
+            &object,
+            "a run starts with another plan than the frozen one",
+        );
+        let same = plan.commit == *commit && plan.cluster == self.input.me.cluster;
+        self.require(same, &object, "the frozen plan is one for another commit or cluster");
+        self.require(
+            plan.blockers.is_empty(),
+            &object,
+            "a run starts with a plan that cannot be carried out",
+        );
+        let waits = plan.stages.first().is_some_and(|stage| stage.kind == StageKind::AwaitControlPlane);
+        self.require(
+            waits || self.acts(),
+            &object,
+            "a run that takes nodes out starts while spec.mode is observe",
+        );
+    }
+
+    /// Nothing begins while a person has stopped it, or has to look at it first.
+    fn may_begin(&mut self, object: &str) {
+        self.require(self.live().stop.is_none(), object, "something begins while the cluster is stopped");
+        self.require(self.record().halted.is_none(), object, "something begins while the run is halted");
+    }
+
+    fn acts(&self) -> bool {
+        self.desired().is_some_and(|desired| desired.cluster.mode == Mode::Act)
+    }
+
+    fn step_event(&mut self, id: &StepId, event: &StepEvent) {
+        let object = id.object();
+        let Some(run) = self.run().filter(|run| run.find(id).is_some()) else {
+            return self.note(object, "something is written of a step that the frozen plan does not have");
+        };
+        let known = run.steps.get(id);
+        match event {
+            StepEvent::Started { .. } => self.starts(id),
+            StepEvent::Moved { phase } => self.moves(id, *phase),
+            StepEvent::Done { .. } => {
+                let arrived = id.node.is_none() || self.has_arrived(id);
+                self.require(arrived, &object, "it is called done and does not run the target");
+                let end = known.and_then(|known| known.end.as_ref());
+                self.require(end != Some(&StepEnd::Done), &object, "it is done twice");
+            }
+            StepEvent::Failed { .. } => {
+                let halts =
+                    |what: &What| matches!(what, What::Interruption(InterruptionEvent::Halted { .. }));
+                let halted = self.tick.entries.iter().any(halts);
+                self.require(halted, &object, "it fails, and the run does not halt");
+                self.require(self.in_progress(id).is_some(), &object, "it fails and was not in progress");
+            }
+            StepEvent::SetAside { touched, .. } => {
+                let before = known.is_some_and(|known| known.touched);
+                self.require(
+                    *touched || !before,
+                    &object,
+                    "it is called untouched, and an attempt before has changed it",
+                );
+                self.require(
+                    self.in_progress(id).is_some(),
+                    &object,
+                    "it is set aside and was not in progress",
+                );
+            }
+            StepEvent::Gone => {
+                self.require(self.node(id).is_none(), &object, "it is called gone, and its node is there");
+            }
+        }
+    }
+
+    fn starts(&mut self, id: &StepId) {
+        let object = id.object();
+        self.may_begin(&object);
+        let again = |end: &StepEnd| matches!(end, StepEnd::SetAside { .. } | StepEnd::Failed(_));
+        let known = self.run().and_then(|run| run.steps.get(id));
+        let open = known.is_none_or(|known| known.end.as_ref().is_some_and(again));
+        self.require(open, &object, "it is begun and is in progress, done or gone");
+        if id.node.is_none() {
+            return;
+        }
+        self.require(self.acts(), &object, "it is taken out while spec.mode is observe");
+        self.require(self.epoch().is_some(), &object, "it is begun without the lease");
+        self.require(self.node(id).is_some(), &object, "it is begun, and its node is not there");
+        let Some((_, step)) = self.run().and_then(|run| run.find(id)) else { return };
+        match id.scope {
+            // The unit's kubelets are written ahead of the API servers that they wait for.
+            Scope::ControlPlane => self.control_plane_skew(step, &object, false),
+            Scope::Pool(_) => {
+                let good = self.input.state.problems.is_empty();
+                self.require(good, &object, "it is taken out while the newest commit is not valid");
+                self.kubelet_skew(step, &object, true);
+            }
+            Scope::Addon(_) | Scope::Check(_) => {}
+        }
+    }
+
+    fn moves(&mut self, id: &StepId, phase: StepPhase) {
+        let object = id.object();
+        let Some(before) = self.in_progress(id).map(|of| of.progress.phase) else {
+            return self.note(object, "it moves on and is not in progress");
+        };
+        // What was filled again while nobody looked is drained again.
+        self.require(before <= phase, &object, "it moves back");
+        let claim = self.node(id).zip(self.run()).and_then(|(node, run)| super::claim_of(node, run, id));
+        match phase {
+            StepPhase::Started => {}
+            StepPhase::Claimed | StepPhase::Drained | StepPhase::Upgrading => {
+                self.require(claim.is_some(), &object, "it moves on without its claim on the node");
+            }
+            StepPhase::Upgraded => {
+                let arrived = self.has_arrived(id);
+                self.require(arrived, &object, "it is called upgraded and does not run the target");
+            }
+            StepPhase::Returned => {
+                self.require(claim.is_none(), &object, "it is called returned and bears its claim");
+            }
+        }
+    }
+
+    /// The very node of a step.
+    fn node(&self, id: &StepId) -> Option<&'a Node> {
+        let NodeRef { name, uid } = id.node.as_ref()?;
+        self.live().nodes.get(name.as_str()).filter(|node| *node.uid == **uid)
+    }
+
+    /// Whether the node of a step runs the step's target, or something newer.
+    fn has_arrived(&self, id: &StepId) -> bool {
+        let step = self.run().and_then(|run| run.find(id)).map(|(_, step)| step);
+        let Some((component, mv)) = step.and_then(|step| step.work.node_move()) else { return false };
+        self.live().runs(component, &mv.node.name).is_some_and(|runs| runs >= mv.to)
+    }
+}

@@ -1,0 +1,144 @@
+//! Evictions: of pods that are there, from nodes that are ours, and no more than budgets and owners can spare.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, claim_of};
+use crate::model::effect::Effect;
+use crate::model::entry::StepPhase;
+use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
+use crate::record::Run;
+
+/// The pods that a tick would evict.
+#[derive(Default)]
+struct Evicted<'a> {
+    uids: BTreeSet<&'a Uid>,
+    /// Evictions that each budget has to allow.
+    of_budgets: BTreeMap<&'a (Id, Id), i32>,
+    /// Owners without a budget that have to spare a pod.
+    owners: BTreeSet<Id>,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn evictions(&mut self) {
+        let mut evicted = Evicted::default();
+        for (effect, after) in &self.tick.effects {
+            let Effect::Evict { namespace, pod: name, uid } = effect else { continue };
+            let object = format!("pod/{namespace}/{name}");
+            let Some(pod) = self.live().pods.get(&Uid::from(uid.as_str())) else {
+                self.note(object, "it is evicted and not there");
+                continue;
+            };
+            self.require(pod.object() == object, &object, "another pod is evicted than the one of this UID");
+            self.require(evicted.uids.insert(&pod.uid), &object, "it is evicted twice");
+            let leaving = pod.deleting.is_some() || self.live().overlay.is_leaving(&pod.uid);
+            self.require(!leaving, &object, "it is evicted and leaving already");
+            self.pod_may_go(pod, *after, &object);
+            self.book(pod, &mut evicted, &object);
+        }
+        for (key, count) in &evicted.of_budgets {
+            let spare = self.live().budgets.get(*key).map_or(0, |budget| spare(self.live(), key, budget));
+            let object = format!("budget/{}/{}", key.0, key.1);
+            self.require(*count <= spare, &object, "more pods are evicted than it allows");
+        }
+        for owner in &evicted.owners {
+            let holds = may_miss(self.live(), owner, &evicted.uids);
+            let object = self.live().owner_name(owner);
+            self.require(holds, &object, "more of its pods would be missing than may be without a budget");
+        }
+    }
+
+    /// Whether it is a pod of a node that a step of this run empties.
+    fn pod_may_go(&mut self, pod: &Pod, after: u64, object: &str) {
+        let of_daemon_set = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::DaemonSet);
+        let stays = pod.mirror || pod.is_ours() || (of_daemon_set && !pod.finished());
+        self.require(!stays, object, "it is evicted, and no drain waits for such a pod");
+        let node = pod.node.as_ref().and_then(|node| self.live().nodes.get(node));
+        let (Some(run), Some(node)) = (self.run(), node) else {
+            return self.note(object, "it is evicted from a node that no run empties");
+        };
+        self.require(node.hold.is_none(), object, "it is evicted from a node that a person holds");
+        self.require(node.unschedulable, object, "it is evicted from a node that is not cordoned");
+        let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
+        let holder = steps.find(|(id, _)| claim_of(node, run, id).is_some());
+        let Some((id, progress)) = holder else {
+            return self.note(object, "it is evicted from a node that does not bear our claim");
+        };
+        let drains = run.find(id).is_some_and(|(_, step)| step.drains());
+        self.require(
+            drains && progress.phase < StepPhase::Upgrading,
+            object,
+            "it is evicted from a node that is not being emptied",
+        );
+        self.require(
+            progress.intent == after,
+            object,
+            "it is released by another entry than the intent of its node's step",
+        );
+    }
+
+    /// Who has to be able to spare this pod. What has ended, or has not begun, nobody misses.
+    fn book(&mut self, pod: &'a Pod, evicted: &mut Evicted<'a>, object: &str) {
+        if pod.finished() || pod.phase == Phase::Pending {
+            return;
+        }
+        let budgets: Vec<_> = self.live().budgets_of(pod).collect();
+        match budgets.as_slice() {
+            [] if pod.ready && self.run().is_some_and(|run| has_implicit_budgets(run, pod)) => {
+                let owner = pod.owner.as_ref().filter(|owner| match owner.kind {
+                    OwnerKind::Job | OwnerKind::DaemonSet | OwnerKind::Node => false,
+                    OwnerKind::Deployment
+                    | OwnerKind::ReplicaSet
+                    | OwnerKind::StatefulSet
+                    | OwnerKind::ReplicationController
+                    | OwnerKind::Other => true,
+                });
+                evicted.owners.extend(owner.map(|owner| self.live().top_owner(owner)));
+            }
+            [] => {}
+            [(key, budget)] => {
+                if pod.ready || !lets_unready_go(budget) {
+                    *evicted.of_budgets.entry(key).or_default() += 1;
+                }
+            }
+            [_, _, ..] => self.note(object, "it is evicted, and more than one budget covers it"),
+        }
+    }
+}
+
+/// Whether owners without a budget get an implicit one on the node of this pod.
+fn has_implicit_budgets(run: &Run, pod: &Pod) -> bool {
+    let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == pod.node.as_deref());
+    steps.any(|(id, _)| run.plan.limits(&id.scope).is_some_and(|limits| limits.drain.implicit_budgets))
+}
+
+/// Whether a budget lets a pod go that does not serve, whatever it allows otherwise.
+fn lets_unready_go(budget: &Budget) -> bool {
+    let healthy =
+        budget.observed && budget.desired_healthy > 0 && budget.current_healthy >= budget.desired_healthy;
+    budget.always_allow_unhealthy || healthy
+}
+
+/// What a budget still allows, less those of our evictions that its status does not count yet.
+fn spare(live: &Live, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
+    if !budget.observed || budget.sync_failed || budget.never.is_some() {
+        return 0;
+    }
+    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
+    let uncounted = ours.filter(|pod| {
+        let counted = pod.deleting.is_some() || budget.disrupted.contains(&*pod.name);
+        pod.namespace == *namespace && !counted && budget.selects(pod)
+    });
+    budget.disruptions_allowed - i32::try_from(uncounted.count()).unwrap_or(i32::MAX)
+}
+
+/// Whether an owner without a budget misses no more than one pod, or a quarter of them, once these are gone.
+fn may_miss(live: &Live, owner: &Id, evicted: &BTreeSet<&Uid>) -> bool {
+    let (mut pods, mut serving) = (0_u32, 0_u32);
+    for pod in live.pods_under(owner) {
+        pods += u32::from(!pod.finished());
+        let goes = pod.deleting.is_some() || live.overlay.is_leaving(&pod.uid) || evicted.contains(&pod.uid);
+        serving += u32::from(pod.ready && !goes);
+    }
+    let wanted = live.workloads.get(owner).map_or(pods, |workload| workload.replicas);
+    wanted.saturating_sub(serving) <= (wanted / 4).max(1)
+}

@@ -1,0 +1,182 @@
+//! Patches of nodes: claims are written, kept and taken away by those who may, and one control plane node goes at a time.
+
+use std::collections::BTreeSet;
+
+use super::{Check, InProgress, claim_of, claim_on};
+use crate::model::claim::Claim;
+use crate::model::effect::{Effect, NodePatch};
+use crate::model::entry::StepPhase;
+use crate::model::live::{ClaimState, JobState, Node};
+use crate::model::work::{NodeRef, Scope};
+use crate::record::{Run, StepEnd};
+
+impl<'a> Check<'a> {
+    pub(super) fn node_patch(&mut self, name: &str, resource_version: &str, patch: &NodePatch, after: u64) {
+        let object = format!("node/{name}");
+        let Some(node) = self.live().nodes.get(name) else {
+            return self.note(object, "there is no such node");
+        };
+        self.require(
+            node.resource_version == resource_version,
+            &object,
+            "another state of it is patched than was seen",
+        );
+        self.require(node.hold.is_none(), &object, "it is patched while a person holds it");
+        let later_one =
+            claim_on(node).is_some_and(|claim| self.epoch().is_some_and(|ours| claim.epoch > ours));
+        self.require(!later_one, &object, "a claim of a higher epoch is overwritten");
+        let unreadable = matches!(node.claim, Some(ClaimState::Unreadable(_)));
+        let forgets = matches!(patch, NodePatch::Forget);
+        self.require(unreadable == forgets, &object, "a claim that cannot be read is only ever forgotten");
+        match patch {
+            NodePatch::Claim(claim) => self.claim(node, claim, after),
+            NodePatch::Note(claim) => self.timers(node, claim, after),
+            NodePatch::Release(claim) => self.release(node, claim, after),
+            NodePatch::Forget => self.forget(node, after),
+        }
+    }
+
+    /// The step of a claim, where it is in progress on this node and this entry is its intent.
+    fn step_of(&mut self, node: &Node, claim: &Claim, after: u64) -> Option<(&'a Run, InProgress<'a>)> {
+        let object = format!("node/{}", node.name);
+        let (Some(run), Some(of)) = (self.run(), self.in_progress_as(&claim.step)) else {
+            self.note(object, "it is patched for a step whose intent is not on record");
+            return None;
+        };
+        let this = NodeRef { name: node.name.to_string(), uid: node.uid.to_string() };
+        self.require(
+            of.step.id.node.as_ref() == Some(&this),
+            &object,
+            "it is patched for the step of another node",
+        );
+        self.require(claim.run == run.id, &object, "it is patched for another run");
+        self.require(
+            of.progress.intent == after,
+            &object,
+            "it is released by another entry than the intent of its step",
+        );
+        Some((run, of))
+    }
+
+    fn claim(&mut self, node: &Node, claim: &Claim, after: u64) {
+        let object = format!("node/{}", node.name);
+        let epoch = self.epoch();
+        let Some((run, InProgress { step, .. })) = self.step_of(node, claim, after) else { return };
+        let before = claim_on(node);
+        let again = claim_of(node, run, &step.id).is_some();
+        self.require(claim.plan_digest == run.digest, &object, "its claim names another plan than the run's");
+        self.require(claim.node_uid == *node.uid, &object, "its claim names another node");
+        self.require(
+            again || Some(claim.epoch) == epoch,
+            &object,
+            "its claim does not bear the epoch of the lease",
+        );
+        self.require(
+            !step.drains() || claim.cordoned,
+            &object,
+            "it will be emptied and is claimed without a cordon",
+        );
+        let found = before.map_or(node.unschedulable, |before| before.was_unschedulable);
+        self.require(claim.was_unschedulable == found, &object, "its claim forgets how the node was found");
+        if !again {
+            self.control_plane_skew(step, &object, true);
+            self.kubelet_skew(step, &object, true);
+        }
+    }
+
+    /// Nothing but the timers of a claim may change. A step that finds its node at the target goes on with the claim that
+    /// it finds there, of whichever run.
+    fn timers(&mut self, node: &Node, claim: &Claim, after: u64) {
+        let object = format!("node/{}", node.name);
+        let mut steps = self.run().into_iter().flat_map(Run::in_progress);
+        let ours = steps.any(|(id, progress)| id.node_name() == Some(&node.name) && progress.intent == after);
+        self.require(ours, &object, "its claim is changed, and no step in progress has the node");
+        let same = claim_on(node).is_some_and(|before| {
+            let (blocked_since, reported) = (claim.blocked_since, claim.reported.clone());
+            Claim { blocked_since, reported, ..before.clone() } == *claim
+        });
+        self.require(same, &object, "more than the timers of its claim would change");
+    }
+
+    /// What was set aside untouched, is done, or is no step any more is given back. What failed stays as it is.
+    fn release(&mut self, node: &Node, claim: &Claim, after: u64) {
+        let object = format!("node/{}", node.name);
+        self.require(claim_on(node) == Some(claim), &object, "another claim is taken away than it bears");
+        let run = self.run().filter(|run| run.id == claim.run);
+        let Some(progress) = run.and_then(|run| run.recorded_as(&claim.step)) else {
+            let taken = self.run().is_some_and(|run| {
+                let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
+                steps.any(|(_, progress)| progress.phase < StepPhase::Upgraded)
+            });
+            return self.require(
+                !taken,
+                &object,
+                "its claim is taken away while a step of the run has the node",
+            );
+        };
+        match &progress.end {
+            None => {
+                let proven = progress.phase >= StepPhase::Upgraded;
+                self.require(proven, &object, "its claim is taken away before it has proven that it is well");
+                self.require(
+                    progress.intent == after,
+                    &object,
+                    "it is released by another entry than the intent of its step",
+                );
+            }
+            Some(StepEnd::SetAside { touched: false, .. }) => {
+                let at_work = |state: &JobState| matches!(state, JobState::Waiting(_) | JobState::Running);
+                let mut jobs =
+                    self.live().jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
+                let any = jobs.any(|job| at_work(&job.state));
+                self.require(!any, &object, "its claim is taken away while a Job may change it");
+            }
+            Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. }) => {
+                self.note(object, "its claim is taken away although it was changed and has not come back");
+            }
+            Some(StepEnd::Done | StepEnd::Gone) => {}
+        }
+    }
+
+    fn forget(&mut self, node: &Node, after: u64) {
+        let object = format!("node/{}", node.name);
+        let of_node = |run: &Run| {
+            let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
+            steps.any(|(_, progress)| progress.phase >= StepPhase::Upgraded && progress.intent == after)
+        };
+        let holds = self.run().is_some_and(of_node);
+        self.require(
+            holds,
+            &object,
+            "a claim that cannot be read is taken away, and no step has brought the node back",
+        );
+    }
+
+    /// Of a control plane one node is out at most: split quorums and two API servers away at once are not to be had.
+    pub(super) fn one_control_plane_node_at_a_time(&mut self) {
+        let taken = self.tick.effects.iter().filter_map(|(effect, _)| match effect {
+            Effect::Node { patch: NodePatch::Claim(claim), .. } => Some(&claim.step),
+            Effect::Node { .. }
+            | Effect::Evict { .. }
+            | Effect::CreateNamespace(_)
+            | Effect::CreateJob { .. }
+            | Effect::DeleteJob { .. }
+            | Effect::Lease { .. }
+            | Effect::Publish { .. }
+            | Effect::ForgetResume { .. }
+            | Effect::BeginLong { .. } => None,
+        });
+        let taken = taken.filter_map(|step| Some(&self.in_progress_as(step)?.step.id));
+        let taken: BTreeSet<_> = taken.filter(|id| id.scope == Scope::ControlPlane).collect();
+        if taken.is_empty() {
+            return;
+        }
+        let on_its_way = self.run().into_iter().flat_map(Run::in_progress);
+        let on_its_way =
+            on_its_way.filter(|(_, progress)| progress.phase >= StepPhase::Claimed).map(|(id, _)| id);
+        let of_control_plane = on_its_way.filter(|id| id.scope == Scope::ControlPlane).chain(taken);
+        let nodes: BTreeSet<_> = of_control_plane.filter_map(|id| id.node_name()).collect();
+        let (count, object) = (nodes.len(), self.cluster());
+        self.require(count <= 1, &object, "two control plane nodes would be on their way at once");
+    }
+}

@@ -1,0 +1,195 @@
+//! The lease that says who should act: held while something is to be done, given back after.
+//! It is no fence; what fences are the journal's push, the node's claim and the pod's UID.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Input;
+use super::merge::Merged;
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::effect::{Effect, EffectKey, LeaseMove};
+use crate::model::live::{ClaimState, Live, Lock, Probe};
+use crate::model::state::{Identity, Tenure};
+use crate::model::time::{earliest, later};
+use crate::provider;
+use crate::record::Record;
+use crate::work::{LOOK_AGAIN, Turn};
+
+/// The lease's name in the namespace `windlass-system`.
+pub const NAME: &str = "windlass";
+/// How long a silent holder is believed to be alive. Longer than an API server's swap during its own upgrade takes.
+const LENGTH: SignedDuration = SignedDuration::from_secs(30);
+/// How often the holder renews.
+const RENEW: SignedDuration = SignedDuration::from_secs(8);
+/// No effect is sent later than this after the last renewal: well before another process may take over.
+const DEADLINE: SignedDuration = SignedDuration::from_secs(20);
+
+/// What is known of the lease.
+pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Tenure {
+    let lock = live.lock.as_ref();
+    let mine = lock.filter(|lock| lock.holder == me.holder);
+    let epoch = match (lock, mine) {
+        (_, Some(mine)) => Some(mine.transitions),
+        (Some(_), None) => Some(next_epoch(live, record)),
+        (None, None) => live.probed.contains_key(&Probe::Lock).then(|| next_epoch(live, record)),
+    };
+    let held = mine.filter(|lock| later(lock.seen, DEADLINE) > now).map(|lock| lock.transitions);
+    Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
+}
+
+/// The epoch of whoever takes the lease next: above every one that was ever written down. A lease that somebody deleted
+/// begins to count anew, and claims of its holders would then be of a later leader for ever.
+fn next_epoch(live: &Live, record: &Record) -> u64 {
+    let claims = live.claimed.iter().filter_map(|name| match &live.nodes.get(name)?.claim {
+        Some(ClaimState::Ours(claim)) => Some(claim.epoch),
+        Some(ClaimState::Unreadable(_)) | None => None,
+    });
+    let lock = live.lock.iter().map(|lock| lock.transitions);
+    lock.chain(claims).max().unwrap_or(0).max(record.last_epoch) + 1
+}
+
+/// Who else is believed to hold the lease, and until when; nothing when it is free, ours, or was never looked at.
+fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(String, Timestamp)> {
+    let lock = lock?;
+    let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
+    let free =
+        lock.holder.is_empty() || lock.holder == me.holder || me.predecessor.as_ref() == Some(&lock.holder);
+    (!free && silent_until > now).then(|| (lock.holder.clone(), silent_until))
+}
+
+/// Takes, renews or gives back the lease as this pass needs it.
+pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
+    let mine = input.live.lock.as_ref().filter(|lock| lock.holder == input.me.holder);
+    match (mine, wanted) {
+        (Some(lock), true) => renew(input, lock),
+        (Some(lock), false) => give_back(lock),
+        (None, true) => take(input, tenure),
+        (None, false) => Turn::default(),
+    }
+}
+
+fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
+    let due = later(lock.seen, RENEW);
+    if due > input.now {
+        return Turn { wake_at: Some(due), ..Turn::default() };
+    }
+    let hold = LeaseMove::Hold {
+        holder: lock.holder.clone(),
+        transitions: lock.transitions,
+        resource_version: lock.resource_version.clone(),
+    };
+    let mut turn = moved(hold);
+    // Our picture of the lease may be old: then the write is refused, and this look shows why.
+    if input.live.overlay.backoff.contains_key(&EffectKey::Lease) {
+        turn.probes.push((Probe::Lock, LOOK_AGAIN));
+    }
+    turn
+}
+
+fn give_back(lock: &Lock) -> Turn {
+    let effects = release(Some(lock), &lock.holder).map(|release| (release, 0));
+    Turn { effects: effects.into_iter().collect(), ..Turn::default() }
+}
+
+/// Looks on while another process acts.
+fn stand_by(tenure: &Tenure) -> Turn {
+    let Some((holder, until)) = &tenure.elsewhere else { return Turn::default() };
+    let told = Reason::new(
+        Key::LeaseElsewhere,
+        format!("lease/{NAME}"),
+        format!("the lease {NAME} is held by {holder}"),
+    );
+    Turn {
+        answers: vec![Answer::wait(Gate::Lease, told)],
+        probes: vec![(Probe::Lock, LOOK_AGAIN)],
+        wake_at: Some(*until),
+        moves: true,
+        ..Turn::default()
+    }
+}
+
+fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
+    let (live, me) = (input.live, input.me);
+    let turn = Turn { probes: vec![(Probe::Lock, LOOK_AGAIN)], moves: true, ..Turn::default() };
+    // Nothing is known of the lease before it has been looked at.
+    if !live.probed.contains_key(&Probe::Lock) {
+        return turn;
+    }
+    let Some(lock) = &live.lock else {
+        let mut turn = turn;
+        if live.overlay.backoff.contains_key(&EffectKey::Lease) {
+            turn.effects.push((Effect::CreateNamespace(provider::namespace()), 0));
+        }
+        let create =
+            LeaseMove::Create { holder: me.holder.clone(), transitions: next_epoch(live, input.record) };
+        turn.effects.extend(moved(create).effects);
+        return turn;
+    };
+    if tenure.elsewhere.is_some() {
+        return stand_by(tenure);
+    }
+    let hold = LeaseMove::Hold {
+        holder: me.holder.clone(),
+        transitions: next_epoch(live, input.record),
+        resource_version: lock.resource_version.clone(),
+    };
+    Turn { effects: moved(hold).effects, ..turn }
+}
+
+fn moved(lease: LeaseMove) -> Turn {
+    let effect = Effect::Lease { name: NAME.to_owned(), lease, length: LENGTH };
+    Turn { effects: vec![(effect, 0)], ..Turn::default() }
+}
+
+/// Whether the record is for another process to write: the one that holds the lease. Of a run that is in progress
+/// nothing is written before the lease was looked at.
+///
+/// The scenario: two daemons serve one repository, and the one that was away comes back while the other is in the
+/// middle of a drain. What it would conclude, it would conclude from a record that the other has gone on with.
+pub(super) fn others_write(input: &Input<'_>, acts: bool, tenure: &Tenure, merged: &mut Merged) -> bool {
+    let tick = &mut merged.tick;
+    if let Some((_, until)) = &tenure.elsewhere {
+        let answers = stand_by(tenure).answers;
+        for answer in answers {
+            if !tick.status.answers.iter().any(|told| told.same_subject(&answer)) {
+                tick.status.answers.push(answer);
+            }
+        }
+        tick.wake_at = earliest(tick.wake_at, Some(*until));
+        merged.moves = true;
+        look(input, tick);
+        tick.stands_by = true;
+        return true;
+    }
+    let unseen = input.record.run.is_some() && !input.live.probed.contains_key(&Probe::Lock);
+    if unseen && acts && input.live.stop.is_none() {
+        merged.moves = true;
+        look(input, tick);
+        return true;
+    }
+    false
+}
+
+fn look(input: &Input<'_>, tick: &mut super::Tick) {
+    let due = input.live.probed.get(&Probe::Lock).map(|last| later(*last, LOOK_AGAIN));
+    match due.filter(|due| *due > input.now) {
+        Some(due) => tick.wake_at = earliest(tick.wake_at, Some(due)),
+        None if tick.probes.contains(&Probe::Lock) => {}
+        None => tick.probes.push(Probe::Lock),
+    }
+}
+
+/// Until when effects may be sent under the lease as it was last seen; nothing when it is not ours.
+pub fn deadline(lock: Option<&Lock>, holder: &str) -> Option<Timestamp> {
+    lock.filter(|lock| lock.holder == holder).map(|lock| later(lock.seen, DEADLINE))
+}
+
+/// The effect that gives our lease back; nothing when it is not ours.
+pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
+    let lock = lock.filter(|lock| lock.holder == holder)?;
+    let lease = LeaseMove::Release {
+        holder: lock.holder.clone(),
+        transitions: lock.transitions,
+        resource_version: lock.resource_version.clone(),
+    };
+    Some(Effect::Lease { name: NAME.to_owned(), lease, length: LENGTH })
+}

@@ -1,0 +1,89 @@
+//! What is written down of the answers of a pass, and where the cluster stands by them.
+
+use jiff::SignedDuration;
+
+use super::{Input, Tick};
+use crate::model::decision::{Answer, Gate, Key, Verdict};
+use crate::model::entry::{ClusterEvent, What};
+use crate::model::state::RunState;
+use crate::model::time::{earliest, later};
+
+/// How long a wait has to last before it is written down: shorter ones explain themselves by ending.
+const WORTH_RECORDING: SignedDuration = SignedDuration::from_secs(10);
+/// More waits than a person reads; the rest shows when these are gone.
+const MOST_WAITS: usize = 50;
+
+/// Writes down what is waited for when that has changed: gates at once, the world's own waits once they last.
+/// Whether any of these has not lasted yet.
+pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
+    if !tick.entries.is_empty() {
+        return false;
+    }
+    let mut lasting: Vec<&Answer> = Vec::new();
+    let mut wake = None;
+    for answer in tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+        if !worth_recording(answer) {
+            continue;
+        }
+        let recorded = input.record.waiting.iter().any(|old| old.value.same_subject(answer));
+        let key = (answer.reason.key, answer.reason.object.clone());
+        let since = input.live.overlay.waits.get(&key).copied().unwrap_or(input.now);
+        let due = later(since, WORTH_RECORDING);
+        if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= input.now {
+            lasting.push(answer);
+        } else {
+            wake = earliest(wake, Some(due));
+        }
+    }
+    lasting.sort_by(|a, b| (a.gate, &a.reason).cmp(&(b.gate, &b.reason)));
+    lasting.dedup_by(|a, b| a.same_subject(b));
+    lasting.truncate(MOST_WAITS);
+    tick.wake_at = earliest(tick.wake_at, wake);
+    let recorded = input.record.waiting.iter().map(|old| &old.value);
+    if !lasting.iter().copied().eq(recorded) {
+        let answers = lasting.into_iter().cloned().collect();
+        tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers }));
+    }
+    wake.is_some()
+}
+
+/// Where the cluster stands. `moving` is whether something goes on by itself.
+pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
+    let objects = tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
+    let refused = !input.state.problems.is_empty() || super::settle::other_cluster(input).is_some();
+    match () {
+        () if moving => RunState::Moving,
+        () if input.record.halted.is_some() => RunState::Halted,
+        () if refused => RunState::Refused,
+        () if objects || input.record.run.is_some() => RunState::Waiting,
+        () => RunState::AsDesired,
+    }
+}
+
+/// Whether the record does not say it in another way: a step's phase tells that its Job is at work. A process that does
+/// not hold the lease does not write either, since two that wait for each other would race; and what cannot be written
+/// is not written down.
+fn worth_recording(answer: &Answer) -> bool {
+    !matches!(answer.gate, Gate::Lease | Gate::Record) && answer.reason.key != Key::Upgrading
+}
+
+/// Answers that people or calendars give, as against the world's own.
+fn is_policy(gate: Gate) -> bool {
+    match gate {
+        Gate::Mode
+        | Gate::Desired
+        | Gate::Plan
+        | Gate::Window
+        | Gate::Freeze
+        | Gate::Stop
+        | Gate::Halt
+        | Gate::Hold => true,
+        Gate::Limit
+        | Gate::Budget
+        | Gate::Canary
+        | Gate::Order
+        | Gate::Lease
+        | Gate::Health
+        | Gate::Record => false,
+    }
+}

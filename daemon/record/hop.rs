@@ -1,0 +1,68 @@
+//! The control plane of a hop as one unit: whether it was changed, whether it is finished, which of its nodes is first.
+
+use std::collections::BTreeSet;
+
+use super::{Record, Run, StepEnd};
+use crate::model::entry::RunOutcome;
+use crate::model::live::Live;
+use crate::model::plan::{StageKind, Step};
+use crate::model::version::Version;
+
+impl Run {
+    /// Whether a control plane component or a control plane kubelet was changed in this hop, or may have been.
+    ///
+    /// `hop` is an index into the plan's hops.
+    pub fn hop_changed(&self, hop: usize) -> bool {
+        self.control_plane_stages(hop).any(|stage| self.index.any_changed(stage))
+    }
+
+    /// Whether a hop was changed and has a control plane step that is begun and not ended.
+    ///
+    /// All intents of a hop's control plane are written at once. After the first of its nodes was changed, the others
+    /// have to follow, even when a newer commit asks for something else: a control plane of two versions is worse than
+    /// one that runs what is no longer asked for.
+    pub fn hop_unfinished(&self) -> bool {
+        (0..self.plan.hops.len()).any(|hop| {
+            self.hop_changed(hop)
+                && self.control_plane_stages(hop).any(|stage| self.index.any_in_progress(stage))
+        })
+    }
+
+    /// Whether this is the first step of its stage kind and version that is not gone.
+    ///
+    /// `kubeadm upgrade apply` runs on the first control plane node of a hop and `kubeadm upgrade node` on the others.
+    /// A node that is gone has not run it: the next one takes its place.
+    pub fn first_of_hop(&self, step: &Step) -> bool {
+        let Some((own, _)) = self.find(&step.id) else { return false };
+        let alike = self.plan.stages.iter().filter(|stage| stage.kind == own.kind && stage.to == *step.to());
+        let gone =
+            |step: &&Step| self.steps.get(&step.id).is_some_and(|record| record.end == Some(StepEnd::Gone));
+        let first = alike.flat_map(|stage| &stage.steps).find(|step| !gone(step));
+        first.is_some_and(|first| first.id == step.id)
+    }
+
+    /// The stages of a hop that are no workers, as indexes into the plan's stages.
+    fn control_plane_stages(&self, hop: usize) -> impl Iterator<Item = usize> {
+        let of_hop = self.plan.stages.iter().enumerate().filter(move |(_, stage)| stage.hop == hop);
+        let control_plane = of_hop.filter(|(_, stage)| match stage.kind {
+            StageKind::AwaitControlPlane | StageKind::ControlPlane | StageKind::ControlPlaneKubelets => true,
+            StageKind::Workers => false,
+        });
+        control_plane.map(|(index, _)| index)
+    }
+}
+
+impl Record {
+    /// Whether a run that gave way to a newer commit has left the API servers between two versions, on their way to
+    /// `to`.
+    ///
+    /// A control plane node fails in the middle of a hop, and a person commits a correction that asks for the same
+    /// version. The old run ends, and the new one begins with a control plane of two versions. That hop was begun
+    /// before, so it is finished whatever the maintenance windows say. Cancelled runs changed nothing and are passed
+    /// over.
+    pub fn left_mid_hop(&self, live: &Live, to: &Version) -> bool {
+        let last = self.ended.iter().rev().find(|run| run.outcome != RunOutcome::Cancelled);
+        let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);
+        ours && live.api_servers().values().flatten().collect::<BTreeSet<_>>().len() > 1
+    }
+}

@@ -1,0 +1,217 @@
+//! Which steps of a run are in progress, which are done and which are still to be started. Kept up with every entry
+//! of the journal, so that a question costs what its answer names and no walk over a plan of thousands of steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::run::{Run, StepEnd, StepRecord};
+use crate::model::plan::{Plan, Scope, Stage, Step, StepId};
+use crate::model::time::earliest;
+
+/// Where a step lies in its frozen plan: its stage, and its position in that stage. The order is the plan's order.
+type Position = (usize, usize);
+
+/// The steps of a frozen plan, sorted by what has become of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StepIndex {
+    positions: BTreeMap<StepId, Position>,
+    /// By the text of the step's id, as claims on nodes hold it.
+    texts: BTreeMap<String, Position>,
+    not_started: BTreeSet<Position>,
+    in_progress: BTreeSet<Position>,
+    /// Steps whose node was changed, or may have been: see [`StepRecord::is_touched`].
+    changed: BTreeSet<Position>,
+    /// For each stage, its steps by the part of the cluster that they belong to.
+    scopes: Vec<BTreeMap<Scope, OfScope>>,
+    first_intent: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct OfScope {
+    steps: usize,
+    /// Steps that are done, by the time at which they ended.
+    done: BTreeSet<(Timestamp, usize)>,
+}
+
+/// What the index has to know of one step. It is taken before and after an entry, so that no entry has to be undone.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    progress: Progress,
+    changed: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Progress {
+    /// Never begun, set aside or failed: it can be started, or started again.
+    NotStarted,
+    Begun,
+    Done(Timestamp),
+    Gone,
+}
+
+impl Mark {
+    pub(super) fn of(record: Option<&StepRecord>) -> Self {
+        let Some(record) = record else { return Self { progress: Progress::NotStarted, changed: false } };
+        let progress = match record.end.as_ref().zip(record.ended) {
+            None => Progress::Begun,
+            Some((StepEnd::Done, at)) => Progress::Done(at),
+            Some((StepEnd::SetAside { .. } | StepEnd::Failed(_), _)) => Progress::NotStarted,
+            Some((StepEnd::Gone, _)) => Progress::Gone,
+        };
+        Self { progress, changed: record.is_touched() }
+    }
+}
+
+impl StepIndex {
+    /// No step of the plan has been started.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let mut positions = BTreeMap::new();
+        let mut texts = BTreeMap::new();
+        let mut scopes = Vec::with_capacity(plan.stages.len());
+        for (number, stage) in plan.stages.iter().enumerate() {
+            let mut of_stage: BTreeMap<Scope, OfScope> = BTreeMap::new();
+            for (position, step) in stage.steps.iter().enumerate() {
+                positions.insert(step.id.clone(), (number, position));
+                texts.insert(step.id.to_string(), (number, position));
+                of_stage.entry(step.id.scope.clone()).or_default().steps += 1;
+            }
+            scopes.push(of_stage);
+        }
+        Self {
+            not_started: positions.values().copied().collect(),
+            in_progress: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            first_intent: None,
+            positions,
+            texts,
+            scopes,
+        }
+    }
+
+    pub(super) fn begun(&mut self, at: Timestamp) {
+        self.first_intent = earliest(self.first_intent, Some(at));
+    }
+
+    /// Moves a step from where it was counted before an entry to where it is counted after it.
+    pub(super) fn update(&mut self, id: &StepId, before: Mark, after: Mark) {
+        // A step that the plan does not have is counted nowhere; reading a record refuses it.
+        let Some(at) = self.positions.get(id).copied() else { return };
+        self.set(at, &id.scope, before, false);
+        self.set(at, &id.scope, after, true);
+    }
+
+    fn set(&mut self, at: Position, scope: &Scope, mark: Mark, present: bool) {
+        match mark.progress {
+            Progress::NotStarted => put(&mut self.not_started, at, present),
+            Progress::Begun => put(&mut self.in_progress, at, present),
+            Progress::Done(ended) => {
+                if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
+                    put(&mut of_scope.done, (ended, at.1), present);
+                }
+            }
+            Progress::Gone => {}
+        }
+        if mark.changed {
+            put(&mut self.changed, at, present);
+        }
+    }
+
+    pub(super) fn any_changed(&self, stage: usize) -> bool {
+        of_stage(&self.changed, stage).next().is_some()
+    }
+
+    pub(super) fn any_in_progress(&self, stage: usize) -> bool {
+        of_stage(&self.in_progress, stage).next().is_some()
+    }
+}
+
+fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
+    if present {
+        set.insert(item);
+    } else {
+        set.remove(&item);
+    }
+}
+
+fn of_stage(set: &BTreeSet<Position>, stage: usize) -> impl Iterator<Item = &Position> {
+    set.range((stage, 0)..=(stage, usize::MAX))
+}
+
+/// How far the steps of one scope have come in one stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageCounts<'a> {
+    /// All steps of the scope in this stage, whatever has become of them.
+    pub steps: usize,
+    /// Steps that are begun and not ended.
+    pub in_progress: usize,
+    done: &'a BTreeSet<(Timestamp, usize)>,
+}
+
+impl StageCounts<'_> {
+    /// How many steps are done.
+    pub fn done(&self) -> usize {
+        self.done.len()
+    }
+
+    /// When the step ended that was the `nth` to be done, counted from zero; nothing while fewer are done.
+    pub fn done_at(&self, nth: usize) -> Option<Timestamp> {
+        self.done.iter().nth(nth).map(|(at, _)| *at)
+    }
+}
+
+impl Run {
+    /// Steps that are begun and not ended, in the order of the plan.
+    pub fn in_progress(&self) -> impl Iterator<Item = (&StepId, &StepRecord)> {
+        let steps = self.index.in_progress.iter().filter_map(|at| self.at(*at));
+        steps.filter_map(|step| self.steps.get_key_value(&step.id))
+    }
+
+    /// The step of this id and the stage that holds it; nothing if the plan has no such step.
+    pub fn find(&self, id: &StepId) -> Option<(&Stage, &Step)> {
+        let (stage, position) = *self.index.positions.get(id)?;
+        let stage = self.plan.stages.get(stage)?;
+        Some((stage, stage.steps.get(position)?))
+    }
+
+    /// What is recorded of the step whose id has this text; nothing if it was never begun, or the plan has no such step.
+    pub fn recorded_as(&self, text: &str) -> Option<&StepRecord> {
+        let step = self.at(*self.index.texts.get(text)?)?;
+        self.steps.get(&step.id)
+    }
+
+    /// The first stage with a step that is neither done nor gone: an index into the plan's stages.
+    pub fn open_stage(&self) -> Option<usize> {
+        let stage = |steps: &BTreeSet<Position>| steps.first().map(|(stage, _)| *stage);
+        stage(&self.index.not_started).into_iter().chain(stage(&self.index.in_progress)).min()
+    }
+
+    /// Steps of a stage that are neither in progress nor done nor gone, in the order of the plan. Those that were set
+    /// aside or failed are among them, because they can be started again.
+    pub fn not_started(&self, stage: usize) -> impl Iterator<Item = &Step> {
+        of_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
+    }
+
+    /// When the first step was begun; nothing before that.
+    pub fn first_intent(&self) -> Option<Timestamp> {
+        self.index.first_intent
+    }
+
+    /// How far the steps of one scope have come in one stage; nothing if the stage has no step of the scope.
+    pub fn stage_counts(&self, stage: usize, scope: &Scope) -> Option<StageCounts<'_>> {
+        let OfScope { steps, done } = self.index.scopes.get(stage)?.get(scope)?;
+        let in_progress = of_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
+        let in_progress = in_progress.filter(|step| step.id.scope == *scope).count();
+        Some(StageCounts { steps: *steps, in_progress, done })
+    }
+
+    /// How far the steps of a step's own scope have come in its stage; nothing if the plan has no such step.
+    pub fn counts_beside(&self, id: &StepId) -> Option<StageCounts<'_>> {
+        let (stage, _) = self.index.positions.get(id)?;
+        self.stage_counts(*stage, &id.scope)
+    }
+
+    fn at(&self, (stage, position): Position) -> Option<&Step> {
+        self.plan.stages.get(stage)?.steps.get(position)
+    }
+}

@@ -1,0 +1,105 @@
+//! What the loop of a cluster asks of the repository's writer, and how it is answered: the wires between the two.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::git::GitError;
+use crate::model::decision::Reason;
+use crate::record::{ReadError, Record};
+
+/// What one cluster wants on the remote.
+#[derive(Debug)]
+pub struct Batch {
+    pub cluster: String,
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub message: String,
+    /// Name, message and target of the tags that go with it.
+    pub tags: Vec<(String, String, String)>,
+    pub at: Timestamp,
+}
+
+/// Why a batch will never be on the remote. The loop that handed it in has to read the record again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    #[error("another process has changed the record of {cluster} since it was read ({path})")]
+    Overtaken { cluster: String, path: String },
+    #[error("the writer of the repository has ended")]
+    WriterEnded,
+}
+
+/// Why the record of a cluster could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RereadError {
+    #[error("the writer of the repository has ended")]
+    WriterEnded,
+    #[error("calling git")]
+    Call { source: CallError },
+    #[error("reading the repository")]
+    Git { source: GitError },
+    #[error("the record of {cluster} cannot be used")]
+    Record { cluster: String, source: ReadError },
+}
+
+/// Why a call on the repository came to no answer at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("an earlier call on the repository panicked; restart the process")]
+    Poisoned,
+    #[error("the call on the repository panicked")]
+    Panicked { source: tokio::task::JoinError },
+}
+
+pub(super) type Reply = oneshot::Sender<Result<(), Lost>>;
+
+/// One request to the writer.
+pub(super) enum Ask {
+    Append(Batch, Reply),
+    /// The record of one cluster as it is on the remote now.
+    Read(String, oneshot::Sender<Result<Record, RereadError>>),
+}
+
+/// Where batches are handed in.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pub(super) asks: mpsc::Sender<Ask>,
+    /// What keeps pushes from getting through, and since when.
+    pub trouble: watch::Receiver<Option<Trouble>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub reason: Reason,
+    pub since: Timestamp,
+}
+
+impl Journal {
+    /// Returns when the batch is on the remote, however long that takes.
+    pub async fn append(&self, batch: Batch) -> Result<(), Lost> {
+        let (reply, answer) = oneshot::channel();
+        if self.asks.send(Ask::Append(batch, reply)).await.is_err() {
+            return Err(Lost::WriterEnded);
+        }
+        answer.await.unwrap_or(Err(Lost::WriterEnded))
+    }
+
+    /// What the remote has of a cluster, written by this process or another. Batches appended later come after it.
+    pub async fn record(&self, cluster: &str) -> Result<Record, RereadError> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asks.send(Ask::Read(cluster.to_owned(), reply)).await;
+        asked.map_err(|_| RereadError::WriterEnded)?;
+        answer.await.unwrap_or(Err(RereadError::WriterEnded))
+    }
+}
+
+/// An error and its causes on one line, for a log or a reason.
+pub(super) fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,322 @@
+//! The loop around the pass, one per cluster: look, decide, write down, do. It is almost empty: whatever could be
+//! wrong is in what it calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
+
+use super::ask::{Journal, Trouble, words};
+use super::idle::{self, End};
+use super::in_flight::{self, InFlight, LoopEvent};
+use super::lease::Tenure;
+use super::look::{Picture, ServedUids};
+use super::publish::Publisher;
+use super::push::{FLUSH, Recorder};
+use crate::clock::Clock;
+use crate::execute::{Edges, Fence};
+use crate::live::Seen;
+use crate::model::decision::Answer;
+use crate::model::state::{DesiredState, Identity, RunState};
+use crate::model::time::{earliest, later};
+use crate::reconcile::{self, MOST_ROUNDS, Tick, tick};
+use crate::record::Record;
+use crate::view::cluster::{Notice, View};
+
+/// Things seen within this are looked at together: a rollout is hundreds of events.
+const GATHER: SignedDuration = SignedDuration::from_millis(20);
+/// Watches wait here while a pass runs; a full channel slows them down, and loses nothing.
+const SEEN: usize = 4096;
+
+/// How one cluster's loop is to run.
+#[derive(Clone)]
+pub struct Settings {
+    pub me: Identity,
+    /// End when nothing is in flight and nothing goes on by itself.
+    pub until_idle: bool,
+    /// Shared by all loops of a process, so that two contexts of one cluster are told apart from two clusters.
+    pub served: ServedUids,
+    /// Where the loop shows what it knows.
+    pub view: watch::Sender<View>,
+}
+
+/// The wires of one loop.
+pub struct Links {
+    pub wanted: watch::Receiver<BTreeMap<String, DesiredState>>,
+    pub journal: Journal,
+    /// True once the process is asked to end.
+    pub ending: watch::Receiver<bool>,
+}
+
+struct Loop {
+    clock: Clock,
+    links: Links,
+    me: Identity,
+    until_idle: bool,
+    served: ServedUids,
+    picture: Picture,
+    recorder: Recorder,
+    tenure: Tenure,
+    in_flight: InFlight,
+    publisher: Publisher,
+}
+
+/// What came of the passes between two waits.
+struct Decided {
+    state: RunState,
+    /// Every answer of the last pass; nothing where it did not come to its end.
+    answers: Option<Vec<Answer>>,
+    /// When to look again, if nothing happens before.
+    wake_at: Option<Timestamp>,
+}
+
+impl Decided {
+    fn unfinished(state: RunState, wake_at: Option<Timestamp>) -> Self {
+        Self { state, answers: None, wake_at }
+    }
+}
+
+/// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
+pub async fn drive(
+    edges: Edges,
+    fence: Arc<dyn Fence>,
+    links: Links,
+    settings: Settings,
+    record: Record,
+) -> End {
+    let (seen_in, mut seen) = mpsc::channel(SEEN);
+    let _watches = edges.watch(&seen_in);
+    let mut this = Loop {
+        clock: edges.clock.clone(),
+        links,
+        until_idle: settings.until_idle,
+        served: settings.served,
+        picture: Picture::default(),
+        recorder: Recorder::new(&settings.me.cluster, record),
+        tenure: Tenure::default(),
+        in_flight: InFlight::new(edges, fence),
+        publisher: Publisher::new(&settings.me.cluster, settings.view),
+        me: settings.me,
+    };
+    loop {
+        let decided = this.decide();
+        this.publisher.publish(decided.state, decided.answers, this.recorder.record());
+        let end = if this.must_reread() {
+            this.reread().await
+        } else {
+            let end = this.flush(decided.state).or_else(|| this.idle(decided.state));
+            match end {
+                Some(end) => Some(end),
+                None => this.wait(&mut seen, decided.wake_at).await,
+            }
+        };
+        if let Some(end) = end {
+            return end;
+        }
+    }
+}
+
+impl Loop {
+    /// Passes until nothing more is to be written down; then sends what may be sent.
+    fn decide(&mut self) -> Decided {
+        self.look();
+        for _ in 0..MOST_ROUNDS {
+            if self.recorder.ends_a_run() {
+                return Decided::unfinished(RunState::Moving, None);
+            }
+            let now = self.clock.now();
+            self.picture.replan(self.recorder.record(), now);
+            let trouble = self.trouble();
+            let trouble = self.recorder.objection(trouble.as_ref(), now);
+            let Some(input) = self.picture.input(&self.me, self.recorder.record(), trouble.as_ref(), now)
+            else {
+                return Decided::unfinished(RunState::Looking, None);
+            };
+            let tick = tick(input);
+            let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
+            self.tenure.observe(tick.stands_by, lock, &self.me.holder, recorded);
+            if self.tenure.must_reread() {
+                // What this pass concluded, it concluded from an old record.
+                return Decided::unfinished(RunState::Moving, None);
+            }
+            if tick.entries.is_empty() {
+                return self.carry_out(tick, now);
+            }
+            self.write_down(tick, now);
+        }
+        tracing::error!(
+            cluster = %self.me.cluster,
+            "reconcile did not converge after {MOST_ROUNDS} passes; retrying in {} s",
+            FLUSH.as_secs()
+        );
+        Decided::unfinished(RunState::Moving, Some(later(self.clock.now(), FLUSH)))
+    }
+
+    /// What is to be known before a pass: what git wants, what has not answered, and which cluster this is.
+    fn look(&mut self) {
+        self.picture.take_wanted(&mut self.links.wanted, &self.me.cluster);
+        in_flight::forget_lost(&mut self.picture.folder.live.overlay, self.clock.now());
+        if let Some(uid) = &self.picture.live().cluster_uid {
+            let recorded = self.recorder.record().cluster_uid.as_ref() == Some(uid);
+            self.me.twin = self.served.claim(uid, &self.me.cluster, recorded);
+        }
+    }
+
+    fn write_down(&mut self, tick: Tick, now: Timestamp) {
+        let epoch = self.picture.live().lock.as_ref().map_or(0, |lock| lock.transitions);
+        for entry in self.recorder.write_down(tick.entries, tick.frozen, epoch, now) {
+            self.publisher.note(Notice::Entry(Box::new(entry)));
+        }
+    }
+
+    /// Sends the effects that their entries release, and asks what is to be asked.
+    fn carry_out(&mut self, tick: Tick, now: Timestamp) -> Decided {
+        self.picture.remember(&tick, now);
+        let lock = self.picture.live().lock.as_ref();
+        self.in_flight.set_deadline(reconcile::deadline(lock, &self.me.holder));
+        if !*self.links.ending.borrow() {
+            let overlay = &mut self.picture.folder.live.overlay;
+            for (effect, after) in tick.effects {
+                if self.recorder.has_released(&effect, after) {
+                    self.in_flight.send(effect, overlay, now);
+                }
+            }
+            for probe in tick.probes {
+                self.in_flight.ask(probe, overlay, now);
+            }
+        }
+        Decided { state: tick.status.state, answers: Some(tick.status.answers), wake_at: tick.wake_at }
+    }
+
+    /// Whether to read the record again now. A push of ours in flight finishes first: if it is accepted, a record
+    /// that was read before would already be stale.
+    fn must_reread(&self) -> bool {
+        self.tenure.must_reread() && self.recorder.pushing_since().is_none()
+    }
+
+    /// Reads what another process has written while this one looked on.
+    async fn reread(&mut self) -> Option<End> {
+        match self.links.journal.record(&self.me.cluster).await {
+            Ok(record) => {
+                self.recorder.replace(record);
+                self.tenure.reread(self.picture.live().lock.as_ref());
+                self.picture.others_acted();
+                None
+            }
+            Err(error) => Some(End::Lost(words(&error))),
+        }
+    }
+
+    /// Hands the entries that wait to the repository's writer, when that is due.
+    fn flush(&mut self, state: RunState) -> Option<End> {
+        let now = self.clock.now();
+        let ends = *self.links.ending.borrow() || (self.until_idle && state != RunState::Moving);
+        if !self.recorder.is_due(ends, now) {
+            return None;
+        }
+        match self.recorder.batch(self.picture.live(), self.picture.etcd_unproven(), now) {
+            Ok((last, batch)) => {
+                self.in_flight.push(last, batch, &self.links.journal);
+                None
+            }
+            Err(error) => {
+                Some(End::Unwritable(format!("the record cannot be put into files: {}", words(&error))))
+            }
+        }
+    }
+
+    /// The end of a loop that ends by itself.
+    fn idle(&self, state: RunState) -> Option<End> {
+        if !self.until_idle {
+            return None;
+        }
+        let pushing = self.recorder.pushing_since();
+        if self.in_flight.is_empty() && self.recorder.is_sent() && pushing.is_none() {
+            return idle::at_rest(state);
+        }
+        // Nodes that are out are upgraded or given back first: for that their intent, which is pushed, is enough.
+        let only_the_push =
+            self.in_flight.len() <= 1 && !self.picture.has_claimed_nodes(self.recorder.record());
+        let trouble = self.trouble().filter(|_| only_the_push)?;
+        idle::unrecorded(&trouble, pushing, self.clock.now())
+    }
+
+    /// Waits for anything, and takes in all that has come meanwhile.
+    async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
+        let clock = self.clock.clone();
+        let ending = *self.links.ending.borrow();
+        if ending && self.in_flight.is_empty() && self.recorder.is_sent() && !self.release_lease() {
+            return Some(End::Asked);
+        }
+        let wake_at = earliest(earliest(wake_at, self.give_up_at()), self.recorder.flush_at());
+        let wake_at = earliest(wake_at, self.picture.replan_at());
+        // A time that has passed already means "soon": a pass that asks for it again must not spin.
+        let soon = later(clock.now(), GATHER);
+        let wake = wake_at.map_or(Timestamp::MAX, |at| at.max(soon));
+        tokio::select! {
+            biased;
+            event = self.in_flight.next(), if !self.in_flight.is_empty() => return self.take(event?),
+            changed = self.links.wanted.changed() => match changed {
+                // To wait for it was to see it; it is yet to be taken over.
+                Ok(()) => self.links.wanted.mark_changed(),
+                Err(_) => return Some(End::Asked),
+            },
+            changed = self.links.ending.changed() => if changed.is_err() { return Some(End::Asked) },
+            _ = self.links.journal.trouble.changed() => {}
+            first = seen.recv() => {
+                self.picture.folder.fold(first?, clock.now());
+                clock.sleep(GATHER).await;
+            }
+            () = clock.sleep_until(wake) => {}
+        }
+        while let Ok(more) = seen.try_recv() {
+            self.picture.folder.fold(more, clock.now());
+        }
+        None
+    }
+
+    /// Takes in an answer.
+    fn take(&mut self, event: Result<LoopEvent, JoinError>) -> Option<End> {
+        match event {
+            Ok(LoopEvent::Seen(seen, evicted)) => {
+                let at = self.clock.now();
+                if let Some((namespace, pod)) = evicted {
+                    self.publisher.note(Notice::Evicted { at, namespace, pod });
+                }
+                self.picture.folder.fold(*seen, at);
+                None
+            }
+            Ok(LoopEvent::Recorded(seq)) => {
+                self.recorder.pushed(seq);
+                None
+            }
+            Ok(LoopEvent::Lost(lost)) => Some(End::Lost(lost.to_string())),
+            Ok(LoopEvent::Fenced) => Some(End::Fenced),
+            Err(error) => {
+                let cluster = &self.me.cluster;
+                tracing::error!(%cluster, %error, "the task of an effect, a probe or a push panicked");
+                None
+            }
+        }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.links.journal.trouble.borrow().clone()
+    }
+
+    /// When a loop that ends by itself gives up on the push under way; nothing where that time has passed.
+    fn give_up_at(&self) -> Option<Timestamp> {
+        let trouble = self.trouble().filter(|_| self.until_idle)?;
+        idle::patience(&trouble, self.recorder.pushing_since()).filter(|at| *at > self.clock.now())
+    }
+
+    /// Releases our lease, if it is held and that was not asked for yet; whether it was asked for now.
+    fn release_lease(&mut self) -> bool {
+        let release = self.tenure.release(self.picture.live().lock.as_ref(), &self.me.holder);
+        let Some(release) = release else { return false };
+        self.in_flight.send(release, &mut self.picture.folder.live.overlay, self.clock.now());
+        true
+    }
+}

@@ -1,0 +1,116 @@
+//! Who this process is among those that may act, and whether the one before it on this machine is certainly gone.
+
+use std::fs::{self, File, TryLockError};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::git;
+
+/// Enough of the hash to keep a handful of repositories apart.
+const NAME_DIGITS: usize = 16;
+/// Holders' names are short; a longer file is not ours.
+const LONGEST_NAME: u64 = 1024;
+
+pub(super) struct Holder {
+    /// New for each process.
+    pub(super) name: String,
+    /// The process that used this folder before and is certainly gone.
+    pub(super) predecessor: Option<String>,
+    /// Held, never read: the system gives the lock back when the process ends.
+    _lock: Option<File>,
+}
+
+/// Takes the place of the process that served this repository from this folder before. Where it still does, nothing is
+/// known to be gone, and the lease decides.
+pub(super) fn take(git: &git::Settings, path: &str, host: &str, now: Timestamp) -> anyhow::Result<Holder> {
+    let holder = format!("{host}-{}-{}", std::process::id(), now.as_millisecond());
+    let served =
+        [git.url.as_str(), &git.branch, path, git.record_url.as_deref().unwrap_or(""), &git.record_branch];
+    let digest: String =
+        format!("{:x}", Sha256::digest(served.join("\0"))).chars().take(NAME_DIGITS).collect();
+    let file = git.cache.join(format!("{digest}.holder"));
+    fs::create_dir_all(&git.cache)
+        .with_context(|| format!("making the cache folder {}", git.cache.display()))?;
+    take_file(&file, holder, host).with_context(|| format!("taking the lock file {}", file.display()))
+}
+
+fn take_file(path: &Path, holder: String, host: &str) -> std::io::Result<Holder> {
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Holder { name: holder, predecessor: None, _lock: None }),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut before = String::new();
+    (&file).take(LONGEST_NAME).read_to_string(&mut before)?;
+    let predecessor = Some(before.trim().to_owned()).filter(|before| of_host(before, host));
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(holder.as_bytes())?;
+    file.sync_all()?;
+    Ok(Holder { name: holder, predecessor, _lock: Some(file) })
+}
+
+/// A lock says something about processes of one machine only: a folder may be shared over a network.
+fn of_host(holder: &str, host: &str) -> bool {
+    let rest = holder.strip_prefix(host).and_then(|rest| rest.strip_prefix('-'));
+    let numbers = rest
+        .map(|rest| rest.split('-').map(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())));
+    numbers.is_some_and(|mut numbers| numbers.clone().count() == 2 && numbers.all(|number| number))
+}
+
+/// The poll interval of this process: up to a tenth more or less, always the same for one name.
+pub(super) fn jittered(poll: SignedDuration, holder: &str) -> SignedDuration {
+    let mut hash = DefaultHasher::new();
+    holder.hash(&mut hash);
+    let permille = 900 + i32::try_from(hash.finish() % 201).unwrap_or(100);
+    poll.saturating_mul(permille) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_predecessor_is_known_only_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.holder");
+        let first = take_file(&path, "h-1-1".into(), "h").unwrap();
+        assert_eq!(first.predecessor, None);
+        let beside = take_file(&path, "h-2-2".into(), "h").unwrap();
+        assert_eq!(beside.predecessor, None, "the first is still there");
+        drop((first, beside));
+        let next = take_file(&path, "h-3-3".into(), "h").unwrap();
+        assert_eq!(next.predecessor.as_deref(), Some("h-1-1"));
+        drop(next);
+        let elsewhere = take_file(&path, "other-4-4".into(), "other").unwrap();
+        assert_eq!(elsewhere.predecessor, None, "a lock says nothing about another machine");
+    }
+
+    #[test]
+    fn names_of_this_machine_are_recognised() {
+        for (holder, host, expected) in [
+            ("a-1-2", "a", true),
+            ("a-b-1-2", "a-b", true),
+            ("a-b-1-2", "a", false),
+            ("", "a", false),
+            ("a-1", "a", false),
+        ] {
+            assert_eq!(of_host(holder, host), expected, "{holder} of {host}");
+        }
+    }
+
+    #[test]
+    fn polls_are_spread_by_a_tenth() {
+        let poll = SignedDuration::from_secs(60);
+        let spread: Vec<_> = (0..200).map(|n| jittered(poll, &format!("h-{n}-1"))).collect();
+        assert!(spread.iter().all(|p| (54_000..=66_000).contains(&p.as_millis())));
+        assert!(spread.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
+        assert_eq!(jittered(poll, "h"), jittered(poll, "h"));
+    }
+}

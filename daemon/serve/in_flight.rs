@@ -1,0 +1,112 @@
+//! Effects, probes and pushes that were sent and have not been answered: each is a task of its own, and its answer an
+//! event for the loop.
+
+use std::sync::{Arc, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{JoinError, JoinSet};
+
+use super::ask::{Batch, Journal, Lost};
+use crate::execute::{Edges, Fence, perform};
+use crate::live::{Answer, Seen};
+use crate::model::effect::{Effect, EffectKey};
+use crate::model::live::{Overlay, Probe};
+use crate::model::time::later;
+
+/// An effect or a probe without an answer by then counts as lost: the next pass asks for it again if it still wants
+/// it. Single calls give up before.
+const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// What comes back to a loop from the tasks that it started.
+pub(super) enum LoopEvent {
+    /// An answer to an effect or a probe; with the namespace and name of a pod whose eviction was accepted.
+    Seen(Box<Seen>, Option<(String, String)>),
+    /// Everything up to this entry is on the remote.
+    Recorded(u64),
+    Lost(Lost),
+    /// The fence lets nothing through any more.
+    Fenced,
+}
+
+/// The tasks of one loop, and what they work with.
+pub(super) struct InFlight {
+    edges: Edges,
+    fence: Arc<dyn Fence>,
+    tasks: JoinSet<LoopEvent>,
+}
+
+impl InFlight {
+    pub(super) fn new(edges: Edges, fence: Arc<dyn Fence>) -> Self {
+        Self { edges, fence, tasks: JoinSet::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// The next answer; nothing when none is awaited.
+    pub(super) async fn next(&mut self) -> Option<Result<LoopEvent, JoinError>> {
+        self.tasks.join_next().await
+    }
+
+    /// Until when effects may be sent that only the holder of the lease may send.
+    pub(super) fn set_deadline(&self, deadline: Option<Timestamp>) {
+        *self.edges.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+
+    pub(super) fn send(&mut self, effect: Effect, overlay: &mut Overlay, now: Timestamp) {
+        overlay.in_flight.insert(effect.key(), later(now, LOST_AFTER));
+        let (edges, fence) = (self.edges.clone(), Arc::clone(&self.fence));
+        let pod = match &effect {
+            Effect::Evict { namespace, pod, .. } => Some((namespace.clone(), pod.clone())),
+            Effect::Node { .. }
+            | Effect::CreateNamespace(_)
+            | Effect::CreateJob { .. }
+            | Effect::DeleteJob { .. }
+            | Effect::Lease { .. }
+            | Effect::Publish { .. }
+            | Effect::ForgetResume { .. }
+            | Effect::BeginLong { .. } => None,
+        };
+        self.tasks.spawn(async move {
+            let Some(seen) = perform(&edges, effect, &*fence).await else { return LoopEvent::Fenced };
+            let evicted = pod.filter(|_| matches!(seen, Seen::Done(_, Answer::Done)));
+            LoopEvent::Seen(Box::new(seen), evicted)
+        });
+    }
+
+    /// Asks a question, unless the same one has not been answered yet.
+    pub(super) fn ask(&mut self, probe: Probe, overlay: &mut Overlay, now: Timestamp) {
+        let key = EffectKey::Probe(probe.clone());
+        if overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
+            return;
+        }
+        overlay.in_flight.insert(key, later(now, LOST_AFTER));
+        let edges = self.edges.clone();
+        self.tasks.spawn(async move {
+            let answer = edges.ask(&probe).await;
+            LoopEvent::Seen(Box::new(Seen::Probed(probe, answer)), None)
+        });
+    }
+
+    /// Hands entries up to `last` to the repository's writer. It is fenced as every effect is, but needs no lease.
+    pub(super) fn push(&mut self, last: u64, batch: Batch, journal: &Journal) {
+        let (edges, fence, journal) = (self.edges.clone(), Arc::clone(&self.fence), journal.clone());
+        self.tasks.spawn(async move {
+            match edges.fenced(&*fence, false, journal.append(batch), || Ok(())).await {
+                Some(Ok(())) => LoopEvent::Recorded(last),
+                Some(Err(why)) => LoopEvent::Lost(why),
+                None => LoopEvent::Fenced,
+            }
+        });
+    }
+}
+
+/// Forgets what has not answered by its deadline: the watches show what came of it.
+pub(super) fn forget_lost(overlay: &mut Overlay, now: Timestamp) {
+    overlay.in_flight.retain(|_, until| *until > now);
+}

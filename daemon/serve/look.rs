@@ -1,0 +1,231 @@
+//! What a loop knows when a pass begins: what git wants, what was seen of the cluster, and what there would be to do.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use crate::gate::{Census, Others};
+use crate::live::Folder;
+use crate::model::CommitId;
+use crate::model::decision::{Reason, Verdict};
+use crate::model::live::{Live, Probe};
+use crate::model::plan::Plan;
+use crate::model::state::{DesiredState, Identity};
+use crate::model::time::later;
+use crate::plan;
+use crate::reconcile::{Input, Tick};
+use crate::record::Record;
+use crate::work::bears_our_claim;
+
+/// Which cluster each UID of a kube-system is served as, over all loops of a process. Two contexts of a kubeconfig may
+/// lead to one cluster: two loops would then upgrade it against each other.
+#[derive(Clone, Debug, Default)]
+pub struct ServedUids(Arc<Mutex<BTreeMap<String, ServedAs>>>);
+
+#[derive(Debug)]
+struct ServedAs {
+    cluster: String,
+    /// The record knew the UID under this name.
+    recorded: bool,
+}
+
+impl ServedUids {
+    /// Serves the UID as this cluster, unless it is served as another one already: then that one's name. The cluster
+    /// whose record knows the UID comes before one that was only quicker to connect.
+    pub fn claim(&self, uid: &str, cluster: &str, recorded: bool) -> Option<String> {
+        let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = || ServedAs { cluster: cluster.to_owned(), recorded };
+        let first = served.entry(uid.to_owned()).or_insert_with(mine);
+        if recorded && !first.recorded {
+            *first = mine();
+        }
+        (first.cluster != cluster).then(|| first.cluster.clone())
+    }
+}
+
+/// On a large cluster some pod always comes or goes: what a waiting plan says of pods may be as old as this.
+const PODS_SETTLE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The plan of what there would be to do, and what it was made from.
+struct FreshPlan {
+    plan: Plan,
+    commit: CommitId,
+    nodes: u64,
+    pods: u64,
+    at: Timestamp,
+}
+
+impl FreshPlan {
+    /// From when on it is too old for the pods as they are; nothing while they say nothing new. A plan without steps
+    /// says nothing of pods.
+    fn outdated_at(&self, live: &Live) -> Option<Timestamp> {
+        let news = self.pods != live.pods_generation && !self.plan.is_empty();
+        news.then(|| later(self.at, PODS_SETTLE))
+    }
+
+    fn holds(&self, commit: &CommitId, live: &Live, now: Timestamp) -> bool {
+        self.commit == *commit
+            && self.nodes == live.nodes_generation
+            && self.outdated_at(live).is_none_or(|at| now < at)
+    }
+}
+
+/// The census, and what it was made from.
+#[derive(Default)]
+struct Counted {
+    census: Census,
+    of: Option<(CommitId, u64)>,
+}
+
+/// One cluster, and what is wanted of it, as far as its loop can tell.
+#[derive(Default)]
+pub(super) struct Picture {
+    pub(super) folder: Folder,
+    wanted: Option<DesiredState>,
+    fresh: Option<FreshPlan>,
+    counted: Counted,
+    others: Others,
+}
+
+impl Picture {
+    pub(super) fn live(&self) -> &Live {
+        &self.folder.live
+    }
+
+    /// Takes over what git wants of the cluster, where that has changed.
+    pub(super) fn take_wanted(
+        &mut self,
+        all: &mut watch::Receiver<BTreeMap<String, DesiredState>>,
+        cluster: &str,
+    ) {
+        if self.wanted.is_some() && matches!(all.has_changed(), Ok(false)) {
+            return;
+        }
+        if let Some(wanted) = all.borrow_and_update().get(cluster) {
+            self.wanted = Some(wanted.clone());
+        }
+    }
+
+    /// Plans again where no run is in progress, and counts nodes again, where something has changed that they depend on.
+    pub(super) fn replan(&mut self, record: &Record, now: Timestamp) {
+        let live = &self.folder.live;
+        let desired =
+            self.wanted.as_ref().and_then(|wanted| wanted.desired.clone()).filter(|_| live.complete);
+        let Some(desired) = desired else {
+            self.fresh = None;
+            return;
+        };
+        let of = Some((desired.commit.clone(), live.nodes_generation));
+        if self.counted.of != of {
+            self.counted = Counted { census: Census::of(&desired.cluster, live), of };
+        }
+        if record.run.is_some() {
+            self.fresh = None;
+            return;
+        }
+        if self.fresh.as_ref().is_some_and(|fresh| fresh.holds(&desired.commit, live, now)) {
+            return;
+        }
+        self.fresh = match plan::proposal(&desired, live) {
+            Ok(plan) => Some(FreshPlan {
+                plan,
+                commit: desired.commit.clone(),
+                nodes: live.nodes_generation,
+                pods: live.pods_generation,
+                at: now,
+            }),
+            Err(error) => {
+                tracing::error!(cluster = %desired.cluster.name, %error, "the plan cannot be sealed; no run begins");
+                None
+            }
+        };
+    }
+
+    /// When to plan again because pods have changed.
+    pub(super) fn replan_at(&self) -> Option<Timestamp> {
+        self.fresh.as_ref()?.outdated_at(&self.folder.live)
+    }
+
+    /// What a pass looks at; nothing before git was read.
+    pub(super) fn input<'a>(
+        &'a self,
+        me: &'a Identity,
+        record: &'a Record,
+        trouble: Option<&'a Reason>,
+        now: Timestamp,
+    ) -> Option<Input<'a>> {
+        Some(Input {
+            me,
+            state: self.wanted.as_ref()?,
+            live: &self.folder.live,
+            record,
+            fresh: self.fresh.as_ref().map(|fresh| &fresh.plan),
+            census: &self.counted.census,
+            others: &self.others,
+            trouble,
+            now,
+        })
+    }
+
+    /// Keeps since when each wait has been there, and since when each step has been looked at on its way back.
+    pub(super) fn remember(&mut self, tick: &Tick, now: Timestamp) {
+        let overlay = &mut self.folder.live.overlay;
+        let before = std::mem::take(&mut overlay.waits);
+        for answer in tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+            let key = (answer.reason.key, answer.reason.object.clone());
+            let since = before.get(&key).copied().unwrap_or(now);
+            overlay.waits.insert(key, since);
+        }
+        overlay.watched.retain(|step, _| tick.watched.contains(step));
+        for step in &tick.watched {
+            overlay.watched.entry(step.clone()).or_insert(now);
+        }
+    }
+
+    /// Forgets what is out of date once another process has acted: it has published as well, and what is to be done
+    /// is planned again.
+    pub(super) fn others_acted(&mut self) {
+        self.fresh = None;
+        self.folder.live.published = None;
+        self.folder.live.probed.remove(&Probe::Published);
+    }
+
+    /// Why a person said that the control plane may be upgraded without a proven snapshot of etcd.
+    pub(super) fn etcd_unproven(&self) -> Option<&str> {
+        self.wanted.as_ref()?.desired.as_ref()?.cluster.etcd_unproven.as_deref()
+    }
+
+    /// Whether any node bears a claim of a run that this record knows.
+    pub(super) fn has_claimed_nodes(&self, record: &Record) -> bool {
+        {
+            let live = &self.folder.live;
+            let mut claimed = live.claimed.iter().filter_map(|name| live.nodes.get(name));
+            claimed.any(|node| bears_our_claim(record, node))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_uid_is_served_as_one_cluster() {
+        let served = ServedUids::default();
+        assert_eq!(served.claim("uid", "demo", false), None);
+        assert_eq!(served.claim("uid", "other", false).as_deref(), Some("demo"), "demo was quicker");
+        assert_eq!(served.claim("uid", "demo", false), None);
+        assert_eq!(served.claim("another", "other", false), None);
+    }
+
+    #[test]
+    fn the_cluster_that_the_record_knows_comes_before_a_quicker_one() {
+        let served = ServedUids::default();
+        assert_eq!(served.claim("uid", "quicker", false), None);
+        assert_eq!(served.claim("uid", "known", true), None);
+        assert_eq!(served.claim("uid", "quicker", false).as_deref(), Some("known"));
+        assert_eq!(served.claim("uid", "quicker", true).as_deref(), Some("known"), "the first of two stays");
+    }
+}

@@ -1,0 +1,28 @@
+//! The async loops: one process, one writer for its repository, one loop for each cluster. They look, let the pure
+//! pass of [`crate::reconcile`] decide, write down and do; nothing about a cluster is decided here.
+
+mod ask;
+mod cluster_loop;
+mod identity;
+mod idle;
+mod in_flight;
+mod keeper;
+mod lease;
+mod look;
+mod one;
+mod open;
+mod process;
+mod publish;
+mod push;
+mod retry;
+mod settings;
+pub mod wanted;
+
+pub use ask::{Batch, CallError, Journal, Lost, RereadError, Trouble};
+pub use cluster_loop::{Links, Settings, drive};
+pub use idle::End;
+pub use keeper::{Keeper, Watching, Wires};
+pub use look::ServedUids;
+pub use open::{Records, accepted, blocking, by_cluster};
+pub use process::{Ended, serve};
+pub use settings::{Connect, Serve, Views};

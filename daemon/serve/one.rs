@@ -1,0 +1,99 @@
+//! One cluster of a process: from its first connection to the end of its loop, and again where that can be mended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::ask::Journal;
+use super::cluster_loop::{Links, Settings, drive};
+use super::idle::End;
+use super::look::ServedUids;
+use super::retry::Rest;
+use super::settings::Serve;
+use crate::cluster::Cluster;
+use crate::execute::Edges;
+use crate::model::state::{DesiredState, Identity};
+use crate::record::Record;
+use crate::view::cluster::View;
+
+/// The record that a loop starts with.
+pub(super) enum Start {
+    With(Box<Record>),
+    /// It has to be read now: the cluster came later, or its record could not be used at the start.
+    Afresh,
+}
+
+/// What a loop is linked to.
+pub(super) struct Wired {
+    pub(super) wanted: watch::Receiver<BTreeMap<String, DesiredState>>,
+    pub(super) journal: Journal,
+    pub(super) served: ServedUids,
+    /// Lives as long as the cluster is served, however often its loop is started again.
+    pub(super) view: watch::Sender<View>,
+}
+
+/// One cluster from its first connection to the end of its loop. A loop that has lost its record to another writer
+/// reads it again and goes on from there: two daemons may run, and one of them acts.
+pub(super) async fn one(
+    settings: &Serve,
+    me: Identity,
+    wired: &Wired,
+    mut start: Start,
+) -> anyhow::Result<End> {
+    let mut ending = settings.ending.clone();
+    let mut rest = Rest::new();
+    loop {
+        let end = once(settings, &me, wired, start).await;
+        let trouble = match end {
+            Ok(End::Lost(why) | End::Unwritable(why)) if !settings.until_idle => {
+                format!("reading the record again: {why}")
+            }
+            Err(error) if !settings.until_idle => format!("cannot be served yet; trying again: {error:#}"),
+            end => return end,
+        };
+        if *ending.borrow() {
+            return Ok(End::Asked);
+        }
+        tracing::warn!(cluster = %me.cluster, "{trouble}");
+        rest.take(&settings.clock, &mut ending).await;
+        // Another process may have written meanwhile.
+        start = Start::Afresh;
+    }
+}
+
+async fn once(settings: &Serve, me: &Identity, wired: &Wired, start: Start) -> anyhow::Result<End> {
+    let (cluster, record) = prepare(settings, &me.cluster, &wired.journal, start).await?;
+    let edges = Edges::new(cluster, settings.clock.clone());
+    let links = Links {
+        wanted: wired.wanted.clone(),
+        journal: wired.journal.clone(),
+        ending: settings.ending.clone(),
+    };
+    let how = Settings {
+        me: me.clone(),
+        until_idle: settings.until_idle,
+        served: wired.served.clone(),
+        view: wired.view.clone(),
+    };
+    Ok(drive(edges, Arc::clone(&settings.fence), links, how, record).await)
+}
+
+async fn prepare(
+    settings: &Serve,
+    name: &str,
+    journal: &Journal,
+    start: Start,
+) -> anyhow::Result<(Cluster, Record)> {
+    let cluster = (settings.connect)(name.to_owned()).await?;
+    let record = match start {
+        Start::With(record) => *record,
+        Start::Afresh => {
+            let place = &settings.git.record_branch;
+            let read = journal.record(name).await;
+            read.with_context(|| format!("reading the record of {name} on branch {place}"))?
+        }
+    };
+    Ok((cluster, record))
+}

@@ -1,0 +1,87 @@
+//! A repository as a process first looks at it: opened, and the record of each cluster read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+
+use super::retry::Rest;
+use super::settings::Serve;
+use crate::git::{self, CommitId, GitError, Repository};
+use crate::record::{self, Record};
+
+/// The record of each cluster, or why it cannot be used.
+pub type Records = BTreeMap<String, Result<Record, record::ReadError>>;
+
+/// What a repository holds when it is first looked at.
+pub(super) struct Opened {
+    pub(super) repository: Repository,
+    /// The tip of the record's branch; nothing before the first entry.
+    pub(super) tip: Option<CommitId>,
+    pub(super) records: Records,
+}
+
+/// Opens the repository and reads the record, waiting for a host that is away. Nothing if asked to end meanwhile.
+pub(super) async fn open(settings: &Serve) -> anyhow::Result<Option<Opened>> {
+    let mut ending = settings.ending.clone();
+    let mut rest = Rest::new();
+    while !*ending.borrow() {
+        let git = settings.git.clone();
+        let error = match blocking(move || open_now(git)).await? {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        let away = matches!(error.downcast_ref(), Some(GitError::Unreachable { .. }));
+        if settings.until_idle || !away {
+            return Err(error);
+        }
+        tracing::warn!(error = format!("{error:#}"), "the repository cannot be read; trying again");
+        rest.take(&settings.clock, &mut ending).await;
+    }
+    Ok(None)
+}
+
+fn open_now(git: git::Settings) -> anyhow::Result<Opened> {
+    let mut repository = Repository::open(git)?;
+    let tip = repository.fetch()?.record;
+    let files = match &tip {
+        Some(tip) => repository.read_record(tip, "")?,
+        None => BTreeMap::new(),
+    };
+    Ok(Opened { tip, records: by_cluster(files), repository })
+}
+
+/// Files of the whole status branch, as the record of each cluster.
+pub fn by_cluster(files: BTreeMap<String, String>) -> Records {
+    let mut folders: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (path, text) in files {
+        if let Some((cluster, _)) = path.split_once('/') {
+            folders.entry(cluster.to_owned()).or_default().insert(path, text);
+        }
+    }
+    let read = |(cluster, files): (String, BTreeMap<String, String>)| {
+        let record = record::read(&cluster, &files);
+        (cluster, record)
+    };
+    folders.into_iter().map(read).collect()
+}
+
+/// The commit in force of each cluster.
+pub fn accepted(records: &Records) -> BTreeMap<String, String> {
+    let commit = |(cluster, record): (&String, &Result<Record, record::ReadError>)| {
+        let (commit, _) = record.as_ref().ok()?.accepted.as_ref()?;
+        Some((cluster.clone(), commit.0.clone()))
+    };
+    records.iter().filter_map(commit).collect()
+}
+
+/// Clusters of which the record says that a run was begun and has not ended.
+pub(super) fn under_way(records: &Records) -> BTreeSet<String> {
+    let open =
+        |record: &Result<Record, record::ReadError>| record.as_ref().is_ok_and(|record| record.run.is_some());
+    records.iter().filter(|(_, record)| open(record)).map(|(cluster, _)| cluster.clone()).collect()
+}
+
+/// One short git call on a thread of its own.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a call on the repository panicked")
+}

@@ -1,0 +1,93 @@
+//! What a loop lets others see of itself: the newest view behind a watch, changed only when there is news.
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::model::decision::Answer;
+use crate::model::state::RunState;
+use crate::record::{self, Record};
+use crate::view::cluster::{Notice, View};
+
+/// The view of one cluster, in the hands of its loop.
+pub(super) struct Publisher {
+    view: watch::Sender<View>,
+    cluster: String,
+    /// What has happened since the view was last published.
+    news: Vec<Notice>,
+    /// The number and the time of the last entry in the status that the view shows.
+    shown: Option<(u64, Option<Timestamp>)>,
+}
+
+impl Publisher {
+    pub(super) fn new(cluster: &str, view: watch::Sender<View>) -> Self {
+        Self { view, cluster: cluster.to_owned(), news: Vec::new(), shown: None }
+    }
+
+    /// Something has happened; it shows with the next view.
+    pub(super) fn note(&mut self, notice: Notice) {
+        self.news.push(notice);
+    }
+
+    /// Publishes where the cluster stands. `answers` are those of a pass that came to its end; those of the one
+    /// before stay while there are none. Readers are not woken when nothing has changed.
+    pub(super) fn publish(&mut self, state: RunState, answers: Option<Vec<Answer>>, record: &Record) {
+        // A record changes by its entries alone, so that its last one tells whether the status is to be made again.
+        let newest = Some((record.next_seq, record.last_at));
+        let status = (self.shown != newest).then(|| record::status(&self.cluster, record));
+        self.shown = newest;
+        let news = std::mem::take(&mut self.news);
+        self.view.send_if_modified(|view| {
+            let answers = answers.filter(|answers| *answers != view.answers);
+            let changed = view.state != state || answers.is_some() || status.is_some() || !news.is_empty();
+            view.state = state;
+            if let Some(answers) = answers {
+                view.answers = answers;
+            }
+            if status.is_some() {
+                view.status = status;
+            }
+            for notice in news {
+                view.add(notice);
+            }
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decision::{Gate, Key, Reason, Verdict};
+
+    #[test]
+    fn readers_are_woken_by_news_and_by_nothing_else() {
+        let (sender, mut view) = watch::channel(View::new("demo"));
+        let mut publisher = Publisher::new("demo", sender);
+        let record = Record::default();
+        publisher.publish(RunState::Looking, None, &record);
+        assert!(view.has_changed().unwrap(), "the record is known from now on");
+        assert!(view.borrow_and_update().status.is_some());
+
+        let answer = Answer {
+            gate: Gate::Window,
+            verdict: Verdict::Deny,
+            reason: Reason::new(Key::WindowClosed, "cluster/demo", "closed"),
+            next: None,
+        };
+        let answers = || Some(vec![answer.clone()]);
+        publisher.publish(RunState::Waiting, answers(), &record);
+        assert!(view.has_changed().unwrap());
+        view.mark_unchanged();
+        publisher.publish(RunState::Waiting, answers(), &record);
+        assert!(!view.has_changed().unwrap(), "the same again");
+        publisher.publish(RunState::Waiting, None, &record);
+        assert!(!view.has_changed().unwrap(), "a pass that was broken off says nothing new");
+        assert_eq!(Some(&view.borrow().answers), answers().as_ref());
+
+        let (at, namespace, pod) = (Timestamp::UNIX_EPOCH, "shop".to_owned(), "web".to_owned());
+        publisher.note(Notice::Evicted { at, namespace, pod });
+        publisher.publish(RunState::Waiting, answers(), &record);
+        assert!(view.has_changed().unwrap());
+        assert_eq!(view.borrow().last_number(), 1);
+    }
+}

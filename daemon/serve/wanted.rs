@@ -1,0 +1,210 @@
+//! From the tip of the desired branch to what is wanted of every cluster.
+//! The newest good commit counts; while the newest is broken for a cluster, its last accepted one stays in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::desired::{self, File};
+use crate::git::{Blob, CommitId, GitError, Limits, Repository};
+use crate::model;
+use crate::model::desired::Desired;
+use crate::model::state::DesiredState;
+use crate::plan;
+
+/// What is known from before: the commit in force for each cluster, and the tip that was looked at last.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// By cluster: the commit in force, and the digest of the files that made it.
+    in_force: BTreeMap<String, InForce>,
+    /// Clusters that have to be seen to the end of what was begun, should their folders go.
+    work: BTreeSet<String>,
+    tip: Option<CommitId>,
+}
+
+#[derive(Clone, Debug)]
+struct InForce {
+    commit: model::CommitId,
+    /// Nothing until that commit's files have been read by this process.
+    digest: Option<String>,
+    desired: Option<Desired>,
+}
+
+impl Known {
+    /// `accepted` is the commit in force by cluster, as the record has it.
+    pub fn new(accepted: BTreeMap<String, String>) -> Self {
+        let in_force = accepted.into_iter().map(|(cluster, commit)| {
+            (cluster, InForce { commit: model::CommitId(commit), digest: None, desired: None })
+        });
+        Self { in_force: in_force.collect(), ..Self::default() }
+    }
+
+    /// Names the clusters of which a run was begun and has not ended.
+    #[must_use]
+    pub fn with_work(mut self, clusters: BTreeSet<String>) -> Self {
+        self.work = clusters;
+        self
+    }
+}
+
+/// Fetches, and reads the tip if it is another than last time. Nothing if it is the same.
+pub fn look(
+    repository: &mut Repository,
+    path: &str,
+    known: &mut Known,
+) -> Result<Option<BTreeMap<String, DesiredState>>, GitError> {
+    let tip = repository.fetch()?.desired;
+    if known.tip == Some(tip) {
+        return Ok(None);
+    }
+    let newest = model::CommitId(tip.to_string());
+    let files = read(repository, &tip, path)?;
+    let loaded = desired::load(&newest, &files);
+    let mut all = BTreeMap::new();
+    for (cluster, found) in loaded.clusters {
+        recall(repository, path, known, &cluster);
+        let digest = digest(&files, &cluster);
+        let ancestor =
+            known.in_force.get(&cluster).is_none_or(|before| descends(repository, &before.commit, &tip));
+        let wanted = match found {
+            Ok(_) if !ancestor => {
+                let problem = format!(
+                    "commit {} does not descend from {}, which is in force: the branch's history was rewritten",
+                    newest.short(),
+                    known.in_force.get(&cluster).map_or("", |before| before.commit.short()),
+                );
+                DesiredState {
+                    rewritten: true,
+                    ..broken(known, &cluster, &newest, vec![problem], &loaded.policies)
+                }
+            }
+            Ok(desired) => in_force(known, &cluster, &newest, digest, desired),
+            Err(problems) => {
+                let problems = problems.iter().map(ToString::to_string).collect();
+                broken(known, &cluster, &newest, problems, &loaded.policies)
+            }
+        };
+        all.insert(cluster, wanted);
+    }
+    for cluster in known.work.clone() {
+        if all.contains_key(&cluster) {
+            continue;
+        }
+        recall(repository, path, known, &cluster);
+        let problem = format!(
+            "desired-state/{cluster}/ is no longer there: nodes that were begun are finished, and no other is begun"
+        );
+        all.insert(cluster.clone(), broken(known, &cluster, &newest, vec![problem], &loaded.policies));
+    }
+    // Whatever was served once is seen to its end.
+    known.work.extend(all.keys().cloned());
+    known.tip = Some(tip);
+    Ok(Some(all))
+}
+
+/// A commit whose files are those of the one in force changes nothing: that one stays in force.
+fn in_force(
+    known: &mut Known,
+    cluster: &str,
+    newest: &model::CommitId,
+    digest: String,
+    desired: Desired,
+) -> DesiredState {
+    let before = known.in_force.get(cluster).filter(|before| before.digest.as_ref() == Some(&digest));
+    let commit = before.map_or(newest, |before| &before.commit).clone();
+    let desired = Desired { commit: commit.clone(), ..desired };
+    let now = InForce { commit, digest: Some(digest), desired: Some(desired.clone()) };
+    known.in_force.insert(cluster.to_owned(), now);
+    state(newest, Some(desired), Vec::new())
+}
+
+/// The last good commit stays in force; a freeze that can be read counts all the same.
+fn broken(
+    known: &Known,
+    cluster: &str,
+    newest: &model::CommitId,
+    problems: Vec<String>,
+    policies: &model::desired::Policies,
+) -> DesiredState {
+    let mut desired = known.in_force.get(cluster).and_then(|before| before.desired.clone());
+    if let Some(desired) = &mut desired {
+        let known = desired.policies.freezes.clone();
+        let fresh = policies.freezes.iter().filter(|freeze| !known.contains(freeze)).cloned();
+        desired.policies.freezes.extend(fresh);
+    }
+    state(newest, desired, problems)
+}
+
+/// What enters a pass. Where it cannot be told what a commit asks for, that is a problem of the commit.
+fn state(newest: &model::CommitId, desired: Option<Desired>, mut problems: Vec<String>) -> DesiredState {
+    let asked = desired.as_ref().map(|desired| plan::asked(&desired.cluster)).transpose();
+    let (desired, asked) = match asked {
+        Ok(asked) => (desired, asked.unwrap_or_default()),
+        Err(error) => {
+            problems.push(error.to_string());
+            (None, String::new())
+        }
+    };
+    DesiredState { newest: newest.clone(), desired: desired.map(Arc::new), asked, problems, rewritten: false }
+}
+
+/// Reads the commit in force once, for a process that has only its id from the record.
+fn recall(repository: &Repository, path: &str, known: &mut Known, cluster: &str) {
+    let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else {
+        return;
+    };
+    let Ok(commit) = before.commit.0.parse::<CommitId>() else { return };
+    let Ok(files) = read(repository, &commit, path) else { return };
+    before.digest = Some(digest(&files, cluster));
+    let mut loaded = desired::load(&before.commit, &files);
+    before.desired = loaded.clusters.remove(cluster).and_then(Result::ok);
+}
+
+fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitId) -> bool {
+    let Ok(of) = of.0.parse::<CommitId>() else { return false };
+    of == *tip || repository.is_descendant(&of, tip).unwrap_or(false)
+}
+
+/// The files of one commit, by their path below the repository's folder for us.
+pub fn read(
+    repository: &Repository,
+    commit: &CommitId,
+    path: &str,
+) -> Result<BTreeMap<String, File>, GitError> {
+    let prefix = path.trim_matches('/');
+    let below =
+        |folder: &str| if prefix.is_empty() { folder.to_owned() } else { format!("{prefix}/{folder}") };
+    let (clusters, policies) = (below("desired-state"), below("policies"));
+    let blobs = repository.read(commit, &[&clusters, &policies], &Limits::default())?;
+    let relative = |path: String| match path.strip_prefix(prefix) {
+        Some(rest) if !prefix.is_empty() => rest.trim_start_matches('/').to_owned(),
+        _ => path,
+    };
+    let files = blobs.into_iter().map(|(path, blob)| {
+        let file = match blob {
+            Blob::Text(text) => File::Text(text),
+            Blob::Refused { why } => File::Refused(why.to_string()),
+        };
+        (relative(path), file)
+    });
+    Ok(files.filter(|(path, _)| desired::reads(path)).collect())
+}
+
+/// What of a commit concerns one cluster: its folder and the policies.
+fn digest(files: &BTreeMap<String, File>, cluster: &str) -> String {
+    let folder = format!("desired-state/{cluster}/");
+    let mut hash = Sha256::new();
+    for (path, file) in
+        files.iter().filter(|(path, _)| path.starts_with(&folder) || path.starts_with("policies/"))
+    {
+        let text = match file {
+            File::Text(text) | File::Refused(text) => text,
+        };
+        hash.update((path.len() as u64).to_le_bytes());
+        hash.update(path);
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    format!("{:x}", hash.finalize())
+}

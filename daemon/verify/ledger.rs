@@ -1,0 +1,149 @@
+//! Disruption budgets, given and implicit: may this pod be evicted now.
+//! The answer is the minimum of the server's number and our own ledger of what we have taken and no watch has
+//! shown yet. The server has the last word at the eviction itself; this keeps us from asking in vain.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::model::decision::{Key, Reason};
+use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod};
+
+/// What may still be taken in this pass. What is left of a budget is looked up once, however many copies of the ledger
+/// there are; what a copy has taken is its own until it is booked.
+#[derive(Clone, Debug)]
+pub struct Ledger<'a> {
+    live: &'a Live,
+    taken: BTreeMap<(Id, Id), i32>,
+    taken_of_owners: BTreeMap<Id, i64>,
+    left: Rc<RefCell<Left>>,
+}
+
+/// What each budget and owner could spare before anything was taken in this pass.
+#[derive(Debug, Default)]
+struct Left {
+    budgets: BTreeMap<(Id, Id), i32>,
+    owners: BTreeMap<Id, i64>,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn new(live: &'a Live) -> Self {
+        Self { live, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
+    }
+
+    /// Why this pod may not be evicted now; nothing when it may. Takes nothing yet.
+    pub fn objection(&self, pod: &Pod, implicit: bool) -> Option<Reason> {
+        // The server does not ask any budget about these (pkg/registry/core/pod/storage/eviction.go).
+        if pod.finished() || pod.phase == Phase::Pending {
+            return None;
+        }
+        let budgets: Vec<_> = self.live.budgets_of(pod).collect();
+        match budgets.as_slice() {
+            [] if implicit => self.implicit(pod),
+            [] => None,
+            [(key, budget)] => self.one(pod, key, budget),
+            [(first, _), (second, _), ..] => Some(Reason::new(
+                Key::SeveralBudgets,
+                pod.object(),
+                format!(
+                    "budgets {} and {} both match it, so the server refuses every eviction; narrow one of them",
+                    first.1, second.1
+                ),
+            )),
+        }
+    }
+
+    fn one(&self, pod: &Pod, key: &(Id, Id), budget: &Budget) -> Option<Reason> {
+        let object = format!("budget/{}/{}", key.0, key.1);
+        if passes_unhealthy(pod, budget) {
+            return None;
+        }
+        if let Some(never) = &budget.never {
+            let text = format!("it can never let {} go: {never}", pod.object());
+            return Some(Reason::new(Key::BudgetNeverAllows, object, text));
+        }
+        if budget.sync_failed {
+            let text = "the server cannot compute it (SyncFailed), so it allows nothing".to_owned();
+            return Some(Reason::new(Key::BudgetBlocks, object, text));
+        }
+        (self.left_of(key, budget) <= 0)
+            .then(|| Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present".to_owned()))
+    }
+
+    fn left_of(&self, key: &(Id, Id), budget: &Budget) -> i32 {
+        let mut left = self.left.borrow_mut();
+        let left = left.budgets.entry(key.clone()).or_insert_with(|| {
+            // The status speaks of an older spec: what it allows is not known.
+            if budget.observed { budget.disruptions_allowed - unseen(self.live, &key.0, budget) } else { 0 }
+        });
+        *left - self.taken.get(key).copied().unwrap_or(0)
+    }
+
+    /// An owner without a budget: one pod, or a quarter of its replicas where that is more, may be missing.
+    fn implicit(&self, pod: &Pod) -> Option<Reason> {
+        let owner = pod.owner.as_ref()?;
+        // Nothing that serves is taken away by the eviction of a pod that does not serve.
+        if !pod.ready || matches!(owner.kind, OwnerKind::Job | OwnerKind::DaemonSet | OwnerKind::Node) {
+            return None;
+        }
+        let top = self.live.top_owner(owner);
+        (self.left_of_owner(&top) <= 0).then(|| {
+            let text = "as many of its pods are missing as may be missing without a budget";
+            Reason::new(Key::OwnerNotReady, self.live.owner_name(&top), text)
+        })
+    }
+
+    fn left_of_owner(&self, owner: &Id) -> i64 {
+        let mut left = self.left.borrow_mut();
+        let left = left.owners.entry(owner.clone()).or_insert_with(|| allowance(self.live, owner));
+        *left - self.taken_of_owners.get(owner).copied().unwrap_or(0)
+    }
+
+    /// Books an eviction that is about to be asked for.
+    pub fn take(&mut self, pod: &Pod) {
+        if pod.finished() || pod.phase == Phase::Pending {
+            return;
+        }
+        let budgets: Vec<_> = self.live.budgets_of(pod).collect();
+        if let (true, Some(owner)) = (budgets.is_empty() && pod.ready, &pod.owner) {
+            *self.taken_of_owners.entry(self.live.top_owner(owner)).or_default() += 1;
+        }
+        for (key, _) in budgets.into_iter().filter(|(_, budget)| !passes_unhealthy(pod, budget)) {
+            *self.taken.entry(key.clone()).or_default() += 1;
+        }
+    }
+}
+
+/// Whether the server lets a pod go without counting it, because it does not serve.
+fn passes_unhealthy(pod: &Pod, budget: &Budget) -> bool {
+    let healthy = budget.current_healthy >= budget.desired_healthy && budget.desired_healthy > 0;
+    !pod.ready && (budget.always_allow_unhealthy || (healthy && budget.observed))
+}
+
+/// Evictions of ours, accepted or on their way, that this budget's status does not show yet.
+fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
+    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
+    let unseen = ours.filter(|pod| {
+        pod.namespace == *namespace
+            && pod.deleting.is_none()
+            && !budget.disrupted.contains(&*pod.name)
+            && budget
+                .selector
+                .as_ref()
+                .is_some_and(|s| s.matches(|key| pod.labels.get(key).map(|value| &**value)))
+    });
+    i32::try_from(unseen.count()).unwrap_or(i32::MAX)
+}
+
+/// How many more pods of this owner may go missing; negative when more are missing than may be.
+fn allowance(live: &Live, owner: &Id) -> i64 {
+    let pods = || live.pods_under(owner);
+    let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);
+    let serving = i64::try_from(pods().filter(serves).count()).unwrap_or(i64::MAX);
+    let replicas = live.workloads.get(owner).map_or_else(
+        || i64::try_from(pods().filter(|pod| !pod.finished()).count()).unwrap_or(i64::MAX),
+        |workload| i64::from(workload.replicas),
+    );
+    let may_miss = (replicas / 4).max(1);
+    may_miss - (replicas - serving).max(0)
+}

@@ -1,0 +1,73 @@
+//! The owners of the pods of one node: how Ready they were before it was emptied, and whether they are so again.
+
+use std::collections::BTreeMap;
+
+use crate::model::decision::{Key, Reason};
+use crate::model::entry::Baseline;
+use crate::model::live::{Id, Live, OwnerKind};
+use crate::model::plan::DrainLimits;
+use crate::model::work::{Component, NodeMove};
+use crate::verify::pods;
+
+/// How Ready the owners of a node's pods are before it is touched, and how many pods a drain moves.
+/// `drain` holds the limits of the drain, where the node is emptied.
+pub fn baseline(
+    live: &Live,
+    component: Component,
+    mv: &NodeMove,
+    drain: Option<&DrainLimits>,
+) -> (u32, BTreeMap<String, Baseline>) {
+    let node = mv.node.name.as_str();
+    let mut owners = BTreeMap::new();
+    let mut moving = 0;
+    if let Some(limits) = drain {
+        for pod in pods::to_evict(live, node, limits) {
+            moving += 1;
+            let Some(owner) = pod.owner.as_ref().filter(|owner| owner.kind != OwnerKind::Job) else {
+                continue;
+            };
+            let top = live.top_owner(owner);
+            owners
+                .entry(top.to_string())
+                .or_insert_with(|| Baseline { name: live.owner_name(&top), ready: ready_pods(live, &top) });
+        }
+    }
+    if component == Component::Kubelet {
+        for pod in live.pods_on(node).filter(|pod| pod.ready) {
+            let Some(set) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else {
+                continue;
+            };
+            let before = Baseline { name: live.owner_name(&set.uid), ready: 1 };
+            owners.insert(set.uid.to_string(), before);
+        }
+    }
+    (moving, owners)
+}
+
+/// Owners of evicted pods that are not yet as Ready as they were. What was scaled down or removed meanwhile is
+/// explained and not waited for.
+pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
+    let short = baseline.iter().filter_map(|(uid, before)| {
+        let uid = Id::from(uid.as_str());
+        let workload = live.workloads.get(&uid)?;
+        if workload.kind == OwnerKind::DaemonSet {
+            return None;
+        }
+        let wanted = before.ready.min(workload.replicas);
+        let ready = ready_pods(live, &uid);
+        (ready < wanted).then(|| {
+            Reason::new(
+                Key::OwnersRecovering,
+                live.owner_name(&uid),
+                format!("fewer than {wanted} of its pods are Ready again"),
+            )
+        })
+    });
+    short.collect()
+}
+
+/// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
+pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
+    let ready = live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count();
+    u32::try_from(ready).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,113 @@
+//! What the loop of one cluster knows after its last pass, for pages, demonstrations and tests. Data only: how it is
+//! shown is decided elsewhere.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::model::decision::Answer;
+use crate::model::entry::Entry;
+use crate::model::state::RunState;
+use crate::record;
+
+/// How many notices a view keeps. To empty four nodes of 110 pods each, which is the usual limit of a kubelet, takes
+/// 440 evictions and some dozens of entries. Somebody who looks once while that happens misses nothing.
+pub const RECENT: usize = 512;
+
+/// One cluster as its loop saw it last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub cluster: String,
+    pub state: RunState,
+    /// Every answer of every gate in the last pass, the passing ones too; in the order in which they were asked.
+    pub answers: Vec<Answer>,
+    /// The public status, with all entries that were written so far; nothing until the loop has its record.
+    pub status: Option<record::Status>,
+    /// The newest last.
+    recent: VecDeque<Numbered>,
+}
+
+/// A notice with its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbered {
+    /// Counted from one, for each cluster of a process; no number is left out.
+    pub number: u64,
+    pub notice: Notice,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The journal got this entry; it may not be on the remote yet.
+    Entry(Box<Entry>),
+    /// The API server accepted the eviction of this pod.
+    Evicted { at: Timestamp, namespace: String, pod: String },
+}
+
+impl View {
+    /// A cluster of which nothing is known yet.
+    pub fn new(cluster: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            state: RunState::default(),
+            answers: Vec::new(),
+            status: None,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// Gives a notice the next number and keeps it; the oldest goes when there are more than [`RECENT`].
+    pub fn add(&mut self, notice: Notice) {
+        let number = self.last_number() + 1;
+        self.recent.push_back(Numbered { number, notice });
+        while self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+
+    /// The number of the newest notice; zero before the first.
+    pub fn last_number(&self) -> u64 {
+        self.recent.back().map_or(0, |newest| newest.number)
+    }
+
+    /// The notices after this number, oldest first. Where the first of them is not the next number, those between
+    /// are no longer kept.
+    pub fn since(&self, number: u64) -> impl Iterator<Item = &Numbered> {
+        self.recent.iter().filter(move |numbered| numbered.number > number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evicted(pod: usize) -> Notice {
+        Notice::Evicted { at: Timestamp::UNIX_EPOCH, namespace: "shop".into(), pod: pod.to_string() }
+    }
+
+    fn numbers(view: &View, since: u64) -> Vec<u64> {
+        view.since(since).map(|numbered| numbered.number).collect()
+    }
+
+    #[test]
+    fn a_reader_that_keeps_the_last_number_gets_each_notice_once() {
+        let mut view = View::new("demo");
+        assert_eq!((view.last_number(), numbers(&view, 0)), (0, vec![]));
+        (0..3).for_each(|pod| view.add(evicted(pod)));
+        assert_eq!(numbers(&view, 0), [1, 2, 3]);
+        let last = view.last_number();
+        assert_eq!(numbers(&view, last), [0; 0]);
+        view.add(evicted(3));
+        assert_eq!(numbers(&view, last), [4]);
+    }
+
+    #[test]
+    fn old_notices_go_and_the_gap_shows() {
+        let mut view = View::new("demo");
+        (0..RECENT + 10).for_each(|pod| view.add(evicted(pod)));
+        let kept = numbers(&view, 3);
+        assert_eq!(kept.len(), RECENT);
+        assert_eq!(kept.first(), Some(&11), "4 to 10 are gone");
+        assert_eq!(view.last_number(), u64::try_from(RECENT).unwrap() + 10);
+    }
+}

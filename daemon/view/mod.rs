@@ -1,0 +1,26 @@
+//! What people and programs read about a cluster, as data: a plan, where it stands, why it does not go on, what was
+//! done, when it may be disrupted. Each page is a type, made from the program's values by one function; its JSON is
+//! that type as it is, its text and Markdown are written from it. It loads nothing and does not know the time.
+
+pub mod cluster;
+pub mod history;
+pub mod plan;
+mod plan_page;
+pub mod standing;
+pub mod status;
+mod table;
+pub mod why;
+pub mod windows;
+
+use serde::Serialize;
+
+/// Something to read, for people and for programs.
+pub trait Page: Serialize {
+    /// For a terminal: whole lines, the last one ended too.
+    fn text(&self) -> String;
+
+    /// For programs: the page's own type, all times in UTC.
+    fn json(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}

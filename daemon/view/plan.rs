@@ -1,0 +1,312 @@
+//! What a change would do, as `windlass plan` shows it. These types are what programs read, whatever the planner's own
+//! look like: one function makes them from a plan, and names and words in JSON are decided nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::standing::Exit;
+use crate::diff;
+use crate::model::CommitId;
+use crate::model::decision::Reason;
+use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
+use crate::model::plan;
+use crate::model::version::Version;
+
+/// The whole answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanPage {
+    pub plan: Plan,
+    /// Every component of a node that does not run what is asked for, whether the plan moves it or not.
+    pub changes: Vec<Change>,
+    /// Nodes that the plan touches, each counted once.
+    pub nodes: usize,
+    /// Pods that leave a node, counted each time that the node is drained. An estimate: pods come and go.
+    pub pods_to_move: u64,
+    /// What would run on the nodes, where somebody asked to see it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<Script>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub cluster: String,
+    pub commit: CommitId,
+    /// The oldest API server version that was seen.
+    pub from: Version,
+    pub to: Version,
+    pub hops: Vec<Hop>,
+    /// In the order in which they are worked through.
+    pub stages: Vec<Stage>,
+    pub pools: BTreeMap<String, Pool>,
+    /// Nodes that may be unavailable at once over all pools; nothing where only the pools have limits.
+    pub max_unavailable: Option<Limit>,
+    pub kubeadm: Kubeadm,
+    pub risks: Vec<Reason>,
+    /// Why it cannot be carried out as it stands.
+    pub blockers: Vec<Reason>,
+    /// Over the intent: versions, hops, order, limits, scripts.
+    pub digest: String,
+    /// Over what the cluster's file asks for.
+    pub asked: String,
+}
+
+/// One control plane move: a minor, or a patch within one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    pub from: Version,
+    pub to: Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Stage {
+    pub kind: StageKind,
+    /// Index into the hops, counted from zero.
+    pub hop: usize,
+    pub to: Version,
+    /// In their order, canaries first.
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StageKind {
+    /// A hosted control plane is waited for; its one step has no node.
+    AwaitControlPlane,
+    ControlPlane,
+    ControlPlaneKubelets,
+    Workers,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub id: String,
+    /// `controlPlane`, or the pool's name.
+    pub pool: String,
+    /// Empty, as UID and zone are, for a control plane whose nodes cannot be seen.
+    pub node: String,
+    pub node_uid: String,
+    pub zone: String,
+    pub component: Component,
+    /// Nothing for a control plane that is only waited for.
+    pub provider: Option<Provider>,
+    pub from: Version,
+    pub to: Version,
+    /// Whether the node is drained first.
+    pub drain: bool,
+    pub canary: bool,
+    /// What has to be true before it.
+    pub expects: Vec<Fact>,
+    /// What is true after it.
+    pub achieves: Vec<Fact>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Component {
+    ControlPlane,
+    Kubelet,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fact {
+    /// This component of this node runs at least this version.
+    RunsAtLeast(Component, String, Version),
+    /// Every API server runs at least this version.
+    ControlPlaneAtLeast(Version),
+    /// The node is Ready.
+    Ready(String),
+    /// The node exists with this UID.
+    Exists(String, String),
+}
+
+/// The limits of one pool.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    pub max_unavailable: Limit,
+    pub max_unavailable_per_zone: Option<u32>,
+    pub canary: u32,
+    pub soak_seconds: i64,
+    pub foreign_cordon: ForeignCordon,
+    pub drain: Drain,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    pub when: DrainWhen,
+    pub timeout_seconds: i64,
+    pub delete_empty_dir_data: bool,
+    pub jobs_seconds: i64,
+    pub implicit_budgets: bool,
+}
+
+/// One component of one node that does not run what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// `controlPlane`, or the pool's name; nothing for a node that no single pool selects.
+    pub scope: Option<String>,
+    pub component: Component,
+    /// Nothing while it is unknown.
+    pub from: Option<Version>,
+    pub to: Version,
+    /// Empty for a control plane whose nodes cannot be seen.
+    pub node: String,
+    /// Pods that leave the node if it is drained, counted now.
+    pub pods: u32,
+}
+
+/// A script that would run on nodes, under the words that say on which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Script {
+    pub title: String,
+    pub text: String,
+}
+
+impl PlanPage {
+    /// `changes` are what [`diff::diff`] found; `scripts` are empty unless somebody asked to see them.
+    pub fn of(plan: &plan::Plan, changes: &[diff::Change], scripts: Vec<Script>) -> Self {
+        let plan = Plan::of(plan);
+        let changes: Vec<Change> = changes.iter().map(Change::of).collect();
+        let steps = || plan.stages.iter().flat_map(|stage| &stage.steps);
+        let nodes: BTreeSet<&str> =
+            steps().map(|step| step.node.as_str()).filter(|node| !node.is_empty()).collect();
+        let kubelets = changes.iter().filter(|change| change.component == Component::Kubelet);
+        let pods: BTreeMap<&str, u32> = kubelets.map(|change| (change.node.as_str(), change.pods)).collect();
+        let drained = steps().filter(|step| step.drain);
+        let leaving = drained.filter_map(|step| pods.get(step.node.as_str())).map(|pods| u64::from(*pods));
+        let (nodes, pods_to_move) = (nodes.len(), leaving.sum());
+        Self { plan, changes, nodes, pods_to_move, scripts }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match (self.plan.blockers.is_empty(), self.plan.is_empty()) {
+            (false, _) => Exit::Failed,
+            (true, true) => Exit::Done,
+            (true, false) => Exit::ToDo,
+        }
+    }
+}
+
+impl Plan {
+    fn of(plan: &plan::Plan) -> Self {
+        let hop = |hop: &plan::Hop| Hop { from: hop.from.clone(), to: hop.to.clone() };
+        let pools = plan.pools.iter().map(|(name, limits)| (name.clone(), Pool::of(limits)));
+        Self {
+            cluster: plan.cluster.clone(),
+            commit: plan.commit.clone(),
+            from: plan.from.clone(),
+            to: plan.to.clone(),
+            hops: plan.hops.iter().map(hop).collect(),
+            stages: plan.stages.iter().map(Stage::of).collect(),
+            pools: pools.collect(),
+            max_unavailable: plan.max_unavailable,
+            kubeadm: plan.kubeadm.clone(),
+            risks: plan.risks.clone(),
+            blockers: plan.blockers.clone(),
+            digest: plan.digest.clone(),
+            asked: plan.asked.clone(),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.stages.iter().all(|stage| stage.steps.is_empty())
+    }
+}
+
+impl Stage {
+    fn of(stage: &plan::Stage) -> Self {
+        let kind = match stage.kind {
+            plan::StageKind::AwaitControlPlane => StageKind::AwaitControlPlane,
+            plan::StageKind::ControlPlane => StageKind::ControlPlane,
+            plan::StageKind::ControlPlaneKubelets => StageKind::ControlPlaneKubelets,
+            plan::StageKind::Workers => StageKind::Workers,
+        };
+        let steps = stage.steps.iter().map(Step::of).collect();
+        Self { kind, hop: stage.hop, to: stage.to.clone(), steps }
+    }
+}
+
+impl Step {
+    fn of(step: &plan::Step) -> Self {
+        let mv = step.node_move();
+        let node = mv.map(|mv| mv.node.clone());
+        Self {
+            id: step.id.to_string(),
+            pool: step.id.scope.name().to_owned(),
+            node: node.as_ref().map(|node| node.name.clone()).unwrap_or_default(),
+            node_uid: node.map(|node| node.uid).unwrap_or_default(),
+            zone: mv.map(|mv| mv.zone.clone()).unwrap_or_default(),
+            component: step.component().map_or(Component::ControlPlane, Component::of),
+            provider: mv.map(|mv| mv.provider),
+            from: step.from().clone(),
+            to: step.to().clone(),
+            drain: step.drains(),
+            canary: mv.is_some_and(|mv| mv.canary),
+            expects: step.expects.iter().map(Fact::of).collect(),
+            achieves: step.achieves.iter().map(Fact::of).collect(),
+        }
+    }
+}
+
+impl Component {
+    fn of(component: plan::Component) -> Self {
+        match component {
+            plan::Component::ControlPlane => Self::ControlPlane,
+            plan::Component::Kubelet => Self::Kubelet,
+        }
+    }
+}
+
+impl Fact {
+    fn of(fact: &plan::Fact) -> Self {
+        match fact {
+            plan::Fact::RunsAtLeast(component, node, version) => {
+                Self::RunsAtLeast(Component::of(*component), node.clone(), version.clone())
+            }
+            plan::Fact::ControlPlaneAtLeast(version) => Self::ControlPlaneAtLeast(version.clone()),
+            plan::Fact::Ready(node) => Self::Ready(node.clone()),
+            plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),
+        }
+    }
+}
+
+impl Pool {
+    fn of(limits: &plan::PoolLimits) -> Self {
+        let drain = &limits.drain;
+        Self {
+            max_unavailable: limits.max_unavailable,
+            max_unavailable_per_zone: limits.max_unavailable_per_zone,
+            canary: limits.canary,
+            soak_seconds: limits.soak_seconds,
+            foreign_cordon: limits.foreign_cordon,
+            drain: Drain {
+                when: drain.when,
+                timeout_seconds: drain.timeout_seconds,
+                delete_empty_dir_data: drain.delete_empty_dir_data,
+                jobs_seconds: drain.jobs_seconds,
+                implicit_budgets: drain.implicit_budgets,
+            },
+        }
+    }
+}
+
+impl Change {
+    fn of(change: &diff::Change) -> Self {
+        Self {
+            scope: change.scope.as_ref().map(|scope| scope.name().to_owned()),
+            component: Component::of(change.component),
+            from: change.from.clone(),
+            to: change.to.clone(),
+            node: change.node.clone().unwrap_or_default(),
+            pods: change.pods,
+        }
+    }
+}

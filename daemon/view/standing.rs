@@ -1,0 +1,162 @@
+//! Where a cluster stands, in one word, and the exit code that goes with it. Every page, the end of the daemon and the
+//! demonstration ask here, so that two of them never say different things of one cluster.
+
+use serde::{Serialize, Serializer};
+
+use crate::model::state::RunState;
+use crate::record::{Phase, Status};
+
+/// The exit codes of all commands, from good to bad: of several clusters the worst counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Done, valid, or as desired.
+    Done,
+    /// A plan has something to do.
+    ToDo,
+    /// Not there yet, and no failure: running, waiting, or stopped by a person.
+    NotYet,
+    /// Halted, or the newest commit is refused.
+    NeedsAPerson,
+    /// An error. A plan that cannot be carried out and files that are not valid count as one.
+    Failed,
+}
+
+impl Exit {
+    /// What the process ends with. The numbers are a public contract.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::ToDo => 2,
+            Self::NotYet => 3,
+            Self::NeedsAPerson => 4,
+            Self::Failed => 1,
+        }
+    }
+}
+
+/// Where a cluster stands. Several may be true at once; the order is which of them a page tells first.
+///
+/// What a person has to know first is first: a cluster that is stopped may also be running, because a host finishes
+/// what it has begun, and "running" would hide the stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClusterStanding {
+    /// A person stopped it.
+    Stopped,
+    /// The newest commit is good, and no daemon has accepted it. It may end a halt.
+    NotTakenUp,
+    /// A step failed; it goes on when a person says so, or with another commit.
+    Halted,
+    /// Steps are in progress, or nothing keeps the next one from beginning.
+    Moving,
+    /// The newest commit may not come into force, or the cluster is not the one that the record knows.
+    Refused,
+    /// There is work, and a gate, a person or an external provider has to move first.
+    Waiting,
+    /// The cluster has not been read completely.
+    Looking,
+    /// No commit has been accepted yet.
+    Idle,
+    AsDesired,
+}
+
+impl ClusterStanding {
+    /// The word in JSON, the words for people, and the exit code.
+    fn told(self) -> (&'static str, &'static str, Exit) {
+        match self {
+            Self::Stopped => ("stopped", "stopped, until `windlass resume`", Exit::NotYet),
+            Self::NotTakenUp => ("notTakenUp", "no daemon has accepted the newest commit yet", Exit::NotYet),
+            Self::Halted => (
+                "halted",
+                "halted, until a commit asks for something else or `windlass resume`",
+                Exit::NeedsAPerson,
+            ),
+            Self::Moving => ("moving", "running", Exit::NotYet),
+            Self::Refused => ("refused", "refused", Exit::NeedsAPerson),
+            Self::Waiting => ("waiting", "waiting", Exit::NotYet),
+            Self::Looking => ("looking", "the cluster has not been read completely yet", Exit::NotYet),
+            Self::Idle => ("idle", "idle, no commit has been accepted yet", Exit::NotYet),
+            Self::AsDesired => ("asDesired", "as desired", Exit::Done),
+        }
+    }
+
+    /// As JSON has it.
+    pub fn word(self) -> &'static str {
+        self.told().0
+    }
+
+    /// As people read it.
+    pub fn headline(self) -> &'static str {
+        self.told().1
+    }
+
+    pub fn exit(self) -> Exit {
+        self.told().2
+    }
+
+    /// Everything that a record says of where its cluster stands: its phase, and what the phase hides. A run goes on
+    /// while the newest commit is refused, and a person is needed all the same.
+    pub fn all_of(status: &Status) -> Vec<Self> {
+        let halted = status.halted.as_ref().map(|_| Self::Halted);
+        let refused = status.refused.as_ref().map(|_| Self::Refused);
+        [Some(Self::from(status.phase)), halted, refused].into_iter().flatten().collect()
+    }
+}
+
+impl From<Phase> for ClusterStanding {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Stopped => Self::Stopped,
+            Phase::Halted => Self::Halted,
+            Phase::Running => Self::Moving,
+            Phase::Refused => Self::Refused,
+            Phase::Waiting => Self::Waiting,
+            Phase::Idle => Self::Idle,
+            Phase::AsDesired => Self::AsDesired,
+        }
+    }
+}
+
+impl From<RunState> for ClusterStanding {
+    fn from(state: RunState) -> Self {
+        match state {
+            RunState::Looking => Self::Looking,
+            RunState::AsDesired => Self::AsDesired,
+            RunState::Moving => Self::Moving,
+            RunState::Waiting => Self::Waiting,
+            RunState::Halted => Self::Halted,
+            RunState::Refused => Self::Refused,
+        }
+    }
+}
+
+impl Serialize for ClusterStanding {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.word())
+    }
+}
+
+/// The exit code of several standings, of one cluster or of many. Where nothing is known, nothing is as desired.
+pub fn worst(all: impl IntoIterator<Item = ClusterStanding>) -> Exit {
+    all.into_iter().map(ClusterStanding::exit).max().unwrap_or(Exit::NotYet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_counts_and_the_first_is_told() {
+        use ClusterStanding::{AsDesired, Halted, Moving, Refused, Stopped, Waiting};
+        for (all, told, code) in [
+            (vec![AsDesired], AsDesired, 0),
+            (vec![AsDesired, Waiting], Waiting, 3),
+            (vec![Moving, Refused], Moving, 4),
+            (vec![Moving, Halted, Refused], Halted, 4),
+            (vec![Stopped, Halted], Stopped, 4),
+        ] {
+            assert_eq!(all.iter().min(), Some(&told));
+            assert_eq!(worst(all).code(), code);
+        }
+        assert_eq!(worst([]).code(), 3, "nothing is known");
+    }
+}

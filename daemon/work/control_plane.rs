@@ -1,0 +1,41 @@
+//! Moving the control plane components of one node. They are moved in place, without a drain; they have proven
+//! themselves when etcd has its quorum and the API has answered steadily since the newest of them was started.
+
+use super::hand::Hand;
+use super::job::overdue;
+use super::node;
+use super::turn::Turn;
+use crate::model::decision::{Decision, Gate};
+use crate::model::entry::StepPhase;
+use crate::model::live::Node;
+use crate::model::work::NodeMove;
+use crate::verify::{self, Outcome};
+
+pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
+    node::advance(hand, mv, may, prove)
+}
+
+fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {
+    if hand.live.stop.is_some() || hand.tenure.held.is_none() {
+        return turn;
+    }
+    judge(hand, mv, verify::control_plane_node(mv, hand.live, hand.now), turn)
+}
+
+/// What follows from a proof: it is given, it is waited for, or the node has had its time.
+pub(super) fn judge(hand: &Hand<'_>, mv: &NodeMove, outcome: Outcome, turn: Turn) -> Turn {
+    let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
+    match outcome {
+        Outcome::Done => turn.reached(&hand.step.id, StepPhase::Upgraded),
+        Outcome::Pending(reasons, at) => {
+            if let Some(at) = at {
+                turn = turn.wakes(at);
+            }
+            let watched = hand.live.overlay.watched.get(&hand.step.id).copied().unwrap_or(hand.now);
+            if overdue(hand, mv, watched, &mut turn) {
+                return turn.failed(&hand.step.id, reasons);
+            }
+            reasons.into_iter().fold(turn, |turn, reason| turn.waits(Gate::Health, reason))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! One step in progress, with everything that is looked at to take it further.
+
+use jiff::Timestamp;
+
+use crate::model::live::Live;
+use crate::model::plan::{PoolLimits, Stage};
+use crate::model::state::Tenure;
+use crate::model::work::Step;
+use crate::record::{Record, Run, StepRecord};
+use crate::verify::ledger::Ledger;
+
+/// One step in progress with everything that is looked at to take it further.
+#[derive(Clone, Copy, Debug)]
+pub struct Hand<'a> {
+    pub live: &'a Live,
+    pub record: &'a Record,
+    pub run: &'a Run,
+    pub stage: &'a Stage,
+    pub step: &'a Step,
+    pub progress: &'a StepRecord,
+    pub tenure: &'a Tenure,
+    /// What may still be evicted in this pass, those evictions taken off that other steps have asked for.
+    pub ledger: &'a Ledger<'a>,
+    pub now: Timestamp,
+}
+
+impl Hand<'_> {
+    /// `node/w1`.
+    pub(super) fn object(&self) -> String {
+        self.step.id.object()
+    }
+
+    pub(super) fn limits(&self) -> Option<&PoolLimits> {
+        self.run.plan.limits(&self.step.id.scope)
+    }
+}

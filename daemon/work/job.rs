@@ -1,0 +1,106 @@
+//! The Job that changes a node. Its fate is told, but the node is judged, never the Job.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::hand::Hand;
+use super::state::order;
+use super::turn::{Turn, waiting_since};
+use crate::model::decision::{Gate, Key, Reason};
+use crate::model::effect::{Effect, EffectKey};
+use crate::model::entry::StepPhase;
+use crate::model::live::{Job, JobState};
+use crate::model::work::NodeMove;
+use crate::provider::{self, HostJobs};
+
+/// A Job that has no running pod by then will not get one by itself: an image that cannot be pulled, a refusal.
+const JOB_START: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long a Job may have failed before its node is given up: the work goes on detached from it, and the kubelet's
+/// own restart may have killed it.
+const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
+
+/// Likewise for a Job that says it is complete while the node says nothing new.
+const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
+
+pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
+    let Some(order) = order(hand, mv) else { return turn };
+    let name = provider::job_name(&order);
+    let object = format!("job/{name}");
+    let began = hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now);
+    let Some(job) = hand.live.jobs.get(&name) else {
+        if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
+            let reason =
+                Reason::new(Key::JobRefused, &*object, format!("it cannot be created: {}", backoff.why));
+            if turn.expired(began, JOB_START, hand.now) {
+                return not_begun(hand, reason, turn);
+            }
+            turn = turn.waits(Gate::Health, reason);
+        }
+        let manifest = jobs.job(&order);
+        return turn.effect(Effect::CreateJob { name, manifest }, hand.progress.intent);
+    };
+    let state = hand.live.job_state(job);
+    match &state {
+        JobState::Waiting(why) => {
+            let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
+            if turn.expired(began.max(job.created), JOB_START, hand.now) {
+                return not_begun(hand, reason, turn);
+            }
+            turn.waits(Gate::Health, reason)
+        }
+        JobState::Running => {
+            let reason = Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", mv.node.name));
+            if overdue(hand, mv, job.created, &mut turn) {
+                let text = format!("it is still at work on {}, and has had its time", mv.node.name);
+                return turn.failed(&hand.step.id, vec![Reason::new(Key::Upgrading, &*object, text)]);
+            }
+            turn.waits(Gate::Health, reason)
+        }
+        JobState::Complete => {
+            let text = format!("it ended well, but {} does not run {}", mv.node.name, mv.to);
+            let reason = Reason::new(Key::OldKubelet, &*object, text);
+            let settling = "it has ended; what it began on the host has to show";
+            ended(hand, mv, job, reason, (AFTER_COMPLETION, settling.to_owned()), turn)
+        }
+        JobState::Failed(why) => {
+            let reason = Reason::new(Key::JobFailed, &*object, why.clone());
+            if provider::nothing_was_changed(hand.live.job_exit_code(job)) {
+                return not_begun(hand, reason, turn);
+            }
+            let settling = format!("it failed ({why}); what it began on the host may still show");
+            ended(hand, mv, job, reason, (AFTER_FAILURE, settling), turn)
+        }
+    }
+}
+
+/// A Job that has ended while its node does not run the target: the work on the host may outlive it for a while.
+fn ended(
+    hand: &Hand<'_>,
+    mv: &NodeMove,
+    job: &Job,
+    reason: Reason,
+    (patience, settling): (SignedDuration, String),
+    mut turn: Turn,
+) -> Turn {
+    // Since when the Job has been seen to have ended.
+    let since = waiting_since(hand.live, Key::Settling, &reason.object, hand.now);
+    if turn.expired(since, patience, hand.now) || overdue(hand, mv, job.created, &mut turn) {
+        return turn.failed(&hand.step.id, vec![reason]);
+    }
+    turn.waits(Gate::Health, Reason::new(Key::Settling, reason.object, settling))
+}
+
+/// This attempt changed nothing on the host: unless one before it did, the node goes back as it was once its Job is
+/// withdrawn. The run halts for the cause to be looked at.
+fn not_begun(hand: &Hand<'_>, reason: Reason, turn: Turn) -> Turn {
+    turn.halted(vec![reason.clone()]).set_aside(&hand.step.id, hand.progress.touched, vec![reason])
+}
+
+/// Whether a step has had its time since it was begun and since `from`, whichever is later: time in which the daemon
+/// did not look, or in which a person had stopped or held it, is not held against a node.
+pub(super) fn overdue(hand: &Hand<'_>, mv: &NodeMove, from: Timestamp, turn: &mut Turn) -> bool {
+    let Some(component) = hand.step.component() else { return false };
+    let limit = provider::capabilities(mv.provider).patience.of(component);
+    let since = hand.progress.at.get(&StepPhase::Upgrading).copied().or(hand.progress.started());
+    since.is_some_and(|since| turn.expired(since.max(from), limit, hand.now))
+}

@@ -1,0 +1,43 @@
+//! Moving the kubelet of one node, with a drain before it where that is asked for. From when on its return is judged
+//! stands on the claim, so that no restart of the daemon begins the wait again.
+
+use super::control_plane::judge;
+use super::hand::Hand;
+use super::node;
+use super::turn::Turn;
+use crate::model::claim::{Claim, Reported};
+use crate::model::decision::Decision;
+use crate::model::effect::NodePatch;
+use crate::model::entry::StepPhase;
+use crate::model::live::{ClaimState, Node, Probe, Ready};
+use crate::model::work::NodeMove;
+use crate::verify;
+
+pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
+    node::advance(hand, mv, may, prove)
+}
+
+fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
+    // Nothing can be noted on the claim, or seen of the node, and it is not to be blamed for that.
+    if hand.live.stop.is_some() || hand.tenure.held.is_none() {
+        return turn;
+    }
+    let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
+    let claim = match &node.claim {
+        Some(ClaimState::Ours(claim)) => Some(claim),
+        // The claim is taken away only after the proof: it was given, and the record did not hear of it.
+        None if node.ready == Ready::True => return turn.reached(&hand.step.id, StepPhase::Upgraded),
+        Some(ClaimState::Unreadable(_)) | None => None,
+    };
+    let probe = Probe::Heartbeat(mv.node.name.clone());
+    let fresh = hand.live.probed.get(&probe).is_some_and(|asked| *asked >= node.kubelet_since);
+    turn = turn.probe_often(probe);
+    let heartbeat = hand.live.leases.get(&node.name).filter(|_| fresh);
+    if let (Some(claim), Some(heartbeat)) = (claim.filter(|claim| claim.reported.is_none()), heartbeat) {
+        let reported = Some(Reported { at: hand.now, heartbeat: heartbeat.clone() });
+        let claim = Claim { reported, ..claim.clone() };
+        return turn.patch(node, NodePatch::Note(claim), hand.progress.intent);
+    }
+    let reported = claim.and_then(|claim| claim.reported.as_ref());
+    judge(hand, mv, verify::kubelet(mv, hand.live, &hand.progress.baseline, reported, hand.now), turn)
+}

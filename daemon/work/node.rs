@@ -1,0 +1,216 @@
+//! One node on its way: claimed, emptied, changed, proven, returned. What happens next is one match over where it stands.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::drain::{self, Drained};
+use super::hand::Hand;
+use super::job::{overdue, run_job};
+use super::state::{State, node_of, state};
+use super::turn::{Turn, waiting_since};
+use crate::model::claim::{CLAIM, Claim};
+use crate::model::decision::{Decision, Gate, Key, Reason, Verdict};
+use crate::model::effect::NodePatch;
+use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::live::{ClaimState, Node, Probe};
+use crate::model::time::later;
+use crate::model::work::NodeMove;
+use crate::provider::{self, Mover};
+use crate::verify::owners;
+
+/// How long nothing may have left a node before its drain counts as blocked and the claim says since when.
+const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
+
+/// Takes the node as far as it goes now. `prove` is how its component proves that it is well.
+pub(super) fn advance(
+    hand: &Hand<'_>,
+    mv: &NodeMove,
+    may: &Decision,
+    prove: fn(&Hand<'_>, &NodeMove, &Node, Turn) -> Turn,
+) -> Turn {
+    let state = state(hand, mv);
+    let mut turn = Turn::of(state);
+    let Some(node) = node_of(hand, mv) else { return turn.event(&hand.step.id, StepEvent::Gone) };
+    if node.control_plane {
+        turn = turn.probe_often(Probe::Api);
+    }
+    let unchanged = state < State::Changing && !hand.progress.is_touched() && state > State::Held;
+    if let Some(reason) = may.returns().filter(|_| unchanged) {
+        return turn.set_aside(&hand.step.id, false, vec![reason.clone()]);
+    }
+    match state {
+        State::Gone | State::Awaiting => turn,
+        State::Held => held(hand, node, turn),
+        State::ClaimedElsewhere => claimed_elsewhere(node, turn),
+        State::Unclaimed => take(hand, mv, node, may, turn),
+        State::Claimed => turn.moving().reached(&hand.step.id, StepPhase::Claimed),
+        // A stop holds the drain as it is: nothing is evicted, and nothing is concluded from that.
+        State::Draining if hand.live.stop.is_some() => turn,
+        State::Draining => drain(hand, mv, node, turn.moving()),
+        State::Emptied => begin_change(hand, may, turn.moving()),
+        State::Changing => change(hand, mv, turn),
+        State::Proving => prove(hand, mv, node, turn.moving()),
+        State::Releasing => release(hand, node, turn.moving()),
+        State::Recovering => recover(hand, turn),
+    }
+}
+
+fn held(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
+    let text = format!("a person holds it: {}", node.hold.as_deref().unwrap_or_default());
+    let turn = turn.denies(Gate::Hold, Reason::new(Key::Held, hand.object(), text));
+    // Nothing of it needs the lease while it is held.
+    Turn { wants_lease: false, ..turn }
+}
+
+fn claimed_elsewhere(node: &Node, turn: Turn) -> Turn {
+    let text = match &node.claim {
+        Some(ClaimState::Unreadable(why)) => format!("its annotation {CLAIM} cannot be read: {why}"),
+        Some(ClaimState::Ours(claim)) => {
+            format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run)
+        }
+        None => return turn,
+    };
+    let turn = turn.denies(Gate::Hold, Reason::new(Key::ForeignClaim, format!("node/{}", node.name), text));
+    Turn { wants_lease: false, ..turn }
+}
+
+/// The first effect of a step: one patch that claims the node and, where it will be emptied, cordons it.
+fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn) -> Turn {
+    if may.allows() {
+        let before = match &node.claim {
+            Some(ClaimState::Ours(claim)) => Some(claim),
+            Some(ClaimState::Unreadable(_)) | None => None,
+        };
+        let claim = Claim {
+            node_uid: mv.node.uid.clone(),
+            run: hand.run.id.clone(),
+            step: hand.step.id.to_string(),
+            plan_digest: hand.run.digest.clone(),
+            epoch: hand.tenure.held.unwrap_or(0),
+            was_unschedulable: before.map_or(node.unschedulable, |before| before.was_unschedulable),
+            scale_down_was_disabled: before
+                .map_or(node.scale_down_disabled, |before| before.scale_down_was_disabled),
+            cordoned: mv.drain || before.is_some_and(|before| before.cordoned),
+            at: hand.now,
+            blocked_since: None,
+            reported: None,
+        };
+        return turn.moving().patch(node, NodePatch::Claim(claim), hand.progress.intent);
+    }
+    wait_for_turn(hand, may, turn)
+}
+
+/// Every objection is told. What is a matter of health passes by itself soon, or a person has to do something.
+fn wait_for_turn(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
+    let mut turn = turn.answers(may.objections().cloned());
+    may.objections().for_each(|answer| turn.passes_soon(answer, hand.live, hand.now));
+    // A night until the next opening is no time to keep the lease for.
+    Turn { wants_lease: turn.moves, ..turn }
+}
+fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
+    let (Some(ClaimState::Ours(claim)), Some(limits)) = (&node.claim, hand.limits()) else { return turn };
+    if claim.cordoned && !node.unschedulable {
+        // Somebody uncordoned it in the middle: pods would come as fast as they leave.
+        return turn.patch(node, NodePatch::Claim(claim.clone()), hand.progress.intent);
+    }
+    let (drained, turn) = drain::go_on(hand, mv, &limits.drain, claim, turn);
+    match drained {
+        Drained::Yes => turn.reached(&hand.step.id, StepPhase::Drained),
+        Drained::Going if claim.blocked_since.is_some() => turn.patch(
+            node,
+            NodePatch::Note(Claim { blocked_since: None, ..claim.clone() }),
+            hand.progress.intent,
+        ),
+        Drained::Going => turn,
+        Drained::Blocked => blocked(hand, node, claim, limits.drain.timeout(), turn),
+        Drained::GivenUp(key) => {
+            let text = match key {
+                Key::JobRunning => "Jobs or pods that ask not to be disrupted did not end before drain.jobs",
+                _ => "its drain was blocked for longer than drain.timeout",
+            };
+            let first = Reason::new(key, hand.object(), text);
+            // Its own pods and budgets: the answers are those of this drain alone.
+            let blockers = turn.answers.iter().filter(|answer| answer.verdict != Verdict::Allow);
+            let reasons = std::iter::once(first).chain(blockers.map(|answer| answer.reason.clone())).take(10);
+            let reasons = reasons.collect();
+            turn.set_aside(&hand.step.id, hand.progress.touched, reasons)
+        }
+    }
+}
+
+/// The ladder's timer lives on the claim, so that it survives a restart of the daemon.
+fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration, turn: Turn) -> Turn {
+    let since = waiting_since(hand.live, Key::DrainTimedOut, &hand.object(), hand.now);
+    let reason = Reason::new(Key::DrainTimedOut, hand.object(), "no pod leaves it at present");
+    let mut turn = turn.waits(Gate::Budget, reason);
+    if let Some(blocked) = claim.blocked_since {
+        return turn.wakes(later(blocked, timeout));
+    }
+    if turn.expired(since, BLOCKED, hand.now) {
+        let claim = Claim { blocked_since: Some(since), ..claim.clone() };
+        return turn.patch(node, NodePatch::Note(claim), hand.progress.intent);
+    }
+    turn
+}
+
+/// The node is empty, or need not be. What was asked at the intent is asked once more before it is changed.
+fn begin_change(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
+    if !may.allows() {
+        return turn.answers(may.objections().cloned());
+    }
+    turn.reached(&hand.step.id, StepPhase::Upgrading)
+}
+
+/// Its provider changes it; the node is judged, never the Job.
+fn change(hand: &Hand<'_>, mv: &NodeMove, turn: Turn) -> Turn {
+    let mover = hand.step.component().map(|component| provider::capabilities(mv.provider).mover(component));
+    let jobs = match mover {
+        Some(Mover::OurJobs(jobs)) => Some(jobs),
+        Some(Mover::SomebodyElse) | None => None,
+    };
+    // Somebody else's work is nothing that goes on by itself.
+    let turn = Turn { moves: jobs.is_some() || hand.progress.phase < StepPhase::Upgrading, ..turn };
+    if hand.progress.phase < StepPhase::Claimed {
+        return turn.reached(&hand.step.id, StepPhase::Claimed);
+    }
+    if hand.progress.phase < StepPhase::Upgrading {
+        // The Job of a process before this one was found; the record catches up.
+        return turn.reached(&hand.step.id, StepPhase::Upgrading);
+    }
+    match jobs {
+        Some(jobs) => run_job(hand, mv, jobs, turn),
+        None => await_other(hand, mv, turn),
+    }
+}
+
+fn await_other(hand: &Hand<'_>, mv: &NodeMove, mut turn: Turn) -> Turn {
+    if overdue(hand, mv, Timestamp::MIN, &mut turn) {
+        let reason =
+            Reason::new(Key::ExternalProvider, hand.object(), "it was not upgraded before the deadline");
+        return turn.set_aside(&hand.step.id, hand.progress.touched, vec![reason]);
+    }
+    let text = format!("it is empty and waits for somebody to bring it to {}", mv.to);
+    turn.waits(Gate::Health, Reason::new(Key::ExternalProvider, hand.object(), text))
+}
+
+/// Makes the node as it was found; a claim that cannot be read is taken away and nothing else.
+fn release(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
+    match &node.claim {
+        Some(ClaimState::Ours(claim)) => {
+            turn.patch(node, NodePatch::Release(claim.clone()), hand.progress.intent)
+        }
+        Some(ClaimState::Unreadable(_)) => turn.patch(node, NodePatch::Forget, hand.progress.intent),
+        None => turn,
+    }
+}
+
+fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {
+    if hand.progress.phase < StepPhase::Returned {
+        return turn.moving().reached(&hand.step.id, StepPhase::Returned);
+    }
+    let short = owners::recovering(hand.live, &hand.progress.baseline);
+    if short.is_empty() {
+        let (version, evicted) = (hand.step.id.to.clone(), hand.progress.pods);
+        return turn.event(&hand.step.id, StepEvent::Done { version, evicted });
+    }
+    short.into_iter().fold(turn.moving(), |turn, reason| turn.waits(Gate::Health, reason))
+}

@@ -1,0 +1,114 @@
+//! Nodes that carry a claim of ours and are no longer part of a step in progress: they are brought back.
+
+use super::turn::Turn;
+use crate::model::claim::Claim;
+use crate::model::decision::{Gate, Key, Reason};
+use crate::model::desired::{Desired, Mode};
+use crate::model::effect::{Effect, NodePatch};
+use crate::model::live::{ClaimState, Job, JobState, Live, Node, Ready};
+use crate::model::state::Tenure;
+use crate::record::{Record, StepEnd};
+
+/// Whether a node bears a claim of a run that this record knows.
+pub fn bears_our_claim(record: &Record, node: &Node) -> bool {
+    let Some(ClaimState::Ours(claim)) = &node.claim else { return false };
+    record.knows_run(&claim.run)
+}
+
+struct Orphans<'a> {
+    desired: &'a Desired,
+    live: &'a Live,
+    record: &'a Record,
+    tenure: &'a Tenure,
+    turn: Turn,
+}
+
+/// Brings back every node that carries a claim of ours without a step in progress: set aside untouched, left over
+/// from a run that is gone, or from a record that was deleted. What failed, or is being changed, stays as it is.
+pub fn return_orphans(desired: &Desired, live: &Live, record: &Record, tenure: &Tenure) -> Turn {
+    let mut orphans = Orphans { desired, live, record, tenure, turn: Turn::default() };
+    for name in &live.claimed {
+        let Some(node) = live.nodes.get(name).filter(|node| node.hold.is_none()) else { continue };
+        if let Some(ClaimState::Ours(claim)) = &node.claim {
+            orphans.judge(node, claim);
+        }
+    }
+    let mut turn = orphans.turn;
+    turn.wants_lease |= !turn.effects.is_empty();
+    turn
+}
+
+impl Orphans<'_> {
+    fn judge(&mut self, node: &Node, claim: &Claim) {
+        // Beside another process that acts, only what our own record knows is ours.
+        if self.desired.cluster.mode == Mode::Observe && !bears_our_claim(self.record, node) {
+            return;
+        }
+        let run = self.record.run.as_ref().filter(|run| run.id == claim.run);
+        let step = run.and_then(|run| run.recorded_as(&claim.step));
+        if step.is_none() && self.left_badly(node, claim) {
+            let text = format!("run {} left it cordoned: the Job of its upgrade did not end well", claim.run);
+            return self.deny(Reason::new(Key::SetAside, format!("node/{}", node.name), text));
+        }
+        let keep = match step.map(|step| &step.end) {
+            Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,
+            // What has not begun may still begin as long as its Job is there.
+            Some(Some(StepEnd::SetAside { touched: false, .. })) => self.withdraw(&node.name, &claim.run),
+            None | Some(Some(StepEnd::Done | StepEnd::Gone)) => false,
+        };
+        if keep || (step.is_none() && self.taken_over(&node.name)) {
+            return;
+        }
+        // Asked before the lease is: to take it and then not to use it would go on for ever.
+        if self.tenure.is_before(claim) {
+            let text = format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run);
+            return self.deny(Reason::new(Key::ForeignClaim, format!("node/{}", node.name), text));
+        }
+        // What is set aside is given back on the strength of its intent: the repository may be away for long. Of a
+        // claim without a step, whatever the record says by now has to be on the remote first.
+        let after = step.map_or(self.record.next_seq.saturating_sub(1), |step| step.intent);
+        let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
+        let patch = NodePatch::Release(claim.clone());
+        self.turn.effects.push((Effect::Node { name, resource_version, patch }, after));
+    }
+
+    fn deny(&mut self, reason: Reason) {
+        self.turn = std::mem::take(&mut self.turn).denies(Gate::Hold, reason);
+    }
+
+    /// Whether a claim of another run has to stay: its Job may still be at work, or has failed, and the node does not
+    /// show that somebody has finished what it began.
+    fn left_badly(&self, node: &Node, claim: &Claim) -> bool {
+        let mut jobs = self.live.jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
+        let open = jobs.any(|job| job.state != JobState::Complete);
+        let wanted = &self.desired.cluster.version;
+        let finished = node.ready == Ready::True && node.kubelet.as_ref() == Some(wanted);
+        open && !finished && !self.taken_over(&node.name)
+    }
+
+    /// Takes back the Jobs that were made for an untouched node; whether something of them is still there.
+    fn withdraw(&mut self, node: &str, run: &str) -> bool {
+        let live = self.live;
+        let over = |job: &Job| matches!(job.state, JobState::Complete | JobState::Failed(_));
+        let mut any = live.pods_on(node).any(|pod| pod.is_ours() && !pod.finished());
+        for (name, job) in
+            live.jobs.iter().filter(|(_, job)| job.node == node && job.run == run && !over(job))
+        {
+            any = true;
+            // What has begun on the host goes on without its Job: it is waited for.
+            if live.job_state(job) == JobState::Running {
+                continue;
+            }
+            let effect = Effect::DeleteJob { name: name.clone(), uid: job.uid.clone() };
+            self.turn.effects.push((effect, self.record.next_seq.saturating_sub(1)));
+        }
+        self.turn.moves |= any;
+        any
+    }
+
+    /// Whether the present run has a step in progress on this node, and will take the claim over by itself.
+    fn taken_over(&self, node: &str) -> bool {
+        let run = self.record.run.as_ref();
+        run.is_some_and(|run| run.in_progress().any(|(id, _)| id.node_name() == Some(node)))
+    }
+}

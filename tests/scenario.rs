@@ -1,0 +1,28 @@
+//! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
+//!
+//! * `calendar`: what may begin within a window, and what a close leaves to be done
+//! * `canary`: who goes first, and who waits for it
+//! * `commits`: new, changed, broken and rewritten desired states
+//! * `control_plane`: hops, version skew, and the control plane as one unit
+//! * `drain`, `drain_blocked`: pods on their way out, and drains that cannot go on
+//! * `failures`, `failures_api`: nodes, Jobs and git; the API server
+//! * `limits`: how many nodes and pods may be out at once
+//! * `observe`: clusters that are only looked at, and what is published of any
+//! * `people`: stop, resume, hold, cordon, and upgrades by hand
+//! * `processes`, `processes_fleet`: restarts, leases and claims; several clusters in one repository
+//!
+//! A test of one of these is a world, something that happens to it, and one check of how it ends.
+
+mod calendar;
+mod canary;
+mod commits;
+mod control_plane;
+mod drain;
+mod drain_blocked;
+mod failures;
+mod failures_api;
+mod limits;
+mod observe;
+mod people;
+mod processes;
+mod processes_fleet;

@@ -1,0 +1,144 @@
+//! Limits and budgets: how many nodes and pods may be out at once, what is out already, and owners that are rolling out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use windlass::model::decision::Key;
+use windlass::model::state::RunState;
+use windlass::sim::Kind;
+
+use crate::world::World;
+use crate::world::fixtures::{large, workers_only};
+use crate::world::process::{MINUTE, SECOND};
+
+/// How many nodes are out: of each pool, of each zone of pool a, of all workers, of the control plane.
+fn out(world: &World) -> BTreeMap<String, usize> {
+    let mut out: BTreeMap<String, usize> = BTreeMap::new();
+    for node in world.list("/api/v1/nodes") {
+        let ready = node["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+        if ready && node["spec"]["unschedulable"] != true {
+            continue;
+        }
+        let pool = node["metadata"]["labels"]["pool"].as_str().unwrap_or("control plane");
+        *out.entry(pool.to_owned()).or_default() += 1;
+        *out.entry(if pool == "control plane" { "servers".to_owned() } else { "workers".to_owned() })
+            .or_default() += 1;
+        if pool == "a" {
+            *out.entry(format!("a/{}", node["metadata"]["labels"]["topology.kubernetes.io/zone"]))
+                .or_default() += 1;
+        }
+    }
+    out
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_limit_holds_at_every_instant() {
+    let mut world = large().await;
+    let mut process = world.start();
+    let mut most: BTreeMap<String, usize> = BTreeMap::new();
+    let end = world
+        .watching(&mut process, |world| {
+            let now = out(world);
+            assert!(!(now.contains_key("control plane") && now.contains_key("workers")), "{now:?}");
+            for (what, count) in now {
+                let before = most.entry(what).or_default();
+                *before = count.max(*before);
+            }
+        })
+        .await;
+    world.assert_done(&end, "v1.36.3");
+    for (what, count) in &most {
+        let limit = match what.as_str() {
+            "a" | "b" => 2,
+            "workers" => 3,
+            _ => 1,
+        };
+        assert!(*count <= limit, "{what}: {most:?}");
+    }
+    assert!(most["workers"] > 1, "it works on several at once where it may: {most:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn owners_without_a_budget_keep_three_quarters_and_no_eviction_is_asked_for_in_vain() {
+    let mut world = large().await;
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    world.server.with(|cluster, _| {
+        for mark in cluster.audit().low_water.values().filter(|mark| mark.name.starts_with("free")) {
+            assert!(mark.ready + (mark.replicas / 4).max(1) >= mark.replicas, "{mark:?}");
+        }
+        let asked = cluster.audit().evictions().count();
+        let uids: BTreeSet<_> =
+            cluster.audit().evictions().map(|(_, eviction)| eviction.uid.clone()).collect();
+        assert!(uids.len() > 40, "{}", uids.len());
+        assert!(asked * 10 <= uids.len() * 11, "{asked} requests for {} pods", uids.len());
+    });
+}
+
+const CLUSTER_ONE: &str = "  maxUnavailable: 1
+  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, maxUnavailable: 1}
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_node_is_retried_under_a_cluster_limit_of_one() {
+    let mut world = workers_only(3).await;
+    world.desire_with("v1.36.3", CLUSTER_ONE);
+    world.faults(|faults, _| faults.fail_jobs_on("w1"));
+    world.assert_run_ends(RunState::Halted).await;
+    world.faults(|faults, _| faults.heal_jobs_on("w1"));
+    world.note("windlass-resume", "the mirror is back");
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_cordon_to_be_upgraded_does_not_lock_a_pool_of_one_at_a_time() {
+    let mut world = workers_only(3).await;
+    world.cordon("w3");
+    let pool = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 0, maxUnavailable: 1, foreignCordon: upgrade}
+";
+    world.desire_with("v1.36.3", pool);
+    world.assert_run_ends(RunState::Waiting).await;
+    // The node that is out already takes no other one out; a second one would exceed the limit.
+    assert_eq!(world.begun(), ["w3"]);
+    assert_eq!(world.node("w3"), ("v1.36.3".to_owned(), false, false), "as it was found");
+    world.assert_waits(Key::LimitReached, "pool/w", "1 of 3");
+    world.change_node("w3", |tree| tree["spec"]["unschedulable"] = json!(false));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
+fn ready_pods(world: &World) -> usize {
+    let ready = |pod: &&Value| {
+        let is_so = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        pod["metadata"]["deletionTimestamp"].is_null() && conditions.into_iter().any(is_so)
+    };
+    world.list("/api/v1/namespaces/default/pods").iter().filter(ready).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_implicit_budget_is_of_the_deployment_not_of_each_replica_set() {
+    let mut world = workers_only(3).await;
+    world.deployment("web", 4);
+    world.pass(MINUTE).await;
+    // A rollout whose new pods take for ever: by its own terms three of four stay Ready.
+    world.change(Kind::Deployment, "default", "web", |tree| {
+        tree["spec"]["template"]["metadata"]["annotations"] = json!({"sim/ready": "false"});
+    });
+    world.pass(MINUTE).await;
+    assert_eq!(ready_pods(&world), 3, "the rollout itself has taken the one that may be missing");
+    let process = world.daemon();
+    for _ in 0..600 {
+        assert_eq!(ready_pods(&world), 3, "4 replicas may miss one: {:#?}", world.tail());
+        world.pass(SECOND).await;
+    }
+    assert!(process.says(Key::OwnerNotReady, "deployment/default/web"), "{:#?}", process.view());
+    process.end().await;
+}

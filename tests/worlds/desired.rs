@@ -1,0 +1,133 @@
+//! What is asked for.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use windlass::model::CommitId;
+use windlass::model::desired::{
+    Cluster, ControlPlane, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode, PackageSource,
+    Policies, Pool, Provider, Selector,
+};
+use windlass::model::version::Version;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Wish {
+    pub version: Version,
+    #[serde(default)]
+    external: bool,
+    #[serde(default = "unproven")]
+    unproven: String,
+    #[serde(default)]
+    max: Option<u32>,
+    #[serde(default)]
+    pools: Vec<PoolWish>,
+}
+
+fn unproven() -> String {
+    "velero, nightly".to_owned()
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that a case may write")]
+struct PoolWish {
+    name: String,
+    select: String,
+    #[serde(default)]
+    external: bool,
+    #[serde(default)]
+    canary: u32,
+    #[serde(default)]
+    soak_minutes: i64,
+    #[serde(default = "one")]
+    max: u32,
+    #[serde(default)]
+    percent: Option<u8>,
+    #[serde(default)]
+    zone: Option<u32>,
+    #[serde(default)]
+    drain_for_minor: bool,
+    #[serde(default)]
+    keep_empty_dir_data: bool,
+    #[serde(default)]
+    upgrade_cordoned: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Wish {
+    pub fn desired(&self) -> Desired {
+        let provider = |external| if external { Provider::External } else { Provider::Kubeadm };
+        let mut desired = desired(self.version.clone(), self.pools.iter().map(PoolWish::pool).collect());
+        desired.cluster.control_plane.provider = provider(self.external);
+        desired.cluster.max_unavailable = self.max.map(Limit::Count);
+        desired.cluster.etcd_unproven = Some(self.unproven.clone()).filter(|reason| reason != "no");
+        desired
+    }
+}
+
+impl PoolWish {
+    fn pool(&self) -> Pool {
+        let mut pool = pool(&self.name, &self.select);
+        pool.provider = if self.external { Provider::External } else { Provider::Kubeadm };
+        pool.canary = self.canary;
+        pool.soak = SignedDuration::from_mins(self.soak_minutes);
+        pool.max_unavailable = self.percent.map_or(Limit::Count(self.max), Limit::Percent);
+        pool.max_unavailable_per_zone = self.zone;
+        pool.drain.when = if self.drain_for_minor { DrainWhen::Minor } else { DrainWhen::Always };
+        pool.drain.delete_empty_dir_data = !self.keep_empty_dir_data;
+        pool.foreign_cordon =
+            if self.upgrade_cordoned { ForeignCordon::Upgrade } else { ForeignCordon::Skip };
+        pool
+    }
+}
+
+pub fn desired(version: Version, pools: Vec<Pool>) -> Desired {
+    let kubeadm = Kubeadm {
+        from: PackageSource::Packages,
+        image: "windlass:0.1.0".to_owned(),
+        ignore_preflight_errors: Vec::new(),
+    };
+    let cluster = Cluster {
+        name: "prod-eu".to_owned(),
+        labels: BTreeMap::new(),
+        mode: Mode::Act,
+        version,
+        max_unavailable: None,
+        control_plane: ControlPlane { provider: Provider::Kubeadm, kubeadm },
+        etcd_unproven: Some(unproven()),
+        pools,
+    };
+    Desired { commit: CommitId("c0ffee00".repeat(5)), cluster, policies: Policies::default() }
+}
+
+pub fn pool(name: &str, select: &str) -> Pool {
+    let drain = Drain {
+        when: DrainWhen::Always,
+        timeout: SignedDuration::from_mins(30),
+        delete_empty_dir_data: true,
+        jobs: SignedDuration::from_hours(2),
+        implicit_budgets: true,
+    };
+    Pool {
+        name: name.to_owned(),
+        selector: selector(select),
+        provider: Provider::Kubeadm,
+        canary: 0,
+        soak: SignedDuration::ZERO,
+        max_unavailable: Limit::Count(1),
+        max_unavailable_per_zone: None,
+        foreign_cordon: ForeignCordon::Skip,
+        drain,
+    }
+}
+
+pub(super) fn selector(text: &str) -> Selector {
+    let pair =
+        |label: &str| label.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();
+    Selector { match_labels: text.split(',').map(pair).collect(), match_expressions: Vec::new() }
+}

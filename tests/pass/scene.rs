@@ -172,9 +172,6 @@ fn freeze(name: &str, words: &str, now: Timestamp) -> Freeze {
 }
 
 /// Lengths of time by name.
-pub fn ages<'a>(
-    ages: &'a BTreeMap<String, String>,
-    now: Timestamp,
-) -> impl Iterator<Item = (&'a str, Timestamp)> {
+pub fn ages(ages: &BTreeMap<String, String>, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
     ages.iter().map(move |(name, age)| (name.as_str(), now - length(age)))
 }

@@ -69,7 +69,6 @@ impl World {
 
     fn live(&self) -> Live {
         let mut live = Live::default();
-        live.complete = true;
         live.api.version = Some(Version::new(1, self.base, 1));
         for (number, (ahead, late, patch)) in self.control_plane.iter().enumerate() {
             let control_plane = Version::new(1, self.base + ahead, *patch);
@@ -83,6 +82,7 @@ impl World {
             let kubelet = Version::new(1, self.base - behind, *patch);
             add_node(&mut live, &format!("w{number}"), &format!("{labels} zone=z{zone} {words} {kubelet}"));
         }
+        live.complete = true;
         live
     }
 }

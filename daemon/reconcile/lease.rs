@@ -7,7 +7,7 @@ use super::Input;
 use super::merge::Merged;
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
-use crate::model::live::{ClaimState, Live, Lock, Probe};
+use crate::model::live::{Live, Lock, Probe};
 use crate::model::state::{Identity, Tenure};
 use crate::model::time::{earliest, later};
 use crate::provider;
@@ -36,15 +36,12 @@ pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Te
     Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
 }
 
-/// The epoch of whoever takes the lease next: above every one that was ever written down. A lease that somebody deleted
-/// begins to count anew, and claims of its holders would then be of a later leader for ever.
+/// The epoch of the process that takes the lease next: above every one that the lease and our record know. A lease that
+/// was deleted begins to count again at one, and claims of our own record would then be of a later leader for ever. A
+/// claim that the record does not know raises nothing: it may be of a leader that is alive.
 fn next_epoch(live: &Live, record: &Record) -> u64 {
-    let claims = live.claimed.iter().filter_map(|name| match &live.nodes.get(name)?.claim {
-        Some(ClaimState::Ours(claim)) => Some(claim.epoch),
-        Some(ClaimState::Unreadable(_)) | None => None,
-    });
-    let lock = live.lock.iter().map(|lock| lock.transitions);
-    lock.chain(claims).max().unwrap_or(0).max(record.last_epoch) + 1
+    let lock = live.lock.as_ref().map_or(0, |lock| lock.transitions);
+    lock.max(record.last_epoch) + 1
 }
 
 /// Who else is believed to hold the lease, and until when; nothing when it is free, ours, or was never looked at.

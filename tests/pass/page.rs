@@ -9,7 +9,7 @@ use windlass::model::decision::{Answer, Reason};
 use windlass::model::effect::{Effect, LeaseMove, NodePatch};
 use windlass::model::entry::{ClusterEvent, Entry, InterruptionEvent, RunEvent, StepEvent, What};
 use windlass::model::live::Probe;
-use windlass::reconcile::Tick;
+use windlass::reconcile::{Tick, outlook};
 use windlass::record::{sentence, text};
 
 use super::scene::Scene;
@@ -18,7 +18,10 @@ use super::story::EPOCH;
 pub fn page(scene: &Scene, tick: &Tick) -> String {
     let mut out = String::new();
     let Tick { entries, frozen, effects, probes, watched, stands_by, status, wake_at } = tick;
-    writeln!(out, "state {:?}", status.state).unwrap();
+    // What is written down is folded into the record, and further passes follow at once.
+    let then = outlook(scene.input()).state;
+    let then = if then == status.state { String::new() } else { format!(", then {then:?}") };
+    writeln!(out, "state {:?}{then}", status.state).unwrap();
     writeln!(out, "wake {}", wake_at.map_or("when something happens".to_owned(), |at| when(at, scene.now)))
         .unwrap();
     if *stands_by {

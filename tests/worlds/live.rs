@@ -199,7 +199,7 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
             match word {
                 "emptyDir" => pod.empty_dir = true,
                 "doNotDisrupt" => pod.do_not_disrupt = true,
-                "done" => pod.phase = Phase::Succeeded,
+                "done" => (pod.phase, pod.ready) = (Phase::Succeeded, false),
                 "orphan" => orphan = true,
                 mark => marks.push(mark.to_owned()),
             }

@@ -117,7 +117,10 @@ mod tests {
             let labels = labels.iter().map(|(key, value)| (Id::from(*key), Id::from(*value))).collect();
             selector(&serde_json::from_value(text).unwrap()).selects(&labels)
         };
-        let expression = |operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
+        let expression = |operator: &str, values: &[&str]| {
+            let requirement = serde_json::json!({"key": "app", "operator": operator, "values": values});
+            serde_json::json!({"matchExpressions": [requirement]})
+        };
         let both = || serde_json::json!({"matchLabels": {"app": "web", "tier": "front"}, "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]});
         for (text, labels, selected) in [
             (serde_json::json!({}), &[][..], true),

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::workloads::{self, Scope, Workload};
+use crate::model::names;
 use crate::model::version::Version;
 use crate::sim::{Cluster, Effect, Kind, Settings, Timings, UpgradeRule};
 
@@ -52,8 +53,8 @@ pub(super) fn at(version: &Version, origin: Timestamp) -> anyhow::Result<Cluster
 
 fn settings(version: &Version) -> Settings {
     let rule = |component: &str, effect| UpgradeRule {
-        pod_selector: [("windlass.dev/component".to_owned(), component.to_owned())].into(),
-        version_label: "windlass.dev/target-version".to_owned(),
+        pod_selector: [(names::COMPONENT.to_owned(), component.to_owned())].into(),
+        version_label: names::TARGET.to_owned(),
         effect,
     };
     let secs = SignedDuration::from_secs;

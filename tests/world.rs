@@ -42,12 +42,17 @@ pub struct World {
     /// What watches beside the loops of the processes.
     pub watcher: Option<Arc<dyn Watcher>>,
     processes: u32,
+    /// What each process shows, or showed last.
+    views: Vec<watch::Receiver<View>>,
     driver: JoinHandle<()>,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.driver.abort();
+        if !std::thread::panicking() {
+            self.assert_no_pass_was_withheld();
+        }
     }
 }
 
@@ -91,6 +96,7 @@ impl World {
             poll: SignedDuration::from_secs(5),
             watcher: None,
             processes: 0,
+            views: Vec::new(),
             driver,
         }
     }
@@ -222,6 +228,7 @@ impl World {
         let work = record.run.iter().map(|_| CLUSTER.to_owned()).collect();
         let known = Known::new(accepted).with_work(work);
         let watching = Watching { path: String::new(), poll: self.poll };
+        self.views.push(view.subscribe());
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, known);
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let edges = self.watcher.iter().cloned().fold(edges, Edges::with_watcher);
@@ -320,6 +327,13 @@ impl World {
                 cluster.audit().writes().find(|entry| entry.verb == "delete" && entry.resource == "pods");
             assert_eq!(deleted, None, "no pod is ever deleted");
         });
+    }
+
+    /// The independent check had nothing against any pass of any process.
+    fn assert_no_pass_was_withheld(&self) {
+        for view in &self.views {
+            assert_eq!(view.borrow().withheld, None, "{:#?}", self.log());
+        }
     }
 
     pub fn assert_converged(&self, version: &str) {

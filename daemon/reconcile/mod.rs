@@ -14,6 +14,7 @@ mod publish;
 mod settle;
 mod tick;
 mod waits;
+mod withhold;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +34,7 @@ pub use check::check;
 pub use lease::{NAME as LEASE, deadline, release, tenure};
 pub use outlook::{MOST_ROUNDS, outlook};
 pub use tick::tick;
+pub use withhold::checked_tick;
 
 /// Everything a pass looks at.
 #[derive(Clone, Copy, Debug)]

@@ -18,10 +18,10 @@ use super::push::{FLUSH, Recorder};
 use crate::clock::Clock;
 use crate::execute::{Edges, Fence};
 use crate::live::Seen;
-use crate::model::decision::Answer;
+use crate::model::decision::{Answer, Reason};
 use crate::model::state::{DesiredState, Identity, RunState};
 use crate::model::time::{earliest, later};
-use crate::reconcile::{self, MOST_ROUNDS, Tick, tick};
+use crate::reconcile::{self, MOST_ROUNDS, Tick, checked_tick};
 use crate::record::Record;
 use crate::view::cluster::{Notice, View};
 
@@ -134,7 +134,8 @@ impl Loop {
             else {
                 return Decided::unfinished(RunState::Looking, None);
             };
-            let tick = tick(input);
+            let (tick, findings) = checked_tick(input);
+            self.report(findings, now);
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
             self.tenure.observe(tick.stands_by, lock, &self.me.holder, recorded);
             if self.tenure.must_reread() {
@@ -152,6 +153,20 @@ impl Loop {
             FLUSH.as_secs()
         );
         Decided::unfinished(RunState::Moving, Some(later(self.clock.now(), FLUSH)))
+    }
+
+    /// Tells what the independent check found wrong with a pass; nothing of that pass is carried out.
+    fn report(&mut self, findings: Vec<Reason>, now: Timestamp) {
+        for finding in &findings {
+            let (key, object, text) = (finding.key.as_str(), &finding.object, &finding.text);
+            tracing::error!(
+                cluster = %self.me.cluster, key, %object,
+                "the independent check withheld a pass: {text}; nothing of the pass was carried out"
+            );
+        }
+        if !findings.is_empty() {
+            self.publisher.withheld(now, findings);
+        }
     }
 
     /// What is to be known before a pass: what git wants, what has not answered, and which cluster this is.

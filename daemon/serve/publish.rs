@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::model::decision::Answer;
+use crate::model::decision::{Answer, Reason};
 use crate::model::state::RunState;
 use crate::record::{self, Record};
-use crate::view::cluster::{Notice, View};
+use crate::view::cluster::{Notice, View, Withheld};
 
 /// The view of one cluster, in the hands of its loop.
 pub(super) struct Publisher {
@@ -14,18 +14,25 @@ pub(super) struct Publisher {
     cluster: String,
     /// What has happened since the view was last published.
     news: Vec<Notice>,
+    /// The last pass of which nothing was carried out.
+    withheld: Option<Withheld>,
     /// The number and the time of the last entry in the status that the view shows.
     shown: Option<(u64, Option<Timestamp>)>,
 }
 
 impl Publisher {
     pub(super) fn new(cluster: &str, view: watch::Sender<View>) -> Self {
-        Self { view, cluster: cluster.to_owned(), news: Vec::new(), shown: None }
+        Self { view, cluster: cluster.to_owned(), news: Vec::new(), withheld: None, shown: None }
     }
 
     /// Something has happened; it shows with the next view.
     pub(super) fn note(&mut self, notice: Notice) {
         self.news.push(notice);
+    }
+
+    /// Nothing of a pass was carried out; it shows with the next view.
+    pub(super) fn withheld(&mut self, at: Timestamp, findings: Vec<Reason>) {
+        self.withheld = Some(Withheld { at, findings });
     }
 
     /// Publishes where the cluster stands. `answers` are those of a pass that came to its end; those of the one
@@ -36,15 +43,19 @@ impl Publisher {
         let status = (self.shown != newest).then(|| record::status(&self.cluster, record));
         self.shown = newest;
         let news = std::mem::take(&mut self.news);
+        let withheld = self.withheld.take();
         self.view.send_if_modified(|view| {
             let answers = answers.filter(|answers| *answers != view.answers);
-            let changed = view.state != state || answers.is_some() || status.is_some() || !news.is_empty();
+            let changed = view.state != state || answers.is_some() || status.is_some() || !news.is_empty() || withheld.is_some();
             view.state = state;
             if let Some(answers) = answers {
                 view.answers = answers;
             }
             if status.is_some() {
                 view.status = status;
+            }
+            if withheld.is_some() {
+                view.withheld = withheld;
             }
             for notice in news {
                 view.add(notice);
@@ -57,7 +68,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::decision::{Gate, Key, Reason, Verdict};
+    use crate::model::decision::{Gate, Key, Verdict};
 
     #[test]
     fn readers_are_woken_by_news_and_by_nothing_else() {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 
-use crate::model::decision::Answer;
+use crate::model::decision::{Answer, Reason};
 use crate::model::entry::Entry;
 use crate::model::state::RunState;
 use crate::record;
@@ -23,8 +23,17 @@ pub struct View {
     pub answers: Vec<Answer>,
     /// The public status, with all entries that were written so far; nothing until the loop has its record.
     pub status: Option<record::Status>,
+    /// The last pass of which nothing was carried out, because the independent check found something wrong with it.
+    pub withheld: Option<Withheld>,
     /// The newest last.
     recent: VecDeque<Numbered>,
+}
+
+/// A pass that was withheld: a mistake of ours, and what the check found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Withheld {
+    pub at: Timestamp,
+    pub findings: Vec<Reason>,
 }
 
 /// A notice with its number.
@@ -52,6 +61,7 @@ impl View {
             state: RunState::default(),
             answers: Vec::new(),
             status: None,
+            withheld: None,
             recent: VecDeque::new(),
         }
     }

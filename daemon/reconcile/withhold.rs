@@ -1,0 +1,94 @@
+//! What the loop carries out: a pass that the independent check has nothing against, and of any other pass nothing.
+
+use jiff::SignedDuration;
+
+use super::{Input, Tick, check, tick, waits};
+use crate::model::decision::{Answer, Gate, Reason};
+use crate::model::state::{ClusterState, RunState};
+use crate::model::time::later;
+
+/// How long it is until the next pass after one that was withheld, if nothing happens before.
+const AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// One pass and what the independent check found wrong with it. When it found anything, the tick holds no entry and no
+/// effect of the pass; it says what was found, so that people read of it in the record.
+pub fn checked_tick(input: Input<'_>) -> (Tick, Vec<Reason>) {
+    let tick = tick(input);
+    let findings = check(&input, &tick);
+    if findings.is_empty() { (tick, findings) } else { (withhold(&input, tick, &findings), findings) }
+}
+
+/// Questions are still asked, since they change nothing; and how long a step has been on its way back still counts.
+fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
+    let answers = findings.iter().map(|finding| Answer::deny(Gate::Plan, finding.clone())).collect();
+    let mut withheld = Tick {
+        probes: tick.probes,
+        watched: tick.watched,
+        stands_by: tick.stands_by,
+        status: ClusterState { answers, state: RunState::Waiting },
+        wake_at: Some(later(input.now, AGAIN)),
+        ..Tick::default()
+    };
+    if !withheld.stands_by {
+        waits::record(input, &mut withheld);
+    }
+    withheld
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::gate::{Census, Others};
+    use crate::model::CommitId;
+    use crate::model::decision::Key;
+    use crate::model::effect::Effect;
+    use crate::model::entry::{ClusterEvent, What};
+    use crate::model::live::Live;
+    use crate::model::state::{DesiredState, Identity};
+    use crate::record::Record;
+
+    #[test]
+    fn of_a_withheld_pass_nothing_is_left_but_its_findings() {
+        let now = Timestamp::UNIX_EPOCH;
+        let me = Identity { cluster: "demo".into(), holder: "me".into(), predecessor: None, twin: None };
+        let newest = CommitId("c0ffee".into());
+        let state = DesiredState {
+            newest,
+            desired: None,
+            asked: String::new(),
+            problems: vec![],
+            rewritten: false,
+        };
+        let (live, record) = (Live::default(), Record::default());
+        let (census, others) = (Census::default(), Others::default());
+        let input = Input {
+            me: &me,
+            state: &state,
+            live: &live,
+            record: &record,
+            fresh: None,
+            census: &census,
+            others: &others,
+            trouble: None,
+            now,
+        };
+        let findings = [Reason::new(Key::PassBroken, "node/w1", "two claims at once")];
+        let broken = || Tick {
+            entries: vec![What::Cluster(ClusterEvent::Waiting { answers: vec![] })],
+            effects: vec![(Effect::CreateNamespace("windlass-system".into()), 0)],
+            ..Tick::default()
+        };
+        let withheld = withhold(&input, broken(), &findings);
+        assert_eq!(withheld.effects, []);
+        let told = [Answer::deny(Gate::Plan, findings[0].clone())];
+        assert_eq!(withheld.status.answers, told);
+        assert_eq!(withheld.status.state, RunState::Waiting);
+        assert_eq!(withheld.wake_at, Some(later(now, AGAIN)));
+        assert_eq!(withheld.entries, [What::Cluster(ClusterEvent::Waiting { answers: told.to_vec() })]);
+
+        let another_acts = Tick { stands_by: true, ..broken() };
+        assert_eq!(withhold(&input, another_acts, &findings).entries, [], "another process writes the record");
+    }
+}

@@ -14,7 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::live::{Live, Node};
 use crate::model::plan::{Plan, PoolLimits, Stage};
 use crate::model::state::{DesiredState, Identity, RunState, Tenure};
-use crate::model::work::{Step, WorkKind};
+use crate::model::work::Step;
 use crate::record::{Record, Run, StepRecord};
 
 /// By name: where other clusters of this repository stand.
@@ -154,7 +154,7 @@ impl<'a> Question<'a> {
 
     /// Whether the step takes nothing out: a control plane that somebody else moves is only waited for.
     pub(super) fn only_waits(&self) -> bool {
-        self.step.is_some_and(|step| step.id.kind == WorkKind::AwaitControlPlane)
+        self.step.is_some_and(|step| step.id.kind.only_waits())
     }
 
     /// Whether the step is part of the one unit that the control plane of a hop is.

@@ -208,6 +208,48 @@ impl Gate {
         }
     }
 
+    /// Whether a person or a calendar gives its answers. The other gates tell what the cluster is like at the moment.
+    pub fn is_policy(self) -> bool {
+        match self {
+            Self::Mode
+            | Self::Desired
+            | Self::Plan
+            | Self::Window
+            | Self::Freeze
+            | Self::Stop
+            | Self::Halt
+            | Self::Hold => true,
+            Self::Limit
+            | Self::Budget
+            | Self::Canary
+            | Self::Order
+            | Self::Lease
+            | Self::Health
+            | Self::Record => false,
+        }
+    }
+
+    /// Whether its objections are written to the record. A process that does not hold the lease does not write, since
+    /// two that wait for each other would race; and that the record cannot be written cannot be written to it.
+    pub fn is_recorded(self) -> bool {
+        match self {
+            Self::Lease | Self::Record => false,
+            Self::Mode
+            | Self::Desired
+            | Self::Plan
+            | Self::Window
+            | Self::Freeze
+            | Self::Stop
+            | Self::Halt
+            | Self::Hold
+            | Self::Limit
+            | Self::Budget
+            | Self::Canary
+            | Self::Order
+            | Self::Health => true,
+        }
+    }
+
     pub const ALL: [Self; 15] = [
         Self::Mode,
         Self::Desired,

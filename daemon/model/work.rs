@@ -86,6 +86,23 @@ impl WorkKind {
             Self::AwaitControlPlane => "awaitControlPlane",
         }
     }
+
+    /// What it moves, as people call it; `node` is the name of the step's node.
+    pub fn moved_thing(self, node: &str) -> String {
+        match self {
+            Self::ControlPlane => format!("the control plane of {node}"),
+            Self::Kubelet => node.to_owned(),
+            Self::AwaitControlPlane => "the hosted control plane".to_owned(),
+        }
+    }
+
+    /// Whether it takes nothing out and writes nothing to the cluster: an external system does the work.
+    pub fn only_waits(self) -> bool {
+        match self {
+            Self::AwaitControlPlane => true,
+            Self::ControlPlane | Self::Kubelet => false,
+        }
+    }
 }
 
 /// Which step it is, unique within its cluster and run. It is compared and kept as data; its text is for people.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Input, Tick};
-use crate::model::decision::{Answer, Gate, Key, Verdict};
+use crate::model::decision::{Answer, Key, Verdict};
 use crate::model::entry::{ClusterEvent, What};
 use crate::model::state::RunState;
 use crate::model::time::{earliest, later};
@@ -29,7 +29,7 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
         let key = (answer.reason.key, answer.reason.object.clone());
         let since = input.live.overlay.waits.get(&key).copied().unwrap_or(input.now);
         let due = later(since, WORTH_RECORDING);
-        if recorded || answer.verdict == Verdict::Deny || is_policy(answer.gate) || due <= input.now {
+        if recorded || answer.verdict == Verdict::Deny || answer.gate.is_policy() || due <= input.now {
             lasting.push(answer);
         } else {
             wake = earliest(wake, Some(due));
@@ -60,30 +60,7 @@ pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
     }
 }
 
-/// Whether the record does not say it in another way: a step's phase tells that its Job is at work. A process that does
-/// not hold the lease does not write either, since two that wait for each other would race; and what cannot be written
-/// is not written down.
+/// Whether an objection is to be written down. That a Job is at work is left out: the phase of its step tells it.
 fn worth_recording(answer: &Answer) -> bool {
-    !matches!(answer.gate, Gate::Lease | Gate::Record) && answer.reason.key != Key::Upgrading
-}
-
-/// Answers that people or calendars give, as against the world's own.
-fn is_policy(gate: Gate) -> bool {
-    match gate {
-        Gate::Mode
-        | Gate::Desired
-        | Gate::Plan
-        | Gate::Window
-        | Gate::Freeze
-        | Gate::Stop
-        | Gate::Halt
-        | Gate::Hold => true,
-        Gate::Limit
-        | Gate::Budget
-        | Gate::Canary
-        | Gate::Order
-        | Gate::Lease
-        | Gate::Health
-        | Gate::Record => false,
-    }
+    answer.gate.is_recorded() && answer.reason.key != Key::Upgrading
 }

@@ -8,7 +8,7 @@ use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
     ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
-use crate::model::plan::{Scope, StepId, WorkKind};
+use crate::model::plan::{Scope, StepId};
 
 /// Objections that one sentence names.
 const NAMED: usize = 3;
@@ -89,13 +89,13 @@ fn interruption(event: &InterruptionEvent) -> String {
 
 fn started(id: &StepId, pods: u32, workloads: usize) -> String {
     let start = format!("{} {}", start(id), thing(id));
-    match (id.kind, &id.scope) {
-        (WorkKind::AwaitControlPlane, _) => format!("{start} to run {}", id.to),
-        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::ControlPlane) => {
-            format!("{start}: control plane nodes are upgraded one at a time")
-        }
-        (WorkKind::ControlPlane | WorkKind::Kubelet, _) if pods == 0 => start,
-        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => {
+    if id.kind.only_waits() {
+        return format!("{start} to run {}", id.to);
+    }
+    match &id.scope {
+        Scope::ControlPlane => format!("{start}: control plane nodes are upgraded one at a time"),
+        Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_) if pods == 0 => start,
+        Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_) => {
             let (pods, workloads) = (plural(pods, "pod"), plural(count(workloads), "workload"));
             format!("{start}: {pods} to evict, {workloads} to watch")
         }
@@ -105,12 +105,10 @@ fn started(id: &StepId, pods: u32, workloads: usize) -> String {
 /// What is said of a step whose intent is written. The intents of a hop's control plane are all written at once, and
 /// its nodes are upgraded one at a time.
 pub(super) fn start(id: &StepId) -> &'static str {
-    match (id.kind, &id.scope) {
-        (WorkKind::AwaitControlPlane, _) => "waiting for",
-        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::ControlPlane) => "queued",
-        (WorkKind::ControlPlane | WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => {
-            "started"
-        }
+    match &id.scope {
+        Scope::ControlPlane if id.kind.only_waits() => "waiting for",
+        Scope::ControlPlane => "queued",
+        Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_) => "started",
     }
 }
 
@@ -150,12 +148,7 @@ fn step_outcome(event: &StepEvent) -> &'static str {
 
 /// What a step moves, as people call it.
 pub(super) fn thing(id: &StepId) -> String {
-    let node = one_line(id.node_name().unwrap_or("the cluster"));
-    match id.kind {
-        WorkKind::ControlPlane => format!("the control plane of {node}"),
-        WorkKind::Kubelet => node,
-        WorkKind::AwaitControlPlane => "the hosted control plane".to_owned(),
-    }
+    id.kind.moved_thing(&one_line(id.node_name().unwrap_or("the cluster")))
 }
 
 fn refused(commit: &str, problems: &[String]) -> String {

@@ -180,10 +180,10 @@ impl Narrator {
 
     /// The heading of a part of the run, where a step is the first of another part.
     fn part(&mut self, at: Timestamp, step: &StepId) -> Vec<Line> {
-        let part = match (step.kind, &step.scope) {
-            (WorkKind::ControlPlane | WorkKind::AwaitControlPlane, _) => Part::ControlPlane,
-            (WorkKind::Kubelet, Scope::ControlPlane) => Part::ControlPlaneKubelets,
-            (WorkKind::Kubelet, Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_)) => Part::Workers,
+        let part = match &step.scope {
+            Scope::ControlPlane if step.kind == WorkKind::Kubelet => Part::ControlPlaneKubelets,
+            Scope::ControlPlane => Part::ControlPlane,
+            Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_) => Part::Workers,
         };
         if self.part == Some(part) {
             return Vec::new();
@@ -198,13 +198,11 @@ impl Narrator {
     }
 
     fn done(&mut self, at: Timestamp, step: &StepId, version: &str) -> Vec<Line> {
-        match step.kind {
-            WorkKind::ControlPlane => {
-                let text = format!("its control plane runs {version} after {}", self.took(step, at));
-                vec![line(at, step.node_name().unwrap_or_default(), Tone::Good, text)]
-            }
-            WorkKind::AwaitControlPlane | WorkKind::Kubelet => Vec::new(),
+        if step.kind != WorkKind::ControlPlane {
+            return Vec::new();
         }
+        let text = format!("its control plane runs {version} after {}", self.took(step, at));
+        vec![line(at, step.node_name().unwrap_or_default(), Tone::Good, text)]
     }
 
     /// How far the run is, as its published status has it, and when it would be through.

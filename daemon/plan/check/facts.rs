@@ -2,20 +2,17 @@
 //! achieves holds once it is done. These facts are what the executor goes by.
 
 use super::Check;
-use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work, WorkKind};
+use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
 
 impl<'a> Check<'a> {
     /// The record knows a step by its name alone: one that follows from anything but its work would have one step taken
     /// for another.
     pub(super) fn identity(&mut self, step: &Step) {
-        let (kind, node, to) = match &step.work {
-            Work::ControlPlane(mv) => (WorkKind::ControlPlane, Some(&mv.node), &mv.to),
-            Work::Kubelet(mv) => (WorkKind::Kubelet, Some(&mv.node), &mv.to),
-            Work::AwaitControlPlane { to, .. } => (WorkKind::AwaitControlPlane, None, to),
-        };
+        let node = step.work.node_move().map(|(_, mv)| &mv.node);
+        let (_, to) = step.work.versions();
         let id = &step.id;
-        let same = id.kind == kind && id.node.as_ref() == node && id.to == to.to_string();
+        let same = id.kind == step.work.kind() && id.node.as_ref() == node && id.to == to.to_string();
         self.require(same, step, "its name does not say what it does");
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::decision::{Key, Reason};
 use crate::model::desired::{Cluster, Desired, DrainWhen, Pool};
 use crate::model::live::{Live, Node};
-use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, Work};
+use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, Work, WorkKind};
 use crate::model::version::Version;
 use crate::provider::capabilities;
 
@@ -251,11 +251,7 @@ impl<'a> Check<'a> {
         self.require(*step.to() == stage.to, step, "goes to another version than its stage");
         self.require(step.to() > step.from(), step, "does not go up");
         let one = step.to().minors_ahead_of(step.from()) <= 1;
-        let kubelet = match &step.work {
-            Work::Kubelet(_) => true,
-            Work::ControlPlane(_) | Work::AwaitControlPlane { .. } => false,
-        };
-        self.require(one || kubelet, step, "takes the control plane over more than one minor");
+        self.require(one || step.work.kind() == WorkKind::Kubelet, step, "takes the control plane over more than one minor");
     }
 
     fn starts_from(&mut self, step: &Step, from: &Version, runs: Option<&Version>) {

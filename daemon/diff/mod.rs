@@ -1,5 +1,5 @@
-//! What runs against what is asked for: one change per component and node that is not there yet, and how
-//! people read them. It says nothing of order, of steps, or of whether a change may be made.
+//! What runs compared with the desired state: one change per component and node that differs. It decides no order and
+//! no steps, and not whether a change may be made.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ use crate::model::plan::{Component, Scope};
 use crate::model::version::Version;
 use crate::provider::{VersionSource, capabilities};
 
-/// One component of one node that does not run what is asked for.
+/// One component of one node that does not run the desired version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// Nothing for a node that no single pool selects, which is not touched.
+    /// `None` for a node that no single pool selects; Windlass does not upgrade it.
     pub scope: Option<Scope>,
     pub component: Component,
-    /// Nothing while it is unknown.
+    /// `None` while it is unknown.
     pub from: Option<Version>,
     pub to: Version,
-    /// Nothing for a control plane whose nodes cannot be seen.
+    /// `None` for a control plane whose nodes are not in the cluster.
     pub node: Option<String>,
-    /// Pods that leave the node if it is drained, counted now.
+    /// How many pods a drain would evict from the node, counted now.
     pub pods: u32,
 }
 
-/// Where a node belongs.
+/// Which part of the cluster a node belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Membership<'a> {
-    /// Known by its role label; whether a pool selects it as well does not matter.
+    /// The node has the control plane role label. Pools that select it as well are ignored.
     ControlPlane,
     Pool(&'a Pool),
     Nowhere,
@@ -38,7 +38,7 @@ pub enum Membership<'a> {
 }
 
 impl Membership<'_> {
-    /// Nothing for a node that is not ours to move.
+    /// The scope of the node; `None` if no pool, or more than one, selects it.
     pub fn scope(&self) -> Option<Scope> {
         match self {
             Self::ControlPlane => Some(Scope::ControlPlane),
@@ -47,7 +47,7 @@ impl Membership<'_> {
         }
     }
 
-    /// The name of that scope.
+    /// The name of that scope; `None` where there is none.
     pub fn scope_name(&self) -> Option<&str> {
         match self {
             Self::ControlPlane => Some(Scope::CONTROL_PLANE),
@@ -57,7 +57,7 @@ impl Membership<'_> {
     }
 }
 
-/// Every part of the cluster that is not as asked, control plane first, then by pool and node.
+/// Every component that does not run the desired version, control plane first, then by pool and node.
 pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
     let to = &desired.cluster.version;
     let change =
@@ -90,8 +90,9 @@ pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
     changes
 }
 
-/// The version of the control plane on each control plane node, nothing where it is not known. A control plane whose
-/// nodes cannot be seen has one entry, under the name of the API endpoint; one that we move ourselves has none then.
+/// The control plane version on each control plane node, `None` where it is unknown. If no control plane node is
+/// visible, the map has one entry under the name of the API endpoint; for a provider that moves control plane nodes
+/// itself the map is then empty.
 pub fn control_plane_versions(cluster: &Cluster, live: &Live) -> BTreeMap<String, Option<Version>> {
     match capabilities(cluster.control_plane.provider).versions {
         VersionSource::StaticPods => live
@@ -119,14 +120,15 @@ pub fn membership<'a>(cluster: &'a Cluster, node: &Node) -> Membership<'a> {
     }
 }
 
-/// Whether a drain makes this pod leave: it is neither of the node's own making nor already over.
+/// True if a drain evicts this pod: it has not finished, and it is no mirror pod, no pod of a `DaemonSet`, and no
+/// static pod of the control plane.
 pub fn leaves(pod: &Pod) -> bool {
     let of_the_node =
         pod.owner.as_ref().is_some_and(|owner| matches!(owner.kind, OwnerKind::DaemonSet | OwnerKind::Node));
     !pod.mirror && !of_the_node && !pod.finished() && pod.server.is_none()
 }
 
-/// How many pods a drain would make leave, by node.
+/// How many pods a drain would evict, by node.
 fn leaving(live: &Live) -> BTreeMap<&str, u32> {
     let mut count = BTreeMap::new();
     for node in live.pods.values().filter(|pod| leaves(pod)).filter_map(|pod| pod.node.as_deref()) {
@@ -135,8 +137,8 @@ fn leaving(live: &Live) -> BTreeMap<&str, u32> {
     count
 }
 
-/// Changes as people read them, one line for all nodes that go the same way:
-/// `general  kubelet  v1.35.4 → v1.36.3  12 nodes`.
+/// The changes for people, one line for all nodes with the same change: `general  kubelet  v1.35.4 → v1.36.3  12
+/// nodes`.
 pub fn lines(changes: &[Change]) -> Vec<String> {
     let same = |a: &Change, b: &Change| (&a.scope, a.component, &a.from) == (&b.scope, b.component, &b.from);
     changes

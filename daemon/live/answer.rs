@@ -1,4 +1,4 @@
-//! What the answers to our own deeds teach: they show at once, before any watch does.
+//! Folds the answers to Windlass's own writes into the picture: the next pass sees them before a watch shows them.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,10 +25,10 @@ impl Folder {
                 self.live.overlay.published = Some(now);
                 self.succeeded(key, now);
             }
-            // The watch will show what moved; asking again at once would only meet the same old picture.
+            // The watch will show what changed. Asking again before that would meet the same old picture.
             Answer::Stale(why) => {
                 if *key == EffectKey::Lease {
-                    // No watch shows the lease: only another look does.
+                    // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
                 self.back_off(key, &why, now, SignedDuration::from_millis(500));
@@ -53,7 +53,7 @@ impl Folder {
                 overlay.refused.remove(uid);
                 overlay.evicted.insert(uid.clone(), now);
             }
-            // The lease lives in it, and can be made now.
+            // The lease lies in this namespace and can be created now.
             EffectKey::Namespace => drop(overlay.backoff.remove(&EffectKey::Lease)),
             EffectKey::Long(name) => self.long(name, LongState::Running),
             EffectKey::Node(_)
@@ -88,7 +88,7 @@ impl Folder {
     }
 }
 
-/// Doubling from `first`, up to half a minute: nothing that was refused is asked for more often than that helps.
+/// The wait before the next try: `first`, doubled with every try, at most half a minute.
 fn after(now: Timestamp, first: SignedDuration, tries: u32) -> Timestamp {
     const LONGEST: SignedDuration = SignedDuration::from_secs(30);
     let factor = 1_i32 << tries.saturating_sub(1).min(6);

@@ -1,5 +1,5 @@
-//! `PodDisruptionBudgets`: what the server says of them, and whether they can ever allow a disruption.
-//! The arithmetic is the disruption controller's (`pkg/controller/disruption` of Kubernetes).
+//! `PodDisruptionBudgets`: what their status says, and whether they can ever allow a disruption. The arithmetic is
+//! that of the disruption controller (`pkg/controller/disruption` of Kubernetes).
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
         status.is_some_and(|status| status.observed_generation.unwrap_or(0) >= meta.generation.unwrap_or(0));
     let budget = Budget {
         resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
-        // Null matches nothing, empty matches everything in the namespace (policy/v1).
+        // A null selector matches no pod, an empty one matches every pod of the namespace (policy/v1).
         selector: spec.selector.as_ref().map(selector),
         disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
         current_healthy: status.and_then(|status| status.current_healthy).unwrap_or(0),
@@ -46,7 +46,7 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
     Some((key, budget))
 }
 
-/// Why this budget can never allow a disruption of a workload of this size; nothing if it can.
+/// Why this budget can never allow a disruption of a workload of this size; `None` if it can.
 fn never(spec: &PodDisruptionBudgetSpec, expected: i32) -> Option<String> {
     if expected <= 0 {
         return None;
@@ -62,7 +62,7 @@ fn never(spec: &PodDisruptionBudgetSpec, expected: i32) -> Option<String> {
         .then(|| format!("minAvailable {} of {expected} pods leaves none that may go", show(min)))
 }
 
-/// A number, or a share rounded up, as the disruption controller has it for both bounds.
+/// A count, or a percentage of `of` rounded up: the disruption controller rounds both bounds up.
 fn resolve(bound: &IntOrString, of: i32) -> Option<i32> {
     match bound {
         IntOrString::Int(count) => Some(*count),
@@ -81,7 +81,8 @@ fn show(bound: &IntOrString) -> String {
 }
 
 fn selector(selector: &LabelSelector) -> Selector {
-    // A pair of matchLabels is an In of one value (meta/v1). Written so, it takes a quarter of the memory.
+    // A pair in matchLabels equals an In with one value (meta/v1). Stored as a pair, it takes a quarter of the
+    // memory.
     let pair = |(key, value): (&String, &String)| Requirement {
         key: key.clone(),
         operator: Operator::In,

@@ -1,4 +1,4 @@
-//! One Kubernetes object → the few fields that the stages ask for.
+//! Converts one Kubernetes object into the few fields that the stages read.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::model::live::{
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
-/// Marks a pod that the kubelet runs from a file: it cannot be evicted.
+/// The annotation of a mirror pod, which the kubelet runs from a file. It cannot be evicted.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const ZONE: &str = "topology.kubernetes.io/zone";
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-/// What a pod's grace is where the object does not say (the API server's default).
+/// The grace period in seconds of a pod that does not set one (the API server's default).
 const DEFAULT_GRACE: i64 = 30;
 
 /// Resource versions are ordered numbers within one kind.
@@ -157,7 +157,7 @@ fn owner(meta: &ObjectMeta, shared: &mut Shared) -> Option<Arc<Owner>> {
     Some(shared.owner(owner))
 }
 
-/// The containers have ended, whatever still keeps the object (a finalizer, a lost kubelet's last word).
+/// True if all containers have ended, even while a finalizer or a lost kubelet keeps the object.
 fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
     let mut containers =
         status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
@@ -166,7 +166,7 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
-/// The exit code of the pod's only container, once that has ended. Jobs of ours have one container.
+/// The exit code of the pod's only container; `None` until it has ended. Upgrade Jobs have one container.
 fn exit_code(status: Option<&v1::PodStatus>) -> Option<i32> {
     match status?.container_statuses.as_deref()? {
         [only] => Some(only.state.as_ref()?.terminated.as_ref()?.exit_code),
@@ -174,7 +174,8 @@ fn exit_code(status: Option<&v1::PodStatus>) -> Option<i32> {
     }
 }
 
-/// A static pod of the control plane tells its version by the image that runs, not by the one its manifest wants.
+/// The version of a control plane static pod. It is read from the running image, not from the manifest, which may
+/// already name the next version.
 fn server(object: &KubePod, shared: &mut Shared) -> Option<Box<Server>> {
     let labels = object.metadata.labels.as_ref()?;
     if labels.get("tier").map(String::as_str) != Some("control-plane") {
@@ -184,7 +185,7 @@ fn server(object: &KubePod, shared: &mut Shared) -> Option<Box<Server>> {
     let container = object.status.as_ref()?.container_statuses.as_ref()?.first();
     let wanted = object.spec.as_ref()?.containers.first()?.image.as_deref().unwrap_or_default();
     let image = container.map(|c| c.image.as_str()).filter(|image| image.contains(':')).unwrap_or(wanted);
-    // A runtime may show the digest instead of the tag; then the manifest's tag of a running container has to do.
+    // Some runtimes report the image by digest. Then the tag in the manifest of a running container is used.
     let tag = |image: &str| image.rsplit_once(':').and_then(|(_, tag)| tag.replace('_', "+").parse().ok());
     let running = container.and_then(|c| c.state.as_ref()).and_then(|state| state.running.as_ref());
     Some(Box::new(Server {
@@ -240,7 +241,7 @@ pub(super) fn daemon_set(object: &DaemonSet, shared: &mut Shared) -> Option<(Id,
     Some((uid, set))
 }
 
-/// Whether a `DaemonSet` carries networking, proxy or storage: it is node-critical, or it installs a network or
+/// True if a `DaemonSet` provides networking, proxy or storage: it is node-critical, or it installs a network or
 /// storage plugin on the host.
 fn essential(name: &str, spec: &v1::PodSpec) -> bool {
     const PLUGINS: [&str; 4] =
@@ -257,7 +258,7 @@ fn essential(name: &str, spec: &v1::PodSpec) -> bool {
 
 pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
     let meta = &object.metadata;
-    // A label too long for Kubernetes is hashed; the full name is then in the annotation of the same key.
+    // A value that is too long for a label is hashed; the annotation of the same key has the full text.
     let tell = |key: &str| {
         let in_annotations = meta.annotations.as_ref().and_then(|all| all.get(key));
         in_annotations
@@ -306,7 +307,7 @@ pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Opti
 pub(super) fn note(map: &v1::ConfigMap) -> Note {
     let field = |key: &str| {
         let text = map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
-        // What people write ends up in commits and on terminals: one line, of a bearable length.
+        // People write these texts, and commits and terminals show them: one line of bounded length.
         text.chars().filter(|c| !c.is_control()).take(500).collect::<String>()
     };
     let meta = &map.metadata;

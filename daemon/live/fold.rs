@@ -1,4 +1,4 @@
-//! The fold itself: one thing seen, one change of the picture.
+//! Folds one thing seen into the picture of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
 use crate::model::version::Version;
 
-/// The picture of one cluster and what is needed to keep it.
+/// The picture of one cluster, and the state that keeps it up to date.
 #[derive(Debug, Default)]
 pub struct Folder {
     pub live: Live,
@@ -27,7 +27,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes in one thing seen at `now`.
+    /// Folds one thing that was seen at `now` into the picture.
     pub fn fold(&mut self, seen: Seen, now: Timestamp) {
         match seen {
             Seen::Watched(watched) => self.watched(watched, now),
@@ -41,7 +41,9 @@ impl Folder {
         let Some(mut node) = convert::node(object, &mut self.shared, now) else { return };
         let before = self.live.nodes.get(&node.name);
         if let Some(before) = before.filter(|before| before.uid == node.uid) {
-            // A lagging watch must not undo what the answer to our own write has shown.
+            // The daemon cordons and claims w1, and the answer brings w1 at resourceVersion 120. Only then the watch
+            // delivers the event of version 119. Taken in, it would remove the cordon and the claim from the picture
+            // until the watch catches up, and a pass in between would decide without them.
             if convert::revision(&before.resource_version) > convert::revision(&node.resource_version) {
                 return;
             }
@@ -131,8 +133,8 @@ impl Folder {
 
     pub(super) fn put_replica_set(&mut self, object: &ReplicaSet, _: Timestamp) {
         let Some((uid, set)) = convert::replica_set(object, &mut self.shared) else { return };
-        // Rollouts leave ten of them behind for each Deployment. One without pods says nothing, and on a large
-        // cluster they would be most of all controllers.
+        // Each Deployment keeps ten old `ReplicaSets`. One without pods tells nothing, and on a large cluster they
+        // would be most of all controllers.
         let wants_none =
             set.replicas == 0 && object.status.as_ref().is_none_or(|status| status.replicas <= 0);
         if wants_none && self.live.pods.of(&uid).next().is_none() {
@@ -233,7 +235,8 @@ impl Folder {
         api.last_seen = Some(now);
     }
 
-    /// Keeps the time at which this very state of the lease was first seen: another's clock is never trusted.
+    /// Keeps the time, by our clock, at which this state of the lease was first seen. The holder's `renewTime` is
+    /// only compared with itself: its clock may differ from ours.
     fn lock(&mut self, lock: Option<Lock>, now: Timestamp) {
         self.live.lock = lock.map(|mut lock| {
             let same = self
@@ -246,7 +249,8 @@ impl Folder {
         });
     }
 
-    /// How far long work has come. While it runs, its key is in flight and no deadline makes it count as lost.
+    /// Takes in how far long work has come. While it runs, its key stays in flight without a deadline, so it never
+    /// counts as lost.
     pub(super) fn long(&mut self, name: &str, state: LongState) {
         let key = EffectKey::Long(name.to_owned());
         let in_flight = &mut self.live.overlay.in_flight;
@@ -254,8 +258,8 @@ impl Folder {
         match state {
             LongState::Running => drop(in_flight.insert(key, Timestamp::MAX)),
             LongState::Done | LongState::Failed(_) => drop(in_flight.remove(&key)),
-            // It ran and is not there any more. If it did not, the look may have come before a begin that is still
-            // under way, and that one has its own deadline.
+            // It ran and is gone. If it never ran, the look may have come before a begin that is still in flight;
+            // that begin has its own deadline.
             LongState::NotBegun if ran => drop(in_flight.remove(&key)),
             LongState::NotBegun => {}
         }
@@ -263,7 +267,7 @@ impl Folder {
     }
 }
 
-/// Whether two states of one node differ in anything that a plan, a limit or a gate asks of it.
+/// True if the two states of a node differ in anything that a plan, a limit or a gate reads.
 fn concerns_plans(before: &Node, after: &Node) -> bool {
     let facts = |node: &Node| (node.ready, node.unschedulable, node.control_plane, node.to_be_deleted);
     facts(before) != facts(after)
@@ -275,7 +279,7 @@ fn concerns_plans(before: &Node, after: &Node) -> bool {
         || before.claim != after.claim
 }
 
-/// What plans ask of a static pod of the control plane; nothing of any other pod.
+/// What plans read of a static pod of the control plane; `None` for any other pod.
 fn server_of(pod: Option<&Pod>) -> Option<(&Id, Option<&Version>, Option<&Id>, bool)> {
     let pod = pod?;
     let server = pod.server.as_ref()?;

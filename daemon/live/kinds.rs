@@ -1,5 +1,5 @@
-//! The kinds of objects that are watched: one row each, from which everything else about a kind follows.
-//! A new kind is a row in here and its conversion.
+//! The kinds of objects that are watched, one row each; the rest of the code about a kind follows from its row. A new
+//! kind is a row here and its conversion.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -15,22 +15,22 @@ use super::{Event, Folder};
 use crate::model::live::{Id, Live, OwnerKind, Uid};
 use crate::model::names::{NAMESPACE, NOTES, RESUME, STOP};
 
-/// An object of Kubernetes, as `k8s-openapi` has it.
+/// A Kubernetes object as `k8s-openapi` types it.
 pub trait Object: Metadata<Ty = ObjectMeta> + Clone + Debug + DeserializeOwned + Send + 'static {}
 
 impl<K: Metadata<Ty = ObjectMeta> + Clone + Debug + DeserializeOwned + Send + 'static> Object for K {}
 
-/// Where the objects of one kind are looked for: whoever watches implements it, and is called once for each row.
+/// Where the objects of one kind are watched. The cluster edge implements it; it is called once for each row.
 pub trait Watch {
-    /// Wherever they are.
+    /// Watches the kind in all namespaces, or cluster-wide.
     fn all<K: Object>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched);
 
-    /// In one namespace.
+    /// Watches the kind in one namespace.
     fn within<K>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched, namespace: &'static str)
     where
         K: Object + Resource<Scope = NamespaceResourceScope>;
 
-    /// The one object of this name in a namespace.
+    /// Watches the one object of this name in a namespace.
     fn named<K>(
         &mut self,
         kind: Kind,
@@ -41,20 +41,20 @@ pub trait Watch {
         K: Object + Resource<Scope = NamespaceResourceScope>;
 }
 
-/// How the picture keeps the objects of one kind.
+/// How the picture stores the objects of one kind.
 struct Row<K, Key> {
     kind: Kind,
-    /// What tells two objects of the kind apart.
+    /// What identifies an object of the kind.
     key: fn(&ObjectMeta, &mut Shared) -> Key,
-    /// The keys of everything of the kind that is in the picture.
+    /// The keys of all objects of the kind that are in the picture.
     known: fn(&Live) -> BTreeSet<Key>,
     listing: fn(&mut Listings) -> &mut Option<BTreeSet<Key>>,
     put: fn(&mut Folder, &K, Timestamp),
     drop: fn(&mut Folder, &Key),
 }
 
-/// The table. A row: what its list is kept as while it comes; the kind; its name as people are shown it; the type;
-/// where it is looked for; the key and its type; what is known already; how an object is put in and dropped.
+/// The table. A row has: the field that tracks its listing; the kind; its display name; the type; where it is
+/// watched; the key and its type; the keys already in the picture; how an object is stored and removed.
 macro_rules! kinds {
     ($(
         $field:ident: $kind:ident $name:literal = $object:ty, $place:ident($($at:expr),*),
@@ -72,15 +72,15 @@ macro_rules! kinds {
             }
         }
 
-        /// What a watch tells of an object.
+        /// What a watch reports of an object.
         #[derive(Clone, Debug)]
         pub enum Watched { $($kind(Event<Box<$object>>)),* }
 
-        /// For each kind whose list is coming: what was known before and has not been listed so far.
+        /// For each kind that is being listed: the keys that were known before and have not been listed so far.
         #[derive(Debug, Default)]
         pub(super) struct Listings { $($field: Option<BTreeSet<$key_type>>),* }
 
-        /// Has every kind watched.
+        /// Starts the watch of every kind.
         pub fn watch_all(by: &mut impl Watch) {
             $(by.$place::<$object>(Kind::$kind, Watched::$kind $(, $at)*);)*
         }
@@ -138,7 +138,7 @@ fn uid(meta: &ObjectMeta, _: &mut Shared) -> Uid {
     Uid::from(meta.uid.as_deref().unwrap_or_default())
 }
 
-/// The UID of a controller, which its pods mention.
+/// The UID of a controller; its pods refer to it.
 fn owner(meta: &ObjectMeta, shared: &mut Shared) -> Id {
     shared.id(meta.uid.as_deref().unwrap_or_default())
 }
@@ -153,7 +153,7 @@ fn owners(live: &Live, kind: OwnerKind) -> BTreeSet<Id> {
 }
 
 impl Folder {
-    /// One event of one kind. A list that ends drops what it did not name.
+    /// Folds one event of one kind. At the end of a list, objects that the list did not contain are dropped.
     fn fold_event<K: Object, Key: Ord>(&mut self, event: Event<Box<K>>, row: &Row<K, Key>, now: Timestamp) {
         match event {
             Event::Begin => *(row.listing)(&mut self.listings) = Some((row.known)(&self.live)),
@@ -181,7 +181,7 @@ impl Folder {
         }
     }
 
-    /// The kinds that have not been listed once.
+    /// The kinds that have not been listed yet.
     pub fn missing(&self) -> impl Iterator<Item = Kind> + use<'_> {
         Kind::ALL.iter().copied().filter(|kind| !self.listed.contains(kind))
     }

@@ -1,5 +1,5 @@
-//! Kubernetes objects and answers → [`Live`]: a fold, without calls.
-//! It keeps what the stages ask for and lets the rest of every object go.
+//! Folds Kubernetes objects and answers into [`Live`], without any call. It keeps the fields that the stages read and
+//! drops the rest of every object.
 
 mod answer;
 mod budget;
@@ -20,10 +20,10 @@ use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Lock, Probe, RefusalKind};
 use crate::model::version::Version;
 
-/// What a watch tells of one kind of object.
+/// What a watch reports of one kind of object.
 #[derive(Clone, Debug)]
 pub enum Event<K> {
-    /// A list begins: what it does not name is gone.
+    /// A list begins. Objects that it does not contain are gone.
     Begin,
     Listed(K),
     End,
@@ -31,12 +31,12 @@ pub enum Event<K> {
     Deleted(K),
 }
 
-/// Everything that is learnt of a cluster: by watching, by asking, and by the answers to what was done.
+/// Everything that can be learnt of a cluster: from watches, from probes, and from the answers to writes.
 #[derive(Clone, Debug)]
 pub enum Seen {
-    /// By a watch of one kind of objects.
+    /// From the watch of one kind of objects.
     Watched(Watched),
-    /// A kind cannot be watched at present, or cannot be listed.
+    /// A kind cannot be listed or watched at present.
     Unseen {
         kind: Kind,
         why: String,
@@ -45,7 +45,7 @@ pub enum Seen {
     Done(EffectKey, Answer),
 }
 
-/// What a probe brought back. A probe without an answer is unknown, never healthy.
+/// The answer to a probe. A probe without an answer means unknown, never healthy.
 #[derive(Clone, Debug)]
 pub enum ProbeAnswer {
     ClusterUid(String),
@@ -57,21 +57,21 @@ pub enum ProbeAnswer {
     Nothing(String),
 }
 
-/// How the world answered.
+/// How the API server answered a write.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Done, or found done already.
+    /// Done, or it was done already.
     Done,
-    /// The node as it is after our patch.
+    /// Done; the node as it is after the patch.
     Node(Box<Node>),
     Lock(Option<Lock>),
     Published {
         text: String,
         of: u64,
     },
-    /// The world had moved: a conflict, a precondition that does not hold. Look again.
+    /// The cluster had changed: a conflict, or a precondition that does not hold. The next pass looks again.
     Stale(String),
-    /// The object is not there.
+    /// The object does not exist.
     Missing,
     Refused(RefusalKind, String, Option<Timestamp>),
     Failed(String),

@@ -1,11 +1,11 @@
-//! Values that many objects mention, kept once: names, label sets, owners.
+//! Values that many objects repeat, stored once: names, label sets, owners.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::live::{Id, Labels, Owner};
 
-/// Everything that is shared by several objects of the picture.
+/// The shared values of one picture.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     names: Pool<str>,
@@ -23,7 +23,7 @@ impl Shared {
         self.labels.find(&set).unwrap_or_else(|| self.labels.keep(Arc::new(set)))
     }
 
-    /// For objects that never bear the same: every node has its own name among its labels.
+    /// For labels that no two objects share: every node has its own name among its labels.
     pub(super) fn unshared_labels(&mut self, labels: Option<&BTreeMap<String, String>>) -> Labels {
         labels.into_iter().flatten().map(|(key, value)| (self.id(key), self.id(value))).collect()
     }
@@ -33,15 +33,16 @@ impl Shared {
     }
 }
 
-/// One copy of each value. Of a cluster where Jobs come and go by the thousand, nothing stays behind.
+/// One copy of each value. Values that no object uses any more are dropped, so a cluster with thousands of
+/// short-lived Jobs does not grow the pool.
 #[derive(Debug)]
 struct Pool<T: ?Sized> {
     kept: BTreeSet<Arc<T>>,
-    /// How many there are when it is time to let go of what no object mentions any more.
+    /// At this number of values the pool drops those that no object uses.
     full_at: usize,
 }
 
-/// Below this, nothing is worth looking for.
+/// A pool smaller than this is not cleaned.
 const FEW: usize = 1024;
 
 impl<T: ?Sized> Default for Pool<T> {
@@ -57,7 +58,8 @@ impl<T: ?Sized + Ord> Pool<T> {
 
     fn keep(&mut self, value: Arc<T>) -> Arc<T> {
         if self.kept.len() >= self.full_at {
-            // A quarter more than there is, so that this costs four looks for each value that was put in.
+            // The next limit is a quarter above what is left, so cleaning costs about four checks per value that was
+            // put in.
             self.kept.retain(|value| Arc::strong_count(value) > 1);
             self.full_at = (self.kept.len() / 4 * 5).max(FEW);
         }

@@ -1,4 +1,4 @@
-//! The fold, by tables: what a list drops, what raises which counter, and how long work is kept.
+//! Tables for the fold: what a list drops, what raises which counter, and how long work is kept.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{NamespaceResourceScope, Resource};
@@ -81,7 +81,7 @@ fn node(name: &str) -> Value {
     })
 }
 
-/// What the picture has of a kind.
+/// How many objects of a kind the picture has.
 fn kept(folder: &Folder, kind: Kind) -> usize {
     let live = &folder.live;
     match kind {
@@ -154,7 +154,7 @@ fn the_picture_is_complete_when_every_kind_was_listed_once() {
         assert!(folder.live.unseen.is_empty(), "it was listed: {kind:?}");
     }
     assert!(folder.live.complete);
-    // A later list of one kind takes nothing back.
+    // Listing one kind again later does not make the picture incomplete.
     folder.fold(Seen::Watched(Watched::Pod(Event::Begin)), now());
     assert!(folder.live.complete);
 }
@@ -259,7 +259,7 @@ const NODES: (u64, u64) = (1, 0);
 const PODS: (u64, u64) = (0, 1);
 const BOTH: (u64, u64) = (1, 1);
 
-/// What changes in an object, as a JSON merge patch, and what that raises.
+/// A change of an object as a JSON merge patch, and by how much it raises the two counters.
 fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
     let condition = |status: &str, beat: &str, since: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": beat, "lastTransitionTime": since}]}});
     let label = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});

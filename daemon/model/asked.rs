@@ -1,48 +1,49 @@
-//! What is learnt of a cluster by asking rather than by watching, and the notes that people leave in it.
+//! What is learnt of a cluster by asking instead of watching, and the notes that people leave in it.
 
 use jiff::Timestamp;
 
 use super::version::Version;
 
-/// A question that no watch answers; asked while something in hand needs the answer.
+/// A question that no watch answers. It is asked while a step in progress needs the answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Probe {
-    /// Which cluster this is.
+    /// The UID of the namespace `kube-system`, which identifies the cluster.
     ClusterUid,
-    /// `/readyz` and `/version` at the front door.
+    /// `/readyz` and `/version` of the API endpoint.
     Api,
-    /// A node's heartbeat.
+    /// The heartbeat of the node of this name.
     Heartbeat(String),
-    /// The lease that says who should act.
+    /// The lease whose holder may act.
     Lock,
     /// The `ConfigMap` `upgrade-status`.
     Published,
-    /// How far the long work of this name has come.
+    /// The state of the long work of this name.
     Long(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Api {
     pub version: Option<Version>,
-    /// Since when `/readyz` has answered well at every look.
+    /// Since when every probe of `/readyz` has succeeded; `None` if the last one failed.
     pub ready_since: Option<Timestamp>,
     pub last_seen: Option<Timestamp>,
 }
 
-/// The lease that says who should act.
+/// The lease whose holder may act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
     pub holder: String,
     pub transitions: u64,
     pub resource_version: String,
-    /// As its holder wrote it; compared only with itself.
+    /// The renew time as its holder wrote it, by the holder's clock. It is only compared with other values of the
+    /// same lease.
     pub renewed: String,
-    /// When this very state was first seen, by our clock.
+    /// When this state was first seen, by our clock.
     pub seen: Timestamp,
     pub seconds: i64,
 }
 
-/// A `ConfigMap` by which a person stops or resumes.
+/// A `ConfigMap` by which a person stops or resumes the work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     pub uid: String,

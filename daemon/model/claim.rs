@@ -1,5 +1,5 @@
-//! The claim: one annotation on a node that says whose it is while it is out.
-//! It is written with the cordon in one guarded patch and is the first effect of a step, never its intent.
+//! The claim: an annotation on a node that names the run and the step that took the node out. One guarded patch
+//! writes it together with the cordon. It is the first effect of a step; the intent is a journal entry.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,35 +9,37 @@ pub use super::names::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Claim {
-    /// A node that was deleted and came back under its name is another node.
+    /// The node's UID. A node that was deleted and created again under its name has another one.
     pub node_uid: String,
     pub run: String,
-    /// The step's id as text, as people read it on the node; compared, never taken apart.
+    /// The text of the step's id, for people who read the annotation. It is compared, never parsed.
     pub step: String,
     pub plan_digest: String,
-    /// `leaseTransitions` of the leader that wrote it; a lower epoch never overwrites a higher one.
+    /// `leaseTransitions` of the leader that wrote the claim. A lower epoch never overwrites a higher one.
     pub epoch: u64,
-    /// Whether the node was unschedulable before us; then it is left so.
+    /// True if the node was unschedulable before the claim. Releasing the claim then leaves it unschedulable.
     pub was_unschedulable: bool,
-    /// Whether an autoscaler had been asked to leave it alone before us; then it is left so.
+    /// True if the autoscaler's scale-down was disabled before the claim. Releasing the claim then leaves it
+    /// disabled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scale_down_was_disabled: bool,
-    /// Whether we cordoned it; the servers of a control plane node are moved without a cordon.
+    /// True if Windlass cordoned the node. The control plane components of a node are upgraded without a cordon.
     pub cordoned: bool,
     pub at: Timestamp,
-    /// Since when the drain has been blocked without a break; the ladder's timers hang on it.
+    /// Since when no pod has been able to leave the node; `drain.timeout` counts from here. `None` while pods leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_since: Option<Timestamp>,
-    /// When its kubelet was first seen at the target.
+    /// When the kubelet was first seen at the target version; `None` before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
 }
 
-/// What a node's return is judged from, kept on the claim so that no restart of ours begins it anew.
+/// When the kubelet first reported the target version. It is on the claim, so a restart of the daemon does not
+/// restart the wait until the node counts as healthy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reported {
     pub at: Timestamp,
-    /// The heartbeat that the node had by then, as the kubelet wrote it: another one is a later one.
+    /// The node's heartbeat at that time, as the kubelet wrote it. A different value means a later heartbeat.
     pub heartbeat: String,
 }

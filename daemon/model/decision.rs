@@ -1,17 +1,17 @@
-//! What gates answer: a verdict, the reasons for it, and when it could next change.
+//! What gates answer: a verdict, its reasons, and the time at which it could change.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A key for machines and runbooks, a sentence for people, and the object it is about.
+/// A reason: a key for programs and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reason {
     pub key: Key,
-    /// What it is about: `node/w3`, `pod/shop/cart-0`, `window/prod-nights`.
+    /// The object it is about: `node/w3`, `pod/shop/cart-0`, `window/prod-nights`.
     pub object: String,
-    /// One sentence without a full stop. It holds no figure that changes by itself, so that an unchanged
-    /// wait stays byte-equal.
+    /// One sentence without a full stop. It contains no number that changes with time, so an unchanged wait stays
+    /// byte-equal.
     pub text: String,
 }
 
@@ -21,25 +21,25 @@ impl Reason {
     }
 }
 
-/// How strict an answer is. The order is the meaning: the strictest wins.
+/// How strict an answer is. The variants are ordered: the strictest answer wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     Allow,
-    /// Not now; time or the world will change the answer.
+    /// Not now. Time or a change in the cluster can change the answer.
     Wait,
     /// Not until a person acts.
     Deny,
 }
 
-/// What one gate says.
+/// One gate's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
     pub gate: Gate,
     pub verdict: Verdict,
     pub reason: Reason,
-    /// When the gate could next pass; nothing when nobody knows, or when it passes now.
+    /// When the gate could next pass; `None` if that is unknown, or if it passes now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
 }
@@ -66,7 +66,7 @@ impl Answer {
         Self { next, ..self }
     }
 
-    /// Whether two answers are about the same thing, whatever they say of it.
+    /// True if both answers come from the same gate and are about the same reason key and object.
     pub fn same_subject(&self, other: &Self) -> bool {
         self.gate == other.gate
             && self.reason.key == other.reason.key
@@ -74,7 +74,7 @@ impl Answer {
     }
 }
 
-/// What all gates say about one step at one instant; every answer is kept, the passing ones too.
+/// The answers of all gates about one step at one instant, the passing ones too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Decision {
@@ -86,12 +86,12 @@ impl Decision {
         self.answers.iter().map(|answer| answer.verdict).max().unwrap_or(Verdict::Allow)
     }
 
-    /// Everything that objects.
+    /// The answers that do not allow.
     pub fn objections(&self) -> impl Iterator<Item = &Answer> {
         self.answers.iter().filter(|answer| answer.verdict != Verdict::Allow)
     }
 
-    /// When all objections could be gone; nothing if one of them has no time of its own.
+    /// When every objection could have passed; `None` if one of them has no known time, or if there is none.
     pub fn next(&self) -> Option<Timestamp> {
         self.objections().map(|answer| answer.next).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -105,29 +105,30 @@ impl Decision {
         self.verdict() == Verdict::Allow
     }
 
-    /// Why a step whose node is not changed yet ends here and its node is returned; nothing if it only waits.
+    /// The reason to return the node of a step that is not changed yet; `None` if the step may keep waiting.
     pub fn returns(&self) -> Option<&Reason> {
         let ends = |answer: &&Answer| answer.verdict == Verdict::Deny && answer.gate.returns_untouched();
         self.answers.iter().find(ends).map(|answer| &answer.reason)
     }
 }
 
-/// When the question is put. What was true at the intent may no longer be true at the claim: so it is asked again.
+/// At which moment of a step the gates are asked. A step is asked at several: what was true when its intent was
+/// written may be false when its node is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
-    /// May a run begin? Without a step: may any run begin.
+    /// May a run begin? Without a step: may any run begin?
     StartRun,
-    /// May this node be taken out: before its intent is written.
+    /// May this node be taken out? Asked before the intent is written.
     TakeOut,
-    /// The same, right before the patch that claims and cordons the node.
+    /// The same question, right before the patch that claims and cordons the node.
     Claim,
-    /// The same, right before the Job, or whatever else changes the node.
+    /// The same question, right before the Job, or whatever else changes the node.
     Change,
-    /// May what was begun go on. Without a step: what stands before everything, whatever is to be done.
+    /// May a step in progress go on? Without a step: may the run go on at all?
     GoOn,
 }
 
-/// Who answers. One file per kind of policy; the rest are facts of the cluster and of the run.
+/// Which gate answers. Each kind of policy is a gate; the others check facts of the cluster and of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Gate {
@@ -149,8 +150,8 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Whether a denial of this gate returns a node that was taken out and is not changed yet. The others keep it
-    /// waiting: a stop ends nothing, and a lease or a record comes back.
+    /// True if a denial of this gate returns a node that was taken out and is not changed yet. A denial of any other
+    /// gate keeps the node waiting: a stop ends nothing, and the lease or the repository comes back.
     pub fn returns_untouched(self) -> bool {
         match self {
             Self::Mode
@@ -171,7 +172,7 @@ impl Gate {
         }
     }
 
-    /// Whether it answers from desired state, record and time alone.
+    /// True if the gate needs only desired state, record and time.
     pub fn needs_no_cluster(self) -> bool {
         match self {
             Self::Mode | Self::Desired | Self::Window | Self::Freeze | Self::Stop | Self::Halt => true,
@@ -187,7 +188,8 @@ impl Gate {
         }
     }
 
-    /// Whether what it denies to one node it may allow to another. The others speak of the cluster or of a kind of move.
+    /// True if the gate can deny one node and allow another. The other gates answer for the cluster or for a kind of
+    /// move.
     pub fn is_about_nodes(self) -> bool {
         match self {
             Self::Plan
@@ -271,7 +273,7 @@ impl Gate {
 
 macro_rules! keys {
     ($($name:ident => $text:literal),* $(,)?) => {
-        /// Every reason there is; each has an entry in `docs/reference/reasons.md`.
+        /// Every reason key; each has an entry in `docs/reference/reasons.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Key { $(#[serde(rename = $text)] $name),* }
 
@@ -358,7 +360,7 @@ keys! {
     QuorumAtRisk => "quorumAtRisk",
     ApiNotSteady => "apiNotSteady",
     ServersMixed => "serversMixed",
-    // our own means
+    // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",
     RecordUnreachable => "recordUnreachable",
     RecordRefused => "recordRefused",

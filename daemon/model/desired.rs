@@ -1,5 +1,5 @@
-//! What git asks for, read at one commit, and the policies that stood at the same commit.
-//! By the time a value is of these types it has been checked; nothing here can be half valid.
+//! The desired state that git has at one commit, and the policies of the same commit. Values of these types have been
+//! validated when they were read.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::CommitId;
 use super::labels::Labels;
 use super::version::Version;
 
-/// One cluster as one commit asks for it, with the policies of that same commit.
+/// One cluster as one commit describes it, with the policies of that commit.
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub commit: CommitId,
@@ -26,10 +26,10 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     pub mode: Mode,
     pub version: Version,
-    /// Nodes that may be unavailable at once over all pools; nothing means no limit beyond the pools'.
+    /// How many nodes may be unavailable at once over all pools; `None` means that only the pools' limits count.
     pub max_unavailable: Option<Limit>,
     pub control_plane: ControlPlane,
-    /// A person's written reason for upgrading without a proven snapshot.
+    /// The reason that a person wrote for upgrading without a proven snapshot of etcd.
     pub etcd_unproven: Option<String>,
     pub pools: Vec<Pool>,
 }
@@ -48,12 +48,12 @@ pub struct ControlPlane {
     pub kubeadm: Kubeadm,
 }
 
-/// Who changes what runs on a node.
+/// How the components on a node are upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Provider {
     Kubeadm,
-    /// Hosted, or moved by somebody else: waited for.
+    /// A hosted control plane, or nodes that another system upgrades: Windlass waits for the version.
     External,
 }
 
@@ -65,13 +65,13 @@ pub struct Kubeadm {
     pub ignore_preflight_errors: Vec<String>,
 }
 
-/// Where kubeadm, kubelet and kubectl of the next version come from.
+/// Where the kubeadm, kubelet and kubectl of the next version come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PackageSource {
-    /// apt or dnf, whichever the host has.
+    /// The host's package manager, apt or dnf.
     Packages,
-    /// A folder on the host; `{version}` stands for the target, as in `/opt/kubernetes/{version}`.
+    /// A folder on the host. `{version}` stands for the target version, as in `/opt/kubernetes/{version}`.
     Folder(String),
 }
 
@@ -91,9 +91,9 @@ pub struct Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ForeignCordon {
-    /// A node that somebody else cordoned is left alone.
+    /// A node that someone other than Windlass cordoned is left alone.
     Skip,
-    /// It is upgraded and stays cordoned.
+    /// Such a node is upgraded and stays cordoned.
     Upgrade,
 }
 
@@ -103,13 +103,13 @@ pub struct Drain {
     /// How long a drain may be blocked before its node is set aside.
     pub timeout: SignedDuration,
     pub delete_empty_dir_data: bool,
-    /// How long running Jobs and pods that ask not to be disrupted are waited for.
+    /// How long a drain waits for running Jobs and for pods that ask not to be disrupted.
     pub jobs: SignedDuration,
-    /// Whether owners without a budget get an implicit one.
+    /// True if owners without a `PodDisruptionBudget` get an implicit one.
     pub implicit_budgets: bool,
 }
 
-/// Which moves empty the node first. A minor move always does.
+/// Which moves drain the node first. A minor move always does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DrainWhen {
@@ -117,7 +117,7 @@ pub enum DrainWhen {
     Minor,
 }
 
-/// A number of nodes, or a share of them.
+/// A number of nodes, or a percentage of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Limit {
@@ -126,7 +126,8 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// How many of `total` nodes: a share is rounded down, but never to nothing, or no node could ever go.
+    /// How many of `total` nodes the limit allows. A percentage is rounded down, but to at least one, or no node
+    /// could ever be taken out.
     pub fn of(self, total: usize) -> usize {
         match self {
             Self::Count(count) => count as usize,
@@ -144,7 +145,7 @@ impl std::fmt::Display for Limit {
     }
 }
 
-/// A label selector as Kubernetes has it; the empty one selects everything.
+/// A label selector with the semantics of Kubernetes; the empty one selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     pub match_labels: BTreeMap<String, String>,
@@ -167,7 +168,8 @@ pub enum Operator {
 }
 
 impl Selector {
-    /// Whether labels, given as a look-up, satisfy every requirement. `NotIn` holds for an absent key, as upstream.
+    /// True if the labels, given as a look-up, satisfy every requirement. As in Kubernetes, `NotIn` holds for an
+    /// absent key.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.match_labels.iter().all(|(key, value)| label(key) == Some(value))
             && self.match_expressions.iter().all(|requirement| {
@@ -182,7 +184,7 @@ impl Selector {
             })
     }
 
-    /// Whether an object of a cluster is selected by its labels.
+    /// True if the selector selects an object with these labels.
     pub fn selects(&self, labels: &Labels) -> bool {
         self.matches(|key| labels.get(key).map(|value| &**value))
     }
@@ -192,7 +194,7 @@ impl Selector {
     }
 }
 
-/// Every policy of one commit, for all clusters.
+/// All policies of one commit, for all clusters.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     pub windows: Vec<Window>,
@@ -206,7 +208,7 @@ pub struct Window {
     pub time_zone: TimeZone,
     pub opens: Opens,
     pub at_close: AtClose,
-    /// After the close: how long a node whose upgrade has not begun may still go on before it is returned.
+    /// How long after the close a node whose upgrade has not begun may still go on; then it is returned.
     pub hard_limit: Option<SignedDuration>,
 }
 
@@ -222,17 +224,17 @@ pub struct Opening {
     /// Empty means every day.
     pub days: Vec<Weekday>,
     pub at: Time,
-    /// Absolute time, not wall time.
+    /// Absolute time: on a day on which clocks change, an opening is as long as on any other day.
     pub length: SignedDuration,
 }
 
-/// What happens to work in hand when the window closes.
+/// What happens to the work in progress when the window closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum AtClose {
-    /// Nodes in hand are finished, no other is taken out.
+    /// Nodes in progress are finished; no other node is taken out.
     FinishNode,
-    /// The batch in hand is finished: nodes already chosen into it may still be taken out.
+    /// The batch in progress is finished: nodes already chosen into it may still be taken out.
     FinishBatch,
     /// The run goes on to its end.
     RunOn,
@@ -246,6 +248,6 @@ pub struct Freeze {
     pub until: DateTime,
     pub time_zone: TimeZone,
     pub reason: String,
-    /// Patch moves pass it.
+    /// True if patch moves pass the freeze.
     pub except_patch: bool,
 }

@@ -1,5 +1,5 @@
-//! Everything that can be done to a cluster, as data, and the keys by which effects are told apart: which object an
-//! effect is about, and what holds of every effect on it.
+//! Everything that can be done to a cluster, as data, and the keys that identify effects: which object an effect
+//! changes, and the rules for all effects on that object.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -9,27 +9,28 @@ use super::claim::Claim;
 use super::names;
 use super::uid::Uid;
 
-/// What is done to a node, all in one merge patch that carries its `resourceVersion`.
+/// One change of a node, sent as one merge patch with its `resourceVersion`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NodePatch {
-    /// Writes the claim, and cordons where the claim says so.
+    /// Writes the claim, and cordons the node if the claim says so.
     Claim(Claim),
-    /// Writes the claim's new timers, nothing else.
+    /// Writes the new timers of the claim and nothing else.
     Note(Claim),
-    /// Takes the claim away and leaves the node as the claim says it was found.
+    /// Removes the claim and restores what the claim recorded: the cordon and the scale-down annotation.
     Release(Claim),
-    /// Takes a claim away that cannot be read; nothing else is known, so nothing else is touched.
+    /// Removes a claim that cannot be read. What it recorded is unknown, so nothing else is touched.
     Forget,
 }
 
-/// What is done to the lease that says who should act.
+/// One change of the lease whose holder may act.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseMove {
     Create {
         holder: String,
         transitions: u64,
     },
-    /// Takes it over or renews it; refused when it has changed since `resource_version`.
+    /// Takes the lease over or renews it. The API server refuses it if the lease has changed since
+    /// `resource_version`.
     Hold {
         holder: String,
         transitions: u64,
@@ -69,7 +70,7 @@ pub enum Effect {
         lease: LeaseMove,
         length: SignedDuration,
     },
-    /// Shows the status, which tells of every entry before `of`.
+    /// Writes the `ConfigMap` `upgrade-status`; its text covers every entry before `of`.
     Publish {
         text: String,
         of: u64,
@@ -77,14 +78,14 @@ pub enum Effect {
     ForgetResume {
         uid: String,
     },
-    /// Begins work that goes on for longer than any call.
+    /// Begins work that takes longer than any call.
     BeginLong {
         name: String,
     },
 }
 
 impl Effect {
-    /// Two effects of one key are never under way at the same time.
+    /// The object that the effect changes. Two effects with one key are never in flight at the same time.
     pub fn key(&self) -> EffectKey {
         match self {
             Self::Node { name, .. } => EffectKey::Node(name.clone()),
@@ -98,7 +99,7 @@ impl Effect {
         }
     }
 
-    /// The object that it changes, as people call it.
+    /// The object that the effect changes, as people name it.
     pub fn object(&self) -> String {
         match self {
             Self::Evict { namespace, pod, .. } => format!("pod/{namespace}/{pod}"),
@@ -113,70 +114,71 @@ impl Effect {
         }
     }
 
-    /// Whether only the holder of the lease may do it.
+    /// True if only the holder of the lease may carry it out.
     pub fn needs_lease(&self) -> bool {
         self.key().rules().needs_lease
     }
 }
 
-/// What an effect, or a question to the world, is about. Two of one key are never under way at the same time.
+/// The object of an effect, or the question of a probe. Two with one key are never in flight at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EffectKey {
-    /// The eviction of one pod, by its UID: another pod of its name may be there a moment later.
+    /// The eviction of one pod, by UID: a moment later another pod may have its name.
     Eviction(Uid),
     /// The node of this name.
     Node(String),
-    /// The namespace of our Jobs and of the lease.
+    /// The namespace of the upgrade Jobs and of the lease.
     Namespace,
-    /// Our Job of this name.
+    /// The upgrade Job of this name.
     Job(String),
-    /// The lease that says who should act.
+    /// The lease whose holder may act.
     Lease,
-    /// The `ConfigMap` that shows the status.
+    /// The `ConfigMap` `upgrade-status`.
     StatusMap,
-    /// The `ConfigMap` by which a person ended a halt.
+    /// The `ConfigMap` with which a person ended a halt.
     ResumeNote,
-    /// Work that goes on for longer than any call, by its name.
+    /// The long work of this name.
     Long(String),
-    /// A question.
+    /// A probe.
     Probe(Probe),
 }
 
-/// What holds of every effect of one key.
+/// The rules for all effects with one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Only the holder of the lease may do it.
+    /// True if only the holder of the lease may carry it out.
     pub needs_lease: bool,
-    /// Only a watch shows what came of it. Until one does, or for this long at most, the same is not done again:
-    /// the picture still is as it was before, and would ask for it at once.
+    /// Set if only a watch shows the result. The effect is then not repeated until the watch does, or for this long:
+    /// until then the picture is as it was before and would ask for it again.
     pub shown_within: Option<SignedDuration>,
 }
 
-/// A watch shows what was made or taken away within this; after it, asking once more does no harm.
+/// A watch shows a created or deleted object within this time. After it, sending the effect again does no harm.
 const SHOWN: SignedDuration = SignedDuration::from_secs(10);
 
 impl EffectKey {
     pub fn rules(&self) -> Rules {
         match self {
-            // The answer brings the object as it is now. An evicted pod counts as leaving from the answer on until
-            // a watch shows that it is gone, and long work as running until a look shows its end.
+            // The answer has the object as it is now. An evicted pod counts as leaving from the answer until a watch
+            // shows that it is gone; long work counts as running until a probe shows its end.
             Self::Node(_) | Self::StatusMap | Self::Eviction(_) | Self::Long(_) => {
                 Rules { needs_lease: true, shown_within: None }
             }
             Self::Job(_) | Self::ResumeNote => Rules { needs_lease: true, shown_within: Some(SHOWN) },
-            // The lease comes back with the answer, and its namespace is made before it can be held.
+            // The answer has the lease, and the namespace exists before the lease can be held.
             Self::Lease | Self::Namespace | Self::Probe(_) => {
                 Rules { needs_lease: false, shown_within: None }
             }
         }
     }
 
-    /// The pod that it evicts.
+    /// The UID of the pod that it evicts; `None` for other keys.
     pub fn evicted(&self) -> Option<&Uid> {
         if let Self::Eviction(uid) = self { Some(uid) } else { None }
     }
 
-    /// The object, as people call it. An eviction knows its pod only by UID; whoever has the name shows that.
+    /// The object, as people name it. An eviction knows its pod only by UID; a caller that has the name shows the
+    /// name.
     pub fn object(&self) -> String {
         match self {
             Self::Eviction(uid) => format!("pod/{uid}"),
@@ -193,8 +195,7 @@ impl EffectKey {
     }
 }
 
-/// How far work has come that goes on for longer than any call, as the world shows it. What nobody could tell is
-/// not in here: it is unknown, and never taken for one of these.
+/// How far long work has come, as a look at it shows. If a look fails, the state is unknown and is none of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LongState {
     NotBegun,

@@ -1,6 +1,6 @@
-//! What the journal says, one entry a file: intents before they are carried out, outcomes after.
-//! A file is written once and never changed; the status is a fold over them. Entries are grouped by what they are
-//! about, so that a reader names the group that is his and none of the others.
+//! The entries of the journal, one per file: an intent before it is carried out, an outcome after it. A file is
+//! written once and never changed; the status is a fold over the entries. Entries are grouped by their subject, so
+//! code that reads one group need not match the others.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use super::decision::{Answer, Reason};
 use super::version::Version;
 use super::work::StepId;
 
-/// One journal file. `seq` counts per cluster and never has a gap.
+/// One journal file. `seq` counts up from 0 for each cluster, without a gap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entry {
     pub seq: u64,
     pub at: Timestamp,
-    /// The run it belongs to; nothing for what happens between runs.
+    /// The run that it belongs to; `None` for what happens between runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     pub epoch: u64,
     pub what: What,
 }
 
-/// What an entry is about.
+/// The subject of an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum What {
@@ -39,26 +39,25 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ClusterEvent {
-    /// First contact: the UID of the namespace kube-system.
+    /// The first contact with a cluster: the UID of its namespace `kube-system`.
     Met { uid: String },
-    /// What stands between the desired state and the next move, whenever that changes.
-    /// Empty when nothing is waited for.
+    /// The answers that the cluster waits for, written whenever they change. Empty when it waits for nothing.
     Waiting { answers: Vec<Answer> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum CommitEvent {
-    /// This commit is in force from now on for this cluster.
+    /// This commit is in force for the cluster from now on.
     Accepted { commit: CommitId, version: Version },
-    /// The newest commit is not valid for this cluster; the last accepted one stays in force.
+    /// The newest commit is not valid for this cluster. The last accepted commit stays in force.
     Refused { commit: CommitId, problems: Vec<String> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum RunEvent {
-    /// A plan is frozen; it lies in `plan.yaml` beside the journal.
+    /// A run starts. Its frozen plan is `plan.yaml` beside the journal.
     Started {
         commit: CommitId,
         from: Version,
@@ -66,7 +65,7 @@ pub enum RunEvent {
         digest: String,
         nodes: u32,
     },
-    /// The point to go back to, durable before the first step.
+    /// The point to go back to. It is on the remote before the first step starts.
     RollbackPoint {
         id: String,
     },
@@ -79,7 +78,8 @@ pub enum RunEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum StepEvent {
-    /// The intent. `pods` counts the pods that a drain moves; `baseline` holds the Ready pods of each of their owners.
+    /// The intent of a step. `pods` is how many pods the drain moves; `baseline` has the Ready pods of each of their
+    /// owners.
     Started {
         pods: u32,
         baseline: BTreeMap<String, Baseline>,
@@ -91,16 +91,16 @@ pub enum StepEvent {
         version: String,
         evicted: u32,
     },
-    /// Returned untouched, or left cordoned with its claim because it was changed.
+    /// The step was given up. Its node is returned untouched, or stays cordoned with its claim if it was changed.
     SetAside {
         touched: bool,
         reasons: Vec<Reason>,
     },
-    /// It failed for good; a halt follows.
+    /// The step failed for good; the run halts.
     Failed {
         reasons: Vec<Reason>,
     },
-    /// Its node vanished or was replaced.
+    /// The step's node is gone, or another one has its name.
     Gone,
 }
 
@@ -113,7 +113,7 @@ pub enum InterruptionEvent {
     Resumed {
         by: String,
         reason: String,
-        /// UID of the note that said so, where it was one: it is spent.
+        /// UID of the `windlass-resume` note that ended the halt, if a note did. That note ends no other halt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
@@ -124,7 +124,7 @@ pub enum InterruptionEvent {
     StopEnded,
 }
 
-/// The Ready pods of one owner at the moment the intent was written.
+/// The Ready pods of one owner when the intent was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Baseline {
@@ -132,30 +132,31 @@ pub struct Baseline {
     pub ready: u32,
 }
 
-/// How far a step has come, as recorded, in the order in which it passes through them.
+/// How far a step has come, as recorded. The variants are in the order in which a step reaches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StepPhase {
     Started,
-    /// Claimed, and cordoned where the step empties the node.
+    /// The node is claimed, and cordoned if the step drains it.
     Claimed,
-    /// Every pod that had to go is gone and its volumes are detached.
+    /// Every pod that the drain moves is gone, and their volumes are detached.
     Drained,
-    /// The Job was created, or the external provider is waited for.
+    /// The Job may be created now, or the external provider is waited for.
     Upgrading,
-    /// The target version reports, with a heartbeat after it.
+    /// The node runs the target version and has sent a heartbeat since.
     Upgraded,
-    /// Healthy, schedulable as it was found, the claim released; owners of evicted pods may still recover.
+    /// The node is healthy, the claim is released and the node is as schedulable as before. Owners of evicted pods
+    /// may still recover.
     Returned,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunOutcome {
-    /// Everything the plan names runs the target.
+    /// Every component in the plan runs the target version.
     Converged,
-    /// A newer commit took its place.
+    /// A newer commit replaced the run.
     Superseded,
-    /// The commit was taken back before the control plane moved.
+    /// The commit was taken back before the control plane was changed.
     Cancelled,
 }

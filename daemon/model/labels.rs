@@ -1,4 +1,4 @@
-//! Labels of one object, packed: thousands of objects bear the same few.
+//! The labels of one object, stored compactly: thousands of objects have the same few.
 
 use super::live::Id;
 
@@ -17,7 +17,7 @@ impl Labels {
     }
 }
 
-/// No key may come twice.
+/// The keys must be distinct.
 impl FromIterator<(Id, Id)> for Labels {
     fn from_iter<I: IntoIterator<Item = (Id, Id)>>(labels: I) -> Self {
         let mut labels: Box<[(Id, Id)]> = labels.into_iter().collect();

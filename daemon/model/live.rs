@@ -1,5 +1,5 @@
-//! The cluster as it was last seen, compact: what the stages ask of it, and nothing that only Kubernetes needs.
-//! Stale from the moment it exists. Filled by the `live` stage, read by all others.
+//! The cluster as it was last seen: the fields that the stages read, stored compactly. It is out of date as soon as
+//! it exists. The `live` stage fills it; all other stages read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,49 +19,51 @@ pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
-/// Names, namespaces, label keys and values, UIDs: interned, shared by all that mention them.
+/// A name, namespace, label key, label value or UID. It is interned: all objects that contain it share one copy.
 pub type Id = Arc<str>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Live {
-    /// UID of the namespace `kube-system`: which cluster this is.
+    /// UID of the namespace `kube-system`, which identifies the cluster.
     pub cluster_uid: Option<String>,
     pub nodes: BTreeMap<Id, Node>,
     pub pods: Pods,
     pub budgets: BTreeMap<(Id, Id), Budget>,
     /// Controllers by UID.
     pub workloads: BTreeMap<Id, Workload>,
-    /// The `ReplicaSet`s of each Deployment: UIDs of both.
+    /// Pairs of UIDs: a Deployment and one of its `ReplicaSet`s.
     pub sets_of: BTreeSet<(Id, Id)>,
-    /// Our own Jobs by name.
+    /// Upgrade Jobs by name.
     pub jobs: BTreeMap<String, Job>,
-    /// Nodes that bear a claim, readable or not.
+    /// Nodes that have a claim, readable or not.
     pub claimed: BTreeSet<Id>,
-    /// Attached volumes by name of the attachment: the node.
+    /// Volume attachments: the node by the name of the attachment.
     pub attachments: BTreeMap<Id, Id>,
-    /// Whether every kind has been listed once: before that nothing may be concluded from an absence.
+    /// True once every kind has been listed. Before that, an object that is missing here may still exist.
     pub complete: bool,
-    /// Kinds whose list or watch does not come at present, by the name in the table of kinds, and why.
+    /// Kinds that cannot be listed or watched at present, by their name in the table of kinds, and why.
     pub unseen: BTreeMap<&'static str, String>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
-    /// What the API server says of itself at its front door, and since when it has answered without a break.
+    /// What the API endpoint says of itself, and since when it has answered every probe.
     pub api: Api,
-    /// Heartbeats of nodes in hand, as their kubelets wrote them: by their clocks, so only ever compared with each other.
+    /// Heartbeats of nodes in progress, as their kubelets wrote them. They use the kubelets' clocks, so they are only
+    /// compared with each other.
     pub leases: BTreeMap<Id, String>,
-    /// The lease that says who should act; nothing while it has not been looked at or does not exist.
+    /// The lease; `None` if it does not exist or no probe has asked for it yet.
     pub lock: Option<Lock>,
-    /// What the `ConfigMap` `upgrade-status` holds; nothing while it has not been read.
+    /// What the `ConfigMap` `upgrade-status` holds; `None` until it has been read.
     pub published: Option<Published>,
-    /// Work that goes on for longer than any call, by name, as it was last seen. What is not in here is unknown.
+    /// Long work by name, as it was last seen. Work that is not in the map is unknown.
     pub long: BTreeMap<String, LongState>,
-    /// When each probe last answered, well or not.
+    /// When each probe was last answered, successfully or not.
     pub probed: BTreeMap<Probe, Timestamp>,
     pub overlay: Overlay,
-    /// Rises whenever something changed that plans or limits depend on: in a node, in a static pod of the control
-    /// plane, or in the version that the API endpoint tells. A heartbeat changes nothing.
+    /// Rises when something changes that plans or limits depend on: a node, a static pod of the control plane, or the
+    /// version that the API endpoint reports. A heartbeat does not raise it.
     pub nodes_generation: u64,
-    /// Rises whenever a pod, a workload or a budget says something new. A new `resourceVersion` alone is nothing new.
+    /// Rises when a pod, a workload or a budget changes in a field that is kept. A new `resourceVersion` alone does
+    /// not raise it.
     pub pods_generation: u64,
 }
 
@@ -82,18 +84,18 @@ pub struct Node {
     pub zone: Id,
     pub control_plane: bool,
     pub kubelet: Option<Version>,
-    /// When we first saw it report this version, by our clock.
+    /// When the node was first seen with this kubelet version, by our clock.
     pub kubelet_since: Timestamp,
     pub ready: Ready,
     pub ready_since: Timestamp,
     pub unschedulable: bool,
-    /// When we first saw it so, without a break since.
+    /// Since when every look has found the node unschedulable, by our clock.
     pub unschedulable_since: Timestamp,
     pub claim: Option<ClaimState>,
     pub hold: Option<String>,
-    /// Taints by which an autoscaler has marked the node for removal.
+    /// True if the node has a taint by which an autoscaler marks it for removal.
     pub to_be_deleted: bool,
-    /// An autoscaler has been asked to leave the node alone.
+    /// True if the node has the annotation that keeps the autoscaler from removing it.
     pub scale_down_disabled: bool,
     pub network_unavailable: bool,
 }
@@ -102,11 +104,12 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
     pub text: String,
-    /// Which entry of the journal comes after those that the text tells of; nothing where another process wrote it.
+    /// The number of the first entry that the text does not cover; `None` if the text was read from the cluster and
+    /// not written by this process.
     pub of: Option<u64>,
 }
 
-/// A claim that cannot be read is somebody's all the same.
+/// The claim on a node. A claim that cannot be read still belongs to someone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimState {
     Ours(Claim),
@@ -120,14 +123,14 @@ pub struct Budget {
     pub disruptions_allowed: i32,
     pub current_healthy: i32,
     pub desired_healthy: i32,
-    /// The status speaks of the present spec.
+    /// True if the status was computed from the present spec.
     pub observed: bool,
-    /// The controller could not compute it (`SyncFailed`).
+    /// True if the disruption controller could not compute the status (`SyncFailed`).
     pub sync_failed: bool,
     pub always_allow_unhealthy: bool,
     /// Names of pods whose eviction was accepted and that are not gone yet.
     pub disrupted: BTreeSet<Id>,
-    /// It can never allow a disruption while the workload has the size it has, in words; see `live::budget`.
+    /// Why it can never allow a disruption while the workload has its present size; see `live::budget`.
     pub never: Option<String>,
 }
 
@@ -137,9 +140,9 @@ pub struct Workload {
     pub namespace: Id,
     pub name: Id,
     pub replicas: u32,
-    /// The Deployment over a `ReplicaSet`.
+    /// The Deployment that owns a `ReplicaSet`.
     pub parent: Option<Id>,
-    /// Of a `DaemonSet`: it carries networking, proxy or storage.
+    /// True for a `DaemonSet` that provides networking, proxy or storage.
     pub essential: bool,
 }
 
@@ -156,7 +159,7 @@ pub struct Job {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// No pod of it has started.
+    /// No pod of it has started; why.
     Waiting(String),
     Running,
     Complete,
@@ -164,7 +167,7 @@ pub enum JobState {
 }
 
 impl Live {
-    /// How a Job of ours stands. While its only pod is Pending nothing of it has begun, whatever the Job counts.
+    /// The state of an upgrade Job. While its only pod is Pending nothing has run, whatever the Job's status counts.
     pub fn job_state(&self, job: &Job) -> JobState {
         let mut pods = self.pods.of(&job.uid).peekable();
         let pending = pods.peek().is_some() && pods.all(|pod| pod.phase == Phase::Pending);
@@ -174,12 +177,12 @@ impl Live {
         }
     }
 
-    /// The exit code of a Job's pod; nothing while it runs, and where its pod or its container was taken away.
+    /// The exit code of a Job's pod; `None` while it runs, and if its pod or container was removed.
     pub fn job_exit_code(&self, job: &Job) -> Option<i32> {
         self.pods.of(&job.uid).filter_map(|pod| pod.exit_code).last()
     }
 
-    /// The version of one component on one node, and where it was read; nothing when it is unknown.
+    /// The version of one component on one node; `None` if it is unknown.
     pub fn runs(&self, component: Component, node: &str) -> Option<Version> {
         match component {
             Component::Kubelet => self.nodes.get(node)?.kubelet.clone(),
@@ -187,7 +190,8 @@ impl Live {
         }
     }
 
-    /// The oldest of the Kubernetes servers on a control plane node; nothing while one of them is not Ready.
+    /// The oldest of API server, controller manager and scheduler on a control plane node; `None` while one of them
+    /// is not Ready or its version is unknown.
     fn servers_of(&self, node: &str) -> Option<Version> {
         let mut oldest: Option<Version> = None;
         let mut api_server = false;
@@ -210,7 +214,7 @@ impl Live {
         self.pods.on(node)
     }
 
-    /// The pods of an owner as people know it: of a Deployment those of all its `ReplicaSet`s.
+    /// The pods of a top-level owner: for a Deployment those of all its `ReplicaSet`s.
     pub fn pods_under(&self, top: &Id) -> impl Iterator<Item = &Pod> {
         let first = (top.clone(), Id::default());
         let of_top = top.clone();
@@ -236,13 +240,14 @@ impl Live {
         self.nodes.values().filter(|node| node.control_plane)
     }
 
-    /// The version of each API server by node, with its source; a hosted control plane has one, from its front door.
+    /// The version of each API server by node. A hosted control plane has one entry, with the version of its API
+    /// endpoint.
     pub fn api_servers(&self) -> BTreeMap<Id, Option<Version>> {
         let servers: BTreeMap<_, _> =
             self.control_plane().map(|node| (node.name.clone(), self.api_server_of(node))).collect();
         match servers.len() {
             0 => BTreeMap::from([(Id::from("kubernetes"), self.api.version.clone())]),
-            // With one instance the front door is that instance.
+            // With one instance, the API endpoint is that instance.
             1 => servers
                 .into_iter()
                 .map(|(name, version)| (name, version.or(self.api.version.clone())))
@@ -258,7 +263,7 @@ impl Live {
             .and_then(|pod| pod.server.as_ref()?.version.clone())
     }
 
-    /// What is known of a fact. Unknown where the version is not told, as while a static pod is not Ready.
+    /// What is known of a fact. It is unknown where the version is unknown, as while a static pod is not Ready.
     pub fn truth(&self, fact: &Fact) -> Truth {
         match fact {
             Fact::RunsAtLeast(component, node, version) => {
@@ -267,7 +272,7 @@ impl Live {
             Fact::ControlPlaneAtLeast(version) => {
                 let seen: Vec<_> =
                     self.api_servers().into_values().map(|seen| seen.map(|seen| seen >= *version)).collect();
-                // One that is too old decides, whatever the others are.
+                // One API server that is too old makes it false, whatever the others run.
                 if seen.contains(&Some(false)) {
                     Truth::Fails
                 } else {
@@ -285,7 +290,7 @@ impl Live {
         }
     }
 
-    /// The controller that people know: the Deployment over a `ReplicaSet`, else the owner itself.
+    /// The top-level controller: the Deployment that owns a `ReplicaSet`, otherwise the owner itself.
     pub fn top_owner(&self, owner: &Owner) -> Id {
         self.workloads
             .get(&owner.uid)
@@ -293,7 +298,7 @@ impl Live {
             .unwrap_or(owner.uid.clone())
     }
 
-    /// `deployment/shop/cart` or as near as can be said.
+    /// `deployment/shop/cart`, or as much of that as is known.
     pub fn owner_name(&self, uid: &Id) -> String {
         self.workloads.get(uid).map_or_else(
             || format!("owner/{uid}"),
@@ -309,12 +314,12 @@ impl Live {
 }
 
 impl Node {
-    /// Whether a cordon stands on the node that is not ours to take away: it is unschedulable, and no claim of ours
-    /// says that we made it so.
+    /// True if the node has a cordon that Windlass must not remove: it is unschedulable, and no claim says that
+    /// Windlass cordoned it.
     ///
-    /// The claim alone does not answer it. A control plane node is claimed without a cordon while its control plane
-    /// is moved, and a person may cordon it in the meantime; a node may also have been cordoned before we claimed it.
-    /// A claim that cannot be read proves nothing, so its node counts as cordoned by others.
+    /// A claim alone does not make it false. A control plane node is claimed without a cordon while its control plane
+    /// components are moved, and a person may cordon it meanwhile; or a person cordoned a node before Windlass
+    /// claimed it. A claim that cannot be read proves nothing, so its node counts as cordoned by others.
     pub fn is_cordoned_by_others(&self) -> bool {
         let ours = match &self.claim {
             Some(ClaimState::Ours(claim)) => claim.cordoned && !claim.was_unschedulable,
@@ -325,7 +330,7 @@ impl Node {
 }
 
 impl Budget {
-    /// Whether it covers a pod of its namespace.
+    /// True if the budget covers a pod of its namespace.
     pub fn selects(&self, pod: &Pod) -> bool {
         self.selector.as_ref().is_some_and(|selector| selector.selects(&pod.labels))
     }

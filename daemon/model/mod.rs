@@ -1,5 +1,5 @@
-//! The nouns that every stage shares: data and small arithmetic, imported by everything, importing nothing of ours.
-//! What a word means is decided here once; no stage keeps a second copy of it.
+//! The nouns that every stage shares: data and small arithmetic. Every module may import it; it imports none of ours.
+//! Each term is defined here once, and no stage has its own copy.
 
 mod asked;
 pub mod claim;
@@ -27,7 +27,7 @@ pub mod work;
 pub struct CommitId(pub String);
 
 impl CommitId {
-    /// The first twelve digits: enough for people and for names.
+    /// The first twelve digits, for people and for names.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }

@@ -1,4 +1,4 @@
-//! What we have done and no watch has shown yet, laid over the picture of the cluster.
+//! Our own writes that no watch has shown yet, laid over the picture of the cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use super::effect::EffectKey;
 use super::uid::Uid;
 use super::work::StepId;
 
-/// Our own writes that no watch has shown yet. Each ends by the watch showing it, or by its deadline.
+/// Our own writes that no watch has shown yet. Each is removed when the watch shows it, or at its deadline.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    /// Pods whose eviction was accepted, by UID. Kept until the pod is gone: it is never evicted again.
+    /// Pods whose eviction was accepted, by UID, until the pod is gone. Such a pod is not evicted again.
     pub evicted: BTreeMap<Uid, Timestamp>,
-    /// What the last refused eviction of a pod said, and when it may be tried again.
+    /// Why the last eviction of a pod was refused, and when it may be tried again.
     pub refused: BTreeMap<Uid, Refusal>,
-    /// Effects and questions that were sent and have not answered, with the time after which they count as lost.
-    /// Work that goes on for longer than any call stays in here until a look shows its end.
+    /// Effects and probes that were sent and not answered, each with the time after which it counts as lost. Long
+    /// work stays in here until a look shows its end.
     pub in_flight: BTreeMap<EffectKey, Timestamp>,
-    /// When an effect that failed may be tried again, and why it failed.
+    /// Effects that failed: why, and when each may be tried again.
     pub backoff: BTreeMap<EffectKey, Backoff>,
-    /// Since when each wait has been there without a break, by reason key and object.
+    /// Since when each wait has been given without a break, by reason key and object.
     pub waits: BTreeMap<(Key, String), Timestamp>,
-    /// When we last wrote the `ConfigMap` `upgrade-status`.
+    /// When this process last wrote the `ConfigMap` `upgrade-status`.
     pub published: Option<Timestamp>,
-    /// Since when each step on its way back has been looked at without a break, by its id.
+    /// Since when each step that returns its node has been looked at without a break, by its id.
     pub watched: BTreeMap<StepId, Timestamp>,
 }
 
@@ -44,25 +44,25 @@ pub struct Refusal {
     pub tries: u32,
 }
 
-/// The server's answers to an eviction that are not a yes; the three 429s are three different things.
+/// Why the API server did not carry out an eviction. It answers 429 for three different reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// A disruption budget says no.
+    /// A `PodDisruptionBudget` does not allow it.
     Budget,
     /// Priority and fairness: too many requests.
     Busy,
     /// The API server is shutting down.
     ShuttingDown,
-    /// Several budgets match: it will never pass.
+    /// More than one budget selects the pod. The API server never accepts such an eviction.
     SeveralBudgets,
-    /// An admission webhook or a rule says no.
+    /// An admission webhook or another rule refuses it.
     Denied,
-    /// No answer, or one that says nothing.
+    /// No answer, or one without a reason.
     Unclear,
 }
 
 impl Overlay {
-    /// Pods whose eviction was accepted, or was asked for and has not been answered: none of them serves any more.
+    /// Pods whose eviction was accepted or is in flight. They count as out of service.
     pub fn leaving(&self) -> impl Iterator<Item = &Uid> {
         self.evicted.keys().chain(self.asked_to_leave())
     }
@@ -71,7 +71,7 @@ impl Overlay {
         self.evicted.contains_key(uid) || self.in_flight.contains_key(&EffectKey::Eviction(uid.clone()))
     }
 
-    /// Pods whose eviction was asked for and has not been answered.
+    /// Pods whose eviction is in flight.
     pub fn asked_to_leave(&self) -> impl Iterator<Item = &Uid> {
         let evictions = self.in_flight.range(EffectKey::Eviction(Uid::FIRST)..);
         evictions.map_while(|(key, _)| key.evicted())

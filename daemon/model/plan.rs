@@ -1,4 +1,4 @@
-//! Plan, hop, stage: which steps there are, in which order, and within which limits.
+//! Plan, hop and stage: which steps there are, in which order, and within which limits.
 
 use std::collections::BTreeMap;
 
@@ -14,36 +14,36 @@ pub use super::work::{
     Component, Fact, MoveKind, NodeMove, NodeRef, Scope, Standing, Step, StepId, Truth, Work, WorkKind,
 };
 
-/// The moves from the live cluster to the desired one, in order, and why the list stops there.
+/// The steps from the live cluster to the desired one, in order, and why they cannot be carried out, if so.
 ///
-/// Stages are worked through in order; within a stage, what may run at the same time follows from its kind
-/// and from the limits. It is frozen with its digest when its run starts.
+/// Stages are worked through in order. Within a stage, its kind and the limits decide which steps may run at the same
+/// time. A plan is frozen, with its digest, when its run starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[must_use]
 pub struct Plan {
     pub cluster: String,
     pub commit: CommitId,
-    /// The oldest API server version that was seen.
+    /// The oldest API server version in the cluster.
     pub from: Version,
     pub to: Version,
     pub hops: Vec<Hop>,
     pub stages: Vec<Stage>,
     pub pools: BTreeMap<String, PoolLimits>,
     pub max_unavailable: Option<Limit>,
-    /// What its Jobs run, and where they take it from.
+    /// What the upgrade Jobs run, and where they get it from.
     pub kubeadm: Kubeadm,
     pub risks: Vec<Reason>,
-    /// Why the plan cannot be carried out as it stands; a plan with blockers has no run.
+    /// Why the plan cannot be carried out as it stands. A plan with blockers starts no run.
     pub blockers: Vec<Reason>,
-    /// SHA-256 over the intent: versions, hops, order, limits, scripts. Not over counts, names or risks.
+    /// SHA-256 over the intent: versions, hops, order, limits, scripts. Counts, names and risks are not part of it.
     pub digest: String,
-    /// SHA-256 over all that the cluster's file asks for and plans depend on: where it asks for something else,
-    /// this plan is out of date.
+    /// SHA-256 over everything in the cluster's file that plans depend on. A plan whose value differs from the file's
+    /// is out of date.
     pub asked: String,
 }
 
-/// One control plane move: a minor, or a patch within one.
+/// One move of the control plane: to the next minor, or to another patch of the same minor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hop {
@@ -55,7 +55,7 @@ pub struct Hop {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Stage {
     pub kind: StageKind,
-    /// Index into the plan's hops; a lift of workers between two hops belongs to the hop before it.
+    /// Index into the plan's hops. A stage of workers between two hops belongs to the first of them.
     pub hop: usize,
     pub to: Version,
     pub steps: Vec<Step>,
@@ -64,17 +64,17 @@ pub struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StageKind {
-    /// A hosted control plane is waited for; one step, without a node.
+    /// Waits for a hosted control plane: one step, without a node.
     AwaitControlPlane,
-    /// The control plane components of each control plane node, strictly one node at a time.
+    /// The control plane components of each control plane node, one node at a time.
     ControlPlane,
-    /// Control plane nodes' kubelets, strictly one at a time, after all control plane components.
+    /// The kubelets of the control plane nodes, one at a time, after all control plane components.
     ControlPlaneKubelets,
-    /// Workers of all pools, each pool's canaries first, within the limits.
+    /// The workers of all pools, the canaries of each pool first, within the limits.
     Workers,
 }
 
-/// What a run holds itself to for one pool, as it stood when the plan was frozen.
+/// The limits that a run keeps for one pool, as they were when the plan was frozen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolLimits {
@@ -111,7 +111,7 @@ impl Plan {
         self.stages.iter().flat_map(|stage| &stage.steps)
     }
 
-    /// The limits of the part of the cluster that a step belongs to.
+    /// The limits of the scope of a step; `None` if the plan has none for it.
     pub fn limits(&self, scope: &Scope) -> Option<&PoolLimits> {
         self.pools.get(scope.name())
     }
@@ -122,7 +122,7 @@ impl Plan {
 }
 
 impl StageKind {
-    /// Whether its steps go strictly one node at a time and belong to the one unit that a hop's control plane is.
+    /// True if the stage belongs to the control plane of a hop: one node at a time, and the whole hop as one unit.
     pub fn is_control_plane(self) -> bool {
         match self {
             Self::AwaitControlPlane | Self::Workers => false,

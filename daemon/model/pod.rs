@@ -1,4 +1,5 @@
-//! Pods, by far the most of what is kept of a cluster: small, each once, and found by UID, by node and by owner.
+//! Pods, by far the most numerous objects of a cluster. Each is stored once, compactly, and is found by UID, node or
+//! owner.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -26,7 +27,7 @@ pub enum Phase {
 /// A kind of controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OwnerKind {
-    /// Of a `ReplicaSet`, never of a pod.
+    /// The owner of a `ReplicaSet`, never of a pod.
     Deployment,
     ReplicaSet,
     StatefulSet,
@@ -34,14 +35,14 @@ pub enum OwnerKind {
     Job,
     Node,
     ReplicationController,
-    /// Any other controller; it counts as managed.
+    /// Any other controller. Its pods count as managed.
     Other,
 }
 
 impl OwnerKind {
     pub fn noun(self) -> &'static str {
         match self {
-            // People know the Deployment by whose name a ReplicaSet is called; a bare one is rare.
+            // People know the Deployment after which a ReplicaSet is named; a ReplicaSet without one is rare.
             Self::Deployment | Self::ReplicaSet => "deployment",
             Self::StatefulSet => "statefulset",
             Self::DaemonSet => "daemonset",
@@ -66,46 +67,46 @@ pub struct Pod {
     pub uid: Uid,
     pub resource_version: u64,
     pub namespace: Id,
-    /// No other object mentions it, so it is not shared.
+    /// No other object contains it, so it is not shared.
     pub name: Box<str>,
     pub node: Option<Id>,
     pub owner: Option<Arc<Owner>>,
-    /// Shared by all pods that bear the same.
+    /// Shared by all pods with the same labels.
     pub labels: Arc<Labels>,
     pub phase: Phase,
     pub ready: bool,
-    /// When its grace ends, of a pod that is being deleted.
+    /// When the grace period of a pod that is being deleted ends; `None` for a pod that is not.
     pub deleting: Option<Seconds>,
     pub created: Seconds,
-    /// When we first saw it on its node, by our clock.
+    /// When the pod was first seen on its node, by our clock.
     pub arrived: Seconds,
     pub grace_seconds: u32,
     pub mirror: bool,
     pub empty_dir: bool,
-    /// It asks not to be disrupted (cluster-autoscaler's or Karpenter's annotation).
+    /// True if it asks not to be disrupted (an annotation of cluster-autoscaler or Karpenter).
     pub do_not_disrupt: bool,
-    /// How many claims it has whose volumes must be detached after it.
+    /// How many volume claims it has; their volumes must be detached after it is gone.
     pub volume_claims: u32,
-    /// All containers have ended, whatever keeps the object.
+    /// True if all containers have ended, even while something keeps the object.
     pub containers_gone: bool,
-    /// The exit code of its only container, once that has ended.
+    /// The exit code of its only container; `None` until that has ended.
     pub exit_code: Option<i32>,
-    /// Of a static pod of the control plane.
+    /// Set for a static pod of the control plane.
     pub server: Option<Box<Server>>,
 }
 
-/// What one static pod of the control plane says of itself.
+/// One control plane component, as its static pod shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or `etcd`.
     pub component: Id,
-    /// From the image that runs, not from the manifest; nothing where the tag is no version.
+    /// The version of the running image, not of the manifest; `None` if the tag is no version.
     pub version: Option<Version>,
     pub started: Option<Timestamp>,
 }
 
 impl Pod {
-    /// Of an upgrade Job.
+    /// True if it is the pod of an upgrade Job.
     pub fn is_ours(&self) -> bool {
         &*self.namespace == names::NAMESPACE && self.labels.contains_key(names::RUN)
     }
@@ -120,7 +121,7 @@ impl Pod {
     }
 }
 
-/// Every pod of a cluster. All orders are those of the UIDs: a name alone may mean another pod a moment later.
+/// All pods of a cluster, ordered by UID: a name alone may mean another pod a moment later.
 #[derive(Clone, Debug, Default)]
 pub struct Pods {
     all: BTreeSet<ByUid>,
@@ -128,7 +129,7 @@ pub struct Pods {
     of_owner: BTreeMap<Id, BTreeSet<ByUid>>,
 }
 
-/// A pod, known by its UID.
+/// A pod, ordered by its UID.
 #[derive(Clone, Debug)]
 struct ByUid(Arc<Pod>);
 
@@ -185,7 +186,7 @@ impl Pods {
         self.all.is_empty()
     }
 
-    /// Takes a pod in, in place of what was known of it.
+    /// Adds a pod, or replaces the pod that has its UID.
     pub fn put(&mut self, pod: Pod) {
         self.remove(&pod.uid);
         let pod = ByUid(Arc::new(pod));

@@ -1,9 +1,9 @@
-//! A time in as little memory as the thousands of times of pods need.
+//! A time in four bytes, because a picture has thousands of pod times.
 
 use jiff::Timestamp;
 
-/// A time in whole seconds, which is how Kubernetes writes it. It reaches from 1970 to 2106; an earlier or later time
-/// is kept as the first or the last of these.
+/// A time in whole seconds, which is how Kubernetes writes it. The range is 1970 to 2106; a time outside of it
+/// becomes the nearest bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(u32);
 

@@ -1,4 +1,4 @@
-//! What enters a pass beside the cluster and the record, and where a cluster stands as a pass leaves it.
+//! The inputs of a pass beside the live cluster and the record, and where the pass leaves the cluster.
 
 use std::sync::Arc;
 
@@ -10,55 +10,57 @@ use super::decision::Answer;
 use super::desired::Desired;
 use super::plan::Plan;
 
-/// What git asks of one cluster, as far as it can be told.
+/// What git asks of one cluster.
 #[derive(Clone, Debug)]
 pub struct DesiredState {
-    /// The newest commit, whether it is good or not.
+    /// The newest commit, valid or not.
     pub newest: CommitId,
-    /// The newest good one; the last accepted one while the newest is broken.
+    /// The desired state in force: that of the newest commit, or of the last accepted one while the newest is broken.
     pub desired: Option<Arc<Desired>>,
-    /// The digest of what the desired state asks for, as far as plans depend on it; empty where there is none.
+    /// The digest of the desired state as far as plans depend on it; empty if there is none.
     pub asked: String,
-    /// What is wrong with the newest commit; empty when it is good.
+    /// The problems of the newest commit; empty if it is valid.
     pub problems: Vec<String>,
-    /// The newest commit does not descend from the one in force.
+    /// True if the newest commit does not descend from the commit in force.
     pub rewritten: bool,
 }
 
 impl DesiredState {
-    /// Whether a newer commit asks for something else than a run's plan was made for. Comments, other clusters and
-    /// policies ask for nothing else.
+    /// True if the desired state asks for something else than a run's plan. Comments, other clusters and policies do
+    /// not change it.
     pub fn supersedes(&self, plan: &Plan) -> bool {
         let desired = self.desired.as_ref();
         desired.is_some_and(|desired| desired.commit != plan.commit && self.asked != plan.asked)
     }
 }
 
-/// Who this process is among those that may act.
+/// Which process this is.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub cluster: String,
-    /// New for each process.
+    /// Unique for each process.
     pub holder: String,
-    /// A holder of which it is certain that it is gone: the process before this one on the same host.
+    /// A holder that has certainly ended: the process before this one on the same host.
     pub predecessor: Option<String>,
-    /// Another cluster of this process that has turned out to be the same one, behind another context.
+    /// The name under which this process already serves the same cluster through another context.
     pub twin: Option<String>,
 }
 
-/// What is known of the lease that says who should act.
+/// What is known of the lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tenure {
-    /// The epoch of our tenure, while we hold the lease and are sure to hold it for a while.
+    /// Our epoch while we hold the lease and its renew deadline is ahead; `None` otherwise.
     pub held: Option<u64>,
-    /// The epoch that our claims bear, or would bear once the lease is ours; nothing while it was never looked at.
+    /// The epoch in our claims, or the epoch that they would get if we took the lease now; `None` until the lease has
+    /// been looked at.
     pub epoch: Option<u64>,
-    /// Another process that holds it, and until when that is believed.
+    /// Another process that holds the lease, and until when it is taken to be alive.
     pub elsewhere: Option<(String, Timestamp)>,
 }
 
 impl Tenure {
-    /// Whether a claim was written by a later leader than we are or would be: it is never overwritten.
+    /// True if the claim's epoch is higher than ours is, or would be if we took the lease now. Such a claim is never
+    /// overwritten.
     pub fn is_before(&self, claim: &Claim) -> bool {
         self.epoch.is_some_and(|ours| ours < claim.epoch)
     }
@@ -67,20 +69,20 @@ impl Tenure {
 /// Where one cluster stands, for `windlass why`, for pages and for the exit code.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct ClusterState {
-    /// Every answer of every gate that was asked, the passing ones too.
+    /// The answers of every gate that was asked, the passing ones too.
     pub answers: Vec<Answer>,
     pub state: RunState,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
-    /// Not everything has been seen yet.
+    /// The cluster has not been read completely.
     #[default]
     Looking,
     AsDesired,
-    /// Something is on its way: a drain, a Job, a soak, a push.
+    /// A drain, a Job, a soak or a push is in progress.
     Moving,
-    /// Nothing is on its way, and a gate, a person or an external provider has to move first.
+    /// Nothing is in progress; a gate, a person or an external provider has to act first.
     Waiting,
     Halted,
     Refused,

@@ -1,12 +1,12 @@
-//! Small words for people: times, lengths, counts, names in a row, one line of somebody else's text. It knows no type
-//! of ours, so that every page, message and command writes the same thing in the same way.
+//! Formats times, lengths, counts, lists and text from outside. It uses no type of ours, so every page, message and
+//! command formats them the same way.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A sentence from elsewhere may be as long as its author liked; on our lines it may not.
+/// The longest sentence from outside on a line of ours, in characters.
 const SENTENCE_CHARS: usize = 400;
 
-/// `2026-11-24 22:03 UTC`: pages are read by people in several zones, so the zone is always said.
+/// `2026-11-24 22:03 UTC`. The zone is always shown, because people in several zones read the pages.
 pub fn minute(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -16,7 +16,7 @@ pub fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// How long something took: `2d 3h`, `1h 5m`, `4m 10s`, `12s`, the two largest units.
+/// How long something took, in its two largest units: `2d 3h`, `1h 5m`, `4m 10s`, `12s`.
 pub fn length(length: SignedDuration) -> String {
     let seconds = length.as_secs().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -32,7 +32,7 @@ pub fn length(length: SignedDuration) -> String {
     }
 }
 
-/// A length as a file of desired state has it, exact to the second: `1h30m`, `45s`, `0s`.
+/// A length as files of desired state write it, exact to the second: `1h30m`, `45s`, `0s`.
 pub fn written(length: SignedDuration) -> String {
     let seconds = length.as_secs();
     let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -53,33 +53,34 @@ pub fn plural(count: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
-/// A count for a file, where a number of a fixed size stands; what is too large to be true is the largest there is.
+/// A count for a file; a count above `u32::MAX` becomes that.
 pub fn count(count: usize) -> u32 {
     count.try_into().unwrap_or(u32::MAX)
 }
 
-/// Text from elsewhere without anything that a terminal would obey. Its spaces stay: a script keeps its indentation.
+/// Text from outside without the characters that a terminal would act on. Spaces stay, so a script keeps its
+/// indentation.
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// One line without control characters: no sentence from outside can end a paragraph or forge a trailer.
+/// Text on one line without control characters, so text from outside cannot end a paragraph or forge a trailer.
 pub fn flat(text: &str) -> String {
     let blank = |c: char| c.is_control() || c.is_whitespace();
     text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// The first line of a text of several: of a problem in a file its place and what is wrong, without the excerpt.
+/// The first line of a text. For a problem in a file that is its place and message, without the excerpt.
 pub fn first_line(text: &str) -> String {
     one_line(text.lines().next().unwrap_or_default())
 }
 
-/// One line of a bounded length.
+/// The text on one line of bounded length.
 pub fn one_line(text: &str) -> String {
     shorten(&flat(text), SENTENCE_CHARS)
 }
 
-/// At most this many characters, the last of them an ellipsis where something was cut off.
+/// The text cut to at most this many characters; the last one is an ellipsis if something was cut off.
 pub fn shorten(text: &str, chars: usize) -> String {
     if text.chars().nth(chars).is_none() {
         return text.to_owned();
@@ -89,7 +90,7 @@ pub fn shorten(text: &str, chars: usize) -> String {
     short
 }
 
-/// `w1, w2 and w3`; beyond `most` the rest is counted.
+/// `w1, w2 and w3`; names beyond `most` are counted.
 pub fn list<S: AsRef<str>>(names: &[S], most: usize) -> String {
     let (shown, rest) = names.split_at(most.min(names.len()));
     let mut words: Vec<String> = shown.iter().map(|name| one_line(name.as_ref())).collect();
@@ -103,7 +104,7 @@ pub fn list<S: AsRef<str>>(names: &[S], most: usize) -> String {
     }
 }
 
-/// A sentence, and the object that it is about unless the sentence names it.
+/// A sentence and the object it is about; the object is left out if the sentence names it.
 pub fn about(text: &str, object: &str) -> String {
     let text = one_line(text);
     let name = object.rsplit('/').next().unwrap_or_default();
@@ -113,7 +114,7 @@ pub fn about(text: &str, object: &str) -> String {
     format!("{text} ({})", one_line(object))
 }
 
-/// `anna: the database team asked`; neither a name nor a reason has to be there.
+/// `anna: the database team asked`; the name, the reason or both may be missing.
 pub fn said(by: &str, why: &str) -> String {
     let by = one_line(by);
     format!("{}: {}", if by.is_empty() { "somebody" } else { &by }, given(why))

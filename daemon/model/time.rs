@@ -1,13 +1,13 @@
-//! Small arithmetic on times that cannot fail: what lies beyond the last time that can be told is that last time.
+//! Arithmetic on times that cannot fail: a result beyond the last representable time becomes that time.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// `by` after `at`; the last time there is, where that would lie beyond it.
+/// `at` plus `by`, or the last representable time if that is later.
 pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// The earlier of two times, either of which may be missing.
+/// The earlier of two times; a missing one does not count.
 pub fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
     match (left, right) {
         (Some(left), Some(right)) => Some(left.min(right)),

@@ -1,12 +1,12 @@
-//! UIDs of objects, in as little memory as they need. A UID is only ever compared and shown.
+//! UIDs of objects, stored compactly. A UID is only compared and shown.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// The UID of an object.
 ///
-/// An API server draws UUIDs: sixteen bytes, where their text would take five times that. Any other text is kept
-/// as it is. UUIDs are ordered as their texts are, and come before everything else.
+/// An API server makes UUIDs: sixteen bytes, whose text would take five times that. Any other text is kept as it is.
+/// UUIDs are ordered like their texts, and come before all others.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Uid(Kept);
 
@@ -17,7 +17,7 @@ enum Kept {
 }
 
 impl Uid {
-    /// No UID is smaller.
+    /// The smallest UID.
     pub const FIRST: Self = Self(Kept::Uuid([0; 16]));
 }
 
@@ -25,7 +25,7 @@ impl Uid {
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const LENGTH: usize = 36;
 
-/// The number that a UUID stands for. Only the usual form is taken, so that it can be shown again letter by letter.
+/// The number that a UUID encodes; `None` for any text but the usual form, which can be shown again letter by letter.
 fn number(text: &str) -> Option<u128> {
     if text.len() != LENGTH {
         return None;

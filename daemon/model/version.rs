@@ -1,4 +1,4 @@
-//! Kubernetes versions: parse, order, skew. Knows nothing of clusters.
+//! Kubernetes versions: parsing, order, skew.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::str::FromStr;
 
 /// A version of Kubernetes: `v1.36.3`, `v1.37.0-rc.1`, `v1.36.3+k3s1`, `v1.33.4-eks-abc`.
 ///
-/// Ordered by number first, then by maturity, then by the vendor's own suffix, so that skew is
-/// arithmetic and `k3s1` to `k3s2` is a move.
+/// Ordered by number, then by maturity, then by the vendor's suffix: skew is arithmetic, and `k3s1` to `k3s2` is a
+/// move.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     pub major: u16,
     pub minor: u16,
     pub patch: u16,
     pub maturity: Maturity,
-    /// What a vendor appended, with its sign: `+k3s1`, `-eks-abc`; empty upstream.
+    /// What a vendor appended, with its sign: `+k3s1`, `-eks-abc`; empty for a release of Kubernetes itself.
     pub suffix: String,
 }
 
-/// How finished a version is; alpha before beta before rc before release.
+/// How finished a version is: alpha before beta before rc before release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Maturity {
     Alpha(u16),
@@ -36,12 +36,12 @@ pub enum VersionError {
 }
 
 impl Version {
-    /// A release with no suffix.
+    /// A release without a suffix.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
         Self { major, minor, patch, maturity: Maturity::Release, suffix: String::new() }
     }
 
-    /// How many minors `self` is ahead of `other`; negative when behind.
+    /// How many minors `self` is ahead of `other`; negative if it is behind.
     pub fn minors_ahead_of(&self, other: &Self) -> i32 {
         i32::from(self.major) * 1000 + i32::from(self.minor)
             - i32::from(other.major) * 1000
@@ -52,14 +52,13 @@ impl Version {
         self.minors_ahead_of(other) == 0
     }
 
-    /// `v1.36`, as package repositories and people name a minor.
+    /// `v1.36`, the name of a minor in package repositories.
     pub fn minor_name(&self) -> String {
         format!("v{}.{}", self.major, self.minor)
     }
 
-    /// Whether Kubernetes supports a kubelet of this version under an API server of the other one, as far as being
-    /// behind goes: three minors, and two for a kubelet before v1.25. That a kubelet may not be ahead at all is
-    /// another rule.
+    /// True if the version skew policy allows a kubelet of this version to be this far behind an API server: three
+    /// minors, and two for a kubelet before v1.25. It does not check that the kubelet is not ahead.
     ///
     /// Source: <https://kubernetes.io/releases/version-skew-policy/#kubelet>.
     pub fn may_lag(&self, api_server: &Self) -> bool {
@@ -92,13 +91,13 @@ impl FromStr for Version {
     }
 }
 
-/// A run of digits without a leading zero; versions are compared as numbers and printed as written.
+/// A number in digits without a leading zero, which prints as it was written; `None` for any other text.
 fn number(text: &str) -> Option<u16> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     (plain && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
 }
 
-/// Splits `-rc.1+build` into its maturity and what follows; nothing for a vendor's own suffix.
+/// Splits `-rc.1+build` into its maturity and what follows; `None` if it is a vendor's own suffix.
 fn maturity(rest: &str) -> Option<(Maturity, &str)> {
     let body = rest.strip_prefix('-')?;
     let (word, tail) = body.split_once('.')?;
@@ -141,7 +140,7 @@ impl PartialOrd for Version {
     }
 }
 
-/// Compares runs of digits as numbers and all else as text: `+k3s9` comes before `+k3s10`.
+/// Compares runs of digits as numbers and other text as text: `+k3s9` is before `+k3s10`.
 fn natural(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left, right);
     while !left.is_empty() && !right.is_empty() {

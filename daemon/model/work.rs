@@ -1,5 +1,5 @@
-//! What a step does, as a sum of all kinds of work, which step it is, and the facts by which anyone tells where it
-//! stands. A new kind of work is a new variant here and one file in `work/`.
+//! The kinds of work a step can do, the id of a step, and the facts that decide where a step stands. A new kind of
+//! work is a variant here and a file in `work/`.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use super::desired::Provider;
 use super::version::Version;
 
-/// Which part of a node a step moves.
+/// The part of a node that a step moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Component {
     /// The control plane components of one node: API server, controller manager, scheduler and etcd.
     ControlPlane,
-    /// The kubelet of one node, and with it what the node runs.
+    /// The kubelet of one node.
     Kubelet,
 }
 
 impl Component {
-    /// As names and labels of Kubernetes objects may hold it.
+    /// The form for names and labels of Kubernetes objects.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
@@ -28,7 +28,7 @@ impl Component {
     }
 }
 
-/// The part of a cluster that a step belongs to; limits are kept for each.
+/// The part of a cluster that a step belongs to. Each has its own limits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
@@ -39,7 +39,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The name of the control plane's scope, beside the names of the pools; no pool may be called so.
+    /// The name of the control plane's scope. No pool may have it.
     pub const CONTROL_PLANE: &'static str = "controlPlane";
 
     /// `controlPlane`, or the name of the pool, addon or check.
@@ -61,7 +61,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// One node: a node that was deleted and came back under its name is another node.
+/// One node. A node that was deleted and created again under its name is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeRef {
@@ -69,7 +69,7 @@ pub struct NodeRef {
     pub uid: String,
 }
 
-/// The kinds of [`Work`], without what each needs.
+/// The kinds of [`Work`], without their data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WorkKind {
@@ -105,14 +105,14 @@ impl WorkKind {
     }
 }
 
-/// Which step it is, unique within its cluster and run. It is compared and kept as data; its text is for people.
+/// The id of a step, unique within its cluster and run. It is compared and stored as data; its text is for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepId {
     pub scope: Scope,
-    /// The version that it moves to, as text: the versions of addons are not those of Kubernetes.
+    /// The target version as text: an addon's version is no Kubernetes version.
     pub to: String,
-    /// Nothing for work that concerns no single node.
+    /// `None` for work that is not about one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeRef>,
     pub kind: WorkKind,
@@ -140,15 +140,15 @@ impl fmt::Display for StepId {
     }
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Work {
-    /// The control plane components of one control plane node are moved in place.
+    /// Moves the control plane components of one control plane node in place.
     ControlPlane(NodeMove),
-    /// The kubelet of one node is moved, and the node is emptied first where that is asked for.
+    /// Moves the kubelet of one node; the node is drained first if the move says so.
     Kubelet(NodeMove),
-    /// A control plane that somebody else moves is waited for.
+    /// Waits for a control plane that an external provider moves.
     AwaitControlPlane { from: Version, to: Version },
 }
 
@@ -161,7 +161,7 @@ pub struct NodeMove {
     pub provider: Provider,
     pub from: Version,
     pub to: Version,
-    /// Whether the node is emptied first.
+    /// True if the node is drained first.
     pub drain: bool,
     pub canary: bool,
 }
@@ -175,7 +175,7 @@ impl Work {
         }
     }
 
-    /// The move of a node's component, where the work is one.
+    /// The component and the move; `None` for work that moves no node.
     pub fn node_move(&self) -> Option<(Component, &NodeMove)> {
         match self {
             Self::ControlPlane(mv) => Some((Component::ControlPlane, mv)),
@@ -192,28 +192,30 @@ impl Work {
     }
 }
 
-/// How far a move goes: patch moves may pass where minor ones wait.
+/// How far a move goes. A policy may let patch moves pass and hold minor ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MoveKind {
     Patch,
     Minor,
 }
 
-/// One statement about a cluster. Planner, checker and executor all ask it, so that they mean the same by "upgraded".
+/// One statement about a cluster. Planner, checker and executor all use it, so "upgraded" means the same to all of
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fact {
-    /// This component of this node runs at least this version: somebody else may have moved it further.
+    /// This component of this node runs at least this version; an operator may have moved it further.
     RunsAtLeast(Component, String, Version),
-    /// Every API server of the cluster runs at least this version.
+    /// Every API server runs at least this version.
     ControlPlaneAtLeast(Version),
     /// The node is Ready.
     Ready(String),
-    /// The node exists with this UID.
+    /// A node with this name and UID exists.
     Exists(NodeRef),
 }
 
-/// What is known of a fact. Unknown is not healthy: nothing is begun or ended on the strength of it.
+/// What is known of a fact. Unknown does not count as healthy: no step begins or ends while a fact that it needs is
+/// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     Holds,
@@ -222,7 +224,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// Nothing where it was not seen.
+    /// `Unknown` for a fact that was not seen.
     pub fn of(seen: Option<bool>) -> Self {
         match seen {
             Some(true) => Self::Holds,
@@ -232,34 +234,35 @@ impl Truth {
     }
 }
 
-/// Where a step stands in the world as it is.
+/// Where a step stands in the live cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing<'a> {
-    /// Everything that it achieves holds.
+    /// All facts that the step achieves hold.
     Done,
-    /// It is not done, and everything that it expects holds.
+    /// The step is not done, and all facts that it expects hold.
     Ready,
-    /// This expectation does not hold.
+    /// This expected fact does not hold.
     Broken(&'a Fact),
-    /// Whether this expectation holds is not known.
+    /// Whether this expected fact holds is unknown.
     Unknown(&'a Fact),
 }
 
-/// One move, small enough to be checked before and after.
+/// One step, small enough to be checked before and after.
 ///
-/// It carries no progress marker: a restarted daemon finds its place by putting these facts to a fresh live cluster.
+/// It has no progress marker: a restarted daemon checks these facts against a new live cluster to find where the step
+/// stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Step {
     pub id: StepId,
     pub work: Work,
-    /// What has to hold before it is begun.
+    /// The facts that must hold before the step begins.
     pub expects: Vec<Fact>,
-    /// What holds once it is done.
+    /// The facts that hold once the step is done.
     pub achieves: Vec<Fact>,
 }
 
-/// A step as a file holds it: the id follows from scope and work, so it is not written beside them.
+/// The form of a step in files. The id follows from scope and work, so it is not written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
@@ -292,7 +295,7 @@ impl Step {
         Self { id, work, expects, achieves }
     }
 
-    /// The name of the node that it moves, where it moves one.
+    /// The name of the node that the step moves; `None` if it moves none.
     pub fn node(&self) -> Option<&str> {
         self.id.node_name()
     }
@@ -317,12 +320,13 @@ impl Step {
         self.node_move().is_some_and(|mv| mv.drain)
     }
 
-    /// How far it goes, by its own versions: a patch step of a run that crosses a minor is a patch.
+    /// How far the move goes, by the versions of this step: a patch step is a patch move even in a run that crosses a
+    /// minor.
     pub fn move_kind(&self) -> MoveKind {
         if self.from().same_minor(self.to()) { MoveKind::Patch } else { MoveKind::Minor }
     }
 
-    /// Where it stands, by its own facts.
+    /// Where the step stands, by its facts.
     pub fn standing(&self, truth: impl Fn(&Fact) -> Truth) -> Standing<'_> {
         if self.achieves.iter().all(|fact| truth(fact) == Truth::Holds) {
             return Standing::Done;
@@ -337,7 +341,7 @@ impl Step {
         Standing::Ready
     }
 
-    /// Whether what it moves has arrived, whether it is healthy yet or not.
+    /// True if the component runs the target version, healthy or not.
     pub fn arrived(&self, truth: impl Fn(&Fact) -> Truth) -> bool {
         let mut moves = self.achieves.iter().filter(|fact| fact.is_version()).peekable();
         moves.peek().is_some() && moves.all(|fact| truth(fact) == Truth::Holds)
@@ -345,7 +349,7 @@ impl Step {
 }
 
 impl Fact {
-    /// Whether it is about a version, and not about health or existence.
+    /// True if the fact is about a version, not about health or existence.
     pub fn is_version(&self) -> bool {
         match self {
             Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) => true,

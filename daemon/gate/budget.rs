@@ -1,5 +1,5 @@
-//! What would keep a node from ever being emptied, and how long one rests whose drain was blocked. A node with a
-//! structural blocker is never cordoned at all; every blocker is told, not only the first.
+//! The budget gate: reasons why a node could never be drained, and the rest after a drain that was blocked. A node
+//! with a structural blocker is never cordoned. All blockers are reported, not only the first.
 
 use jiff::SignedDuration;
 
@@ -10,7 +10,7 @@ use crate::model::work::Step;
 use crate::record::StepEnd;
 use crate::verify::pods;
 
-/// A node whose drain was blocked is tried again after this.
+/// How long a node whose drain was blocked rests before it is tried again.
 const REST: SignedDuration = SignedDuration::from_hours(1);
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {

@@ -1,4 +1,5 @@
-//! The canaries of a pool go first, and the rest follows after they have soaked.
+//! The canary gate: the canaries of a pool go first; its other nodes wait until the canaries are done and have
+//! soaked.
 
 use jiff::SignedDuration;
 
@@ -7,7 +8,7 @@ use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::time::later;
 use crate::model::work::Scope;
 
-/// How many more nodes of the pool may be begun while its canaries are not through; nothing where there is no such bound.
+/// How many more nodes of the pool may begin while its canaries are not done; `None` once they are.
 fn room(question: &Question<'_>) -> Option<usize> {
     let (run, step) = (question.run()?, question.step?);
     let Scope::Pool(pool) = &step.id.scope else { return None };

@@ -1,5 +1,5 @@
-//! How many nodes there are and which of them are out, pool by pool and zone by zone. The census changes with nodes and
-//! pools only; the books add what is in progress and what was chosen in this pass.
+//! How many nodes each pool and zone has, and which of them are out. The census changes only with nodes and pools;
+//! the books add the steps in progress and those chosen in this pass.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,18 @@ use crate::model::live::{Id, Live, Node, Ready};
 use crate::model::work::{Scope, Step};
 use crate::record::Run;
 
-/// What every pool has, and what of it is out for whatever cause.
+/// The nodes of each pool, and which of them are out for whatever cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
     pools: BTreeMap<String, Pool>,
-    /// Nodes that no pool selects and that do not run what is asked for: they are not touched.
+    /// Nodes that no pool selects and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Pool {
     total: usize,
-    /// With their zones.
+    /// Each node that is out, with its zone.
     out: BTreeMap<Id, Id>,
 }
 
@@ -45,12 +45,12 @@ impl Census {
         census
     }
 
-    /// Whether a node is out already.
+    /// True if the node is out already.
     pub fn is_out(&self, pool: &str, node: &str) -> bool {
         self.pools.get(pool).is_some_and(|pool| pool.out.contains_key(node))
     }
 
-    /// Nodes that no pool selects and that do not run what is asked for.
+    /// Nodes that no pool selects and that do not run the desired version.
     pub fn left_alone(&self) -> impl Iterator<Item = &Id> {
         self.left_alone.iter()
     }
@@ -60,13 +60,13 @@ fn is_out(node: &Node) -> bool {
     node.ready != Ready::True || node.unschedulable || node.hold.is_some()
 }
 
-/// Which nodes count as out in this pass: those that are, those in progress, and those that were just chosen.
+/// The nodes that count as out in this pass: those that are out, those in progress, and those chosen in this pass.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     pools: BTreeMap<String, Count>,
-    /// Of each node that counts, once.
+    /// Every counted node, once.
     nodes: BTreeSet<String>,
-    /// Steps chosen in this pass, by pool.
+    /// How many steps were chosen in this pass, by pool.
     chosen: BTreeMap<String, usize>,
 }
 
@@ -104,7 +104,7 @@ impl Books {
         *count.by_zone.entry(zone.to_owned()).or_default() += 1;
     }
 
-    /// Books a step that was chosen.
+    /// Counts the node of a step that was chosen.
     pub fn choose(&mut self, step: &Step) {
         let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return };
         self.count(pool, &mv.node.name, &mv.zone);
@@ -119,7 +119,7 @@ impl Books {
         self.nodes.contains(node)
     }
 
-    /// All nodes of a pool, and those of them that are out.
+    /// How many nodes the pool has, and how many of them are out.
     pub(super) fn pool(&self, pool: &str) -> (usize, usize) {
         self.pools.get(pool).map_or((0, 0), |count| (count.total, count.out))
     }
@@ -128,7 +128,7 @@ impl Books {
         self.pools.get(pool).and_then(|count| count.by_zone.get(zone)).copied().unwrap_or(0)
     }
 
-    /// All nodes of all pools, and those of them that are out.
+    /// How many nodes all pools have, and how many of them are out.
     pub(super) fn cluster(&self) -> (usize, usize) {
         self.pools.values().fold((0, 0), |(total, out), count| (total + count.total, out + count.out))
     }

@@ -1,4 +1,4 @@
-//! The newest commit: while it is broken, or rewrites history, nothing new is begun.
+//! The commit gate: while the newest commit is broken or rewrites history, no node is taken out and no run starts.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
@@ -6,10 +6,10 @@ use crate::model::decision::{Answer, Gate, Key, Reason};
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let asked = match (question.moment, question.step) {
         (Moment::StartRun | Moment::TakeOut, _) => !question.only_waits() && !question.hop_begun(),
-        // An intent takes nothing out yet: its node is in service, and stays so until the commit is mended.
+        // A node with an intent and no claim is still in service. It stays so until the commit is fixed.
         (Moment::Claim, Some(_)) => !question.hop_begun(),
         (Moment::Claim | Moment::Change | Moment::GoOn, None) => true,
-        // What was taken out for an older commit is finished.
+        // A node that was taken out for an older commit is finished.
         (Moment::Change | Moment::GoOn, Some(_)) => false,
     };
     let state = question.world.state;

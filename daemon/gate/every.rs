@@ -1,11 +1,12 @@
-//! One answer of each gate at least, for pages: also where a pass had nothing to ask a gate about, and where the cluster
-//! cannot be looked at.
+//! At least one answer of each gate, for pages: also of gates that a pass did not ask, and without a look at the
+//! cluster.
 
 use super::census::Books;
 use super::{Moment, Question, World, ask};
 use crate::model::decision::{Answer, Gate};
 
-/// The answers of a pass, and of each gate that said nothing there what the calendar says now, or that it allows.
+/// The answers of a pass, and an answer for each gate that gave none: the calendar's present one, or that the gate
+/// allows.
 pub fn of_every_gate(mut answers: Vec<Answer>, world: &World<'_>) -> Vec<Answer> {
     let spoke = |answers: &[Answer], gate: Gate| answers.iter().any(|answer| answer.gate == gate);
     let calendar = of_calendar(world).into_iter().filter(|answer| !spoke(&answers, answer.gate));
@@ -19,8 +20,8 @@ pub fn of_every_gate(mut answers: Vec<Answer>, world: &World<'_>) -> Vec<Answer>
     answers
 }
 
-/// What git and the record say by themselves: the gates that need no cluster answer for now; of the others, what was
-/// recorded last.
+/// The answers without a look at the cluster: gates that need no cluster answer for now; for the others, what the
+/// record says last.
 pub fn without_cluster(world: &World<'_>) -> Vec<Answer> {
     let books = Books::default();
     let mut answers = ask(&Question::general(Moment::GoOn, world, &books)).answers;
@@ -34,7 +35,7 @@ pub fn without_cluster(world: &World<'_>) -> Vec<Answer> {
     answers
 }
 
-/// What windows and freezes say now to the next move.
+/// The present answers of windows and freezes to the next move.
 fn of_calendar(world: &World<'_>) -> Vec<Answer> {
     let books = Books::default();
     let decision = ask(&Question::general(Moment::TakeOut, world, &books));

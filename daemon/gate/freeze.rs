@@ -1,4 +1,5 @@
-//! Freezes: stretches in which nothing is taken out. What they let pass is asked of the step, not of its plan.
+//! The freeze gate: while a freeze is in force no node is taken out. Whether a patch move passes depends on the step,
+//! not on its plan.
 
 use super::{AtNow, Moment, Question};
 use crate::model::decision::{Answer, Verdict};
@@ -6,7 +7,7 @@ use crate::model::decision::{Answer, Verdict};
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let asked = match (question.moment, question.step) {
         (Moment::StartRun | Moment::TakeOut, _) => !question.hop_begun(),
-        // A worker that is not out yet waits; the unit of a control plane is returned by the window's gate.
+        // A worker that is not claimed yet waits. For the control plane of a hop, the window gate decides.
         (Moment::Claim, Some(_)) => {
             !question.is_control_plane() && question.at_now() > AtNow::FinishBatchOnly
         }

@@ -1,5 +1,5 @@
-//! A halt: something failed, and a person has to look at it. Nothing new is begun; what is out and not changed yet is
-//! returned.
+//! The halt gate: a step failed, and a person has to look at it. Nothing new begins; a node that is out and not
+//! changed yet is returned.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};

@@ -1,5 +1,5 @@
-//! Health: a node that is not Ready cannot be moved in an orderly way, and a control plane node only while every other
-//! one is Ready, etcd can spare it, and the API has answered steadily.
+//! The health gate: no node is taken out while it is not Ready, and no control plane node unless every other one is
+//! Ready, etcd can spare a member, and the API has answered steadily.
 
 use jiff::Timestamp;
 
@@ -18,7 +18,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     if node.ready != Ready::True {
         let text = "it is not Ready; a node that is not Ready is not taken out";
         let reason = Reason::new(Key::NodeNotReady, question.object(), text);
-        // A control plane node comes back by itself after its kubelet was restarted: its unit waits, and is not given up.
+        // A control plane node is not Ready for a moment after its kubelet restarted, so its unit waits instead of
+        // being returned.
         let waits = question.is_control_plane();
         answers.push(if waits {
             Answer::wait(Gate::Health, reason)

@@ -1,5 +1,6 @@
-//! What only a person can change about a node: a hold, somebody else's cordon, a claim that is not ours to take, an
-//! autoscaler that is about to remove it. Every one of them is told. Control plane nodes and workers are judged alike.
+//! The hold gate: a hold annotation, a cordon that Windlass did not make, a claim of a later leader or one that
+//! cannot be read, and a removal mark of an autoscaler. All reasons are reported. Control plane nodes and workers
+//! follow the same rules.
 
 use super::{Moment, Question};
 use crate::model::claim::{CLAIM, Claim};
@@ -10,14 +11,14 @@ use crate::model::live::{ClaimState, Node};
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     match question.moment {
         Moment::StartRun | Moment::TakeOut | Moment::Claim => {}
-        // From here on the node is ours; a hold is seen by the step itself.
+        // The node is claimed from here on. The step's own state covers a hold (`State::Held`).
         Moment::Change | Moment::GoOn => return Vec::new(),
     }
     let own = reasons(question).into_iter().map(|reason| Answer::deny(Gate::Hold, reason));
     let of_peers = question.peers().flat_map(|peer| reasons(&peer));
     let mut answers: Vec<Answer> = own.collect();
     for reason in of_peers {
-        // A control plane node has two steps in its unit.
+        // A control plane node has two steps in its unit, so its reasons come twice.
         if !answers.iter().any(|answer| answer.reason == reason) {
             answers.push(Answer::wait(Gate::Hold, reason));
         }
@@ -25,7 +26,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     answers
 }
 
-/// What keeps the node of a question from being taken out.
+/// The reasons not to take the node of the question out.
 fn reasons(question: &Question<'_>) -> Vec<Reason> {
     let Some(node) = question.node() else { return Vec::new() };
     let object = || format!("node/{}", node.name);

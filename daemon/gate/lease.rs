@@ -1,4 +1,4 @@
-//! The lease: whether another process acts for this cluster.
+//! The lease gate: whether another process acts on this cluster.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};

@@ -1,5 +1,5 @@
-//! How many nodes may be out at once, in a pool, in a zone and in the cluster, whatever they are out for. A node that is
-//! out already costs nothing more. Control plane nodes are no pool's: they go strictly one at a time.
+//! The limit gate: how many nodes may be out at once in a pool, in a zone and in the cluster, for whatever cause. A
+//! node that is out already takes no further room. Control plane nodes are in no pool; they go one at a time.
 
 use super::census::Books;
 use super::{Moment, Question};
@@ -13,7 +13,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     else {
         return Vec::new();
     };
-    // At the claim the node itself is among those that count.
+    // At the claim, the step's own node is among those that count as out.
     let itself = match question.moment {
         Moment::TakeOut if !question.books.counts(&mv.node.name) => 0,
         Moment::Claim if !question.world.census.is_out(pool, &mv.node.name) => 1,
@@ -46,17 +46,17 @@ fn cluster(question: &Question<'_>, plan: &Plan, itself: usize) -> Option<Reason
     })
 }
 
-/// For how many nodes a limit leaves no room.
+/// Which limit has no room for another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Full {
     No,
-    /// No further node of this pool in this zone.
+    /// No room for another node of this pool in this zone.
     Zone,
-    /// No further node of this pool.
+    /// No room for another node of this pool.
     Pool,
 }
 
-/// Whether another node like that of this step could be taken out, whichever it is.
+/// Which limit would keep any other node of the same pool and zone from being taken out.
 pub fn full(plan: &Plan, step: &Step, books: &Books) -> Full {
     let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return Full::No };
     let Some(limits) = plan.pools.get(pool) else { return Full::Pool };

@@ -1,6 +1,7 @@
-//! "May it?": the only place that says so. One file per gate; every gate is asked every time, every answer is kept, and
-//! the strictest wins. A gate reads desired state, live state, record, other clusters' states and the time, and knows
-//! nothing of how a step is carried out. Policies gate taking a node out; they never keep a node from coming back.
+//! The gates: the only place that decides whether a step may be taken. One file per gate; every gate is asked every
+//! time, every answer is kept, and the strictest wins. A gate reads desired state, live state, record, other
+//! clusters' states and the time, and does not know how a step is carried out. Policies gate taking a node out; they
+//! never keep a node from being returned.
 
 mod budget;
 mod calendar;
@@ -34,10 +35,10 @@ pub use limit::{Full, full};
 pub use plan::left_pool;
 pub use question::{Moment, Others, Question, Sources, World};
 
-/// What one gate says to a question; nothing where it has no objection and nothing to say.
+/// The answers of one gate to a question; empty if it has no objection and nothing to report.
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
-/// Every gate there is, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
+/// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
 const GATES: [(Gate, AnswersOf); 15] = [
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
@@ -56,7 +57,7 @@ const GATES: [(Gate, AnswersOf); 15] = [
     (Gate::Record, record::answers),
 ];
 
-/// Puts one question to every gate. A gate without an objection may stay silent: silence allows.
+/// Asks every gate one question. A gate that gives no answer allows.
 pub fn ask(question: &Question<'_>) -> Decision {
     Decision { answers: GATES.iter().flat_map(|(_, answers)| answers(question)).collect() }
 }

@@ -1,4 +1,5 @@
-//! `spec.mode`: in `observe` nothing is taken out; what a run has already taken out is finished.
+//! The mode gate: with `spec.mode: observe` no node is taken out; nodes that a run has already taken out are
+//! finished.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};

@@ -1,15 +1,16 @@
-//! What comes before what: the versions that a step expects, above all that every API server is there before a kubelet.
+//! The order gate: the versions that a step expects, above all that every API server is upgraded before a kubelet.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::work::{Fact, Truth, Work};
 
-/// More nodes than a person reads of one kind.
+/// More nodes of one kind than a person reads.
 const MOST_NAMED: usize = 20;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let asked = match question.moment {
-        // The steps of a control plane's unit are begun together: an expectation of the last one comes true on the way.
+        // All intents of a hop's control plane are written together; the expectations of its later steps come true on
+        // the way.
         Moment::StartRun | Moment::TakeOut => !question.is_control_plane(),
         Moment::Claim | Moment::Change => true,
         Moment::GoOn => false,
@@ -22,8 +23,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     answers
 }
 
-/// Nodes whose kubelets would be too old for an API server of the minor that this step brings. A plan is made for the
-/// nodes that there are; an autoscaler may add one with an old image at any time after that.
+/// Nodes whose kubelets would be too old for an API server of the step's minor. The plan checked the nodes of its
+/// time; an autoscaler may add a node with an old image later.
 fn kubelets_left_behind(question: &Question<'_>) -> Vec<Answer> {
     match question.moment {
         Moment::TakeOut | Moment::Claim => {}
@@ -34,7 +35,7 @@ fn kubelets_left_behind(question: &Question<'_>) -> Vec<Answer> {
         return Vec::new();
     };
     let mut servers = live.api_servers().into_values().flatten();
-    // Where some API server is of that minor already, waiting with the others makes nothing better.
+    // Once one API server runs that minor, holding the others back helps no kubelet.
     if servers.any(|server| mv.to.minors_ahead_of(&server) <= 0) {
         return Vec::new();
     }

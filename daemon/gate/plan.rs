@@ -1,4 +1,4 @@
-//! The plan: whether it can be carried out, and whether it is still what the desired state asks for.
+//! The plan gate: whether the plan has blockers, and whether it still is what the desired state asks for.
 
 use super::{Moment, Question};
 use crate::diff::{Membership, membership};
@@ -22,8 +22,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     }
 }
 
-/// A newer commit asks this cluster for something else: the run gives way. A hop's control plane that was begun is
-/// finished before.
+/// Why the run gives way: a newer commit asks this cluster for something else. A hop whose control plane is changed
+/// already is finished first.
 fn superseded(question: &Question<'_>) -> Option<Reason> {
     question.step?;
     let (run, desired) = (question.run()?, question.desired()?);
@@ -36,13 +36,13 @@ fn superseded(question: &Question<'_>) -> Option<Reason> {
     Some(Reason::new(Key::PlanStale, question.object(), text))
 }
 
-/// Why the node no longer belongs to the pool in which the plan found it: labels and selectors change.
+/// Why the node no longer belongs to the pool that the plan has it in: labels and selectors change.
 fn pool_changed(question: &Question<'_>) -> Option<Reason> {
     let Scope::Pool(pool) = &question.step?.id.scope else { return None };
     left_pool(question.desired()?, question.node()?, pool)
 }
 
-/// Why a node does not belong to this pool; nothing if it does.
+/// Why a node does not belong to this pool; `None` if it does.
 pub fn left_pool(desired: &Desired, node: &Node, pool: &str) -> Option<Reason> {
     let object = format!("node/{}", node.name);
     match membership(&desired.cluster, node) {

@@ -1,4 +1,4 @@
-//! What is asked of the gates: a moment, a step where there is one, and the world in which it is asked.
+//! A question to the gates: a moment, a step if there is one, and the world in which it is asked.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -17,25 +17,25 @@ use crate::model::state::{DesiredState, Identity, RunState, Tenure};
 use crate::model::work::Step;
 use crate::record::{Record, Run, StepRecord};
 
-/// By name: where other clusters of this repository stand.
+/// The states of the other clusters of this repository, by name.
 pub type Others = BTreeMap<String, RunState>;
 
-/// Everything that a gate may look at.
+/// Everything that a gate may read.
 #[derive(Debug)]
 pub struct World<'a> {
     pub me: &'a Identity,
     pub state: &'a DesiredState,
-    /// Nothing where the cluster was not looked at: then only git and the record answer.
+    /// `None` if the cluster was not read. Then only git and the record answer.
     pub live: Option<&'a Live>,
     pub record: &'a Record,
     pub others: &'a Others,
     pub census: &'a Census,
     pub tenure: &'a Tenure,
-    /// Why the record cannot be written at present.
+    /// Why the record cannot be written now.
     pub trouble: Option<&'a Reason>,
     pub now: Timestamp,
-    /// What the calendar says now to patch and to minor moves: it costs more than all other gates together, and is
-    /// the same for every step of a kind.
+    /// The calendar's answers for patch and minor moves. They cost more than all other gates together and are the
+    /// same for every step of a kind, so each is computed once.
     calendar: [OnceCell<CalendarNow>; 2],
 }
 
@@ -88,7 +88,8 @@ impl<'a> World<'a> {
         }))
     }
 
-    /// When the calendar changes next, as far as it was asked: a close, or the hard limit after one.
+    /// When the calendar changes next, for the kinds of move that were asked about: a close, or the hard limit after
+    /// one.
     pub fn calendar_changes(&self) -> Option<Timestamp> {
         let known = self.calendar.iter().filter_map(OnceCell::get);
         let changes = known.filter_map(|known| match known.state {
@@ -99,16 +100,16 @@ impl<'a> World<'a> {
     }
 }
 
-/// One question. Nothing where the question has none of it.
+/// One question. A part that it does not have is `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub moment: Moment,
     pub world: &'a World<'a>,
-    /// The plan of the run, or the plan that a run would freeze.
+    /// The plan of the run, or the plan that a new run would freeze.
     pub plan: Option<&'a Plan>,
     pub stage: Option<&'a Stage>,
     pub step: Option<&'a Step>,
-    /// Which nodes are out, those among them that were chosen in this pass.
+    /// Which nodes are out, those chosen in this pass included.
     pub books: &'a Books,
 }
 
@@ -130,13 +131,13 @@ impl<'a> Question<'a> {
         self.world.live
     }
 
-    /// The node of the step: the very one that the plan was made for.
+    /// The node of the step, if the node has the UID that the plan was made for.
     pub(super) fn node(&self) -> Option<&'a Node> {
         let of = self.step?.id.node.as_ref()?;
         self.live()?.nodes.get(of.name.as_str()).filter(|node| *node.uid == *of.uid)
     }
 
-    /// `node/w1`; the cluster where no node is asked about.
+    /// `node/w1`, or the cluster for a question without a node.
     pub(super) fn object(&self) -> String {
         match self.step.and_then(Step::node) {
             Some(node) => format!("node/{node}"),
@@ -152,18 +153,19 @@ impl<'a> Question<'a> {
         self.run()?.steps.get(&self.step?.id)
     }
 
-    /// Whether the step takes nothing out: a control plane that somebody else moves is only waited for.
+    /// True if the step only waits for a control plane that an external provider moves.
     pub(super) fn only_waits(&self) -> bool {
         self.step.is_some_and(|step| step.id.kind.only_waits())
     }
 
-    /// Whether the step is part of the one unit that the control plane of a hop is.
+    /// True if the step belongs to the control plane of a hop, which is one unit.
     pub(super) fn is_control_plane(&self) -> bool {
         self.stage.is_some_and(|stage| stage.kind.is_control_plane())
     }
 
-    /// The other steps of the unit that this one belongs to, while none of it was changed. What keeps one node of a
-    /// control plane from being moved keeps all of it from being begun: also between the intents and the first claim.
+    /// The other steps of the step's unit, while no node of the unit is changed. What keeps one control plane node
+    /// from being moved keeps the whole unit from beginning, also in the time between the intents and the first
+    /// claim.
     pub(super) fn peers(&self) -> impl Iterator<Item = Self> {
         let asked = self.moment == Moment::Claim && self.is_control_plane() && !self.hop_begun();
         let plan = self.plan.filter(|_| asked);
@@ -176,7 +178,7 @@ impl<'a> Question<'a> {
         of_others.map(move |(stage, step)| Self { stage: Some(stage), step: Some(step), ..question })
     }
 
-    /// Whether the question is put before the node is changed, and after its intent was written.
+    /// True for a question after the intent was written and before the node is changed.
     pub(super) fn is_in_progress(&self) -> bool {
         match self.moment {
             Moment::StartRun | Moment::TakeOut => false,
@@ -184,8 +186,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Whether the control plane of this hop was begun, by this run or by one before it. Then it is finished whatever
-    /// calendar and commits say: split API servers over a weekend are worse.
+    /// True if the control plane of this hop was begun, by this run or by one before it. It is then finished whatever
+    /// calendar and commits say: API servers of two versions over a weekend are worse.
     pub(super) fn hop_begun(&self) -> bool {
         let (Some(stage), true) = (self.stage, self.is_control_plane()) else { return false };
         let of_run = self.run().is_some_and(|run| run.hop_changed(stage.hop));
@@ -194,8 +196,8 @@ impl<'a> Question<'a> {
         of_run || (stage.hop == 0 && left())
     }
 
-    /// The kind of the move, asked of the step; of the next step of the run where there is none; a minor one where
-    /// nothing is known, which is the stricter.
+    /// The kind of the step's move. Without a step, that of the run's next step; without one, a minor move, which is
+    /// the stricter.
     pub(super) fn kind(&self) -> MoveKind {
         let next = || {
             let run = self.run()?;
@@ -204,7 +206,7 @@ impl<'a> Question<'a> {
         self.step.or_else(next).map_or(MoveKind::Minor, Step::move_kind)
     }
 
-    /// What a close, if there was one, leaves of the work of this run.
+    /// What the last close, if there was one, lets this run still do.
     pub(super) fn at_now(&self) -> AtNow {
         let began = self.run().and_then(Run::first_intent);
         self.world

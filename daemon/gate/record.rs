@@ -1,5 +1,5 @@
-//! The record: whether what is done can be written down. Nothing is sent before its entry is on the remote, whatever
-//! this gate says; it is here so that the wait has a reason.
+//! The record gate: whether entries can be written. No effect is sent before its entry is on the remote, whatever
+//! this gate says; the gate gives the wait a reason.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate};

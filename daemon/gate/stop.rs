@@ -1,4 +1,5 @@
-//! `windlass stop`: nothing is begun and nothing is written to nodes, pods and Jobs until the stop ends.
+//! The stop gate: from `windlass stop` until the stop ends nothing begins, and nothing is written to nodes, pods and
+//! Jobs.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};

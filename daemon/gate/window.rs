@@ -1,5 +1,5 @@
-//! Maintenance windows: whether one is open, whether what is left of it is long enough for a hop's control plane, and
-//! what its close leaves of the work of a run.
+//! The window gate: whether a window is open, whether the rest of it is long enough for the control plane of a hop,
+//! and what a run may still do after its close.
 
 use jiff::SignedDuration;
 
@@ -17,14 +17,14 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
             hop(question)
         }
         (Moment::Claim | Moment::Change | Moment::GoOn, Some(_)) => in_progress(question),
-        // An objection to nothing in particular would keep a cluster that is as desired waiting.
+        // Without a step there is nothing to object to; an objection would keep a cluster that is as desired waiting.
         (Moment::Claim | Moment::Change | Moment::GoOn, None) => Vec::new(),
     }
 }
 
 fn take_out(question: &Question<'_>) -> Vec<Answer> {
     let Some(now) = question.world.calendar(question.kind()) else { return Vec::new() };
-    // A hop that was begun is finished; a run that may run on has not lost its window.
+    // A hop that was begun is finished, and a run that may run on needs no open window.
     let passes =
         question.hop_begun() || (question.moment == Moment::TakeOut && question.at_now() == AtNow::TakeOut);
     let mut answers = Vec::new();
@@ -40,13 +40,13 @@ fn take_out(question: &Question<'_>) -> Vec<Answer> {
     answers
 }
 
-/// Why what is left of the opening does not hold the control plane of a hop, which takes this long.
+/// Why the rest of the opening is too short for the control plane of a hop, which takes `needed`.
 fn too_short(question: &Question<'_>, needed: SignedDuration) -> Option<Answer> {
     let now = question.world.calendar(question.kind())?;
     let left = match now.state {
         CalendarState::Open { closes: None, .. } => return None,
         CalendarState::Open { closes: Some(closes), .. } => closes.duration_since(question.world.now),
-        // A run that runs on takes workers out after the close; it begins no hop.
+        // A run that runs on takes workers out after the close, but begins no hop.
         CalendarState::Closed { .. } => SignedDuration::ZERO,
     };
     if needed.is_zero() || left >= needed {
@@ -59,7 +59,7 @@ fn too_short(question: &Question<'_>, needed: SignedDuration) -> Option<Answer> 
     Some(Answer::wait(Gate::Window, Reason::new(Key::WindowTooShort, question.world.object(), text)))
 }
 
-/// How long the control plane of the hop takes that the question is about.
+/// How long the control plane of the question's hop takes.
 fn hop_length(question: &Question<'_>) -> SignedDuration {
     let (Some(plan), Some(stage)) = (question.plan, question.stage) else { return SignedDuration::ZERO };
     if question.moment == Moment::TakeOut && !question.is_control_plane() {
@@ -70,14 +70,17 @@ fn hop_length(question: &Question<'_>) -> SignedDuration {
     step_length(question) * i32::try_from(steps).unwrap_or(i32::MAX)
 }
 
-/// How long one control plane node takes for one of its steps.
+/// How long one step of a control plane node takes.
 fn step_length(question: &Question<'_>) -> SignedDuration {
     let provider = question.desired().map(|desired| desired.cluster.control_plane.provider);
     provider.map_or(SignedDuration::ZERO, |provider| provider::capabilities(provider).control_plane_step)
 }
 
-/// The control plane of a hop is begun whole within a window or not at all. Asked once more before the first change:
-/// by now one step less may remain; that is still accepted.
+/// The control plane of a hop is begun completely within a window or not at all. The window is asked again at every
+/// step before the first change.
+///
+/// A hop of three steps of 5 minutes is chosen exactly 15 minutes before the close; its first claim comes some
+/// seconds later. Asked for 15 minutes again, the gate would return the node. So by then one step less has to fit.
 fn hop(question: &Question<'_>) -> Vec<Answer> {
     if question.hop_begun() {
         return Vec::new();
@@ -90,7 +93,7 @@ fn hop(question: &Question<'_>) -> Vec<Answer> {
     vec![Answer::deny(Gate::Window, Reason::new(Key::WindowClosed, question.object(), text))]
 }
 
-/// A worker is finished, is kept waiting, or is returned, as `atClose` and `hardLimit` have it.
+/// A worker in progress is finished, waits or is returned, as `atClose` and `hardLimit` say.
 fn in_progress(question: &Question<'_>) -> Vec<Answer> {
     match question.at_now() {
         AtNow::FinishOnly if question.moment == Moment::Claim => {

@@ -1,5 +1,5 @@
-//! From what runs to what is asked for: hops, stages, steps, risks, and why it cannot be done as it stands.
-//! It knows nothing of windows, limits in use or time; the gates ask those of each step when its turn comes.
+//! Plans the way from the live cluster to the desired state: hops, stages, steps, risks and blockers. It knows no
+//! windows, no time, and not how many nodes are out; the gates check those for each step.
 
 mod check;
 mod node;
@@ -21,8 +21,8 @@ use crate::provider::{self, Capabilities, capabilities};
 pub use check::check;
 pub use seal::{SealError, asked, seal};
 
-/// Of control plane nodes, which no pool describes: one at a time, with the defaults of a pool's drain.
-/// Without deleting emptyDir data a control plane could never be emptied; what it costs is listed as a risk.
+/// For control plane nodes, which no pool describes: one at a time, with a pool's default drain. Without deleting
+/// emptyDir data, some control plane nodes could never be drained; the plan lists the loss as a risk.
 const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
     max_unavailable: Limit::Count(1),
     max_unavailable_per_zone: None,
@@ -38,12 +38,12 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
     },
 };
 
-/// What there would be to do, as a reviewer sees it and as a run freezes it: planned once, sealed together with the
-/// scripts that it would run, and with the objections of the independent check among its blockers.
+/// The plan that a person reviews and a run freezes: planned, sealed together with the scripts that it would run, and
+/// with the findings of the independent check among its blockers.
 ///
 /// # Errors
 ///
-/// A plan that cannot be sealed.
+/// The plan cannot be sealed.
 pub fn proposal(desired: &Desired, live: &Live) -> Result<Plan, SealError> {
     let draft = plan(desired, live);
     let scripts = provider::scripts(&desired.cluster, &draft.stages);
@@ -53,7 +53,7 @@ pub fn proposal(desired: &Desired, live: &Live) -> Result<Plan, SealError> {
     Ok(plan)
 }
 
-/// The moves from the live cluster to the desired one, without the digests: those are for [`seal`], which needs the
+/// The steps from the live cluster to the desired state, without digests: [`seal`] adds them, and it needs the
 /// scripts that follow from these stages.
 pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let world = World::of(&desired.cluster, live);
@@ -78,7 +78,7 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
     }
 }
 
-/// What a run would hold itself to for each pool, as the cluster's file has it now.
+/// The limits of each pool, as the cluster's file has them now.
 fn limits(cluster: &Cluster) -> BTreeMap<String, PoolLimits> {
     let of_pool = |pool: &Pool| PoolLimits {
         max_unavailable: pool.max_unavailable,
@@ -102,13 +102,13 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
     }
 }
 
-/// What the planner asks of the two sides, looked up once.
+/// What the planner reads of the desired and the live state, looked up once.
 struct World<'a> {
     cluster: &'a Cluster,
     live: &'a Live,
     /// In the order of their names.
     nodes: Vec<Member<'a>>,
-    /// What the control plane runs on each control plane node; of a hosted one, what the API endpoint says.
+    /// The control plane version of each control plane node; for a hosted control plane, that of the API endpoint.
     control_plane: BTreeMap<String, Option<Version>>,
 }
 
@@ -124,28 +124,29 @@ impl<'a> World<'a> {
         Self { cluster, live, nodes, control_plane: control_plane_versions(cluster, live) }
     }
 
-    /// What the provider of the control plane can do.
+    /// The capabilities of the control plane's provider.
     fn provider(&self) -> &'static Capabilities {
         capabilities(self.cluster.control_plane.provider)
     }
 
-    /// The version asked for.
+    /// The desired version.
     fn target(&self) -> &'a Version {
         &self.cluster.version
     }
 
-    /// The oldest version that any control plane node runs.
+    /// The oldest version that a control plane node runs.
     fn oldest_control_plane(&self) -> Option<Version> {
         self.control_plane.values().flatten().min().cloned()
     }
 
-    /// The newest API server counts by itself: on a node half way its controllers are older.
+    /// The newest API server. It is looked up separately, because on a node in the middle of an upgrade the
+    /// controllers are older than the API server.
     fn newest_api_server(&self) -> Option<Version> {
         let api_servers = self.live.api_servers();
         self.control_plane.values().chain(api_servers.values()).flatten().max().cloned()
     }
 
-    /// Nodes that are ours to move.
+    /// Nodes in the scope of a pool or of the control plane.
     fn managed(&self) -> impl Iterator<Item = &Member<'a>> {
         self.nodes.iter().filter(|member| member.membership.scope_name().is_some())
     }

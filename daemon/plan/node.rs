@@ -1,29 +1,28 @@
-//! The steps that move one node: what they expect, what they achieve, and whether the node is emptied first.
+//! The steps that move one node: what they expect, what they achieve, and whether the node is drained first.
 
 use super::Member;
 use crate::model::desired::{DrainWhen, Provider};
 use crate::model::plan::{Component, Fact, NodeMove, NodeRef, Scope, Step, Work};
 use crate::model::version::Version;
 
-/// One move of one component.
+/// The move of one component.
 pub(super) struct Move<'a> {
     pub(super) from: &'a Version,
     pub(super) to: &'a Version,
     pub(super) provider: Provider,
-    /// What every API server has to run before.
+    /// The version that every API server must have before this step.
     pub(super) api_servers: &'a Version,
     pub(super) canary: bool,
 }
 
-/// Somebody else moves the control plane; all that is known of it is that it has happened: every API server runs
-/// `api_servers`.
+/// An external provider moves the control plane. The step achieves that every API server runs `api_servers`.
 pub(super) fn await_control_plane(from: &Version, to: &Version, api_servers: &Version) -> Step {
     let work = Work::AwaitControlPlane { from: from.clone(), to: to.clone() };
     Step::new(Scope::ControlPlane, work, Vec::new(), vec![Fact::ControlPlaneAtLeast(api_servers.clone())])
 }
 
-/// Control plane components are moved in place. That all API servers answer and none is older than this hop's start is
-/// what keeps two of them from being away at once, and a node from being left behind by a minor.
+/// Moves control plane components in place. The step expects every API server to answer and to run at least the
+/// version at which the hop starts: so two are never away at once, and none falls a minor behind.
 pub(super) fn control_plane(member: &Member, mv: &Move) -> Option<Step> {
     step(member, Component::ControlPlane, mv, false)
 }
@@ -32,14 +31,14 @@ pub(super) fn kubelet(member: &Member, mv: &Move) -> Option<Step> {
     step(member, Component::Kubelet, mv, drains(member, mv.from, mv.to))
 }
 
-/// A kubelet's minor move under running pods is not supported by Kubernetes; a patch move is, and whether it
-/// empties the node is the pool's choice.
+/// True if the node is drained first. Kubernetes supports no minor move of a kubelet under running pods. It supports
+/// a patch move; for that the pool decides.
 pub(super) fn drains(member: &Member, from: &Version, to: &Version) -> bool {
     let always = member.pool().is_some_and(|pool| pool.drain.when == DrainWhen::Always);
     always || !from.same_minor(to)
 }
 
-/// Nothing for a node that is not ours to move.
+/// The step; `None` for a node outside of every scope.
 fn step(member: &Member, component: Component, mv: &Move, drain: bool) -> Option<Step> {
     let scope = member.membership.scope()?;
     let name = member.node.name.to_string();

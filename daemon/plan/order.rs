@@ -1,5 +1,5 @@
-//! What comes before what: hops one minor at a time, control plane components before kubelets, control plane nodes
-//! before workers, workers between two hops only where the skew asks for it, and which worker goes first.
+//! The order of a plan: hops one minor at a time, control plane components before kubelets, control plane nodes
+//! before workers, workers between two hops only where the version skew needs it, and the order of the workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::model::live::{Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
 use crate::model::version::Version;
 
-/// All hops and stages from here to the target.
+/// All hops and stages from the present state to the target.
 pub(super) fn stages(world: &World, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
     let Some(start) = world.oldest_control_plane() else { return Default::default() };
     let mut walk = Walk {
@@ -39,9 +39,9 @@ fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTree
     all.filter_map(|(name, version)| Some((name, version?.clone()))).collect()
 }
 
-/// The versions that the control plane passes through. An interrupted hop goes on to where it was going: to what the
-/// nodes that have made it run, the oldest of them, so that none moves twice. Where none has, it goes to the newest
-/// known patch; the last is the target as written.
+/// The versions that the control plane passes through. An interrupted hop goes on to the version that the already
+/// moved nodes run (the oldest of them, so that no node moves twice). A new hop goes to the newest known patch. The
+/// last hop goes to the target as written.
 fn targets(world: &World, at: &Version) -> Vec<Version> {
     let target = world.target();
     if world.control_plane.values().flatten().all(|version| version == target) {
@@ -54,7 +54,7 @@ fn targets(world: &World, at: &Version) -> Vec<Version> {
     between.chain([target.clone()]).collect()
 }
 
-/// The cluster as it will be, step by step, and the plan so far.
+/// The model of the cluster while the plan is made, and the plan so far.
 struct Walk<'a> {
     world: &'a World<'a>,
     loads: &'a Loads<'a>,
@@ -65,13 +65,14 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// What has to catch up with the control plane before it may leave for the next minor.
+    /// Plans the kubelets that must catch up before the control plane may move to the next minor.
     fn finish_before(&mut self, at: &Version, next: &Version) {
         if next.same_minor(at) {
             return;
         }
         let by_us = self.world.provider().moves_control_plane();
-        // A hop of ours is finished before the next one begins; elsewhere only the skew counts.
+        // Windlass finishes a hop, kubelets included, before it begins the next one. Behind an external provider only
+        // the skew counts.
         let late = self.behind(at, |member, kubelet| {
             let unfinished = by_us && member.node.control_plane && !kubelet.same_minor(at);
             unfinished || !kubelet.may_lag(next)
@@ -79,7 +80,7 @@ impl<'a> Walk<'a> {
         self.kubelets_to(at, late);
     }
 
-    /// Moves the control plane components, then the control plane's kubelets, which follow them minor by minor.
+    /// Plans the control plane components, then the control plane's kubelets, minor by minor.
     fn hop(&mut self, at: &Version, to: &Version) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
         if !self.world.provider().moves_control_plane() {
@@ -90,7 +91,7 @@ impl<'a> Walk<'a> {
         }
         let steps = self.move_control_plane(at, to);
         self.push(StageKind::ControlPlane, to, steps);
-        // After the last hop they go with everything else that is left.
+        // After the last hop they are moved together with everything else that is left.
         let passing = to != self.world.target();
         let late = self
             .behind(to, |member, kubelet| passing && member.node.control_plane && !kubelet.same_minor(to));
@@ -111,14 +112,14 @@ impl<'a> Walk<'a> {
         steps
     }
 
-    /// What is certain of a control plane once it has moved to this version. Of one that somebody else moves, only the
-    /// last version is exact: on the way there, any patch of the minor will do, and skew is about minors.
+    /// The version that is certain of a control plane that has moved to `to`. If an external provider moves it, only
+    /// the last version is exact; on the way there any patch of the minor will do, because skew is about minors.
     fn certain(&self, to: &Version) -> Version {
         let exact = self.world.provider().moves_control_plane() || to == self.world.target();
         if exact { to.clone() } else { Version::new(to.major, to.minor, 0).min(to.clone()) }
     }
 
-    /// Everything that is left, to the target.
+    /// Plans everything that is left, to the target.
     fn finish(&mut self) {
         let target = self.world.target();
         let late = self.behind(target, |_, _| true);
@@ -132,8 +133,8 @@ impl<'a> Walk<'a> {
         self.world.managed().filter(late).collect()
     }
 
-    /// The control plane's kubelets one by one, then workers. They belong to the hop that brought the control
-    /// plane to `to`; where an earlier run did, a hop stands for what it left over.
+    /// Plans the control plane's kubelets one by one, then workers. They belong to the hop that brought the control
+    /// plane to `to`; if an earlier run did that, the plan gets a hop for what is left.
     fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
         let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else {
             return;
@@ -163,13 +164,13 @@ impl<'a> Walk<'a> {
         node::kubelet(member, &Move { from, to, provider, api_servers: &self.certain(to), canary })
     }
 
-    /// Pool by pool as written; in each its canaries first, then by how easily a node is emptied.
+    /// The workers pool by pool as written; in each pool the canaries first, then the nodes that are easier to drain.
     fn in_turn(&self, workers: &[&'a Member<'a>]) -> Vec<Turn<'a>> {
         let mut turns = Vec::with_capacity(workers.len());
         for pool in &self.world.cluster.pools {
             let of_pool = |member: &&&Member| member.pool().is_some_and(|of| of.name == pool.name);
             let mut members: Vec<_> = workers.iter().filter(of_pool).copied().collect();
-            // What an autoscaler is about to remove may be gone before its turn.
+            // A node that an autoscaler is about to remove goes last: it may be gone before its turn.
             members.sort_by_key(|member| {
                 (member.node.to_be_deleted, self.loads.of(member.name()), member.name())
             });
@@ -198,14 +199,15 @@ struct Turn<'a> {
     canary: bool,
 }
 
-/// The first nodes in order, one of each zone before a second of any: a canary should show what the zones
-/// differ in. A node that will not be taken out proves nothing, so it is one only for want of others.
+/// The canaries: the first nodes in order, one of each zone before a second one of any, so that a canary shows a
+/// problem of one zone. A node that cannot be taken out shows nothing, so it becomes a canary only if there is no
+/// other.
 fn canaries<'a>(pool: &Pool, in_order: &[&Member<'a>]) -> BTreeSet<&'a str> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ranked: Vec<(bool, usize, &str)> = Vec::with_capacity(in_order.len());
     for member in in_order {
         let unfit = !fit(member.node, pool);
-        // An unfit node does not use up its zone's first place.
+        // A node that cannot be taken out does not count as its zone's first.
         let place = seen.entry(&member.node.zone).or_default();
         ranked.push((unfit, *place, member.name()));
         *place += usize::from(!unfit);
@@ -214,7 +216,7 @@ fn canaries<'a>(pool: &Pool, in_order: &[&Member<'a>]) -> BTreeSet<&'a str> {
     ranked.into_iter().take(pool.canary as usize).map(|(_, _, name)| name).collect()
 }
 
-/// Whether nothing that is seen now keeps the node from being taken out.
+/// True if nothing now keeps the node from being taken out.
 fn fit(node: &Node, pool: &Pool) -> bool {
     let skipped = node.is_cordoned_by_others() && pool.foreign_cordon == ForeignCordon::Skip;
     node.ready == Ready::True && node.hold.is_none() && !node.to_be_deleted && !skipped

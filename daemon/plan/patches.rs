@@ -1,10 +1,10 @@
-//! The newest patch known of each minor, for the hops in between: the last hop's version is written in the
-//! cluster file, those before it are not, and a plan may not depend on what the internet says today.
+//! The newest known patch of each minor, for the hops before the last. The cluster file has only the last hop's
+//! version, and a plan must not depend on what a server on the internet says today.
 
 use crate::model::version::Version;
 
-/// As of this release of Windlass. A reviewed plan names the exact version, so that a newer table in a newer
-/// release shows up as a changed plan and never as a silent one.
+/// The table as of this release of Windlass. A reviewed plan has the exact versions, so a newer table in a newer
+/// release shows as a changed plan.
 const NEWEST: [(u16, u16); 18] = [
     (20, 15),
     (21, 14),
@@ -26,7 +26,7 @@ const NEWEST: [(u16, u16); 18] = [
     (37, 2),
 ];
 
-/// The newest known patch of a minor; `.0`, which every minor has, where the table does not reach.
+/// The newest known patch of a minor; `.0`, which every minor has, for a minor that is not in the table.
 pub(super) fn newest_known(minor: u16) -> Version {
     let patch = NEWEST.iter().find(|(known, _)| *known == minor).map_or(0, |(_, patch)| *patch);
     Version::new(1, minor, patch)

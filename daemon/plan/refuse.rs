@@ -1,5 +1,5 @@
-//! Why a plan cannot be carried out as it stands: what nobody knows, what Kubernetes does not support, and
-//! what only a person may decide. Each is said with its object and with what to do about it.
+//! The blockers of a plan: versions that are unknown, moves that Kubernetes does not support, and decisions that only
+//! a person may make. Each names its object and what to do about it.
 
 use super::{Member, World};
 use crate::diff::Membership;
@@ -7,10 +7,10 @@ use crate::model::decision::{Key, Reason};
 use crate::model::plan::{Stage, StageKind};
 use crate::model::version::Version;
 
-/// More hops than this in one change is a slip of the finger: ten minors are three years of releases.
+/// More hops than this in one change are a typing mistake: twelve minors are four years of releases.
 const MOST_HOPS: i32 = 12;
 
-/// What makes any stage meaningless.
+/// Blockers without which no stage can be planned.
 pub(super) fn at_start(world: &World) -> Vec<Reason> {
     if !world.live.complete {
         let text = "the cluster has not been listed completely yet, so nothing follows from what is missing";
@@ -26,8 +26,8 @@ pub(super) fn at_start(world: &World) -> Vec<Reason> {
     reasons
 }
 
-/// What only matters for certain stages. Health is not among it: it changes while a plan stands, and is asked
-/// again before every step.
+/// Blockers that depend on the stages. Health is not among them: it changes while a plan waits, and a gate checks it
+/// before every step.
 pub(super) fn before_stages(world: &World, stages: &[Stage]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if stages.iter().any(|stage| stage.kind == StageKind::ControlPlane)
@@ -71,7 +71,7 @@ fn several_pools(member: &Member) -> Option<Reason> {
     Some(Reason::new(Key::NodeInTwoPools, object(member), text))
 }
 
-/// What one kubelet's version forbids. A node in no pool is never moved, but it has to bear what the control plane does.
+/// Why one kubelet's version blocks the plan. A node in no pool is never moved, but its version skew counts.
 fn kubelet(world: &World, member: &Member) -> Option<Reason> {
     let target = world.target();
     let managed = member.membership.scope_name().is_some();
@@ -126,8 +126,8 @@ fn control_plane(world: &World) -> Vec<Reason> {
     reasons
 }
 
-/// The same numbers with another vendor's suffix are no downgrade to a person, but one is not known to follow
-/// the other.
+/// The text of a downgrade. Equal numbers with another vendor suffix are no downgrade to a person, but which of the
+/// two builds is newer is not known.
 fn down(what: &str, runs: &Version, target: &Version) -> String {
     let numbers = |version: &Version| (version.major, version.minor, version.patch, version.maturity);
     if numbers(runs) == numbers(target) {

@@ -1,5 +1,5 @@
-//! What a reviewer should know before approving, and how hard each node is to empty: one look at every pod
-//! that would have to go. A risk stops nothing here; the gates and the drain decide again when it is time.
+//! The risks that a reviewer should know, and how hard each node is to drain: one look at every pod that would have
+//! to go. A risk stops nothing; gates and drain decide again when the step's turn comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::model::decision::{Key, Reason};
 use crate::model::live::{Budget, ClaimState, Id, Live, OwnerKind, Pod, Ready};
 use crate::model::plan::Scope;
 
-/// How many findings of one kind a plan names: enough to act on, and a page that a person still reads.
+/// How many findings of one kind a plan names: enough to act on, and few enough to read.
 const NAMED_PER_KEY: usize = 20;
 
-/// How hard nodes are to empty.
+/// How hard the nodes are to drain.
 pub(super) struct Loads<'a>(BTreeMap<&'a str, Load>);
 
-/// Compared in the order of its fields: what a budget blocks weighs more than how much there is to move.
+/// Compared field by field in this order: a blocking budget weighs more than the number of pods.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Load {
-    /// Budgets that allow no disruption now.
+    /// How many budgets allow no disruption now.
     blocked: u32,
     pods: u32,
 }
@@ -61,7 +61,7 @@ pub(super) fn survey<'a>(world: &'a World) -> (Loads<'a>, Vec<Reason>) {
     (Loads(loads), first_of_each(survey.risks))
 }
 
-/// A node that is behind, what is on it, and on what terms that has to leave.
+/// A node that is behind, its pods, and the drain settings that hold for them.
 struct Place<'a> {
     node: &'a str,
     load: Load,
@@ -71,7 +71,7 @@ struct Place<'a> {
 #[derive(Clone, Copy)]
 struct Terms<'a> {
     scope: &'a str,
-    /// Whether any step of the plan empties it; if not, its pods are no risk.
+    /// True if a step of the plan drains it. Otherwise its pods are no risk.
     drained: bool,
     empty_dir_may_go: bool,
     timeout_seconds: i64,
@@ -85,7 +85,7 @@ fn places<'a>(world: &'a World) -> Vec<Place<'a>> {
         let terms = Terms {
             scope: member.membership.scope_name()?,
             drained: node::drains(member, kubelet, world.target()),
-            // On the control plane nobody has said so; it is done, and named.
+            // For the control plane no file says so; the data is deleted, and a risk names it.
             empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
             timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
         };
@@ -104,23 +104,23 @@ fn budgets_by_namespace(live: &Live) -> BTreeMap<&str, Vec<Named<'_>>> {
     all
 }
 
-/// Names are interned, so that an address mostly stands for what lies there. Addresses only save time: what
-/// is found is the same without them, and none is ever seen in an order.
+/// Names are interned, so equal names mostly have the same address. Addresses only save time: the findings are the
+/// same without them, and no order depends on them.
 struct Survey<'a> {
     live: &'a Live,
     places: Vec<Place<'a>>,
     by_name: BTreeMap<&'a str, usize>,
-    /// Nodes by the address of their name; nothing for those that are not behind.
+    /// The index of a node by the address of its name; `None` for a node that is not behind.
     by_address: BTreeMap<usize, Option<usize>>,
     budgets: BTreeMap<&'a str, Vec<Named<'a>>>,
-    /// Budgets by the addresses of label set and namespace: pods of one template share both, and the selectors
-    /// are asked once for all of them.
+    /// Budgets by the addresses of label set and namespace. The pods of one template share both, so the selectors are
+    /// evaluated once for all of them.
     matched: BTreeMap<(usize, usize), Vec<Named<'a>>>,
-    /// Budgets without room, by place and address.
+    /// Budgets that allow no disruption, by node and address.
     blocking: BTreeSet<(usize, usize)>,
     never: BTreeMap<&'a (Id, Id), &'a str>,
-    /// Owners that were looked at already, by address, for each kind of finding and, where that says
-    /// something else in another scope, for each scope.
+    /// Owners that were already looked at, by address, for each kind of finding, and for each scope if the finding
+    /// depends on the scope.
     owners: BTreeSet<(usize, usize, Key)>,
     risks: BTreeSet<Reason>,
 }
@@ -221,7 +221,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// What is to be known of one pod that is made to leave.
+    /// Finds the risks of one pod that a drain evicts.
     fn drained(&mut self, pod: &'a Pod, terms: Terms<'a>) {
         let scope = terms.scope;
         if pod.empty_dir && !terms.empty_dir_may_go {
@@ -260,7 +260,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// A pod whose `DaemonSet` is gone is neither brought back elsewhere nor left alone for good.
+    /// A pod whose `DaemonSet` is gone: no controller creates it again elsewhere, and a drain cannot leave it.
     fn orphan(&mut self, pod: &'a Pod) {
         let Some(owner) = &pod.owner else { return };
         if owner.kind == OwnerKind::DaemonSet
@@ -272,7 +272,7 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// One finding for all pods that one owner has in a scope.
+    /// Adds one finding for all pods of one owner in a scope.
     fn add_for_owner(&mut self, key: Key, pod: &'a Pod, scope: &'a str, text: impl FnOnce() -> String) {
         if self.first_look(key, pod, scope) {
             self.add(key, &owner_of(self.live, pod), text());
@@ -301,7 +301,7 @@ fn local_data(scope: &str) -> String {
     format!("has emptyDir data, and `{scope}` does not let it be deleted: it is not evicted")
 }
 
-/// `deployment/shop/cart`; the pod itself where nobody owns it.
+/// `deployment/shop/cart`; the pod itself if it has no owner.
 fn owner_of(live: &Live, pod: &Pod) -> String {
     let Some(owner) = &pod.owner else { return pod.object() };
     let top = live.top_owner(owner);
@@ -311,7 +311,7 @@ fn owner_of(live: &Live, pod: &Pod) -> String {
     format!("{}/{}/{}", owner.kind.noun(), pod.namespace, owner.name)
 }
 
-/// The first findings of each kind, and how many more there are; sorted, each once.
+/// The first findings of each kind, and how many more there are; sorted, without duplicates.
 pub(super) fn first_of_each(found: BTreeSet<Reason>) -> Vec<Reason> {
     let mut left: BTreeMap<Key, usize> = BTreeMap::new();
     let mut named = Vec::new();

@@ -1,5 +1,5 @@
-//! Seals a plan with what a reviewer approves, as one number: SHA-256 over the intent of the plan in canonical JSON.
-//! Names of nodes, counts and risks are left out, for nodes come and go between the review and the window.
+//! Seals a plan: computes the digest that a reviewer approves, SHA-256 over the plan's intent in canonical JSON.
+//! Names of nodes, counts and risks are not part of it, because nodes come and go between the review and the window.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,12 @@ use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
 use crate::provider::Script;
 
-/// Changes whenever the same intent gets another digest: a plan that an earlier version of Windlass sealed is another.
+/// Raised whenever the same intent gets another digest. A plan that another version of Windlass sealed then has
+/// another digest.
 const FORMAT: u32 = 2;
 
-/// Why a plan has no digest. Without one it cannot be approved or carried out, for it could not be told from another.
+/// Why a plan has no digest. Without one it cannot be approved or carried out, because it cannot be told from another
+/// plan.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     #[error("writing what the plan for cluster {cluster} does as JSON, for its digest")]
@@ -23,7 +25,7 @@ pub enum SealError {
     Asked { cluster: String, source: serde_json::Error },
 }
 
-/// Fields are written in this order and maps in the order of their keys, which makes the JSON canonical.
+/// The fields are written in this order and maps in the order of their keys; that makes the JSON canonical.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Intent<'a> {
@@ -31,7 +33,7 @@ struct Intent<'a> {
     cluster: &'a str,
     from: &'a Version,
     to: &'a Version,
-    /// Where each hop goes. Where one comes from may hang on the oldest kubelet, and that node may be gone.
+    /// Where each hop goes. Where it starts may depend on the oldest kubelet, whose node may be gone by the window.
     hops: Vec<&'a Version>,
     order: Vec<Order<'a>>,
     control_plane: Provider,
@@ -67,12 +69,12 @@ struct PoolIntent<'a> {
     limits: Option<&'a PoolLimits>,
 }
 
-/// Gives a plan its two digests, in hexadecimal, with the name of their algorithm. `scripts` are those that the plan
-/// would run on hosts, as [`crate::provider::scripts`] renders them: they are part of what a reviewer approves.
+/// Gives a plan its two digests, in hexadecimal, with the name of their algorithm. `scripts` are the scripts that the
+/// plan would run on hosts, as [`crate::provider::scripts`] renders them; a reviewer approves them too.
 ///
 /// # Errors
 ///
-/// A digest that cannot be computed.
+/// A digest cannot be computed.
 pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Plan, SealError> {
     plan.asked = asked(cluster)?;
     let intent = Intent {
@@ -94,12 +96,12 @@ pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Pla
     Ok(plan)
 }
 
-/// What a cluster's file asks for, as far as plans depend on it, whatever the cluster is like. Where this is not what
-/// the plan of a run says, the run is out of date.
+/// The digest of everything in a cluster's file that plans depend on; the live cluster does not change it. A run
+/// whose plan has another value is out of date.
 ///
 /// # Errors
 ///
-/// A digest that cannot be computed.
+/// The digest cannot be computed.
 pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
     let limits = super::limits(cluster);
     let asked = Asked {
@@ -123,13 +125,14 @@ fn pools<'a>(cluster: &'a Cluster, limits: &'a BTreeMap<String, PoolLimits>) -> 
     cluster.pools.iter().map(intent).collect()
 }
 
-/// An error stays one: the hash of nothing would be the same for every plan, and one approval would fit them all.
+/// The SHA-256 of a value. A failure stays an error: the hash of nothing would be equal for all plans, and one
+/// approval would fit every plan.
 fn sha256(what: &impl Serialize) -> Result<String, serde_json::Error> {
     Ok(format!("sha256:{:x}", Sha256::digest(&serde_json::to_vec(what)?)))
 }
 
-/// The stages before the last, with the pools that take part, and then every pool: whether one of them has a
-/// node at all may change overnight.
+/// The stages before the last with the pools that take part, and then every pool: whether a pool has a node at all
+/// may change before the window.
 fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<Order<'a>> {
     let last = |stage: &&Stage| stage.kind == StageKind::Workers && stage.to == plan.to;
     let before = plan.stages.iter().filter(|stage| !last(stage)).map(|stage| {
@@ -142,7 +145,7 @@ fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<Order<'a>> {
     before.chain([Order { kind: StageKind::Workers, to: &plan.to, scopes: all }]).collect()
 }
 
-/// A selector as kubectl takes it: `disk in (hdd,ssd),pool=general`.
+/// A selector in the syntax of kubectl: `disk in (hdd,ssd),pool=general`.
 fn selector(selector: &Selector) -> String {
     let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
     let expressions = selector.match_expressions.iter().map(|requirement| {
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_has_no_digest() {
         assert!(sha256(&"a text").is_ok_and(|digest| digest.starts_with("sha256:")));
-        // JSON has no keys but text.
+        // JSON has only text as keys.
         assert!(sha256(&BTreeMap::from([((1, 2), 3)])).is_err());
     }
 }

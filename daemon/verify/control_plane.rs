@@ -1,4 +1,5 @@
-//! Whether the control plane as a whole can bear a change: its API answers, its etcd keeps its quorum, its nodes are Ready.
+//! Whether the control plane as a whole can take a change: its API answers, etcd keeps its quorum, its nodes are
+//! Ready.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,11 +7,12 @@ use crate::model::decision::{Key, Reason};
 use crate::model::live::{Live, Ready};
 use crate::model::time::later;
 
-/// After a control plane component was restarted, nothing goes on before the API has been steady for this long:
-/// the kubelet of a new minor restarts every static pod once, right after it has reported the new version.
+/// How long the API must answer without a break after a control plane component restarted: the kubelet of a new minor
+/// restarts every static pod once, right after it has reported the new version.
 pub const STEADY: SignedDuration = SignedDuration::from_secs(10);
 
-/// When the API will have been steady since `change`, if it stays so.
+/// When the API will have answered long enough since `change`, if it goes on answering. The reason if it does not
+/// answer.
 pub fn steady(live: &Live, change: Timestamp) -> Result<Timestamp, Reason> {
     match live.api.ready_since {
         Some(since) => Ok(later(since.max(change), STEADY)),
@@ -18,9 +20,9 @@ pub fn steady(live: &Live, change: Timestamp) -> Result<Timestamp, Reason> {
     }
 }
 
-/// Why the control plane cannot spare a member; `without` is the one that is about to be changed.
+/// Why etcd cannot spare a member; `None` if it can. `without` is the node that is about to be changed.
 ///
-/// etcd needs more than half of its members. Its static pods' readiness is the kubelet's probe of etcd's own
+/// etcd needs more than half of its members. The readiness of its static pods is the kubelet's probe of etcd's own
 /// health endpoint.
 pub fn quorum(live: &Live, without: Option<&str>) -> Option<Reason> {
     let members: Vec<_> = live
@@ -33,7 +35,7 @@ pub fn quorum(live: &Live, without: Option<&str>) -> Option<Reason> {
         .filter(|(node, pod)| pod.ready && pod.deleting.is_none() && without != Some(&*node.name))
         .count();
     let needed = members.len() / 2 + 1;
-    // A single member has no quorum to lose but its own: it is down while it is changed.
+    // A single member is down while it is changed anyway.
     let spare = members.len() > 1 || without.is_none();
     (spare && !members.is_empty() && ready < needed).then(|| {
         let text = format!("only {ready} of {} members would be Ready, {needed} are needed", members.len());
@@ -41,7 +43,7 @@ pub fn quorum(live: &Live, without: Option<&str>) -> Option<Reason> {
     })
 }
 
-/// A control plane node other than this one that is not Ready: two must not be away at once.
+/// Another control plane node that is not Ready: two must not be away at once.
 pub fn unready_peer(live: &Live, node: &str) -> Option<Reason> {
     let unready = live.control_plane().find(|peer| peer.ready != Ready::True && *peer.name != *node)?;
     let text = "it is not Ready; a control plane node is changed only while every other one is Ready";

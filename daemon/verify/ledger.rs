@@ -1,6 +1,6 @@
-//! Disruption budgets, given and implicit: may this pod be evicted now.
-//! The answer is the minimum of the server's number and our own ledger of what we have taken and no watch has
-//! shown yet. The server has the last word at the eviction itself; this keeps us from asking in vain.
+//! Disruption budgets, given and implicit: may this pod be evicted now? The answer is the minimum of the API server's
+//! number and our own ledger of evictions that no watch has shown yet. The API server decides at the eviction itself;
+//! the ledger only avoids requests that it would refuse.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod};
 
-/// What may still be taken in this pass. What is left of a budget is looked up once, however many copies of the ledger
-/// there are; what a copy has taken is its own until it is booked.
+/// What may still be evicted in this pass. The rest of a budget is looked up once for all copies of the ledger. What
+/// a copy takes counts for that copy only, until it is booked.
 #[derive(Clone, Debug)]
 pub struct Ledger<'a> {
     live: &'a Live,
@@ -19,7 +19,7 @@ pub struct Ledger<'a> {
     left: Rc<RefCell<Left>>,
 }
 
-/// What each budget and owner could spare before anything was taken in this pass.
+/// How many evictions each budget and owner allowed before this pass took any.
 #[derive(Debug, Default)]
 struct Left {
     budgets: BTreeMap<(Id, Id), i32>,
@@ -31,9 +31,9 @@ impl<'a> Ledger<'a> {
         Self { live, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
     }
 
-    /// Why this pod may not be evicted now; nothing when it may. Takes nothing yet.
+    /// Why this pod may not be evicted now; `None` if it may. It takes nothing.
     pub fn objection(&self, pod: &Pod, implicit: bool) -> Option<Reason> {
-        // The server does not ask any budget about these (pkg/registry/core/pod/storage/eviction.go).
+        // The API server checks no budget for these (pkg/registry/core/pod/storage/eviction.go).
         if pod.finished() || pod.phase == Phase::Pending {
             return None;
         }
@@ -73,16 +73,17 @@ impl<'a> Ledger<'a> {
     fn left_of(&self, key: &(Id, Id), budget: &Budget) -> i32 {
         let mut left = self.left.borrow_mut();
         let left = left.budgets.entry(key.clone()).or_insert_with(|| {
-            // The status speaks of an older spec: what it allows is not known.
+            // The status is of an older spec, so what the budget allows now is unknown.
             if budget.observed { budget.disruptions_allowed - unseen(self.live, &key.0, budget) } else { 0 }
         });
         *left - self.taken.get(key).copied().unwrap_or(0)
     }
 
-    /// An owner without a budget: one pod, or a quarter of its replicas where that is more, may be missing.
+    /// Why an owner without a budget cannot spare the pod: one pod, or a quarter of its replicas if that is more, may
+    /// be missing.
     fn implicit(&self, pod: &Pod) -> Option<Reason> {
         let owner = pod.owner.as_ref()?;
-        // Nothing that serves is taken away by the eviction of a pod that does not serve.
+        // Evicting a pod that is not Ready takes nothing out of service.
         if !pod.ready || matches!(owner.kind, OwnerKind::Job | OwnerKind::DaemonSet | OwnerKind::Node) {
             return None;
         }
@@ -99,7 +100,7 @@ impl<'a> Ledger<'a> {
         *left - self.taken_of_owners.get(owner).copied().unwrap_or(0)
     }
 
-    /// Books an eviction that is about to be asked for.
+    /// Books an eviction that is about to be sent.
     pub fn take(&mut self, pod: &Pod) {
         if pod.finished() || pod.phase == Phase::Pending {
             return;
@@ -114,13 +115,13 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Whether the server lets a pod go without counting it, because it does not serve.
+/// True if the API server evicts the pod without counting it, because it is not Ready.
 fn passes_unhealthy(pod: &Pod, budget: &Budget) -> bool {
     let healthy = budget.current_healthy >= budget.desired_healthy && budget.desired_healthy > 0;
     !pod.ready && (budget.always_allow_unhealthy || (healthy && budget.observed))
 }
 
-/// Evictions of ours, accepted or on their way, that this budget's status does not show yet.
+/// Our evictions, accepted or in flight, that this budget's status does not count yet.
 fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
     let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
     let unseen = ours.filter(|pod| {
@@ -135,7 +136,7 @@ fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
     i32::try_from(unseen.count()).unwrap_or(i32::MAX)
 }
 
-/// How many more pods of this owner may go missing; negative when more are missing than may be.
+/// How many more pods of this owner may go missing; negative if more are missing than may be.
 fn allowance(live: &Live, owner: &Id) -> i64 {
     let pods = || live.pods_under(owner);
     let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);

@@ -1,5 +1,5 @@
-//! Step × live × what was recorded × now → how the step went. Found by looking again, never by a call having returned.
-//! Unknown is not healthy: what nobody has shown is waited for.
+//! How a step went, found by looking at the cluster and never by a call having returned. It reads the step, the live
+//! state, the recorded baseline and the time. What is unknown does not count as healthy; it is waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,19 +19,19 @@ pub mod pods;
 
 use control_plane::{quorum, steady};
 
-/// A node counts as back only after it has been Ready for this long without a break: a kubelet that flaps does so
-/// within its first seconds.
+/// How long a node must be Ready without a break before it counts as back: a kubelet that flaps does so within its
+/// first seconds.
 pub const STABLE: SignedDuration = SignedDuration::from_secs(10);
-/// Whether what a step changed has come back, and if not, what is still missing.
+/// Whether the thing that a step changed is healthy again, and if not, what is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// Not yet, and when it could be at the earliest if nothing else happens.
+    /// Not yet; and the earliest time at which it could be, if nothing else happens.
     Pending(Vec<Reason>, Option<Timestamp>),
 }
 
-/// Whether the kubelet of a node runs its target and the node is healthy. `reported` is when it was first seen at the
-/// target, and the heartbeat that it had then.
+/// Whether the kubelet of a node runs its target and the node is healthy. `reported` is when the kubelet was first
+/// seen at the target, and the heartbeat of that time.
 pub fn kubelet(
     mv: &NodeMove,
     live: &Live,
@@ -43,7 +43,7 @@ pub fn kubelet(
     let Some(node) = live.nodes.get(mv.node.name.as_str()) else {
         return pending(Key::NodeGone, &object, "the node is not there");
     };
-    // Somebody else who moves it may have gone further.
+    // An operator who moves it may have gone further than the target.
     if node.kubelet.as_ref().is_none_or(|kubelet| *kubelet < mv.to) {
         let text = format!("its kubelet does not report {} yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
@@ -79,8 +79,8 @@ pub fn kubelet(
     Outcome::Done
 }
 
-/// Pods of `DaemonSets` that should be Ready on a node before others are let onto it: essential ones always, others
-/// if they were Ready before.
+/// The `DaemonSet` pods that are missing or not Ready on a node: essential ones always count, others if they were
+/// Ready before.
 fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
     let pods = || live.pods_on(&node.name).filter(|pod| !pod.finished());
     let set_of = |pod: &Pod| {
@@ -95,7 +95,7 @@ fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) 
     let unready = unready.map(|pod| {
         Reason::new(Key::DaemonSetNotReady, pod.object(), format!("it is not Ready on {}", node.name))
     });
-    // A pod that was there before and is not there now is no less missing than one that is not Ready.
+    // A pod that was there before and is gone now is as much missing as one that is not Ready.
     let there: BTreeSet<Id> = pods().filter_map(set_of).collect();
     let sets = baseline
         .keys()

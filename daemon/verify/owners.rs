@@ -1,4 +1,5 @@
-//! The owners of the pods of one node: how Ready they were before it was emptied, and whether they are so again.
+//! The owners of the pods of one node: how many Ready pods they had before the drain, and whether they have as many
+//! again.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use crate::model::plan::DrainLimits;
 use crate::model::work::{Component, NodeMove};
 use crate::verify::pods;
 
-/// How Ready the owners of a node's pods are before it is touched, and how many pods a drain moves.
-/// `drain` holds the limits of the drain, where the node is emptied.
+/// The Ready pods of the owners of a node's pods before the node is touched, and how many pods a drain evicts.
+/// `drain` has the drain settings if the node is drained.
 pub fn baseline(
     live: &Live,
     component: Component,
@@ -44,8 +45,8 @@ pub fn baseline(
     (moving, owners)
 }
 
-/// Owners of evicted pods that are not yet as Ready as they were. What was scaled down or removed meanwhile is
-/// explained and not waited for.
+/// Owners of evicted pods that have fewer Ready pods than before. An owner that was scaled down or removed meanwhile
+/// is not waited for.
 pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
     let short = baseline.iter().filter_map(|(uid, before)| {
         let uid = Id::from(uid.as_str());
@@ -66,7 +67,7 @@ pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Rea
     short.collect()
 }
 
-/// Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
+/// The Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
 pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
     let ready = live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count();
     u32::try_from(ready).unwrap_or(u32::MAX)

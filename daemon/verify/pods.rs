@@ -1,5 +1,5 @@
-//! What becomes of each pod when its node is drained, and what makes a drain impossible before it has begun.
-//! It follows the Eviction API, not kubectl's loop: pods by UID, no DELETE, all blockers at once.
+//! What a drain does with each pod of a node, and what makes a drain impossible before it begins. It follows the
+//! Eviction API, not kubectl's loop: pods by UID, no DELETE, all blockers at once.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,29 +10,29 @@ use crate::model::live::{Live, OwnerKind, Phase, Pod};
 use crate::model::plan::DrainLimits;
 use crate::model::time::later;
 
-/// Clocks of the API server and ours may differ by this much before a pod counts as having arrived after the cordon.
+/// How far the API server's clock may be from ours before a pod counts as created after the cordon.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
-/// How long after the end of its grace a pod may be going before its kubelet is thought to be gone.
+/// How long after its grace period a pod may be terminating before its kubelet is taken to be gone.
 const STUCK: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is to be done about one pod.
+/// What a drain does with one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Case {
-    /// It stays, and the drain does not mind.
+    /// It stays, and the drain does not wait for it.
     Stays,
     /// It came after the cordon, past the scheduler or with a toleration: reported, not waited for.
     Late,
     /// It cannot go until a person changes something.
     Blocked(Reason),
-    /// It should end by itself.
+    /// It is expected to end by itself.
     Ends(Reason),
-    /// It is on its way out.
+    /// It is terminating; the reason is set if it does not get on.
     Going(Option<Reason>),
-    /// It can be evicted if the budgets allow it.
+    /// It is evicted as soon as the budgets allow.
     Goes,
 }
 
-/// What makes a drain of this node impossible before it has begun. Every blocker, not only the first.
+/// Why a drain of this node is impossible from the start: all blockers, not only the first.
 pub fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<Reason> {
     let ledger = Ledger::new(live);
     let mut reasons: Vec<Reason> = Vec::new();
@@ -65,7 +65,7 @@ pub fn to_evict<'a>(
     })
 }
 
-/// What a drain does with one pod. Without a claim, before the node is cordoned; then no pod is late.
+/// What a drain does with one pod. `claim` is `None` before the node is cordoned; no pod is late then.
 pub fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>, now: Timestamp) -> Case {
     let owner = pod.owner.as_ref();
     if pod.mirror || pod.is_ours() {
@@ -107,8 +107,8 @@ pub fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>,
     Case::Goes
 }
 
-/// Whether a pod came after the cordon, past the scheduler: it would come back as fast as it is evicted. The API
-/// server's clock and our own looks both have to say so, for either alone may be seconds behind.
+/// True if a pod came after the cordon, past the scheduler: evicted, it would come back at once. Both the API
+/// server's creation time and our own first look have to say so, because either alone may be seconds off.
 fn late(live: &Live, pod: &Pod, claim: &Claim) -> bool {
     let cordoned = pod.node.as_ref().and_then(|node| live.nodes.get(node)).filter(|node| node.unschedulable);
     cordoned.is_some_and(|node| {
@@ -121,7 +121,7 @@ fn going(pod: &Pod, deleting: Timestamp, now: Timestamp) -> Case {
     if pod.containers_gone {
         return Case::Stays;
     }
-    // The deletion's time is already the end of the grace.
+    // The deletion timestamp already includes the grace period.
     let stuck = later(deleting, STUCK) < now;
     Case::Going(stuck.then(|| {
         let text =

@@ -1,6 +1,6 @@
-//! Maintenance windows and freezes: may a node be taken out now, why not, and when could it next.
-//! Every window that matches a cluster is one union, freezes subtract from it, and all of it is arithmetic over
-//! half-open stretches of time. It knows nothing of nodes, runs or the clock, and never gates the way back.
+//! Maintenance windows and freezes: may a node be taken out now, why not, and when next. All windows that match a
+//! cluster are one union, freezes are subtracted from it, and all of it is arithmetic over half-open stretches of
+//! time. It knows no nodes and no runs, takes the time as an argument, and never keeps a node from being returned.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::model::text::list;
 use crate::model::time::later;
 use crate::model::work::MoveKind;
 
-/// Nearly every answer lies within the first of these, and looking further costs in proportion.
+/// Nearly every answer lies within the first of these; a longer look costs in proportion.
 const LOOKS: [SignedDuration; 3] = [days(9), days(60), LOOK];
 
-/// When one cluster may be disrupted: every window that matches it as one union, less the freezes that match it.
+/// When one cluster may be disrupted: the union of the windows that match it, minus the freezes that match it.
 #[derive(Clone, Debug)]
 pub struct Calendar<'a> {
     cluster: String,
@@ -27,7 +27,7 @@ pub struct Calendar<'a> {
     freezes: Vec<&'a Freeze>,
 }
 
-/// The stretches that matter at one instant.
+/// The stretches around one instant.
 #[derive(Clone, Copy, Debug)]
 struct Around {
     last: Option<Stretch>,
@@ -42,18 +42,19 @@ impl<'a> Calendar<'a> {
         Self { cluster: cluster.to_owned(), windows: windows.collect(), freezes: freezes.collect() }
     }
 
-    /// The windows that match, in the order of the policies.
+    /// The windows that match the cluster, in the order of the policies.
     pub fn windows(&self) -> impl Iterator<Item = &'a Window> {
         self.windows.iter().copied()
     }
 
-    /// The freezes that match, those with exceptions too.
+    /// The freezes that match the cluster, those with exceptions too.
     pub fn freezes(&self) -> impl Iterator<Item = &'a Freeze> {
         self.freezes.iter().copied()
     }
 
-    /// Whether a node may be taken out for such a move: one answer of the windows and one of the freezes, or one
-    /// of each freeze that objects. Every objection carries the same `next`: when windows and freezes would both pass.
+    /// Whether a node may be taken out for a move of this kind: one answer of the windows, and one of the freezes or
+    /// one of each freeze that objects. Every objection has the same `next`: when windows and freezes would both
+    /// allow.
     pub fn may_take_out(&self, kind: MoveKind, now: Timestamp) -> Decision {
         let (window, freezes) = self.answers(kind, now);
         let mut answers = vec![window];
@@ -61,18 +62,18 @@ impl<'a> Calendar<'a> {
         Decision { answers }
     }
 
-    /// What the windows say to such a move, and what the freezes say.
+    /// The answers of the windows and of the freezes to a move of this kind.
     pub fn answers(&self, kind: MoveKind, now: Timestamp) -> (Answer, Vec<Answer>) {
         let next = self.around(kind, now).next.map(|stretch| stretch.from);
         (self.window_answer(kind, now, next), self.freeze_answers(kind, now, next))
     }
 
-    /// Where the calendar stands, with what the reconciler needs to know about the close.
+    /// The state of the calendar, with the rules for the close.
     ///
-    /// Where several windows are open at a close, the `atClose` and `hardLimit` of the one that would close last
-    /// count; of several that close at the same instant, the strictest of each. A freeze is nobody's window: what
-    /// it ends, or falls into after the close, is finished node by node whatever the window says, because
-    /// `finishBatch` and `runOn` would take nodes out while frozen.
+    /// If several windows are open at a close, the `atClose` and `hardLimit` of the window that closes last count; of
+    /// several that close at the same instant, the strictest of each. A freeze is different: if it ends an opening or
+    /// begins after the close, work is finished node by node whatever the windows say, because `finishBatch` and
+    /// `runOn` would take nodes out during the freeze.
     pub fn state(&self, kind: MoveKind, now: Timestamp) -> CalendarState {
         let around = self.around(kind, now);
         if let Some(current) = around.current {
@@ -103,7 +104,7 @@ impl<'a> Calendar<'a> {
         }
     }
 
-    /// How long the opening still lasts: nothing where it has no end within [`LOOK`], zero where it is closed.
+    /// How long the opening lasts from now: `None` if it has no end within [`LOOK`], zero if it is closed.
     pub fn left(&self, kind: MoveKind, now: Timestamp) -> Option<SignedDuration> {
         match self.state(kind, now) {
             CalendarState::Open { closes, .. } => closes.map(|closes| closes.duration_since(now)),
@@ -111,12 +112,13 @@ impl<'a> Calendar<'a> {
         }
     }
 
-    /// Every stretch in which such a move may take nodes out; exact within `[from, until)`, not cut at its ends.
+    /// Every stretch in which a move of this kind may take nodes out. Exact within `[from, until)`, not cut at its
+    /// ends.
     pub fn stretches(&self, kind: MoveKind, from: Timestamp, until: Timestamp) -> Vec<Stretch> {
         subtract(&self.open_stretches(from, until), &self.frozen_stretches(kind))
     }
 
-    /// The windows alone, freezes left out of account.
+    /// The stretches of the windows alone, without the freezes.
     fn open_stretches(&self, from: Timestamp, until: Timestamp) -> Vec<Stretch> {
         union(&self.spans(from, until))
     }
@@ -138,14 +140,14 @@ impl<'a> Calendar<'a> {
         look_around(now, |from, until| subtract(&self.open_stretches(from, until), &frozen))
     }
 
-    /// Whether a freeze for such a move is in force at any instant from `from` to `to`, both included.
+    /// True if a freeze for a move of this kind is in force at any instant from `from` to `to`, both included.
     fn frozen_within(&self, kind: MoveKind, from: Timestamp, to: Timestamp) -> bool {
         self.frozen_stretches(kind)
             .iter()
             .any(|frozen| frozen.from < frozen.until && frozen.from <= to && frozen.until > from)
     }
 
-    /// What the windows that are open up to `close` say about it.
+    /// The `atClose` and `hardLimit` that hold at `close`.
     fn terms(&self, close: Timestamp) -> (AtClose, Option<SignedDuration>) {
         let before = earlier(close, SignedDuration::from_nanos(1));
         let open = self.windows.iter().filter_map(|window| {
@@ -174,7 +176,7 @@ impl<'a> Calendar<'a> {
         Answer { gate: Gate::Window, verdict: Verdict::Wait, reason, next }
     }
 
-    /// `opens` is the next opening whether frozen or not, `passes` the first that is not.
+    /// `opens` is the next opening, frozen or not; `passes` is the first that is not frozen.
     fn closed_reason(&self, kind: MoveKind, opens: Option<Timestamp>, passes: Option<Timestamp>) -> Reason {
         let named = passes.or(opens).and_then(|at| self.open_at(at)).map(|(window, _)| window);
         let object = named.map_or_else(|| self.object(), |window| format!("window/{}", window.name));
@@ -199,7 +201,7 @@ impl<'a> Calendar<'a> {
         Reason::new(Key::WindowClosed, object, text)
     }
 
-    /// The names of the freezes that take something from the openings of a stretch.
+    /// The names of the freezes that overlap the openings of a stretch.
     pub(super) fn freezers(&self, kind: MoveKind, from: Timestamp, until: Timestamp) -> String {
         let open = self.open_stretches(from, until);
         let cuts = |frozen: Stretch| {
@@ -229,7 +231,7 @@ impl<'a> Calendar<'a> {
         vec![Answer { gate: Gate::Freeze, verdict: Verdict::Allow, reason, next: None }]
     }
 
-    /// Of the windows open at an instant, the one that closes last, the first by name of several; and when it does.
+    /// The window that closes last of those open at an instant (the first by name if several do), and when it closes.
     fn open_at(&self, at: Timestamp) -> Option<(&'a Window, Timestamp)> {
         let just_after = later(at, SignedDuration::from_nanos(1));
         let open = self.windows.iter().filter_map(|window| {
@@ -244,7 +246,7 @@ impl<'a> Calendar<'a> {
     }
 }
 
-/// Finds the stretches around an instant, looking no further than it must.
+/// The stretches around an instant. It looks further only if a shorter look does not answer.
 fn look_around(now: Timestamp, stretches: impl Fn(Timestamp, Timestamp) -> Vec<Stretch>) -> Around {
     let mut around = Around { last: None, current: None, next: None };
     for look in LOOKS {
@@ -261,7 +263,7 @@ fn look_around(now: Timestamp, stretches: impl Fn(Timestamp, Timestamp) -> Vec<S
             return around;
         }
     }
-    // What has no end within sight has none: a day's window of 24 h in UTC never closes.
+    // An opening without an end within sight has none: a daily window of 24 h in UTC never closes.
     let horizon = later(now, LOOK);
     around.current = around.current.map(|current| Stretch {
         until: if current.until < horizon { current.until } else { Timestamp::MAX },
@@ -270,7 +272,7 @@ fn look_around(now: Timestamp, stretches: impl Fn(Timestamp, Timestamp) -> Vec<S
     around
 }
 
-/// Names for a sentence; none is left out.
+/// All names, for a sentence.
 fn named<'a>(freezes: impl Iterator<Item = &'a Freeze>) -> String {
     let names: Vec<&str> = freezes.map(|freeze| freeze.name.as_str()).collect();
     list(&names, names.len())

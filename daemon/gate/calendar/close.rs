@@ -1,46 +1,48 @@
-//! What a close means for the work in hand: the standing of a calendar, and what may still go on.
+//! What a close means for the work in progress: the state of the calendar, and what may go on after a close.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::desired::{AtClose, Window};
 
-/// Where a calendar stands at one instant.
+/// The state of a calendar at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalendarState {
     Open {
-        /// The end of everything that overlaps or adjoins, or the beginning of a freeze; nothing where no end is in sight.
+        /// The end of all windows that overlap or adjoin, or the beginning of a freeze; `None` if no end is in sight.
         closes: Option<Timestamp>,
-        /// What will hold at that close.
+        /// The `atClose` that will hold then.
         at_close: AtClose,
     },
     Closed {
-        /// The last close, by a window's end or a freeze; nothing if there was none in sight.
+        /// The last close, by the end of a window or by a freeze; `None` if there is none in sight.
         since: Option<Timestamp>,
-        /// When it opens, windows and freezes taken together; nothing if not within sight.
+        /// The next opening, windows and freezes taken together; `None` if there is none in sight.
         next: Option<Timestamp>,
-        /// What held at the last close.
+        /// The `atClose` that held at the last close.
         at_close: AtClose,
         /// From when on a node whose upgrade has not begun is returned.
         hard_limit_at: Option<Timestamp>,
     },
 }
 
-/// What may go on now; each allows less than the one before it.
+/// What may go on now. Each variant allows less than the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AtNow {
     /// Further nodes may be taken out.
     TakeOut,
     /// Only nodes of a batch already begun may still be taken out.
     FinishBatchOnly,
-    /// Nodes in hand are finished, no other is taken out.
+    /// Nodes in progress are finished; no other node is taken out.
     FinishOnly,
-    /// A node in hand whose upgrade has not begun is returned; the others are finished.
+    /// A node in progress whose upgrade has not begun is returned; the others are finished.
     ReturnUntouched,
 }
 
-/// What may go on in a run that took its first node out at `began`; nothing if it has taken none.
+/// What may go on in a run whose first intent was written at `began`; `None` for a run without an intent.
 ///
-/// Without `began`, a `runOn` would let a run begin days after the close: only what was begun before it runs on.
+/// A window with `atClose: runOn` closes on Saturday at 04:00. A run with an intent of 03:00 goes on taking nodes
+/// out. A run without an intent before 04:00 waits for the next opening: if it ran on too, `runOn` would let runs
+/// begin days after the close.
 pub fn after_close(state: &CalendarState, began: Option<Timestamp>, now: Timestamp) -> AtNow {
     match *state {
         CalendarState::Open { .. } => AtNow::TakeOut,
@@ -56,8 +58,8 @@ pub fn after_close(state: &CalendarState, began: Option<Timestamp>, now: Timesta
     }
 }
 
-/// Of windows that are open up to a close, each with its own close: the terms of the one that closes last, and
-/// the strictest of each term where several do.
+/// The rules of windows that are open up to a close, each with its own close: those of the window that closes last,
+/// and the strictest of each rule if several close then.
 pub(super) fn terms(open: &[(Timestamp, &Window)]) -> (AtClose, Option<SignedDuration>) {
     let latest = open.iter().map(|(closes, _)| *closes).max();
     let last = || open.iter().filter(|(closes, _)| Some(*closes) == latest).map(|(_, window)| *window);

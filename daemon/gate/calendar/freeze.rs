@@ -1,5 +1,5 @@
-//! Freezes: absolute stretches of a zone's local time in which nothing is taken out.
-//! They subtract from the union of the windows; they never close anything that a window did not open.
+//! Freezes: absolute stretches of local time in which no node is taken out. They are subtracted from the union of the
+//! windows, and close nothing that a window did not open.
 
 use jiff::Timestamp;
 
@@ -9,15 +9,15 @@ use crate::model::decision::{Key, Reason};
 use crate::model::desired::Freeze;
 use crate::model::work::MoveKind;
 
-/// When a freeze is in force. A bound that lies outside of what can be told lasts to the end of time: what
-/// forbids fails closed.
+/// When a freeze is in force. An end that no timestamp can represent becomes the end of time, so the freeze stays in
+/// force.
 pub fn in_force(freeze: &Freeze) -> Stretch {
     let from = freeze.time_zone.to_timestamp(freeze.from).unwrap_or(Timestamp::MIN);
     let until = freeze.time_zone.to_timestamp(freeze.until).unwrap_or(Timestamp::MAX);
     Stretch { from, until }
 }
 
-/// Whether it holds such a move up at all.
+/// True if the freeze holds up a move of this kind.
 pub(super) fn applies(freeze: &Freeze, kind: MoveKind) -> bool {
     match kind {
         MoveKind::Patch => !freeze.except_patch,
@@ -25,7 +25,7 @@ pub(super) fn applies(freeze: &Freeze, kind: MoveKind) -> bool {
     }
 }
 
-/// What is left of ordered, separate stretches without the frozen ones, which may come in any order.
+/// What is left of ordered, separate stretches without the frozen ones; the frozen ones may come in any order.
 pub fn subtract(open: &[Stretch], frozen: &[Stretch]) -> Vec<Stretch> {
     let mut frozen: Vec<Stretch> = frozen.iter().copied().filter(|cut| cut.from < cut.until).collect();
     frozen.sort();

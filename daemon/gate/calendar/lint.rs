@@ -1,5 +1,5 @@
-//! What is suspicious about windows and freezes without being wrong: a second look for people.
-//! A lint never stops anything; it is shown by `windlass windows` and `windlass validate`.
+//! Findings about windows and freezes that are valid but look like a mistake. A finding stops nothing; `windlass
+//! windows` and `windlass validate` show it.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::work::MoveKind;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lint {
     pub kind: LintKind,
-    /// What it is about: `window/prod-nights`, `freeze/year-end`, `cluster/prod-eu`.
+    /// The object it is about: `window/prod-nights`, `freeze/year-end`, `cluster/prod-eu`.
     pub object: String,
     pub text: String,
 }
@@ -50,7 +50,7 @@ impl LintKind {
     }
 }
 
-/// Everything suspicious from `now` on, as far as [`LOOK`] reaches; `node` is how long one node takes.
+/// Everything from `now` on that looks like a mistake, as far ahead as [`LOOK`]; `node` is how long one node takes.
 pub fn lints(
     policies: &Policies,
     clusters: &[(String, BTreeMap<String, String>)],

@@ -1,4 +1,4 @@
-//! The calendar of one cluster: its maintenance windows as one union, its freezes, and what a close leaves.
+//! The calendar of one cluster: its maintenance windows as one union, its freezes, and what may go on after a close.
 
 mod answers;
 mod close;

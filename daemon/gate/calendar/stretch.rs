@@ -1,8 +1,8 @@
-//! Half-open stretches of time, and how far anything is looked for.
+//! Half-open stretches of time, and how far ahead the calendar looks.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How far ahead, and back, anything is looked for: a year, and enough over to see the same week of the next one.
+/// How far ahead and back the calendar looks: a year, and enough more to see the same week of the next year.
 pub const LOOK: SignedDuration = days(400);
 
 pub(super) const fn days(count: i64) -> SignedDuration {

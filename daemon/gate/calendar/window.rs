@@ -1,6 +1,6 @@
-//! One maintenance window as concrete openings, and many openings as one union.
-//! An opening belongs to the day on which it begins, its length is absolute time, and a local time that does not
-//! exist or exists twice follows RFC 5545: the offset before the gap, the first of two.
+//! The concrete openings of one maintenance window, and the union of many openings. An opening belongs to the day on
+//! which it begins, and its length is absolute time. A local time that does not exist, or exists twice, follows RFC
+//! 5545: the offset before the gap, the first of the two.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -10,7 +10,7 @@ use super::stretch::{Stretch, earlier};
 use crate::model::decision::{Key, Reason};
 use crate::model::desired::{Opening, Opens, Window};
 
-/// One concrete opening, whole. A window that is always open has one that spans all time.
+/// One concrete opening, uncut. A window that is always open has one that spans all time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     pub opens: Timestamp,
@@ -23,15 +23,14 @@ impl Span {
         Stretch { from: self.opens, until: self.closes }
     }
 
-    /// Whether it is the one of `opens: always`, which neither begins nor ends.
+    /// True for the opening of `opens: always`, which neither begins nor ends.
     pub fn is_always(&self) -> bool {
         self.opens == Timestamp::MIN && self.closes == Timestamp::MAX
     }
 }
 
-/// The openings that are not over at `from` and begin before `until`, by their beginning, whole even where they
-/// reach beyond either. Adjoining and overlapping ones are kept as they are; one that comes twice is kept once,
-/// as on the day that Samoa skipped.
+/// The openings that are not over at `from` and begin before `until`, ordered by their beginning and uncut. Adjoining
+/// and overlapping ones stay separate. One that comes twice is kept once, as on the day that Samoa skipped.
 pub fn openings(window: &Window, from: Timestamp, until: Timestamp) -> Vec<Span> {
     let rules = match &window.opens {
         Opens::Always => {
@@ -54,14 +53,14 @@ pub fn openings(window: &Window, from: Timestamp, until: Timestamp) -> Vec<Span>
     spans
 }
 
-/// Local opening times on every day that could hold one which begins between the two instants.
+/// The local opening times on every day that could hold one which begins between the two instants.
 fn local_openings<'r>(
     rules: &'r [Opening],
     zone: &TimeZone,
     from: Timestamp,
     until: Timestamp,
 ) -> impl Iterator<Item = (DateTime, &'r Opening)> {
-    // Two days more on either side: a gap moves a time by up to a whole day.
+    // Two more days on either side: a gap moves a time by up to a day.
     let margin = 2.days();
     let first = zone.to_datetime(from).date().checked_sub(margin).unwrap_or(Date::MIN);
     let last = zone.to_datetime(until).date().checked_add(margin).unwrap_or(Date::MAX);
@@ -72,7 +71,8 @@ fn local_openings<'r>(
     })
 }
 
-/// The local opening times within `[from, until)` that an odd day makes into another instant, each with that instant.
+/// The local opening times within `[from, until)` that do not exist or exist twice, each with the instant that stands
+/// in.
 pub(super) fn odd(
     window: &Window,
     from: Timestamp,
@@ -89,7 +89,7 @@ pub(super) fn odd(
     found
 }
 
-/// The instant that stands in for a local time which does not exist; nothing for one that does.
+/// The instant that stands in for a local time that does not exist; `None` for one that does.
 pub(super) fn stand_in(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(at);
     match ambiguous.offset() {
@@ -98,7 +98,7 @@ pub(super) fn stand_in(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// The first instant of a local time that clocks show twice; nothing for one that they show once or never.
+/// The first instant of a local time that exists twice; `None` for one that exists once or not at all.
 pub(super) fn first_of_two(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(at);
     match ambiguous.offset() {
@@ -107,7 +107,7 @@ pub(super) fn first_of_two(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// Openings as one: those that overlap or adjoin become one stretch.
+/// The union of openings: those that overlap or adjoin become one stretch.
 pub fn union(spans: &[Span]) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = spans.iter().map(Span::stretch).collect();
     stretches.sort();
@@ -121,7 +121,7 @@ pub fn union(spans: &[Span]) -> Vec<Stretch> {
     joined
 }
 
-/// Why the windows pass: `closes` is the window's own close, `until` that of the union.
+/// Why the windows allow: `closes` is the window's own close, `until` that of the union.
 pub(super) fn open_reason(window: &Window, closes: Timestamp, until: Timestamp) -> Reason {
     let name = &window.name;
     let text = match &window.opens {
@@ -140,13 +140,13 @@ pub(super) fn open_reason(window: &Window, closes: Timestamp, until: Timestamp) 
     Reason::new(Key::WindowOpen, format!("window/{name}"), text)
 }
 
-/// An instant for a sentence: in UTC, and as the clocks of a zone show it.
+/// An instant for a sentence, in UTC and in local time of a zone.
 pub fn local(at: Timestamp, zone: &TimeZone) -> String {
     let shown = at.to_zoned(zone.clone());
     format!("{at} ({} in {})", shown.strftime("%a %Y-%m-%d %H:%M"), zone_name(zone))
 }
 
-/// The name of a zone, or the offset of one that has none.
+/// The name of a zone; the offset of one without a name.
 pub fn zone_name(zone: &TimeZone) -> String {
     match (zone.iana_name(), zone.to_fixed_offset()) {
         (Some(name), _) => name.to_owned(),
@@ -155,7 +155,7 @@ pub fn zone_name(zone: &TimeZone) -> String {
     }
 }
 
-/// The shortest of the stretches that a window's openings make by themselves and that begins in `[from, until)`.
+/// The shortest of the stretches that the openings of this window alone make and that begin in `[from, until)`.
 pub(super) fn shortest(window: &Window, from: Timestamp, until: Timestamp) -> Option<SignedDuration> {
     let joined = union(&openings(window, from, until));
     let whole = joined.iter().filter(|stretch| stretch.from >= from && stretch.until < until);

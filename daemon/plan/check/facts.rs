@@ -1,13 +1,13 @@
-//! Of each step: that its name says what it does, that what it expects holds when its turn comes, and that what it
-//! achieves holds once it is done. These facts are what the executor goes by.
+//! Checks each step: its id follows from its work, the facts that it expects hold when its turn comes, and the facts
+//! that it achieves hold once it is done. The executor decides by these facts.
 
 use super::Check;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
 
 impl<'a> Check<'a> {
-    /// The record knows a step by its name alone: one that follows from anything but its work would have one step taken
-    /// for another.
+    /// The record knows a step only by its id. If the id did not follow from the work, the record of one step could
+    /// be taken for that of another.
     pub(super) fn identity(&mut self, step: &Step) {
         let node = step.work.node_move().map(|(_, mv)| &mv.node);
         let (_, to) = step.work.versions();
@@ -24,7 +24,8 @@ impl<'a> Check<'a> {
         match &step.work {
             Work::ControlPlane(mv) => {
                 self.expects_node(step, mv);
-                // Otherwise this one would leave another behind by two minors, or be moved while another is away.
+                // Otherwise this step would leave another node two minors behind, or move one node while another is
+                // not Ready.
                 self.expects_api_servers(step, |version| mv.to.minors_ahead_of(version) <= 1);
             }
             Work::Kubelet(mv) => {
@@ -51,7 +52,7 @@ impl<'a> Check<'a> {
         self.require(waits, step, "does not expect the API servers to be there first");
     }
 
-    /// To be asked once the step has been carried out on [`Check::now`].
+    /// Checks the facts that the step achieves, once the step has been carried out on [`Check::now`].
     pub(super) fn achieves(&mut self, step: &'a Step) {
         let promised = match &step.work {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),
@@ -75,8 +76,8 @@ impl<'a> Check<'a> {
         step.achieves.contains(&runs)
     }
 
-    /// What is known of a control plane that has moved to this version. Of one that somebody else moves, only the last
-    /// version is known to the patch.
+    /// The version that is certain of a control plane that has moved to `to`. If an external provider moves it, the
+    /// patch is certain only for the last version.
     fn certain(&self, to: &Version) -> Version {
         let mut version = to.clone();
         if !self.moves_control_plane() && *to != self.plan.to {

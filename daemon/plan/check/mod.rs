@@ -1,6 +1,6 @@
-//! The independent check of any plan: walks it over the cluster step by step and asks at every instant whether what
-//! must always hold still does. It shares no code with what made the plan and trusts nothing the plan says of
-//! itself; a finding means that the plan must not be carried out.
+//! The independent plan check. It carries the plan out step by step on a model of the cluster and checks at every
+//! step that the rules that must always hold still do. It shares no code with the planner and trusts nothing that the
+//! plan says of itself. A plan with a finding must not be carried out.
 
 mod facts;
 mod shape;
@@ -17,10 +17,10 @@ use crate::provider::capabilities;
 
 use world::World;
 
-/// One finding is enough to stop; more than this helps nobody.
+/// One finding is enough to stop; a person reads no more than this.
 const MOST_FINDINGS: usize = 100;
 
-/// Everything that is wrong with a plan that was made for this cluster as it is now.
+/// The findings about a plan that was made for the cluster as it is now; empty if the plan may be carried out.
 pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
     let mut check = Check {
         plan,
@@ -41,7 +41,7 @@ struct Check<'a> {
     plan: &'a Plan,
     cluster: &'a Cluster,
     live: &'a Live,
-    /// The cluster as it is after the steps so far.
+    /// The cluster after the steps so far.
     now: World<'a>,
     findings: BTreeSet<Reason>,
 }
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// No control plane moves without a proven snapshot, or a person's word for it.
+    /// No control plane moves without a proven snapshot of etcd, or a person's written reason to go without one.
     fn proof(&mut self, object: &str) {
         let waits = self.plan.blockers.iter().any(|blocker| blocker.key == Key::NoProvenSnapshot);
         let holds = waits || self.cluster.etcd_unproven.is_some();
@@ -127,7 +127,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A pool's canaries come first, and there are as many as asked for.
+    /// Checks that the canaries of a pool come first and are as many as the pool asks for.
     fn canaries(&mut self, stage: &Stage) {
         let mut pools: BTreeMap<&Scope, Vec<bool>> = BTreeMap::new();
         for step in &stage.steps {
@@ -212,7 +212,7 @@ impl<'a> Check<'a> {
         self.require(asked_for, step, "empties a node for a patch that does not ask for it");
     }
 
-    /// What holds for every step that moves a node, before it is begun.
+    /// The checks for every step that moves a node, before it is begun.
     fn node_step(&mut self, step: &'a Step, mv: &NodeMove, stage: &Stage) {
         let Some(node) = self.live.nodes.get(mv.node.name.as_str()) else {
             return self.note(step, "there is no such node");
@@ -262,7 +262,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// With nothing in the way, the end of the plan is what is asked for.
+    /// Without blockers, the plan must end at the desired version.
     fn end(&mut self) {
         if !self.plan.blockers.is_empty() {
             return;
@@ -301,7 +301,7 @@ fn pools_of<'a>(cluster: &'a Cluster, node: &'a Node) -> impl Iterator<Item = &'
     cluster.pools.iter().filter(move |pool| pool.selector.matches(label))
 }
 
-/// What a finding is about: a part of the plan by its name, or a step.
+/// The object of a finding: a part of the plan by its name, or a step.
 trait Object {
     fn object(&self) -> String;
 }

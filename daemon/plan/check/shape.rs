@@ -1,4 +1,4 @@
-//! What can be said of a plan without walking it: that its parts fit together and that nothing is missing.
+//! Checks the shape of a plan: its parts fit together and nothing is missing.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ impl Check<'_> {
         }
     }
 
-    /// Limits are part of what was approved: without them a run would not know when to wait.
+    /// The limits are part of what a person approves. Without them a run would not know when to wait.
     fn limits(&mut self) {
         let plan = self.plan;
         for step in plan.steps() {

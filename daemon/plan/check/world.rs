@@ -1,4 +1,4 @@
-//! The cluster as the checker takes it to be between two steps: one version per control plane node and per kubelet.
+//! The checker's model of the cluster between two steps: one version per control plane node and per kubelet.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,10 @@ use crate::model::version::Version;
 use crate::provider::{VersionSource, capabilities};
 
 pub(super) struct World<'a> {
-    /// By control plane node; where none can be seen, one entry for the API endpoint.
+    /// By control plane node; one entry for the API endpoint if no control plane node is visible.
     pub(super) control_plane: BTreeMap<&'a str, Version>,
-    /// Of every node, also of those that nobody moves: they suffer what the control plane does.
+    /// The kubelets of all nodes. Nodes that the plan does not move are included, because the version skew counts for
+    /// them too.
     pub(super) kubelets: BTreeMap<&'a str, Version>,
 }
 
@@ -56,15 +57,16 @@ impl<'a> World<'a> {
         self.kubelets.iter().filter(|(_, runs)| self.is_too_old(runs)).map(|(name, _)| *name).collect()
     }
 
-    /// Three minors behind is the most, and two for kubelets before 1.25. The rule is written here once more on purpose:
-    /// the planner's own would agree with the planner.
+    /// True if the kubelet is more than three minors behind the newest API server, or more than two for a kubelet
+    /// before v1.25. This repeats the planner's rule on purpose: a check that called the planner's code would agree
+    /// with its mistakes.
     pub(super) fn is_too_old(&self, kubelet: &Version) -> bool {
         let minor = i32::from(kubelet.minor);
         let most = if minor < 25 { 2 } else { 3 };
         self.newest_api_server().is_some_and(|newest| i32::from(newest.minor) - minor > most)
     }
 
-    /// What would be known of a fact now. Health is not for a plan to say: a node that exists counts as Ready.
+    /// What is known of a fact now. A plan says nothing about health: every node that exists counts as Ready.
     pub(super) fn truth(&self, fact: &Fact, live: &Live) -> Truth {
         let at_least =
             |runs: Option<&Version>, version: &Version| Truth::of(runs.map(|runs| runs >= version));

@@ -1,4 +1,4 @@
-//! No run is in progress: is there something to do, and may it begin?
+//! No run is in progress: is there something to do, and may a run begin?
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,11 @@ use crate::model::work::{MoveKind, Step};
 use crate::record::text::count;
 use crate::work::Turn;
 
-/// The front door is asked for its version this often, while nothing is done: somebody else may move it.
+/// How often the API endpoint is asked for its version while no run is in progress: an external provider may upgrade
+/// it.
 const LOOK: SignedDuration = SignedDuration::from_mins(1);
 
-/// What is said of a run that may begin, and the plan that it freezes, if it begins now.
+/// The answers about a run that could begin, and the plan that it freezes if it begins now.
 pub(super) fn begin(
     world: &World<'_>,
     books: &Books,
@@ -70,8 +71,8 @@ pub(super) fn begin(
     (turn, Some(fresh.clone()))
 }
 
-/// Why there is no plan to begin. A version that is not known is a matter of health: while a kubelet restarts its static
-/// pods they tell nothing, and do so again within a minute. The rest is for a person to change.
+/// Why no run can begin. An unknown version is a wait: static pods report none while a kubelet restarts them, and do
+/// again within a minute. A person has to act on every other blocker.
 fn blocked(blocker: &Reason) -> Answer {
     if blocker.key == Key::VersionUnknown {
         Answer::wait(Gate::Health, blocker.clone())
@@ -80,13 +81,13 @@ fn blocked(blocker: &Reason) -> Answer {
     }
 }
 
-/// Whether a run may begin: if any step of its first stage could be taken up once it has its turn, since a run of
-/// nothing but held nodes is no run. The control plane of a hop is one unit: all of it, or none.
+/// Whether a run may begin: if the gates allow any step of the first stage, because a run of held nodes alone would
+/// do nothing. The control plane of a hop is one unit and needs all of its steps.
 fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, bool) {
     let unit = stage.kind.is_control_plane();
     let (mut any, mut all, mut explained) = (false, true, 0);
     let mut answers: Vec<Answer> = Vec::new();
-    // Kinds of move that are kept from beginning whichever node they are about.
+    // Kinds of move that a gate denies for every node.
     let mut denied: BTreeSet<MoveKind> = BTreeSet::new();
     for step in &stage.steps {
         if explained >= MOST_EXPLAINED && denied.contains(&step.move_kind()) {
@@ -102,19 +103,19 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
             explained += usize::from(!may);
             merge_answers(&mut answers, decision.answers);
         }
-        // Further workers are explained once the run is there.
+        // The run explains its other workers once it exists.
         if may && !unit {
             break;
         }
     }
     if any && !unit {
-        // What keeps single nodes is told; what keeps a kind of move is told once the run is there, which may begin.
+        // The run begins: reasons about single nodes are reported now, reasons about a kind of move by the run.
         answers.retain(|answer| answer.verdict == Verdict::Allow || answer.gate.is_about_nodes());
     }
     (answers, if unit { all } else { any })
 }
 
-/// Nodes that no pool selects keep a cluster from being as desired, for as long as they are behind.
+/// Nodes that no pool selects; while they are behind, the cluster is not as desired.
 fn nodes_without_pool(world: &World<'_>, fresh: &Plan) -> Vec<Answer> {
     let objects = world.census.left_alone().map(|node| format!("node/{node}")).take(MOST_EXPLAINED);
     let risk = |object: String| {
@@ -124,7 +125,7 @@ fn nodes_without_pool(world: &World<'_>, fresh: &Plan) -> Vec<Answer> {
     objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
 }
 
-/// The oldest version that a plan moves: where only workers move, theirs, not their API servers'.
+/// The oldest version that the plan moves. If only workers move, that is theirs and not that of the API servers.
 fn oldest(fresh: &Plan) -> Version {
     let from = fresh.steps().map(Step::from).chain([&fresh.from]);
     from.min().unwrap_or(&fresh.from).clone()

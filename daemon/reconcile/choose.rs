@@ -1,4 +1,4 @@
-//! Which steps of a run are taken up next: stage by stage, and only those that every gate allows.
+//! Which steps of a run begin next: stage by stage, and only steps that every gate allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::model::work::{MoveKind, Scope, Step};
 use crate::record::{Run, StepEnd};
 use crate::work::Turn;
 
-/// Goes on with a run: takes up what may be taken up, or ends it.
+/// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose(world: &World<'_>, books: Books, desired: &Desired, run: &Run) -> Turn {
     let Some(live) = world.live else { return Turn::default() };
     if world.state.supersedes(&run.plan) && !run.hop_unfinished() {
@@ -43,9 +43,9 @@ fn ends(outcome: RunOutcome, reasons: Vec<Reason>) -> Turn {
     Turn { entries: vec![What::Run(RunEvent::Ended { outcome, reasons })], ..Turn::default() }
 }
 
-/// A newer commit asks for something else: what is in progress ends, nothing is begun.
+/// A newer commit asks for something else: the steps in progress go on to their end, and no other step begins.
 fn give_way(world: &World<'_>, desired: &Desired, run: &Run) -> Turn {
-    // Waiting for somebody else's control plane keeps nothing from ending.
+    // Waiting for an external provider's control plane does not keep the run from ending.
     if run.in_progress().any(|(id, _)| id.node.is_some()) {
         let text =
             format!("commit {} takes its place once its nodes in progress are done", desired.commit.short());
@@ -58,7 +58,7 @@ fn give_way(world: &World<'_>, desired: &Desired, run: &Run) -> Turn {
     ends(outcome, vec![Reason::new(Key::PlanStale, world.object(), text)])
 }
 
-/// Why nothing of a plan can go on any more: every node that is left belongs to another pool by now.
+/// Why no step of the plan can begin any more: every remaining node belongs to another pool now.
 fn plan_outdated(world: &World<'_>, live: &Live, run: &Run, index: usize) -> Option<Reason> {
     if run.in_progress().next().is_some() {
         return None;
@@ -84,7 +84,7 @@ struct Chooser<'a> {
 
 impl<'a> Chooser<'a> {
     fn ask(&self, step: Option<&'a Step>) -> Decision {
-        // A step of a control plane's unit may lie in another stage than the one that is open.
+        // A step of the control plane's unit may be in a later stage than the open one.
         let stage = step.and_then(|step| self.run.find(&step.id)).map_or(self.stage, |(stage, _)| stage);
         let (plan, stage) = (Some(&self.run.plan), Some(stage));
         gate::ask(&Question {
@@ -97,7 +97,7 @@ impl<'a> Chooser<'a> {
         })
     }
 
-    /// Objections are told; of a decision that allows, nothing but what the calendar says.
+    /// Reports the answers of a decision; a decision that allows has only the calendar's.
     fn tell(&mut self, decision: Decision) {
         for answer in &decision.answers {
             self.turn.passes_soon(answer, self.live, self.world.now);
@@ -111,7 +111,7 @@ impl<'a> Chooser<'a> {
         if steps.is_empty() {
             return;
         }
-        // Waiting for somebody else's control plane needs no lease: nothing is written to the cluster.
+        // Waiting for an external provider's control plane writes nothing to the cluster, so it needs no lease.
         if steps.iter().any(|step| step.node().is_some()) {
             self.turn.wants_lease = true;
             if self.world.tenure.held.is_none() {
@@ -123,8 +123,9 @@ impl<'a> Chooser<'a> {
         self.turn.entries.extend(intents);
     }
 
-    /// The control plane of a hop is one unit: all its intents at once, so that once begun it needs neither window nor
-    /// git; and none of them while anything objects to one of its nodes, because half of it done is worse than none.
+    /// The control plane of a hop is one unit. All its intents are written at once, so once begun it needs neither an
+    /// open window nor a reachable git host. None is written while a gate objects to one of its nodes: half an
+    /// upgraded control plane is worse than none.
     fn unit(mut self, open: &[&'a Step]) -> Turn {
         let mut all = true;
         for step in open {
@@ -138,11 +139,11 @@ impl<'a> Chooser<'a> {
         self.turn
     }
 
-    /// Workers of every pool: canaries first, then within every limit. What is not taken up is explained.
+    /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
         let mut passed = Passed::default();
         let mut chosen: Vec<&Step> = Vec::new();
-        // Nodes that are out already cost nothing more: they come before others.
+        // A node that is out already takes no further room, so it comes before others.
         let (out, others): (Vec<&Step>, Vec<&Step>) =
             self.run.not_started(index).partition(|step| self.is_out(step));
         let others = others.into_iter().map(|step| (step, false));
@@ -172,14 +173,14 @@ impl<'a> Chooser<'a> {
     }
 }
 
-/// Which steps need not be asked about any more in this pass, because the answer would be that of one before it.
+/// Steps that need no question in this pass because an earlier step got the same answer.
 #[derive(Default)]
 struct Passed<'a> {
     /// How many nodes of each pool were explained.
     explained: BTreeMap<&'a str, usize>,
-    /// Kinds of move that are denied whichever node they are about.
+    /// Kinds of move that a gate denies for every node.
     kinds: BTreeSet<MoveKind>,
-    /// Pools, and zones of pools, that have no room for a node that is not out yet.
+    /// Pools that have no room for another node; below, zones of pools.
     pools: BTreeSet<&'a str>,
     zones: BTreeSet<(&'a str, &'a str)>,
 }
@@ -196,7 +197,7 @@ impl<'a> Passed<'a> {
         (full && !is_out) || (self.kinds.contains(&step.move_kind()) && self.enough(pool))
     }
 
-    /// Notes an objection; whether it is to be told.
+    /// Notes an objection. True if it is to be reported.
     fn note(&mut self, step: &'a Step, decision: &Decision, full: Full) -> bool {
         let pool = step.id.scope.name();
         if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {

@@ -1,4 +1,5 @@
-//! The intents of steps that may be begun. What already is as it should be is recorded as done without being touched.
+//! The intents of steps that may begin. A step whose component already runs the target is recorded as done, without a
+//! touch.
 
 use crate::model::entry::{StepEvent, What};
 use crate::model::live::Live;
@@ -21,18 +22,18 @@ pub(super) fn intent(live: &Live, plan: &Plan, step: &Step) -> What {
     What::Step(step.id.clone(), event)
 }
 
-/// Whether beginning this step takes its node out: not one that is gone, and not one that somebody has moved already.
+/// True if beginning the step takes its node out: not if the node is gone or already runs the target.
 pub(super) fn takes_out(live: &Live, step: &Step) -> bool {
     !is_gone(live, step) && !is_done(live, step)
 }
 
-/// Whether a step is done without having been begun. A node that still bears a claim has to be brought back first.
+/// True if the step is done without having begun. A node that still has a claim is returned first.
 fn is_done(live: &Live, step: &Step) -> bool {
     let claimed = step.node().and_then(|node| live.nodes.get(node)).is_some_and(|node| node.claim.is_some());
     !claimed && step.standing(|fact| live.truth(fact)) == Standing::Done
 }
 
-/// Whether the node of a step vanished, or another one bears its name.
+/// True if the node of the step is gone, or another one has its name.
 pub(super) fn is_gone(live: &Live, step: &Step) -> bool {
     let mut nodes = step.expects.iter().filter(|fact| matches!(fact, Fact::Exists(_)));
     nodes.any(|fact| live.truth(fact) != Truth::Holds)

@@ -1,5 +1,6 @@
-//! The lease that says who should act: held while something is to be done, given back after.
-//! It is no fence; what fences are the journal's push, the node's claim and the pod's UID.
+//! The lease, whose holder may act: taken while something is to be done, given back after. It is no fence: a paused
+//! process may send an effect after its lease ran out. The fences are the journal's push, the claim on the node and
+//! the UID of the pod.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,11 +17,11 @@ use crate::work::{LOOK_AGAIN, Turn};
 
 /// The lease's name in the namespace `windlass-system`.
 pub const NAME: &str = "windlass";
-/// How long a silent holder is believed to be alive. Longer than an API server's swap during its own upgrade takes.
+/// How long a silent holder is taken to be alive. Longer than an API server is away during its own upgrade.
 const LENGTH: SignedDuration = SignedDuration::from_secs(30);
-/// How often the holder renews.
+/// How often the holder renews the lease.
 const RENEW: SignedDuration = SignedDuration::from_secs(8);
-/// No effect is sent later than this after the last renewal: well before another process may take over.
+/// How long after the last renewal effects may be sent; well before another process may take over.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(20);
 
 /// What is known of the lease.
@@ -36,15 +37,17 @@ pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Te
     Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
 }
 
-/// The epoch of the process that takes the lease next: above every one that the lease and our record know. A lease that
-/// was deleted begins to count again at one, and claims of our own record would then be of a later leader for ever. A
-/// claim that the record does not know raises nothing: it may be of a leader that is alive.
+/// The epoch of the process that takes the lease next: above the lease's own and the last one in our record.
+///
+/// A person deletes the lease. The new one would count from 1, while claims of our own run have epoch 7: this process
+/// would take them for claims of a later leader and never release their nodes. So the record's last epoch counts too.
+/// A claim that the record does not know does not: the process that wrote it may be alive.
 fn next_epoch(live: &Live, record: &Record) -> u64 {
     let lock = live.lock.as_ref().map_or(0, |lock| lock.transitions);
     lock.max(record.last_epoch) + 1
 }
 
-/// Who else is believed to hold the lease, and until when; nothing when it is free, ours, or was never looked at.
+/// Another process that is taken to hold the lease, and until when; `None` if the lease is free, ours or not known.
 fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(String, Timestamp)> {
     let lock = lock?;
     let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
@@ -53,7 +56,7 @@ fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(Stri
     (!free && silent_until > now).then(|| (lock.holder.clone(), silent_until))
 }
 
-/// Takes, renews or gives back the lease as this pass needs it.
+/// Takes, renews or gives back the lease, as this pass needs it.
 pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
     let mine = input.live.lock.as_ref().filter(|lock| lock.holder == input.me.holder);
     match (mine, wanted) {
@@ -75,7 +78,8 @@ fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
         resource_version: lock.resource_version.clone(),
     };
     let mut turn = moved(hold);
-    // Our picture of the lease may be old: then the write is refused, and this look shows why.
+    // The last write of the lease failed, perhaps because another process changed it. No watch covers the lease, so a
+    // probe looks.
     if input.live.overlay.backoff.contains_key(&EffectKey::Lease) {
         turn.probes.push((Probe::Lock, LOOK_AGAIN));
     }
@@ -87,7 +91,7 @@ fn give_back(lock: &Lock) -> Turn {
     Turn { effects: effects.into_iter().collect(), ..Turn::default() }
 }
 
-/// Looks on while another process acts.
+/// Waits while another process acts.
 fn stand_by(tenure: &Tenure) -> Turn {
     let Some((holder, until)) = &tenure.elsewhere else { return Turn::default() };
     let told = Reason::new(
@@ -107,12 +111,13 @@ fn stand_by(tenure: &Tenure) -> Turn {
 fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
     let (live, me) = (input.live, input.me);
     let turn = Turn { probes: vec![(Probe::Lock, LOOK_AGAIN)], moves: true, ..Turn::default() };
-    // Nothing is known of the lease before it has been looked at.
+    // The lease has not been looked at yet.
     if !live.probed.contains_key(&Probe::Lock) {
         return turn;
     }
     let Some(lock) = &live.lock else {
         let mut turn = turn;
+        // The create failed before, perhaps because the namespace does not exist.
         if live.overlay.backoff.contains_key(&EffectKey::Lease) {
             turn.effects.push((Effect::CreateNamespace(provider::namespace()), 0));
         }
@@ -137,11 +142,12 @@ fn moved(lease: LeaseMove) -> Turn {
     Turn { effects: vec![(effect, 0)], ..Turn::default() }
 }
 
-/// Whether the record is for another process to write: the one that holds the lease. Of a run that is in progress
-/// nothing is written before the lease was looked at.
+/// True if this pass must write no entries: another process holds the lease, or a run is in progress and the lease
+/// has not been looked at yet.
 ///
-/// The scenario: two daemons serve one repository, and the one that was away comes back while the other is in the
-/// middle of a drain. What it would conclude, it would conclude from a record that the other has gone on with.
+/// Two daemons serve one repository. The first loses its network; the second takes the lease and drains w1. When the
+/// first is back, it still has its old record, and every entry it would write follows from a record without the
+/// second one's entries.
 pub(super) fn others_write(input: &Input<'_>, acts: bool, tenure: &Tenure, merged: &mut Merged) -> bool {
     let tick = &mut merged.tick;
     if let Some((_, until)) = &tenure.elsewhere {
@@ -175,12 +181,12 @@ fn look(input: &Input<'_>, tick: &mut super::Tick) {
     }
 }
 
-/// Until when effects may be sent under the lease as it was last seen; nothing when it is not ours.
+/// Until when effects may be sent under the lease as it was last seen; `None` if the lease is not ours.
 pub fn deadline(lock: Option<&Lock>, holder: &str) -> Option<Timestamp> {
     lock.filter(|lock| lock.holder == holder).map(|lock| later(lock.seen, DEADLINE))
 }
 
-/// The effect that gives our lease back; nothing when it is not ours.
+/// The effect that gives our lease back; `None` if the lease is not ours.
 pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
     let lock = lock.filter(|lock| lock.holder == holder)?;
     let lease = LeaseMove::Release {

@@ -1,4 +1,4 @@
-//! The one place where the parts of a pass come together: every part returns a turn, and the turns become one tick.
+//! Merges the turns of all parts of a pass into one tick.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +13,7 @@ use crate::work::Turn;
 
 pub(super) struct Merge<'a> {
     input: Input<'a>,
-    /// Whether anything but giving back the lease may be written to the cluster.
+    /// True if the pass may write to the cluster. Giving the lease back is allowed in any case.
     acts: bool,
     tick: Tick,
     ledger: Ledger<'a>,
@@ -21,7 +21,7 @@ pub(super) struct Merge<'a> {
     wants_lease: bool,
 }
 
-/// What a pass came to, before it is known what is to be written down of its waits.
+/// A pass whose waits are not recorded yet.
 pub(super) struct Merged {
     pub(super) tick: Tick,
     pub(super) moves: bool,
@@ -60,7 +60,7 @@ impl<'a> Merge<'a> {
         let Turn { state: _, entries, effects, probes, answers, wake_at, moves, wants_lease, watched } = turn;
         self.tick.entries.extend(entries);
         for answer in answers {
-            // Several parts of a pass ask the same of a gate, and a person reads it once.
+            // Several parts of a pass get the same answer; it is reported once.
             if !self.tick.status.answers.contains(&answer) {
                 self.tick.status.answers.push(answer);
             }
@@ -81,7 +81,7 @@ impl<'a> Merge<'a> {
         self.tick.wake_at = earliest(self.tick.wake_at, at);
     }
 
-    /// Asks a question if its last answer is older than `every`.
+    /// Asks a probe if its last answer is older than `every`.
     fn probe(&mut self, probe: Probe, every: SignedDuration) {
         let due = self.input.live.probed.get(&probe).map(|last| later(*last, every));
         match due.filter(|due| *due > self.input.now) {
@@ -91,10 +91,10 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Takes an effect up, unless the same is under way, was refused a moment ago, or nothing may be done at all.
+    /// Adds an effect, unless it is in flight, failed a moment ago, or nothing may be written at all.
     fn effect(&mut self, effect: Effect, after: u64) {
         let (live, now) = (self.input.live, self.input.now);
-        // Giving the lease back is always right.
+        // Giving the lease back needs no permission to act.
         let gives_back = matches!(effect, Effect::Lease { lease: LeaseMove::Release { .. }, .. });
         if live.stop.is_some() || !(self.acts || gives_back) {
             return;
@@ -113,7 +113,7 @@ impl<'a> Merge<'a> {
         if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > now) {
             self.moves = true;
             self.wake(Some(backoff.until));
-            // Once or twice is a race or a moment's absence, and explains itself by passing.
+            // One or two failures are a race or a short outage, which a retry gets over.
             if backoff.tries > 2 {
                 let text = format!("the API server was asked several times to change it: {}", backoff.why);
                 let reason = Reason::new(Key::ApiUnreachable, effect.object(), text);
@@ -127,7 +127,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// The parts as one tick. Without the lease, what only its holder may do is withheld.
+    /// The merged tick. Without the lease, effects that only its holder may send are dropped.
     pub(super) fn merged(mut self, holds_lease: bool) -> Merged {
         if !holds_lease {
             self.tick.effects.retain(|(effect, _)| !effect.needs_lease());

@@ -1,6 +1,6 @@
-//! One pure pass through the stages: settle what changed, take further what is in progress, choose what starts, merge.
-//! A pass starts every step that is ready and allowed, waits for none, and returns its silence too: every gate's
-//! answer, and when to look again.
+//! One pure pass: settles what changed, takes steps in progress further, chooses steps that begin, and merges all of
+//! it. A pass begins every step that is ready and allowed and waits for none. It also returns every gate's answer,
+//! and when to look again.
 
 mod begin;
 mod check;
@@ -36,36 +36,36 @@ pub use outlook::{MOST_ROUNDS, outlook};
 pub use tick::tick;
 pub use withhold::checked_tick;
 
-/// Everything a pass looks at.
+/// Everything that a pass reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub me: &'a Identity,
     pub state: &'a DesiredState,
     pub live: &'a Live,
     pub record: &'a Record,
-    /// What there would be to do for the desired state, where no run is in progress.
+    /// The plan for the desired state; `None` while a run is in progress.
     pub fresh: Option<&'a Plan>,
-    /// Which nodes each pool has and which of them are out; made anew when nodes or pools change.
+    /// The nodes of each pool and which of them are out. The caller makes it anew when nodes or pools change.
     pub census: &'a Census,
     pub others: &'a Others,
-    /// Why the record cannot be written at present.
+    /// Why the record cannot be written now.
     pub trouble: Option<&'a Reason>,
     pub now: Timestamp,
 }
 
-/// What a pass answers.
+/// The result of a pass.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Tick {
     pub entries: Vec<What>,
-    /// The plan that a run which starts among the entries freezes.
+    /// The plan that is frozen if a run starts among the entries.
     pub frozen: Option<Plan>,
-    /// Each with the entry that releases it: it may be sent once that entry is on the remote.
+    /// Each with the number of the entry that releases it: it may be sent once that entry is on the remote.
     pub effects: Vec<(Effect, u64)>,
     pub probes: Vec<Probe>,
-    /// Steps that were looked at on their way back; how long they have been counts against them.
+    /// Steps that return their nodes and were looked at; that time counts against their patience.
     pub watched: BTreeSet<StepId>,
-    /// Another process acts, so nothing was written down: what is known of the record may be out of date.
+    /// True if another process acts: nothing was written, and the record may be out of date.
     pub stands_by: bool,
     pub status: ClusterState,
     pub wake_at: Option<Timestamp>,

@@ -4,8 +4,8 @@ use super::{Input, tick};
 use crate::model::entry::Entry;
 use crate::model::state::ClusterState;
 
-/// Passes until nothing more is written down. A pass that keeps finding something to write down is a mistake of ours;
-/// it must not spin.
+/// The most passes until nothing more is written. A pass that always has something to write is a bug and must not
+/// loop.
 pub const MOST_ROUNDS: usize = 16;
 
 /// Where the cluster would stand after the passes that follow at once.

@@ -9,10 +9,10 @@ use crate::model::time::later;
 use crate::record;
 use crate::work::{LOOK_AGAIN, Turn};
 
-/// The `ConfigMap` is for people's eyes: a change shows within this, however many entries there are.
+/// The time between two writes during a run. People read the `ConfigMap`, so not every entry has to show at once.
 const PUBLISH_SPACING: SignedDuration = SignedDuration::from_secs(10);
 
-/// Keeps the `ConfigMap` as the record has it. It is read once before it is ever written.
+/// Writes the `ConfigMap` if the record's text differs from it. The `ConfigMap` is read before the first write.
 pub(super) fn publish(input: &Input<'_>) -> Turn {
     let (record, overlay) = (input.record, &input.live.overlay);
     let mut turn = Turn::default();
@@ -23,13 +23,14 @@ pub(super) fn publish(input: &Input<'_>) -> Turn {
         turn.probes.push((Probe::Published, LOOK_AGAIN));
         return turn;
     };
-    // The text follows from the record alone: while no entry came, it is what was published.
+    // The text depends on the record alone. Without a new entry, what was published is up to date.
     if published.of == Some(record.next_seq) {
         return turn;
     }
     let last = overlay.published.unwrap_or(Timestamp::UNIX_EPOCH);
     let due = later(last, PUBLISH_SPACING);
-    // Of a run that goes on, not every entry is worth a write; but no process ends before the last of them shows.
+    // During a run, entries wait for the next write. A process with `--until-idle` does not end before the last of
+    // them shows.
     if record.run.is_some() && due > input.now {
         turn.wake_at = Some(due);
         turn.moves = input.live.stop.is_none();

@@ -1,4 +1,5 @@
-//! What has changed outside of any step: which cluster this is, which commit is in force, who has stopped or resumed.
+//! Records what changed outside of any step: which cluster this is, which commit is in force, who stopped or resumed
+//! the work.
 
 use super::Input;
 use crate::model::decision::{Answer, Gate, Key, Reason};
@@ -19,14 +20,14 @@ pub(super) fn settle(input: &Input<'_>) -> Turn {
         let (commit, problems) = (state.newest.clone(), state.problems.clone());
         turn.entries.push(What::Commit(CommitEvent::Refused { commit, problems }));
     }
-    // What people have left in another cluster is not about this one.
+    // The notes in another cluster are not about this one.
     if other_cluster(input).is_none() {
         notes(input, &mut turn);
     }
     turn
 }
 
-/// The notes by which people stop and resume.
+/// Takes in the notes with which people stop and resume.
 fn notes(input: &Input<'_>, turn: &mut Turn) {
     let (record, live) = (input.record, input.live);
     turn.entries.extend(match (&live.stop, &record.stopped) {
@@ -38,21 +39,23 @@ fn notes(input: &Input<'_>, turn: &mut Turn) {
         (Some(_), Some(_)) | (None, None) => None,
     });
     if let Some(note) = &live.resume {
-        // One note ends one halt, however long it takes until it can be deleted.
+        // A person resumes after a halt; the deletion of the note fails for a while, and another node fails and halts
+        // the run again. The old note must not end that halt: the person has not seen it. So the record keeps the
+        // note's UID.
         let spent = record.resumed_by.as_ref() == Some(&note.uid);
         if record.halted.is_some() && !spent {
             let (by, reason, uid) = (note.by.clone(), note.reason.clone(), note.uid.clone());
             let event = InterruptionEvent::Resumed { by, reason, note: Some(uid) };
             turn.entries.push(What::Interruption(event));
         } else {
-            // Recorded, or there was nothing to resume: either way it is spent.
+            // The resume is recorded, or there was no halt to end: either way the note is used up and is deleted.
             let effect = Effect::ForgetResume { uid: note.uid.clone() };
             turn.effects.push((effect, record.next_seq.saturating_sub(1)));
         }
     }
 }
 
-/// A commit that is in force is recorded once.
+/// Records a commit that comes into force, and records it again when a refused commit was taken back.
 fn commits(input: &Input<'_>) -> Vec<What> {
     let (record, state) = (input.record, input.state);
     let Some(desired) = state.desired.as_deref().filter(|_| state.problems.is_empty()) else {
@@ -72,8 +75,10 @@ fn commits(input: &Input<'_>) -> Vec<What> {
     entries
 }
 
-/// Whether the commit in force ends a halt. A comment, a policy or another cluster in the same repository may change
-/// at any time, and whoever changes it has not looked at the node that failed.
+/// True if the commit in force ends a halt, because it asks this cluster for something else.
+///
+/// w5 fails and the run halts. Then another person commits a comment in the cluster's file or a policy. That commit
+/// comes into force too, but its author has not looked at w5, so the halt stays.
 fn asks_for_something_else(input: &Input<'_>, version: &Version) -> bool {
     match (&input.record.run, &input.record.accepted) {
         (Some(run), _) => input.state.supersedes(&run.plan),
@@ -81,7 +86,8 @@ fn asks_for_something_else(input: &Input<'_>, version: &Version) -> bool {
     }
 }
 
-/// Another cluster behind the same name is never touched. Why this is another one; nothing if it is not.
+/// Why the cluster behind the kubeconfig context is another one than the record's; `None` if it is the same. Windlass
+/// writes nothing to another cluster.
 pub(super) fn other_cluster(input: &Input<'_>) -> Option<Answer> {
     let (known, seen) = (&input.record.cluster_uid, &input.live.cluster_uid);
     let text = if let Some(twin) = &input.me.twin {

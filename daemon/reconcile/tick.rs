@@ -1,4 +1,4 @@
-//! The order in which one pass visits the stages.
+//! The order of the parts of one pass.
 
 use jiff::SignedDuration;
 
@@ -13,11 +13,11 @@ use crate::model::state::Tenure;
 use crate::record::Run;
 use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
-/// How often it is asked whether this is still the same cluster, while a run is in progress.
+/// How often a run in progress checks that this still is the same cluster.
 const IDENTITY: SignedDuration = SignedDuration::from_mins(1);
 
-/// One pure pass: settles what has changed, takes further what is in progress, chooses what starts, and says what to
-/// write, do and look up.
+/// One pure pass: settles what changed, takes steps in progress further, chooses steps that begin, and returns what
+/// to write, do and probe.
 pub fn tick(input: Input<'_>) -> Tick {
     let acts = acts(&input);
     let mut merge = Merge::new(input, acts);
@@ -28,7 +28,7 @@ pub fn tick(input: Input<'_>) -> Tick {
     }
     let tenure = lease::tenure(input.live, input.record, input.me, input.now);
     merge.turn(settle::settle(&input));
-    // What was settled is folded into the record first; the next pass follows at once.
+    // Entries of settling are folded into the record first; the next pass follows at once.
     if !merge.has_entries() {
         match settle::other_cluster(&input) {
             Some(answer) => merge.turn(Turn { answers: vec![answer], ..Turn::default() }),
@@ -43,7 +43,7 @@ pub fn tick(input: Input<'_>) -> Tick {
     finish(&input, merged)
 }
 
-/// Which questions are asked whatever is to be done.
+/// The probes that every pass needs.
 fn look(input: &Input<'_>) -> Turn {
     let (live, known) = (input.live, input.record.cluster_uid.as_ref());
     let mut turn = Turn::default();
@@ -56,7 +56,7 @@ fn look(input: &Input<'_>) -> Turn {
     turn
 }
 
-/// Nothing is concluded from a picture with holes; what keeps it from being whole is told.
+/// Concludes nothing from an incomplete picture; reports which kinds cannot be listed.
 fn blind(input: &Input<'_>) -> Turn {
     let answers = input.live.unseen.iter().map(|(kind, why)| {
         let text = format!("they cannot be listed: {why}");
@@ -65,8 +65,8 @@ fn blind(input: &Input<'_>) -> Turn {
     Turn { answers: answers.collect(), ..Turn::default() }
 }
 
-/// Whether anything may be written to the cluster. In `observe` what is in progress is finished, and what bears a
-/// claim of ours is given back, so that no node is left behind; nothing more is taken out.
+/// True if the pass may write to the cluster. In `observe` it may while a step is in progress or a node has a claim
+/// of ours, so that no node stays cordoned; no further node is taken out.
 fn acts(input: &Input<'_>) -> bool {
     match input.state.desired.as_ref().map(|desired| desired.cluster.mode) {
         Some(Mode::Act) => true,
@@ -107,9 +107,10 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     merge.turn(lease::keep(input, tenure, wanted));
 }
 
-/// Takes every step that is in progress as far as it goes now. Of a control plane only one node is ever on its way.
+/// Takes every step in progress as far as it goes now. Of the control plane only the first step in progress is taken
+/// further.
 fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut Merge<'_>) {
-    // An address may come to lead to another cluster.
+    // The API endpoint's address may come to lead to another cluster.
     merge.turn(Turn { probes: vec![(Probe::ClusterUid, IDENTITY)], ..Turn::default() });
     let mut control_plane_moved = false;
     for (id, progress) in run.in_progress() {
@@ -135,16 +136,16 @@ fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut
 
 fn finish(input: &Input<'_>, merged: Merged) -> Tick {
     let Merged { mut tick, moves } = merged;
-    // A process that ends when nothing moves must not end before it is written down why.
+    // A process with `--until-idle` must not end before the reason for its wait is recorded.
     let unsaid = !tick.stands_by && waits::record(input, &mut tick);
-    // While stopped only what already runs on a host goes on.
+    // While stopped, only an upgrade that already runs on a host goes on.
     let by_itself = moves && (input.live.stop.is_none() || on_a_host(input));
     let moving = by_itself || unsaid || !tick.entries.is_empty() || !tick.effects.is_empty();
     tick.status.state = waits::state(input, &tick, moving);
     tick
 }
 
-/// Whether an upgrade is under way on a host, which cannot be stopped from here.
+/// True if an upgrade runs on a host; it cannot be stopped from here.
 fn on_a_host(input: &Input<'_>) -> bool {
     let Some(run) = &input.record.run else { return false };
     run.in_progress().any(|(id, step)| {

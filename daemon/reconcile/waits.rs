@@ -1,4 +1,4 @@
-//! What is written down of the answers of a pass, and where the cluster stands by them.
+//! Which answers of a pass are recorded, and where the cluster stands by them.
 
 use jiff::SignedDuration;
 
@@ -8,13 +8,13 @@ use crate::model::entry::{ClusterEvent, What};
 use crate::model::state::RunState;
 use crate::model::time::{earliest, later};
 
-/// How long a wait has to last before it is written down: shorter ones explain themselves by ending.
+/// How long a wait of the cluster's own has to last before it is recorded; a shorter one explains itself by ending.
 const WORTH_RECORDING: SignedDuration = SignedDuration::from_secs(10);
-/// More waits than a person reads; the rest shows when these are gone.
+/// More waits than a person reads. The others are recorded as these end.
 const MOST_WAITS: usize = 50;
 
-/// Writes down what is waited for when that has changed: gates at once, the world's own waits once they last.
-/// Whether any of these has not lasted yet.
+/// Records the waits if they changed: denials and waits of policies at once, waits of the cluster once they last.
+/// True while one of them has not lasted long enough.
 pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
     if !tick.entries.is_empty() {
         return false;
@@ -47,7 +47,7 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
     wake.is_some()
 }
 
-/// Where the cluster stands. `moving` is whether something goes on by itself.
+/// Where the cluster stands. `moving` is true if something goes on without anyone acting.
 pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
     let objects = tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
     let refused = !input.state.problems.is_empty() || super::settle::other_cluster(input).is_some();

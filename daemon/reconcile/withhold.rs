@@ -1,4 +1,4 @@
-//! What the loop carries out: a pass that the independent check has nothing against, and of any other pass nothing.
+//! Which passes the loop carries out: only those without a finding of the independent check.
 
 use jiff::SignedDuration;
 
@@ -7,18 +7,18 @@ use crate::model::decision::{Answer, Gate, Reason};
 use crate::model::state::{ClusterState, RunState};
 use crate::model::time::later;
 
-/// How long it is until the next pass after one that was withheld, if nothing happens before.
+/// The time until the next pass after a withheld one, if nothing happens before.
 const AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// One pass and what the independent check found wrong with it. When it found anything, the tick holds no entry and no
-/// effect of the pass; it says what was found, so that people read of it in the record.
+/// One pass, and the findings of the independent check. With a finding, the tick has no entry and no effect of the
+/// pass; its answers and entries are the findings, so that people find them in the record.
 pub fn checked_tick(input: Input<'_>) -> (Tick, Vec<Reason>) {
     let tick = tick(input);
     let findings = check(&input, &tick);
     if findings.is_empty() { (tick, findings) } else { (withhold(&input, tick, &findings), findings) }
 }
 
-/// Questions are still asked, since they change nothing; and how long a step has been on its way back still counts.
+/// The probes are kept, because they change nothing. The time for which a step has been looked at still counts.
 fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
     let answers = findings.iter().map(|finding| Answer::deny(Gate::Plan, finding.clone())).collect();
     let mut withheld = Tick {

@@ -1,4 +1,5 @@
-//! Waiting for a control plane that somebody else moves: nothing is taken out, nothing is written to the cluster.
+//! Waits for a control plane that an external provider moves. No node is taken out, and nothing is written to the
+//! cluster.
 
 use jiff::SignedDuration;
 
@@ -11,7 +12,7 @@ use crate::model::live::Probe;
 use crate::model::version::Version;
 use crate::model::work::Standing;
 
-/// A hosted control plane takes many minutes: its version is asked for this often.
+/// How often the version of a hosted control plane is read; such an upgrade takes many minutes.
 const LOOK: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) fn advance(hand: &Hand<'_>, to: &Version) -> Turn {

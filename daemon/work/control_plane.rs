@@ -1,5 +1,5 @@
-//! Moving the control plane components of one node. They are moved in place, without a drain; they have proven
-//! themselves when etcd has its quorum and the API has answered steadily since the newest of them was started.
+//! Moves the control plane components of one node in place, without a drain. They are proven once etcd has its quorum
+//! and the API has answered steadily since the newest of them was started.
 
 use super::hand::Hand;
 use super::job::overdue;
@@ -22,7 +22,7 @@ fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {
     judge(hand, mv, verify::control_plane_node(mv, hand.live, hand.now), turn)
 }
 
-/// What follows from a proof: it is given, it is waited for, or the node has had its time.
+/// Decides from a proof: the component is healthy, it is still waited for, or its time is over and the step fails.
 pub(super) fn judge(hand: &Hand<'_>, mv: &NodeMove, outcome: Outcome, turn: Turn) -> Turn {
     let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
     match outcome {

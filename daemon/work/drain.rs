@@ -1,4 +1,4 @@
-//! The pods of one claimed node on their way out: what may be evicted now, and what keeps the rest.
+//! The drain of one claimed node: which pods may be evicted now, and what keeps the others.
 
 use jiff::SignedDuration;
 
@@ -14,24 +14,24 @@ use crate::model::work::NodeMove;
 use crate::verify::ledger::Ledger;
 use crate::verify::pods::{Case, case};
 
-/// More evictions at once would only meet the API server's own limits.
+/// The most evictions in flight at once. More would only meet the API server's own limits.
 const MOST_AT_ONCE: usize = 50;
-/// Volumes are not waited for longer: the attach-detach controller itself gives up and forces it by then.
+/// How long the drain waits for volumes to detach. By then the attach-detach controller itself forces it.
 const DETACH: SignedDuration = SignedDuration::from_mins(6);
 
 /// How far the drain of one node has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Drained {
     Yes,
-    /// Something is going, or was asked to go just now.
+    /// A pod is terminating, was just evicted, or is a Job's that is still waited for.
     Going,
-    /// Nothing moves; the ladder's timer runs.
+    /// No pod leaves; `drain.timeout` counts.
     Blocked,
     /// The drain cannot succeed within its limits.
     GivenUp(Key),
 }
 
-/// One drain with what it has asked for so far in this pass.
+/// The drain of one node in this pass.
 struct Drain<'a> {
     hand: &'a Hand<'a>,
     limits: &'a DrainLimits,
@@ -40,7 +40,8 @@ struct Drain<'a> {
     turn: Turn,
 }
 
-/// Goes on with the drain of one claimed node: evicts what may go, explains what may not.
+/// Takes the drain of one claimed node further: evicts the pods that may go, and gives a reason for each of the
+/// others.
 pub(super) fn go_on(
     hand: &Hand<'_>,
     mv: &NodeMove,
@@ -70,7 +71,7 @@ pub(super) fn go_on(
                 drain.answer(Verdict::Wait, reason.unwrap_or_else(|| going(mv, pod)));
             }
             Case::Goes => {
-                // What has ended is cleared away, and the drain does not wait for it.
+                // A pod that has finished is evicted too, but the drain does not wait for it.
                 left += usize::from(!pod.finished());
                 moves |= drain.evict(pod);
             }
@@ -87,7 +88,7 @@ pub(super) fn go_on(
     let drained = match moves {
         true => Drained::Going,
         false if timed_out => Drained::GivenUp(Key::DrainTimedOut),
-        // A Job has its own deadline.
+        // `drain.jobs` counts for these, not `drain.timeout`.
         false if ends => Drained::Going,
         false => Drained::Blocked,
     };
@@ -108,12 +109,14 @@ impl Drain<'_> {
         self.turn.answers.push(Answer::new(Gate::Budget, verdict, reason));
     }
 
-    /// Asks for one eviction if everything allows it; whether the pod is on its way.
+    /// Evicts one pod if everything allows it. True if the pod is on its way out.
     fn evict(&mut self, pod: &Pod) -> bool {
         let overlay = &self.hand.live.overlay;
         if overlay.is_leaving(&pod.uid) {
             self.turn.moves = true;
-            // Asking once more for what was refused is no move.
+            // An admission webhook answers 500 to every eviction of a pod. If each new try counted as progress, it
+            // would clear `blocked_since`, `drain.timeout` would never pass, and the node would stay cordoned for
+            // good.
             return overlay.evicted.contains_key(&pod.uid) || !overlay.refused.contains_key(&pod.uid);
         }
         if let Some(refusal) = overlay.refused.get(&pod.uid).filter(|refusal| refusal.until > self.hand.now) {
@@ -155,7 +158,8 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
-/// Volumes of evicted pods leave the node after them. What stays behind with a pod that stays is not counted.
+/// `Drained::Yes` once the volumes of the evicted pods are detached, or after [`DETACH`]; `Drained::Going` until
+/// then. Volumes of a pod that stays are not waited for.
 fn detached(hand: &Hand<'_>, mv: &NodeMove, claim: &Claim, turn: Turn) -> (Drained, Turn) {
     let live = hand.live;
     let attached = live.attachments.values().filter(|node| ***node == *mv.node.name).count();

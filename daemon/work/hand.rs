@@ -1,4 +1,4 @@
-//! One step in progress, with everything that is looked at to take it further.
+//! One step in progress, with everything that is read to take it further.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::model::work::Step;
 use crate::record::{Record, Run, StepRecord};
 use crate::verify::ledger::Ledger;
 
-/// One step in progress with everything that is looked at to take it further.
+/// One step in progress, with everything that is read to take it further.
 #[derive(Clone, Copy, Debug)]
 pub struct Hand<'a> {
     pub live: &'a Live,
@@ -19,7 +19,7 @@ pub struct Hand<'a> {
     pub step: &'a Step,
     pub progress: &'a StepRecord,
     pub tenure: &'a Tenure,
-    /// What may still be evicted in this pass, those evictions taken off that other steps have asked for.
+    /// What may still be evicted in this pass, after the evictions of other steps.
     pub ledger: &'a Ledger<'a>,
     pub now: Timestamp,
 }

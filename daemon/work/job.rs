@@ -1,4 +1,4 @@
-//! The Job that changes a node. Its fate is told, but the node is judged, never the Job.
+//! The Job that changes a node. The Job's state is reported, but the node decides whether the step is done.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,14 +12,14 @@ use crate::model::live::{Job, JobState};
 use crate::model::work::NodeMove;
 use crate::provider::{self, HostJobs};
 
-/// A Job that has no running pod by then will not get one by itself: an image that cannot be pulled, a refusal.
+/// A Job without a running pod by then will not get one: its image cannot be pulled, or the pod is refused.
 const JOB_START: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long a Job may have failed before its node is given up: the work goes on detached from it, and the kubelet's
-/// own restart may have killed it.
+/// How long a failed Job's node has to report the target before the step fails. The work on the host is detached from
+/// the Job, and the kubelet's restart may have killed the Job's pod.
 const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
 
-/// Likewise for a Job that says it is complete while the node says nothing new.
+/// The same for a Job that is complete while the node does not report the target.
 const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 
 pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
@@ -73,7 +73,8 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
     }
 }
 
-/// A Job that has ended while its node does not run the target: the work on the host may outlive it for a while.
+/// The Job has ended and the node does not run the target. The work on the host may go on for a while without the
+/// Job.
 fn ended(
     hand: &Hand<'_>,
     mv: &NodeMove,
@@ -82,7 +83,7 @@ fn ended(
     (patience, settling): (SignedDuration, String),
     mut turn: Turn,
 ) -> Turn {
-    // Since when the Job has been seen to have ended.
+    // When a pass first saw that the Job had ended.
     let since = waiting_since(hand.live, Key::Settling, &reason.object, hand.now);
     if turn.expired(since, patience, hand.now) || overdue(hand, mv, job.created, &mut turn) {
         return turn.failed(&hand.step.id, vec![reason]);
@@ -90,14 +91,15 @@ fn ended(
     turn.waits(Gate::Health, Reason::new(Key::Settling, reason.object, settling))
 }
 
-/// This attempt changed nothing on the host: unless one before it did, the node goes back as it was once its Job is
-/// withdrawn. The run halts for the cause to be looked at.
+/// This attempt changed nothing on the host. The node is returned once its Job is withdrawn, unless an earlier
+/// attempt changed it. The run halts, because a person has to look at the cause.
 fn not_begun(hand: &Hand<'_>, reason: Reason, turn: Turn) -> Turn {
     turn.halted(vec![reason.clone()]).set_aside(&hand.step.id, hand.progress.touched, vec![reason])
 }
 
-/// Whether a step has had its time since it was begun and since `from`, whichever is later: time in which the daemon
-/// did not look, or in which a person had stopped or held it, is not held against a node.
+/// True if the step's time is over, counted from the later of two times: when the upgrade began, and `from`. A step
+/// that returns its node passes the time since which it was looked at without a break, so a stop, a hold or a daemon
+/// that was away does not count against the node.
 pub(super) fn overdue(hand: &Hand<'_>, mv: &NodeMove, from: Timestamp, turn: &mut Turn) -> bool {
     let Some(component) = hand.step.component() else { return false };
     let limit = provider::capabilities(mv.provider).patience.of(component);

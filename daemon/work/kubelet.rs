@@ -1,5 +1,5 @@
-//! Moving the kubelet of one node, with a drain before it where that is asked for. From when on its return is judged
-//! stands on the claim, so that no restart of the daemon begins the wait again.
+//! Moves the kubelet of one node, with a drain before it if the move says so. The time from which the return is
+//! judged is on the claim, so a restart of the daemon does not restart the wait.
 
 use super::control_plane::judge;
 use super::hand::Hand;
@@ -18,14 +18,16 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
-    // Nothing can be noted on the claim, or seen of the node, and it is not to be blamed for that.
+    // While stopped or without the lease nothing can be noted on the claim; that time must not count against the
+    // node.
     if hand.live.stop.is_some() || hand.tenure.held.is_none() {
         return turn;
     }
     let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
     let claim = match &node.claim {
         Some(ClaimState::Ours(claim)) => Some(claim),
-        // The claim is taken away only after the proof: it was given, and the record did not hear of it.
+        // The claim is removed only after the proof, so the proof was given. The record missed it: the daemon ended
+        // in between.
         None if node.ready == Ready::True => return turn.reached(&hand.step.id, StepPhase::Upgraded),
         Some(ClaimState::Unreadable(_)) | None => None,
     };

@@ -1,6 +1,6 @@
-//! One step in progress × what the gates say → what is to be written, done and looked up. One file per kind of work; it
-//! returns a [`Turn`] and writes nowhere. Where a step stands is read from the world by the step's own facts; only what
-//! the world does not show comes from the record.
+//! Takes one step in progress further: from what the gates answer to what is written, done and probed. One file per
+//! kind of work; each returns a [`Turn`] and writes nothing itself. The live cluster and the step's facts decide
+//! where a step stands; the record is read only for what the cluster does not show.
 
 mod await_control_plane;
 mod control_plane;
@@ -21,7 +21,7 @@ pub use orphans::{bears_our_claim, return_orphans};
 pub use state::State;
 pub use turn::{LOOK_AGAIN, Turn};
 
-/// At which moment the gates are asked about a step: that depends on where it stands.
+/// The moment at which the gates are asked about a step; it depends on where the step stands.
 pub fn moment(hand: &Hand<'_>) -> Moment {
     match &hand.step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv).moment(),
@@ -29,7 +29,7 @@ pub fn moment(hand: &Hand<'_>) -> Moment {
     }
 }
 
-/// Takes one step as far as it goes now. `may` is what the gates answered at the step's [`moment`].
+/// Takes one step as far as it goes now. `may` has the gates' answers at the step's [`moment`].
 pub fn advance(hand: &Hand<'_>, may: &Decision) -> Turn {
     match &hand.step.work {
         Work::ControlPlane(mv) => control_plane::advance(hand, mv, may),

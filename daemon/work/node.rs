@@ -1,4 +1,5 @@
-//! One node on its way: claimed, emptied, changed, proven, returned. What happens next is one match over where it stands.
+//! One node from its claim to its return: claimed, drained, changed, proven, returned. One match over the state
+//! decides what happens next.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,10 +18,10 @@ use crate::model::work::NodeMove;
 use crate::provider::{self, Mover};
 use crate::verify::owners;
 
-/// How long nothing may have left a node before its drain counts as blocked and the claim says since when.
+/// How long no pod may have left a node before the drain counts as blocked and the claim notes since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
 
-/// Takes the node as far as it goes now. `prove` is how its component proves that it is well.
+/// Takes the node as far as it goes now. `prove` checks whether its component is healthy.
 pub(super) fn advance(
     hand: &Hand<'_>,
     mv: &NodeMove,
@@ -43,7 +44,7 @@ pub(super) fn advance(
         State::ClaimedElsewhere => claimed_elsewhere(node, turn),
         State::Unclaimed => take(hand, mv, node, may, turn),
         State::Claimed => turn.moving().reached(&hand.step.id, StepPhase::Claimed),
-        // A stop holds the drain as it is: nothing is evicted, and nothing is concluded from that.
+        // A stop leaves the drain as it is: no pod is evicted, and no timeout is judged.
         State::Draining if hand.live.stop.is_some() => turn,
         State::Draining => drain(hand, mv, node, turn.moving()),
         State::Emptied => begin_change(hand, may, turn.moving()),
@@ -57,7 +58,7 @@ pub(super) fn advance(
 fn held(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
     let text = format!("a person holds it: {}", node.hold.as_deref().unwrap_or_default());
     let turn = turn.denies(Gate::Hold, Reason::new(Key::Held, hand.object(), text));
-    // Nothing of it needs the lease while it is held.
+    // Nothing is written to a held node, so the lease is not needed for it.
     Turn { wants_lease: false, ..turn }
 }
 
@@ -73,13 +74,16 @@ fn claimed_elsewhere(node: &Node, turn: Turn) -> Turn {
     Turn { wants_lease: false, ..turn }
 }
 
-/// The first effect of a step: one patch that claims the node and, where it will be emptied, cordons it.
+/// The first effect of a step: one patch that claims the node and, if it will be drained, cordons it.
 fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn) -> Turn {
     if may.allows() {
         let before = match &node.claim {
             Some(ClaimState::Ours(claim)) => Some(claim),
             Some(ClaimState::Unreadable(_)) | None => None,
         };
+        // A run before this one may have left the node cordoned with its claim. Read from the node,
+        // `was_unschedulable` would be true, and the node would stay cordoned for good after its upgrade. So the
+        // earlier claim counts.
         let claim = Claim {
             node_uid: mv.node.uid.clone(),
             run: hand.run.id.clone(),
@@ -99,22 +103,25 @@ fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn)
     wait_for_turn(hand, may, turn)
 }
 
-/// Every objection is told. What is a matter of health passes by itself soon, or a person has to do something.
+/// Reports every objection. Health objections pass soon or need a person; only while one passes soon is the lease
+/// kept.
 fn wait_for_turn(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
     let mut turn = turn.answers(may.objections().cloned());
     may.objections().for_each(|answer| turn.passes_soon(answer, hand.live, hand.now));
-    // A night until the next opening is no time to keep the lease for.
+    // The lease is not kept for a whole night until the next opening.
     Turn { wants_lease: turn.moves, ..turn }
 }
 fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
     let (Some(ClaimState::Ours(claim)), Some(limits)) = (&node.claim, hand.limits()) else { return turn };
     if claim.cordoned && !node.unschedulable {
-        // Somebody uncordoned it in the middle: pods would come as fast as they leave.
+        // A person uncordoned the node in the middle of its drain. New pods would come as fast as others leave, so it
+        // is cordoned again.
         return turn.patch(node, NodePatch::Claim(claim.clone()), hand.progress.intent);
     }
     let (drained, turn) = drain::go_on(hand, mv, &limits.drain, claim, turn);
     match drained {
         Drained::Yes => turn.reached(&hand.step.id, StepPhase::Drained),
+        // A pod leaves again, so the next block begins a new `drain.timeout`.
         Drained::Going if claim.blocked_since.is_some() => turn.patch(
             node,
             NodePatch::Note(Claim { blocked_since: None, ..claim.clone() }),
@@ -128,7 +135,7 @@ fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
                 _ => "its drain was blocked for longer than drain.timeout",
             };
             let first = Reason::new(key, hand.object(), text);
-            // Its own pods and budgets: the answers are those of this drain alone.
+            // The pods and budgets of this node only: the turn has the answers of this drain alone.
             let blockers = turn.answers.iter().filter(|answer| answer.verdict != Verdict::Allow);
             let reasons = std::iter::once(first).chain(blockers.map(|answer| answer.reason.clone())).take(10);
             let reasons = reasons.collect();
@@ -137,7 +144,8 @@ fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
     }
 }
 
-/// The ladder's timer lives on the claim, so that it survives a restart of the daemon.
+/// The time since when the drain is blocked is on the claim. A daemon that restarts every ten minutes would otherwise
+/// never reach a `drain.timeout` of thirty.
 fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration, turn: Turn) -> Turn {
     let since = waiting_since(hand.live, Key::DrainTimedOut, &hand.object(), hand.now);
     let reason = Reason::new(Key::DrainTimedOut, hand.object(), "no pod leaves it at present");
@@ -152,7 +160,7 @@ fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration,
     turn
 }
 
-/// The node is empty, or need not be. What was asked at the intent is asked once more before it is changed.
+/// The node is drained, or need not be. The gates are asked once more before it is changed.
 fn begin_change(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
     if !may.allows() {
         return turn.answers(may.objections().cloned());
@@ -160,20 +168,20 @@ fn begin_change(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
     turn.reached(&hand.step.id, StepPhase::Upgrading)
 }
 
-/// Its provider changes it; the node is judged, never the Job.
+/// The provider changes the node. The node decides whether the step is done, not the Job.
 fn change(hand: &Hand<'_>, mv: &NodeMove, turn: Turn) -> Turn {
     let mover = hand.step.component().map(|component| provider::capabilities(mv.provider).mover(component));
     let jobs = match mover {
         Some(Mover::OurJobs(jobs)) => Some(jobs),
         Some(Mover::SomebodyElse) | None => None,
     };
-    // Somebody else's work is nothing that goes on by itself.
+    // The work of an external provider is not progress of ours.
     let turn = Turn { moves: jobs.is_some() || hand.progress.phase < StepPhase::Upgrading, ..turn };
     if hand.progress.phase < StepPhase::Claimed {
         return turn.reached(&hand.step.id, StepPhase::Claimed);
     }
     if hand.progress.phase < StepPhase::Upgrading {
-        // The Job of a process before this one was found; the record catches up.
+        // The previous process created the Job and ended before this entry was on the remote; the record catches up.
         return turn.reached(&hand.step.id, StepPhase::Upgrading);
     }
     match jobs {
@@ -192,7 +200,7 @@ fn await_other(hand: &Hand<'_>, mv: &NodeMove, mut turn: Turn) -> Turn {
     turn.waits(Gate::Health, Reason::new(Key::ExternalProvider, hand.object(), text))
 }
 
-/// Makes the node as it was found; a claim that cannot be read is taken away and nothing else.
+/// Restores the node as the claim recorded it. A claim that cannot be read is removed, and nothing else is touched.
 fn release(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
     match &node.claim {
         Some(ClaimState::Ours(claim)) => {

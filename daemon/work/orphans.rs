@@ -1,4 +1,4 @@
-//! Nodes that carry a claim of ours and are no longer part of a step in progress: they are brought back.
+//! Nodes with a claim of ours and without a step in progress: they are returned.
 
 use super::turn::Turn;
 use crate::model::claim::Claim;
@@ -9,7 +9,7 @@ use crate::model::live::{ClaimState, Job, JobState, Live, Node, Ready};
 use crate::model::state::Tenure;
 use crate::record::{Record, StepEnd};
 
-/// Whether a node bears a claim of a run that this record knows.
+/// True if the node has a claim of a run that this record knows.
 pub fn bears_our_claim(record: &Record, node: &Node) -> bool {
     let Some(ClaimState::Ours(claim)) = &node.claim else { return false };
     record.knows_run(&claim.run)
@@ -23,8 +23,8 @@ struct Orphans<'a> {
     turn: Turn,
 }
 
-/// Brings back every node that carries a claim of ours without a step in progress: set aside untouched, left over
-/// from a run that is gone, or from a record that was deleted. What failed, or is being changed, stays as it is.
+/// Returns every node with a claim of ours and no step in progress: set aside untouched, left over from a run that is
+/// gone, or from a record that was deleted. A node whose step failed, or whose Job may be at work, stays as it is.
 pub fn return_orphans(desired: &Desired, live: &Live, record: &Record, tenure: &Tenure) -> Turn {
     let mut orphans = Orphans { desired, live, record, tenure, turn: Turn::default() };
     for name in &live.claimed {
@@ -40,7 +40,7 @@ pub fn return_orphans(desired: &Desired, live: &Live, record: &Record, tenure: &
 
 impl Orphans<'_> {
     fn judge(&mut self, node: &Node, claim: &Claim) {
-        // Beside another process that acts, only what our own record knows is ours.
+        // In `observe` another process may act on the cluster, so only claims that our own record knows are ours.
         if self.desired.cluster.mode == Mode::Observe && !bears_our_claim(self.record, node) {
             return;
         }
@@ -52,20 +52,23 @@ impl Orphans<'_> {
         }
         let keep = match step.map(|step| &step.end) {
             Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,
-            // What has not begun may still begin as long as its Job is there.
+            // The Job of an untouched node may still start. The node is kept until the Job is withdrawn.
             Some(Some(StepEnd::SetAside { touched: false, .. })) => self.withdraw(&node.name, &claim.run),
             None | Some(Some(StepEnd::Done | StepEnd::Gone)) => false,
         };
         if keep || (step.is_none() && self.taken_over(&node.name)) {
             return;
         }
-        // Asked before the lease is: to take it and then not to use it would go on for ever.
+        // Checked before the release becomes an effect, because an effect makes the pass take the lease: this process
+        // would take the lease, find the claim's epoch higher than its own, give the lease back and start over.
         if self.tenure.is_before(claim) {
             let text = format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run);
             return self.deny(Reason::new(Key::ForeignClaim, format!("node/{}", node.name), text));
         }
-        // What is set aside is given back on the strength of its intent: the repository may be away for long. Of a
-        // claim without a step, whatever the record says by now has to be on the remote first.
+        // A drain is given up while the git host is away. The entry that sets the step aside cannot be pushed, but
+        // the step's intent is on the remote, so the node is released on its strength and does not stay cordoned
+        // until git is back. A claim without a step has no intent; everything that the record says by now has to be
+        // on the remote first.
         let after = step.map_or(self.record.next_seq.saturating_sub(1), |step| step.intent);
         let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
         let patch = NodePatch::Release(claim.clone());
@@ -76,8 +79,8 @@ impl Orphans<'_> {
         self.turn = std::mem::take(&mut self.turn).denies(Gate::Hold, reason);
     }
 
-    /// Whether a claim of another run has to stay: its Job may still be at work, or has failed, and the node does not
-    /// show that somebody has finished what it began.
+    /// True if the claim of another run has to stay: a Job of that run has not completed, and the node is not Ready
+    /// at the desired version, so the upgrade that it began is not finished.
     fn left_badly(&self, node: &Node, claim: &Claim) -> bool {
         let mut jobs = self.live.jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
         let open = jobs.any(|job| job.state != JobState::Complete);
@@ -86,7 +89,7 @@ impl Orphans<'_> {
         open && !finished && !self.taken_over(&node.name)
     }
 
-    /// Takes back the Jobs that were made for an untouched node; whether something of them is still there.
+    /// Deletes the Jobs of an untouched node that have not started. True while a Job or its pod is still there.
     fn withdraw(&mut self, node: &str, run: &str) -> bool {
         let live = self.live;
         let over = |job: &Job| matches!(job.state, JobState::Complete | JobState::Failed(_));
@@ -95,7 +98,7 @@ impl Orphans<'_> {
             live.jobs.iter().filter(|(_, job)| job.node == node && job.run == run && !over(job))
         {
             any = true;
-            // What has begun on the host goes on without its Job: it is waited for.
+            // A running Job is not deleted: the work on the host would go on without it. It is waited for.
             if live.job_state(job) == JobState::Running {
                 continue;
             }
@@ -106,7 +109,7 @@ impl Orphans<'_> {
         any
     }
 
-    /// Whether the present run has a step in progress on this node, and will take the claim over by itself.
+    /// True if the present run has a step in progress on this node; that step takes the claim over.
     fn taken_over(&self, node: &str) -> bool {
         let run = self.record.run.as_ref();
         run.is_some_and(|run| run.in_progress().any(|(id, _)| id.node_name() == Some(node)))

@@ -1,5 +1,5 @@
-//! Where a step stands, as one value: computed from the world by the step's own facts, and from the record where the
-//! world does not show it. The picture of it is in `docs/architecture.md`.
+//! Where a step stands, as one value: computed from the live cluster by the step's facts, and from the record where
+//! the cluster does not show it. `docs/architecture.md` has a picture of the states.
 
 use super::hand::Hand;
 use crate::model::claim::Claim;
@@ -10,37 +10,37 @@ use crate::model::work::{Component, NodeMove};
 use crate::provider::{self, Order, Role};
 use crate::verify::pods::{Case, case};
 
-/// Where a step stands. Of a node, in the order in which it passes through them; each is left by what the file says.
+/// Where a step stands, for a node in the order in which it passes through the states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Its node vanished, or another one bears its name.
+    /// The node is gone, or another one has its name.
     Gone,
-    /// A person holds the node: nothing is done to it.
+    /// A person holds the node. Nothing is done to it.
     Held,
-    /// A claim that cannot be read, or one of a later leader: it is left alone.
+    /// The node has a claim that cannot be read or that a later leader wrote. It is left alone.
     ClaimedElsewhere,
-    /// The intent is written; the node is as it was found.
+    /// The intent is written; the node is unchanged.
     Unclaimed,
-    /// The claim is on the node; the record has not heard of it.
+    /// The claim is on the node; the record does not have it yet.
     Claimed,
-    /// It is cordoned, and its pods leave.
+    /// The node is cordoned, and its pods leave.
     Draining,
-    /// It is empty, or need not be; nothing was begun on it.
+    /// The node is drained, or need not be; no Job was created for it.
     Emptied,
-    /// Its Job exists or existed, or somebody else was asked to move it.
+    /// The node may be changed: its phase is recorded as upgrading, or its Job exists.
     Changing,
-    /// It runs the target and has to prove that it is well.
+    /// The node runs the target version, and its health is checked.
     Proving,
-    /// It is well; its claim is taken away and it is made schedulable as it was found.
+    /// The node is healthy; its claim is removed and it is made as schedulable as it was.
     Releasing,
-    /// It is back in service; the owners of its pods are not as Ready as before yet.
+    /// The node is back in service; the owners of its evicted pods do not have all their Ready pods yet.
     Recovering,
-    /// Somebody else moves the control plane.
+    /// The step waits for a control plane that an external provider moves.
     Awaiting,
 }
 
 impl State {
-    /// At which moment the gates are asked about a step that stands here.
+    /// The moment at which the gates are asked about a step in this state.
     pub(super) fn moment(self) -> Moment {
         match self {
             Self::Unclaimed => Moment::Claim,
@@ -59,7 +59,7 @@ impl State {
     }
 }
 
-/// The node of the step, where it is still the one that the plan was made for.
+/// The node of the step; `None` if it is gone or another node has its name.
 pub(super) fn node_of<'a>(hand: &Hand<'a>, mv: &NodeMove) -> Option<&'a Node> {
     hand.live.nodes.get(mv.node.name.as_str()).filter(|node| *node.uid == *mv.node.uid)
 }
@@ -95,9 +95,9 @@ pub(super) fn state(hand: &Hand<'_>, mv: &NodeMove) -> State {
             | StepPhase::Upgraded
             | StepPhase::Returned => State::Emptied,
         },
-        // Its Job is at work, whatever has become of the claim meanwhile.
+        // The Job is at work even if the claim was removed meanwhile.
         Some(ClaimState::Ours(_)) | None if has_job(hand, mv) => State::Changing,
-        // A claim that a run before left over is taken over as it is.
+        // A claim that an earlier run left is taken over: the new claim keeps what that one recorded of the node.
         Some(ClaimState::Ours(_)) | None => State::Unclaimed,
     }
 }
@@ -106,8 +106,11 @@ fn is_of(claim: &Claim, hand: &Hand<'_>) -> bool {
     claim.run == hand.run.id && claim.step == hand.step.id.to_string()
 }
 
-/// Whether a node that was drained still is. While the daemon was stopped or away, somebody may have uncordoned it because
-/// its capacity was needed, and what runs on it by now would be taken down with the upgrade.
+/// True if a drained node is still empty.
+///
+/// A node is drained, and a person stops the work. During the stop an operator uncordons the node because its
+/// capacity is needed, and pods are scheduled onto it. After the stop the upgrade would take them down, so the node
+/// is drained again.
 fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
     let Some(limits) = hand.limits().map(|limits| &limits.drain) else { return false };
     let stays = |pod: &Pod| match case(hand.live, pod, limits, Some(claim), hand.now) {
@@ -118,7 +121,7 @@ fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
     (node.unschedulable || !claim.cordoned) && hand.live.pods_on(&node.name).all(stays)
 }
 
-/// Whether this attempt has changed the node, or may have: its Job is there, or the record says so.
+/// True if this attempt has changed the node, or may have: its Job exists, or the record says so.
 fn touched(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     hand.progress.phase >= StepPhase::Upgrading || has_job(hand, mv)
 }
@@ -127,7 +130,7 @@ fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     order(hand, mv).is_some_and(|order| hand.live.jobs.contains_key(&provider::job_name(&order)))
 }
 
-/// What the provider of the node is asked to carry out.
+/// What the provider of the node is asked to carry out; `None` if the node is gone.
 pub(super) fn order<'a>(hand: &Hand<'a>, mv: &'a NodeMove) -> Option<Order<'a>> {
     let (node, component) = (node_of(hand, mv)?, hand.step.component()?);
     let first = component == Component::ControlPlane && hand.run.first_of_hop(hand.step);

@@ -1,5 +1,5 @@
-//! What one part of a pass answers, as a value. Nothing of it has happened yet: the pass merges all turns, and the loop
-//! writes entries before it sends the effects that they release.
+//! The answer of one part of a pass, as a value. Nothing has happened yet: the pass merges all turns, and the loop
+//! pushes the entries before it sends the effects that they release.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,34 +11,34 @@ use crate::model::live::{Live, Node, Probe};
 use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
 
-/// How often a question is asked again while its answer is needed.
+/// How often a probe is repeated while its answer is needed.
 pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
-/// A control plane node that was restarted, and an API that is being replaced, are back within this.
+/// How long a restarted control plane node, or an API server that is being replaced, may take to be back.
 const SOON: SignedDuration = SignedDuration::from_mins(20);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct Turn {
-    /// Where the step stood; nothing for a part of a pass that is no step.
+    /// Where the step stood; `None` for a part of a pass that is no step.
     pub state: Option<State>,
     pub entries: Vec<What>,
-    /// Each with the entry that releases it.
+    /// Each with the number of the entry that releases it.
     pub effects: Vec<(Effect, u64)>,
-    /// Each with how old its last answer may be.
+    /// Each with the age that its last answer may have.
     pub probes: Vec<(Probe, SignedDuration)>,
     pub answers: Vec<Answer>,
     pub wake_at: Option<Timestamp>,
-    /// It goes on by itself: no person, gate or provider has to move first.
+    /// True if it goes on without a person, a gate or a provider acting first.
     pub moves: bool,
-    /// Only the holder of the lease may go on with it.
+    /// True if only the holder of the lease may go on with it.
     pub wants_lease: bool,
-    /// The step on its way back that was looked at: how long it has been counts against it.
+    /// The step that returns its node and was looked at in this turn. The loop counts how long that has been.
     pub watched: Option<StepId>,
 }
 
 impl Turn {
-    /// A turn of a step that only the holder of the lease may take further.
+    /// The turn of a step that only the holder of the lease may take further.
     pub(super) fn of(state: State) -> Self {
         Self { state: Some(state), wants_lease: true, ..Self::default() }
     }
@@ -94,13 +94,13 @@ impl Turn {
         self.answers([Answer::deny(gate, reason)])
     }
 
-    /// Asks a question if its last answer is older than `every`.
+    /// Asks a probe if its last answer is older than `every`.
     pub(super) fn probe(mut self, probe: Probe, every: SignedDuration) -> Self {
         self.probes.push((probe, every));
         self
     }
 
-    /// Asks a question whose answer the step needs now.
+    /// Asks a probe whose answer the step needs now.
     pub(super) fn probe_often(self, probe: Probe) -> Self {
         self.probe(probe, LOOK_AGAIN)
     }
@@ -110,8 +110,9 @@ impl Turn {
         self
     }
 
-    /// What an objection means for whether a step goes on by itself: what is a matter of health passes soon, or a person
-    /// has to do something; the rest has a time of its own, or none.
+    /// Notes whether the step goes on by itself despite an objection, and when to look again. A wait of the health or
+    /// order gate counts as going on if it has a time, or until it has lasted for `SOON`; after that a person has to
+    /// act.
     pub fn passes_soon(&mut self, answer: &Answer, live: &Live, now: Timestamp) {
         let health = matches!(answer.gate, Gate::Health | Gate::Order) && answer.verdict == Verdict::Wait;
         match answer.next {
@@ -127,7 +128,7 @@ impl Turn {
         }
     }
 
-    /// Whether `limit` has passed since `from`; if not, the pass looks again when it has.
+    /// True if `limit` has passed since `from`. If not, the pass wakes when it has.
     pub(super) fn expired(&mut self, from: Timestamp, limit: SignedDuration, now: Timestamp) -> bool {
         let at = later(from, limit);
         if at > now {
@@ -137,7 +138,7 @@ impl Turn {
     }
 }
 
-/// Since when this wait has been there without a break; now if it is new.
+/// Since when this wait has been given without a break; `now` if it is new.
 pub(super) fn waiting_since(live: &Live, key: Key, object: &str, now: Timestamp) -> Timestamp {
     live.overlay.waits.get(&(key, object.to_owned())).copied().unwrap_or(now)
 }

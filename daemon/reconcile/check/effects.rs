@@ -1,4 +1,4 @@
-//! Effects, whatever they are about: the lease, the stop, the entry that releases them; and Jobs.
+//! Checks effects of every kind: the lease, the stop, the entry that releases them; and the effects on Jobs.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::model::names;
 use crate::model::time::later;
 use crate::record::StepEnd;
 
-/// A holder of the lease that was heard of within this is alive, whatever the lease itself says.
+/// A lease holder that renewed within this time is alive, whatever length the lease itself has.
 const ALIVE: SignedDuration = SignedDuration::from_secs(30);
 
 impl Check<'_> {
@@ -30,7 +30,7 @@ impl Check<'_> {
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::DeleteJob { name, uid } => self.delete_job(name, uid),
                 Effect::Lease { lease, .. } => self.lease(lease),
-                // All of them together, below.
+                // Checked together, below.
                 Effect::Evict { .. }
                 | Effect::CreateNamespace(_)
                 | Effect::Publish { .. }
@@ -57,7 +57,8 @@ impl Check<'_> {
         self.require(written, object, "it is released by an entry that is not written yet");
     }
 
-    /// A Job only for a claimed node whose step is being changed; the manifest says which.
+    /// A Job is created only for a claimed node whose step is recorded as upgrading. The manifest names node and
+    /// step.
     fn create_job(&mut self, name: &str, manifest: &Value, after: u64) {
         let object = format!("job/{name}");
         let text = |path: &str| manifest.pointer(path).and_then(Value::as_str);
@@ -96,7 +97,7 @@ impl Check<'_> {
         self.kubelet_skew(of.step, &object, false);
     }
 
-    /// A Job is withdrawn only if nothing of it runs, and nothing was changed for it.
+    /// A Job is deleted only if nothing of it runs and its node is unchanged.
     fn delete_job(&mut self, name: &str, uid: &str) {
         let object = format!("job/{name}");
         let Some(job) = self.live().jobs.get(name).filter(|job| job.uid == uid) else {
@@ -142,7 +143,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether only the holder of the lease may do it.
+/// True if only the holder of the lease may carry it out.
 fn needs_lease(effect: &Effect) -> bool {
     match effect {
         Effect::Node { .. }

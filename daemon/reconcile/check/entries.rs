@@ -1,4 +1,4 @@
-//! Entries: what is written down of runs and steps follows from what is on record and from what is seen.
+//! Checks entries: each follows from the record and from the live cluster.
 
 use super::Check;
 use crate::model::CommitId;
@@ -66,7 +66,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A run starts with the plan that was frozen for it, which can be carried out, for the good commit in force.
+    /// A run starts with the plan that was frozen for it. The plan has no blockers and is made for the commit in
+    /// force.
     fn run_starts(&mut self, commit: &CommitId, digest: &str) {
         let object = self.cluster();
         self.require(self.run().is_none(), &object, "a run starts while another is in progress");
@@ -95,7 +96,7 @@ impl<'a> Check<'a> {
         );
     }
 
-    /// Nothing begins while a person has stopped it, or has to look at it first.
+    /// Nothing begins while a person has stopped the work or has to look at a halt.
     fn may_begin(&mut self, object: &str) {
         self.require(self.live().stop.is_none(), object, "something begins while the cluster is stopped");
         self.require(self.record().halted.is_none(), object, "something begins while the run is halted");
@@ -161,7 +162,7 @@ impl<'a> Check<'a> {
         self.require(self.node(id).is_some(), &object, "it is begun, and its node is not there");
         let Some((_, step)) = self.run().and_then(|run| run.find(id)) else { return };
         match id.scope {
-            // The unit's kubelets are written ahead of the API servers that they wait for.
+            // The intents of a unit's kubelets are written before the API servers are upgraded.
             Scope::ControlPlane => self.control_plane_skew(step, &object, false),
             Scope::Pool(_) => {
                 let good = self.input.state.problems.is_empty();
@@ -177,7 +178,7 @@ impl<'a> Check<'a> {
         let Some(before) = self.in_progress(id).map(|of| of.progress.phase) else {
             return self.note(object, "it moves on and is not in progress");
         };
-        // What was filled again while nobody looked is drained again.
+        // A node that got new pods after its drain is drained again, so this phase may come again.
         self.require(before <= phase, &object, "it moves back");
         let claim = self.node(id).zip(self.run()).and_then(|(node, run)| super::claim_of(node, run, id));
         match phase {
@@ -195,13 +196,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The very node of a step.
+    /// The node of a step, with the UID that the step names.
     fn node(&self, id: &StepId) -> Option<&'a Node> {
         let NodeRef { name, uid } = id.node.as_ref()?;
         self.live().nodes.get(name.as_str()).filter(|node| *node.uid == **uid)
     }
 
-    /// Whether the node of a step runs the step's target, or something newer.
+    /// True if the node of a step runs the step's target or a newer version.
     fn has_arrived(&self, id: &StepId) -> bool {
         let step = self.run().and_then(|run| run.find(id)).map(|(_, step)| step);
         let Some((component, mv)) = step.and_then(|step| step.work.node_move()) else { return false };

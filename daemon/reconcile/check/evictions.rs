@@ -1,4 +1,4 @@
-//! Evictions: of pods that are there, from nodes that are ours, and no more than budgets and owners can spare.
+//! Checks evictions: the pods exist, they are on nodes that a step drains, and budgets and owners can spare them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::record::Run;
 #[derive(Default)]
 struct Evicted<'a> {
     uids: BTreeSet<&'a Uid>,
-    /// Evictions that each budget has to allow.
+    /// How many evictions each budget has to allow.
     of_budgets: BTreeMap<&'a (Id, Id), i32>,
     /// Owners without a budget that have to spare a pod.
     owners: BTreeSet<Id>,
@@ -47,7 +47,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Whether it is a pod of a node that a step of this run empties.
+    /// Checks that the pod is on a node that a step of this run drains.
     fn pod_may_go(&mut self, pod: &Pod, after: u64, object: &str) {
         let of_daemon_set = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::DaemonSet);
         let stays = pod.mirror || pod.is_ours() || (of_daemon_set && !pod.finished());
@@ -76,7 +76,7 @@ impl<'a> Check<'a> {
         );
     }
 
-    /// Who has to be able to spare this pod. What has ended, or has not begun, nobody misses.
+    /// Books who has to spare this pod. A pod that has finished or not started is missed by no owner.
     fn book(&mut self, pod: &'a Pod, evicted: &mut Evicted<'a>, object: &str) {
         if pod.finished() || pod.phase == Phase::Pending {
             return;
@@ -105,20 +105,20 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Whether owners without a budget get an implicit one on the node of this pod.
+/// True if owners without a budget get an implicit one on the pod's node.
 fn has_implicit_budgets(run: &Run, pod: &Pod) -> bool {
     let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == pod.node.as_deref());
     steps.any(|(id, _)| run.plan.limits(&id.scope).is_some_and(|limits| limits.drain.implicit_budgets))
 }
 
-/// Whether a budget lets a pod go that does not serve, whatever it allows otherwise.
+/// True if the budget lets a pod go that is not Ready, whatever else it allows.
 fn lets_unready_go(budget: &Budget) -> bool {
     let healthy =
         budget.observed && budget.desired_healthy > 0 && budget.current_healthy >= budget.desired_healthy;
     budget.always_allow_unhealthy || healthy
 }
 
-/// What a budget still allows, less those of our evictions that its status does not count yet.
+/// How many evictions a budget still allows, minus our evictions that its status does not count yet.
 fn spare(live: &Live, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
     if !budget.observed || budget.sync_failed || budget.never.is_some() {
         return 0;
@@ -131,7 +131,7 @@ fn spare(live: &Live, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
     budget.disruptions_allowed - i32::try_from(uncounted.count()).unwrap_or(i32::MAX)
 }
 
-/// Whether an owner without a budget misses no more than one pod, or a quarter of them, once these are gone.
+/// True if an owner without a budget misses no more than one pod, or a quarter of its pods, once these are gone.
 fn may_miss(live: &Live, owner: &Id, evicted: &BTreeSet<&Uid>) -> bool {
     let (mut pods, mut serving) = (0_u32, 0_u32);
     for pod in live.pods_under(owner) {

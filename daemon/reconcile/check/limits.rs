@@ -1,4 +1,5 @@
-//! Limits: no intent takes out more nodes than pool, zone and cluster may miss at once, whatever the others are out for.
+//! Checks limits: the intents take out no more nodes than pool, zone and cluster allow, counting nodes that are out
+//! for another cause.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::model::live::{Node, Ready};
 use crate::model::plan::Plan;
 use crate::model::work::{NodeMove, Scope, Step};
 
-/// Nodes that are out, with their pools and zones; and how many nodes each pool has, where a limit is a share.
+/// The nodes that are out, with pools and zones; and the number of nodes of each pool whose limit is a percentage.
 #[derive(Default)]
 struct Count<'a> {
     out: BTreeMap<&'a str, (&'a str, &'a str)>,
@@ -32,14 +33,14 @@ impl<'a> Check<'a> {
         let mut count = self.count(&run.plan, &desired.cluster);
         for step in started {
             let (Some(pool), Some(mv)) = (pool_of(step), step.node_move()) else { continue };
-            // A node that is out already costs nothing more.
+            // A node that is out already takes no further room.
             if count.out.insert(&mv.node.name, (pool, &mv.zone)).is_none() {
                 self.within(&run.plan, &count, pool, mv);
             }
         }
     }
 
-    /// Labels are looked at where a node is out, or where all nodes have to be counted.
+    /// Labels are matched only for nodes that are out, unless a percentage needs all nodes counted.
     fn count(&self, plan: &Plan, cluster: &'a Cluster) -> Count<'a> {
         let share = |limit: &Limit| matches!(limit, Limit::Percent(_));
         let all = plan.pools.values().any(|limits| share(&limits.max_unavailable))
@@ -106,7 +107,7 @@ fn pool_of(step: &Step) -> Option<&str> {
     }
 }
 
-/// The pool of a worker; nothing if it has none, or several.
+/// The pool of a worker; `None` if no pool, or more than one, selects it.
 fn only_pool<'c>(cluster: &'c Cluster, node: &Node) -> Option<&'c Pool> {
     let mut pools =
         cluster.pools.iter().filter(|pool| !node.control_plane && pool.selector.selects(&node.labels));

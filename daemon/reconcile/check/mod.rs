@@ -1,6 +1,7 @@
-//! The independent check of any pass: whether what a tick would write down and do keeps what must always hold. It shares
-//! no code with what made the tick, and counts and compares for itself. A finding means that nothing of the tick may be
-//! carried out. It visits entries, effects and steps in progress; only a pass that begins work pays for a walk over nodes.
+//! The independent check of a pass: whether the entries and effects of a tick keep the rules that must always hold.
+//! It shares no code with the pass and counts and compares for itself. If it finds anything, nothing of the tick may
+//! be carried out. It visits entries, effects and steps in progress; only a pass that begins work needs a walk over
+//! all nodes.
 
 mod effects;
 mod entries;
@@ -22,12 +23,12 @@ use crate::model::time::later;
 use crate::model::work::{Step, StepId};
 use crate::record::{Record, Run, StepRecord};
 
-/// One finding is enough to stop; more than this helps nobody.
+/// One finding is enough to stop; a person reads no more than this.
 const MOST_FINDINGS: usize = 100;
-/// A lease that was renewed longer ago than this may soon be somebody else's: nothing is sent under it.
+/// A lease that was renewed longer ago may soon be another process's, so no effect is sent under it.
 const RENEWED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
 
-/// Everything that is wrong with a tick that was made from this input.
+/// The findings about a tick that was made from this input; empty if it may be carried out.
 pub fn check(input: &Input<'_>, tick: &Tick) -> Vec<Reason> {
     let mut check = Check { input, tick, findings: BTreeSet::new() };
     check.entries();
@@ -79,13 +80,13 @@ impl<'a> Check<'a> {
         format!("cluster/{}", self.input.me.cluster)
     }
 
-    /// The epoch under which we hold the lease; nothing while it is not ours, or not for long any more.
+    /// Our epoch; `None` if we do not hold the lease, or not for long any more.
     fn epoch(&self) -> Option<u64> {
         let lock = self.live().lock.as_ref().filter(|lock| lock.holder == self.input.me.holder)?;
         (later(lock.seen, RENEWED_WITHIN) > self.input.now).then_some(lock.transitions)
     }
 
-    /// A step of the run that is begun and has not ended.
+    /// A step of the run that has begun and not ended.
     fn in_progress(&self, id: &StepId) -> Option<InProgress<'a>> {
         let run = self.run()?;
         let (_, step) = run.find(id)?;
@@ -93,7 +94,7 @@ impl<'a> Check<'a> {
         Some(InProgress { step, progress })
     }
 
-    /// Likewise by the text of its id, which is all that claims and Jobs bear of it.
+    /// The same by the text of its id, which is all that claims and Jobs have of it.
     fn in_progress_as(&self, text: &str) -> Option<InProgress<'a>> {
         let mut in_progress = self.run()?.in_progress();
         let (id, _) = in_progress.find(|(id, _)| id.to_string() == text)?;
@@ -101,7 +102,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The claim that a node bears, where it can be read.
+/// The claim on a node; `None` if there is none or it cannot be read.
 fn claim_on(node: &Node) -> Option<&Claim> {
     match &node.claim {
         Some(ClaimState::Ours(claim)) => Some(claim),
@@ -109,7 +110,7 @@ fn claim_on(node: &Node) -> Option<&Claim> {
     }
 }
 
-/// The claim of this very step on its node.
+/// The claim of this step on its node.
 fn claim_of<'a>(node: &'a Node, run: &Run, step: &StepId) -> Option<&'a Claim> {
     claim_on(node).filter(|claim| claim.run == run.id && claim.step == step.to_string())
 }

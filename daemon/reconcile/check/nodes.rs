@@ -1,4 +1,5 @@
-//! Patches of nodes: claims are written, kept and taken away by those who may, and one control plane node goes at a time.
+//! Checks patches of nodes: claims are written, kept and removed only by their step and leader, and of the control
+//! plane one node is out at a time.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The step of a claim, where it is in progress on this node and this entry is its intent.
+    /// The step of a claim, if it is in progress on this node and this entry is its intent.
     fn step_of(&mut self, node: &Node, claim: &Claim, after: u64) -> Option<(&'a Run, InProgress<'a>)> {
         let object = format!("node/{}", node.name);
         let (Some(run), Some(of)) = (self.run(), self.in_progress_as(&claim.step)) else {
@@ -84,8 +85,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Nothing but the timers of a claim may change. A step that finds its node at the target goes on with the claim that
-    /// it finds there, of whichever run.
+    /// Only the timers of a claim may change. A step that finds its node at the target goes on with the claim that is
+    /// there, of whichever run.
     fn timers(&mut self, node: &Node, claim: &Claim, after: u64) {
         let object = format!("node/{}", node.name);
         let mut steps = self.run().into_iter().flat_map(Run::in_progress);
@@ -98,7 +99,8 @@ impl<'a> Check<'a> {
         self.require(same, &object, "more than the timers of its claim would change");
     }
 
-    /// What was set aside untouched, is done, or is no step any more is given back. What failed stays as it is.
+    /// A claim is released if its step was set aside untouched, is done, or does not exist. After a failure the claim
+    /// stays.
     fn release(&mut self, node: &Node, claim: &Claim, after: u64) {
         let object = format!("node/{}", node.name);
         self.require(claim_on(node) == Some(claim), &object, "another claim is taken away than it bears");
@@ -152,7 +154,7 @@ impl<'a> Check<'a> {
         );
     }
 
-    /// Of a control plane one node is out at most: split quorums and two API servers away at once are not to be had.
+    /// Of a control plane at most one node is out: two could cost etcd its quorum and the cluster its API.
     pub(super) fn one_control_plane_node_at_a_time(&mut self) {
         let taken = self.tick.effects.iter().filter_map(|(effect, _)| match effect {
             Effect::Node { patch: NodePatch::Claim(claim), .. } => Some(&claim.step),

@@ -1,16 +1,16 @@
-//! Versions: no API server is left more than one minor behind another, and no kubelet newer than an API server or
-//! further behind than Kubernetes supports.
+//! Checks versions: no API server falls more than one minor behind another, and no kubelet is newer than an API
+//! server or further behind than Kubernetes supports.
 
 use super::Check;
 use crate::model::version::Version;
 use crate::model::work::{Step, Work};
 
-/// The first minor whose kubelets may be three minors behind; those before may be two.
+/// The first minor whose kubelets may be three minors behind; earlier ones may be two.
 const PATIENT_KUBELETS: (u16, u16) = (1, 25);
 
 impl Check<'_> {
-    /// What would hold of all API servers and kubelets once this control plane node has moved. `all` is whether what is
-    /// not known counts against it: before anything is taken out it does.
+    /// Checks API servers and kubelets as they will be once this control plane node has moved. With `all`, an unknown
+    /// version counts as a violation; that is so before anything is taken out.
     pub(super) fn control_plane_skew(&mut self, step: &Step, object: &str, all: bool) {
         let Work::ControlPlane(mv) = &step.work else { return };
         let servers = self.live().api_servers();
@@ -23,7 +23,7 @@ impl Check<'_> {
         );
         let apart = others().flatten().any(|other| minor(&mv.to).abs_diff(minor(other)) > 1);
         self.require(!apart, object, "it would leave API servers more than one minor apart");
-        // What is behind a minor that some API server serves already is not made worse by another one.
+        // If an API server already runs the new minor, moving another one makes it no worse for the kubelets.
         let newest = servers.values().flatten().map(minor).max();
         if newest.is_some_and(|newest| minor(&mv.to) <= newest) {
             return;
@@ -36,7 +36,7 @@ impl Check<'_> {
         }
     }
 
-    /// A kubelet follows the API servers, never the other way round.
+    /// Checks that the kubelet does not get ahead of an API server.
     pub(super) fn kubelet_skew(&mut self, step: &Step, object: &str, all: bool) {
         let Work::Kubelet(mv) = &step.work else { return };
         let servers = self.live().api_servers();

@@ -1,6 +1,6 @@
-//! The text of the object `kube-system/upgrade-status`: the status for those who only have kubectl.
-//! Bounded, and without a clock: it changes only when the record does. It says nothing of a stop, for a stopped
-//! cluster is not written to.
+//! The text of the `ConfigMap` `kube-system/upgrade-status`: the status for people who only have kubectl. It is
+//! bounded and has no clock: it changes only when the record does. It does not mention a stop, because nothing is
+//! written to a stopped cluster.
 
 use std::fmt::Write as _;
 
@@ -12,13 +12,13 @@ use super::text::{about, minute, one_line, outcome, phase, plural, reason, short
 use crate::model::entry::RunOutcome;
 use crate::model::version::Version;
 
-/// A sixteenth of what the API server takes, so that watching it stays cheap.
+/// A sixteenth of what the API server accepts, so that watching it stays cheap.
 pub const CONFIG_MAP_BYTES: usize = 64 * 1024;
-/// Objections shown; `windlass status` has all of them.
+/// How many objections are shown; `windlass status` shows all.
 const WAITS: usize = 10;
-/// One line may hold a name of 253 characters and a reason.
+/// The longest line: a name of 253 characters and a reason.
 const LINE_CHARS: usize = 500;
-/// Where each part of the text must end, so that many nodes crowd out neither what is waited for nor the end.
+/// Where each part of the text must end, so that many nodes leave room for the waits and for the end of the text.
 const NODES_END: usize = 24 * 1024;
 const TIMELINE_END: usize = 44 * 1024;
 const WAITS_END: usize = 60 * 1024;
@@ -47,7 +47,7 @@ fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
     };
     match state {
         Some(state) => {
-            // The run's own `from` may be that of the oldest worker.
+            // The run's `from` may be the version of its oldest worker.
             let from = run.hops.first().map_or(&run.from, |hop| &hop.from);
             page.put(&format!("- Control Plane: {} → {} ({state})", bare(from), bare(&run.to)));
         }
@@ -77,7 +77,7 @@ fn node_line(node: &NodeStatus) -> String {
     format!("- {name}: {} → {} ({word}{why})", bare(&node.from), bare(&node.to))
 }
 
-/// The nodes of a large run that are not listed one by one.
+/// The counts of a large run, whose nodes are not listed one by one.
 fn counted(run: &RunStatus) -> String {
     let counts = &run.counts;
     format!(
@@ -96,7 +96,7 @@ fn timeline(page: &mut Page, run: &RunStatus) {
     page.put("Timeline:");
     page.put(&format!("- Start: {}", minute(run.started)));
     let mark = control_plane_mark(&run.control_plane);
-    // They are one step of a node and are upgraded together; the requested `upgrade-status` layout has a line for each.
+    // One step upgrades them together; the requested `upgrade-status` layout has a line for each.
     for component in ["API Server", "Controller Manager", "Scheduler"] {
         page.put(&format!("- {component}: {mark}"));
     }
@@ -167,7 +167,7 @@ fn at_rest(page: &mut Page, status: &Status) {
     }
 }
 
-/// A run that converged has upgraded the control plane.
+/// True if the run converged, which means that it upgraded the control plane.
 fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
     let converged = match run.outcome {
         RunOutcome::Converged => true,
@@ -220,13 +220,13 @@ fn rollback(status: &Status) -> String {
     }
 }
 
-/// `1.36.3`: the requested `upgrade-status` layout has versions without their letter.
+/// `1.36.3`: the requested `upgrade-status` layout has versions without the `v`.
 fn bare(version: &Version) -> String {
     let text = version.to_string();
     text.strip_prefix('v').unwrap_or(&text).to_owned()
 }
 
-/// Lines up to the bound; what does not fit is counted.
+/// Lines up to the bound; lines that do not fit are counted.
 struct Page {
     text: String,
     limit: usize,

@@ -1,4 +1,4 @@
-//! What one commit adds to the status branch. Equal records and entries give equal bytes.
+//! The files that one commit adds to the status branch. Equal records and entries give equal bytes.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Record, Run, layout, report, rollback, status};
 use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
-/// Why a commit cannot be made of these entries. Committed all the same, the record could not be read back.
+/// Why no commit can be made of these entries: the record could not be read back from it.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("writing {path}")]
@@ -20,7 +20,7 @@ pub enum WriteError {
     NoRun { seq: u64, run: String },
 }
 
-/// Applies entries in their order; what comes back is the run as it was just before it ended, if one ended.
+/// Applies entries in order. Returns the run as it was just before it ended, if one of them ends it.
 pub fn advance(record: &mut Record, entries: &[Entry], plan: Option<&Plan>) -> Option<Run> {
     let mut ended = None;
     for entry in entries {
@@ -32,10 +32,10 @@ pub fn advance(record: &mut Record, entries: &[Entry], plan: Option<&Plan>) -> O
     ended
 }
 
-/// The files of one commit: the entries, the status after them, and what single entries bring along.
+/// The files of one commit: the entries, the status after them, and the files that single entries need.
 ///
-/// `after` has the entries applied; `plan` is the one that a `RunEvent::Started` among them freezes; `ended` is the run
-/// as it was just before a `RunEvent::Ended` among them, as [`advance`] returns it.
+/// `after` is the record with the entries applied; `plan` is the plan that a `RunEvent::Started` among them freezes;
+/// `ended` is the run just before a `RunEvent::Ended` among them, as [`advance`] returns it.
 pub fn files(
     cluster: &str,
     entries: &[Entry],

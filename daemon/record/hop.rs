@@ -1,4 +1,5 @@
-//! The control plane of a hop as one unit: whether it was changed, whether it is finished, which of its nodes is first.
+//! The control plane of a hop as one unit: whether it was changed, whether it is finished, and which of its nodes is
+//! first.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +10,18 @@ use crate::model::plan::{StageKind, Step};
 use crate::model::version::Version;
 
 impl Run {
-    /// Whether a control plane component or a control plane kubelet was changed in this hop, or may have been.
+    /// True if a control plane component or a control plane kubelet was changed in this hop, or may have been.
     ///
     /// `hop` is an index into the plan's hops.
     pub fn hop_changed(&self, hop: usize) -> bool {
         self.control_plane_stages(hop).any(|stage| self.index.any_changed(stage))
     }
 
-    /// Whether a hop was changed and has a control plane step that is begun and not ended.
+    /// True if a hop was changed and one of its control plane steps has begun and not ended.
     ///
-    /// All intents of a hop's control plane are written at once. After the first of its nodes was changed, the others
-    /// have to follow, even when a newer commit asks for something else: a control plane of two versions is worse than
-    /// one that runs what is no longer asked for.
+    /// All intents of a hop's control plane are written together. cp-1 runs the new version, and a commit asks for
+    /// something else: cp-2 and cp-3 have to follow cp-1 first, because a control plane of two versions is worse than
+    /// one that runs the older commit's version on all nodes.
     pub fn hop_unfinished(&self) -> bool {
         (0..self.plan.hops.len()).any(|hop| {
             self.hop_changed(hop)
@@ -28,10 +29,10 @@ impl Run {
         })
     }
 
-    /// Whether this is the first step of its stage kind and version that is not gone.
+    /// True if this is the first step of its stage kind and version whose node is not gone.
     ///
-    /// `kubeadm upgrade apply` runs on the first control plane node of a hop and `kubeadm upgrade node` on the others.
-    /// A node that is gone has not run it: the next one takes its place.
+    /// `kubeadm upgrade apply` runs on the first control plane node of a hop and `kubeadm upgrade node` on the
+    /// others. If the first node is gone, it has not run it, so the next node does.
     pub fn first_of_hop(&self, step: &Step) -> bool {
         let Some((own, _)) = self.find(&step.id) else { return false };
         let alike = self.plan.stages.iter().filter(|stage| stage.kind == own.kind && stage.to == *step.to());
@@ -41,7 +42,7 @@ impl Run {
         first.is_some_and(|first| first.id == step.id)
     }
 
-    /// The stages of a hop that are no workers, as indexes into the plan's stages.
+    /// The stages of a hop without workers, as indexes into the plan's stages.
     fn control_plane_stages(&self, hop: usize) -> impl Iterator<Item = usize> {
         let of_hop = self.plan.stages.iter().enumerate().filter(move |(_, stage)| stage.hop == hop);
         let control_plane = of_hop.filter(|(_, stage)| match stage.kind {
@@ -53,13 +54,12 @@ impl Run {
 }
 
 impl Record {
-    /// Whether a run that gave way to a newer commit has left the API servers between two versions, on their way to
+    /// True if the last run gave way to a newer commit and left the API servers between two versions, on their way to
     /// `to`.
     ///
-    /// A control plane node fails in the middle of a hop, and a person commits a correction that asks for the same
-    /// version. The old run ends, and the new one begins with a control plane of two versions. That hop was begun
-    /// before, so it is finished whatever the maintenance windows say. Cancelled runs changed nothing and are passed
-    /// over.
+    /// cp-1 is upgraded, cp-2 fails, and a person commits a correction with the same version. The old run ends, and
+    /// the new one finds a control plane of two versions. Its hop counts as begun, so it is finished whatever the
+    /// maintenance windows say. Cancelled runs changed nothing and are passed over.
     pub fn left_mid_hop(&self, live: &Live, to: &Version) -> bool {
         let last = self.ended.iter().rev().find(|run| run.outcome != RunOutcome::Cancelled);
         let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);

@@ -1,9 +1,9 @@
-//! Where each file of a cluster lies on the status branch, and what a path found there is.
+//! Where each file of a cluster is on the status branch, and what the path of a file means.
 //!
-//! Entries of a run lie in the run's folder, all others in the cluster's; both count in one sequence, so the
-//! order of everything that happened to a cluster is the order of its numbers.
+//! Entries of a run are in the run's folder, all others in the cluster's. Both count in one sequence, so the numbers
+//! give the order of everything that happened to a cluster.
 
-/// Files a folder: GitHub and `git ls-tree` stay quick, and a fresh commit rewrites small trees only.
+/// Files per folder: GitHub and `git ls-tree` stay fast, and a new commit rewrites only small trees.
 const PER_FOLDER: u64 = 1000;
 
 pub(super) fn entry(cluster: &str, run: Option<&str>, seq: u64) -> String {
@@ -30,7 +30,7 @@ pub(super) fn rollback_point(cluster: &str, id: &str) -> String {
     format!("{cluster}/rollback-points/{id}.yaml")
 }
 
-/// What a path below the cluster's folder is.
+/// The meaning of a path below the cluster's folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
     Entry,
@@ -39,7 +39,7 @@ pub(super) enum Place<'a> {
     },
     /// Written for people, never read back.
     Page,
-    /// In a place where only our files may lie.
+    /// In a place where only files of Windlass may be.
     Stray,
     /// Not below the cluster's folder.
     Elsewhere,

@@ -1,5 +1,5 @@
-//! What a run remembers for its report beyond its steps: what it waited for, and who interrupted it.
-//! Bounded, so that a run of thousands of nodes over weeks stays small; what is left out is still counted.
+//! What a run keeps for its report beyond its steps: its waits, halts and stops. It is bounded, so that a run of
+//! thousands of nodes over weeks stays small; what is left out is counted.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,22 @@ use super::run::{StepEnd, StepRecord};
 use crate::model::decision::{Answer, Key, Verdict};
 use crate::model::plan::StepId;
 
-/// Ended waits that are kept one by one; a report with more is not read. The longest stay.
+/// How many ended waits are kept, the longest ones; a person reads no more of them in a report.
 const WAITS_KEPT: usize = 200;
-/// Ends of steps that were started again.
+/// How many ends of steps that were started again are kept.
 const ATTEMPTS_KEPT: usize = 200;
-/// Halts and stops that are kept one by one: each takes a person to end, so a run has a handful.
+/// How many halts and stops are kept. A person ends each, so a run has few.
 const INTERRUPTIONS_KEPT: usize = 100;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunLog {
-    /// When the commit of the run was accepted; nothing where the journal does not say.
+    /// When the run's commit was accepted; `None` if the journal does not say.
     pub accepted: Option<Timestamp>,
-    /// What is waited for now, by key and object: the last answer and since when, counted from the run's start.
+    /// The present waits by key and object: the last answer, and since when, from the run's start at the earliest.
     pub open: BTreeMap<(Key, String), (Answer, Timestamp)>,
     /// Ended waits, in the order in which they ended.
     pub waits: Vec<Waited>,
-    /// All ended waits added up, those that are not kept one by one among them.
+    /// The sums over all ended waits, those that are not kept included.
     pub totals: BTreeMap<Key, Total>,
     pub interruptions: Vec<Interruption>,
     pub interruptions_left_out: u32,
@@ -41,10 +41,10 @@ pub struct Attempt {
     pub ended: Timestamp,
 }
 
-/// One wait that is over.
+/// One wait that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waited {
-    /// As it was last given.
+    /// The last answer of the wait.
     pub answer: Answer,
     pub from: Timestamp,
     pub until: Timestamp,
@@ -60,11 +60,11 @@ pub struct Total {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interruption {
     pub kind: InterruptionKind,
-    /// Why: of a halt its reasons, of a stop who asked and what was said.
+    /// Why: the reasons of a halt, or who stopped the work and what they wrote.
     pub text: String,
     pub from: Timestamp,
     pub until: Option<Timestamp>,
-    /// Who ended it and why; nothing where the entry does not say.
+    /// Who ended it and why; `None` if the entry does not say.
     pub ended_by: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Waited {
 }
 
 impl RunLog {
-    /// A run inherits what was already being waited for, from its own start on.
+    /// A run that starts takes over the present waits; they count from its start.
     pub(super) fn begin<'a>(
         accepted: Option<Timestamp>,
         waiting: impl Iterator<Item = &'a Answer>,
@@ -92,7 +92,7 @@ impl RunLog {
         log
     }
 
-    /// Closes the waits that are no longer given and opens the new ones.
+    /// Ends the waits that are no longer given and begins new ones.
     pub(super) fn wait<'a>(&mut self, answers: impl Iterator<Item = &'a Answer>, at: Timestamp) {
         let mut before = std::mem::take(&mut self.open);
         for answer in answers.filter(|answer| answer.verdict != Verdict::Allow) {
@@ -148,7 +148,7 @@ impl RunLog {
         }
     }
 
-    /// The log as a run that ends at this instant leaves it: nothing is open any more.
+    /// The log of a run that ends at this instant: every wait ends with it.
     pub(super) fn ended(&self, at: Timestamp) -> Self {
         let mut log = self.clone();
         log.wait(std::iter::empty(), at);

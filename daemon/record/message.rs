@@ -1,5 +1,5 @@
-//! Commit messages of the status branch: the subjects alone read as an audit log, the trailers are for machines.
-//! Every text from outside is one bounded line, so that none can end the message early or forge a trailer.
+//! Commit messages of the status branch. The subjects alone read as an audit log; the trailers are for programs.
+//! Every text from outside is one bounded line, so it cannot end the message early or forge a trailer.
 
 use std::fmt::Write as _;
 
@@ -13,12 +13,12 @@ use crate::model::entry::{ClusterEvent, CommitEvent, Entry, InterruptionEvent, R
 use crate::model::plan::StepId;
 use crate::model::version::Version;
 
-/// GitHub cuts a subject at 72 characters; ours start with a cluster's name and are allowed some more.
+/// The longest subject. GitHub cuts at 72 characters; ours start with the cluster's name and may be longer.
 const SUBJECT_CHARS: usize = 110;
-/// Sentences of one body, and steps among its trailers: a batch of a thousand is told by its journal files.
+/// How many sentences a body has, and how many steps its trailers name. The journal files have all of a larger batch.
 const SENTENCES: usize = 100;
 const STEPS: usize = 50;
-/// Nodes that a subject names.
+/// How many nodes a subject names.
 const NAMED: usize = 3;
 
 pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
@@ -35,7 +35,7 @@ pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
     text
 }
 
-/// How much an entry says about its commit; the subject tells of the weightiest.
+/// How important an entry is for its commit; the subject is about the most important one.
 fn weight(what: &What) -> u8 {
     match what {
         What::Cluster(ClusterEvent::Waiting { .. }) => 0,
@@ -87,7 +87,7 @@ fn subject(entries: &[Entry], after: &Record) -> String {
     }
 }
 
-/// The subject of a commit that tells of steps; nothing where the sentence of the first of them will do.
+/// The subject of a commit about steps; `None` if the sentence of the first of them is good enough.
 fn step(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record) -> Option<String> {
     let things = things(alike);
     let because = |reasons: &[Reason]| reasons.first().map(reason).unwrap_or_default();
@@ -172,7 +172,7 @@ fn trailers(text: &mut String, cluster: &str, entries: &[Entry], after: &Record)
     put("Epoch", entries.last().map(|entry| entry.epoch.to_string()).as_deref());
 }
 
-/// The commit that an entry names, or that its run works for, or that is in force.
+/// The desired commit of a status commit: the one that an entry names, or that of its run, or the one in force.
 fn desired_commit<'a>(entries: &'a [Entry], run: Option<&str>, after: &'a Record) -> Option<&'a CommitId> {
     let named = entries.iter().rev().find_map(|entry| match &entry.what {
         What::Commit(CommitEvent::Accepted { commit, .. } | CommitEvent::Refused { commit, .. })

@@ -1,5 +1,5 @@
-//! What the status branch says, as a fold over its journal, and the files and messages that go onto it.
-//! The status is never kept beside the journal: it is the journal, added up.
+//! The status branch: a fold over its journal gives the record, and the record gives the files and messages of the
+//! next commit. The status has no state beside the journal.
 
 mod config_map;
 mod files;
@@ -48,41 +48,41 @@ pub use yaml::YamlError;
 use log::{InterruptionKind, RunLog};
 use steps::StepIndex;
 
-/// Everything that a pass needs to know and that the live cluster does not show.
+/// Everything that a pass needs and the live cluster does not show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// The next entry's number.
+    /// The number of the next entry.
     pub next_seq: u64,
-    /// When the last entry was written: nothing is ever recorded before it.
+    /// The time of the last entry. The next entry never gets an earlier one.
     pub last_at: Option<Timestamp>,
-    /// Under which tenure of the lease that was.
+    /// The epoch of the lease under which the last entry was written.
     pub last_epoch: u64,
     pub cluster_uid: Option<String>,
     pub accepted: Option<(CommitId, Version)>,
     pub accepted_at: Option<Timestamp>,
-    /// The last accepted commit that asked for another version than the accepted one does.
+    /// The last accepted commit with another version than that of the accepted one.
     pub accepted_before: Option<(CommitId, Version)>,
     pub refused: Option<(CommitId, Vec<String>)>,
-    /// Why.
+    /// Why a person stopped the work, and since when; `None` while it is not stopped.
     pub stopped: Option<Since<String>>,
     pub stopped_by: Option<String>,
     pub halted: Option<Since<Vec<Reason>>>,
     /// UID of the note that ended the last halt.
     pub resumed_by: Option<String>,
-    /// What is waited for, each answer with the time at which it was first given without a break.
+    /// The present waits, each with the time since which it has been given without a break.
     pub waiting: Vec<Since<Answer>>,
     /// The run in progress.
     pub run: Option<Run>,
-    /// Ended runs in their order: what they were and how they ended.
+    /// Ended runs, oldest first.
     pub ended: Vec<EndedRun>,
-    /// How often each commit has started a run: the ordinal of the next.
+    /// How many runs each commit has started; the next run's id counts on from it.
     pub runs_of_commit: BTreeMap<String, u32>,
     pub rollback_points: Vec<String>,
-    /// The desired commit that each rollback point goes back to, where there is one.
+    /// The desired commit of each rollback point, if it has one.
     pub rollback_commits: BTreeMap<String, CommitId>,
 }
 
-/// A value and since when it has been so.
+/// A value, and since when it has been so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Since<T> {
     pub value: T,
@@ -113,7 +113,7 @@ impl Record {
         format!("{}-{ordinal}", commit.short())
     }
 
-    /// Whether a run of this id was begun by whoever writes this record.
+    /// True if a run of this id is in this record.
     pub fn knows_run(&self, id: &str) -> bool {
         self.run.as_ref().is_some_and(|run| run.id == id) || self.ended.iter().any(|ended| ended.run == id)
     }
@@ -191,7 +191,7 @@ impl Record {
         RunLog::begin(accepted, self.waiting.iter().map(|answer| &answer.value), at)
     }
 
-    /// Keeps the time of every answer that stays the same, so that "since when" survives the others' changes.
+    /// Replaces the waits. An answer that stays the same keeps its time, whatever the others do.
     fn wait(&mut self, answers: &[Answer], at: Timestamp) {
         let before = std::mem::take(&mut self.waiting);
         let mut since: BTreeMap<(Key, &str), Timestamp> = BTreeMap::new();
@@ -207,7 +207,7 @@ impl Record {
         }
     }
 
-    /// Halts and stops, their ends, and what the run remembers of both.
+    /// Takes in halts and stops and their ends, for the record and for the run's log.
     fn interrupt(&mut self, event: &InterruptionEvent, at: Timestamp) {
         let mut unheard = RunLog::default();
         let log = self.run.as_mut().map_or(&mut unheard, |run| &mut run.log);

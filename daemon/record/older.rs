@@ -1,11 +1,11 @@
-//! Tells files of development versions, from before the format of the journal was fixed. They are refused, and a
-//! person is told why: a step's identity was a text then, which would have to be taken apart to be understood.
+//! Recognises files of development versions from before the journal's format was fixed. They are refused with a
+//! message that says so: the step ids of that time were texts that would have to be parsed.
 
 use serde_json::Value;
 
 use super::yaml::untyped;
 
-/// The kinds of entries, when they were not grouped.
+/// The kinds of entries from before entries were grouped.
 const KINDS: [&str; 17] = [
     "clusterMet",
     "accepted",
@@ -25,7 +25,7 @@ const KINDS: [&str; 17] = [
     "stopEnded",
     "runEnded",
 ];
-/// A key that every step of a plan had.
+/// A key that every step of such a plan had.
 const STEP: &str = "pool";
 
 pub(super) fn is_entry(text: &str) -> bool {

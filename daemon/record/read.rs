@@ -1,5 +1,5 @@
-//! The files of one cluster back into its record. Everything is checked: a record that is not understood whole
-//! is not acted upon, because a step that was not seen would be taken twice.
+//! Reads the files of one cluster back into its record and checks all of them. Windlass does not act on a record that
+//! it does not understand completely, because a step that it missed would be carried out twice.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::{Record, Run};
 use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
-/// A year of a large cluster is some 20,000 files of 30 µs each, read at every start: worth a few threads.
+/// How many threads parse entries. A year of a large cluster is some 20,000 files of 30 µs each, read at every start.
 const READERS: usize = 4;
-/// Files that are not worth a thread of their own.
+/// The fewest files that are worth a thread.
 const SHARE: usize = 500;
 
-/// Why a record cannot be used; each names the file, and a person has to look at it.
+/// Why a record cannot be used. Each error names the file; a person has to look at it.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("reading {path}")]
@@ -48,9 +48,10 @@ pub enum ReadError {
     UnknownStep { path: String, step: String, plan: String },
 }
 
-/// Adds up all files below the cluster's folder of the status branch; paths count from the top of the branch.
+/// The record from all files below the cluster's folder of the status branch; paths are relative to the top of the
+/// branch.
 ///
-/// No file at all is an empty record: the status branch may be deleted at any time.
+/// Without any file the record is empty: the status branch may be deleted at any time.
 pub fn read(cluster: &str, files: &BTreeMap<String, String>) -> Result<Record, ReadError> {
     let mut record = Record::default();
     for (path, entry) in entries(cluster, files)? {
@@ -61,7 +62,7 @@ pub fn read(cluster: &str, files: &BTreeMap<String, String>) -> Result<Record, R
     Ok(record)
 }
 
-/// Every entry of a cluster in its order, for pages that tell the whole story.
+/// Every entry of a cluster in order, for pages that show the whole journal.
 pub fn journal(cluster: &str, files: &BTreeMap<String, String>) -> Result<Vec<Entry>, ReadError> {
     Ok(entries(cluster, files)?.into_iter().map(|(_, entry)| entry).collect())
 }
@@ -83,7 +84,7 @@ fn entries<'a>(cluster: &str, files: &'a BTreeMap<String, String>) -> Result<Vec
     in_order(parse(cluster, &texts)?)
 }
 
-/// Parses the entries on a few threads; which error is reported does not depend on which is faster.
+/// Parses the entries on several threads. Which error is returned does not depend on which thread is faster.
 fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<Placed<'a>>, ReadError> {
     let share = texts.len().div_ceil(READERS).max(SHARE);
     let read = |texts: &[(&'a str, &'a str)]| -> Result<Vec<Placed<'a>>, ReadError> {
@@ -105,7 +106,7 @@ fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<Placed<'
     })
 }
 
-/// Sorts by number and refuses a number that is missing or there twice.
+/// Sorts the entries by number. Refuses a missing number and a number that is there twice.
 fn in_order(entries: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ReadError> {
     let mut found: BTreeMap<u64, Placed<'_>> = BTreeMap::new();
     for (path, entry) in entries {
@@ -139,7 +140,7 @@ fn one(cluster: &str, path: &str, text: &str) -> Result<Entry, ReadError> {
     Err(ReadError::Misplaced { path: path.to_owned(), seq: entry.seq, owner, expected })
 }
 
-/// The frozen plan of a run that starts here, which must be the one that it was started with.
+/// The frozen plan of a run that starts here; its digest must be the one in the entry.
 fn plan_of(
     cluster: &str,
     files: &BTreeMap<String, String>,
@@ -171,7 +172,8 @@ fn plan_of(
     })
 }
 
-/// A step of a run that has not begun or is over, or of another plan, would be lost in the fold without a word.
+/// Refuses an entry about a step of a run that is not in progress or has another plan: the fold would drop it
+/// silently.
 fn in_progress(cluster: &str, path: &str, entry: &Entry, current: Option<&Run>) -> Result<(), ReadError> {
     let Some(step) = step_of(&entry.what) else { return Ok(()) };
     let path = path.to_owned();

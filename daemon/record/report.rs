@@ -1,5 +1,5 @@
-//! The post-upgrade report, `report.md`: what was done, how long each part took, what it waited for, and what was
-//! not measured. Made once, from the run as it was just before it ended.
+//! The report after a run, `report.md`: what was done, how long each part took, what it waited for, and what was not
+//! measured. It is made once, from the run as it was just before it ended.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::{Run, tally};
 use crate::model::decision::Reason;
 use crate::model::entry::RunOutcome;
 
-/// What a report of this version cannot vouch for. A reader must not take silence for success.
+/// What a report of this version does not cover, so that a reader does not take silence for success.
 const NOT_MEASURED: &[&str] = &[
     "**Downtime of applications.** No probe watched them during the run. That no disruption budget was breached \
      is enforced; that no request failed is not known.",

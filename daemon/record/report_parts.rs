@@ -1,4 +1,4 @@
-//! The tables and lists of the report. Rows are bounded, and what is left out is counted in words.
+//! The tables and lists of the report. Their rows are bounded; rows that are left out are counted in words.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use crate::model::decision::{Key, Reason};
 use crate::model::entry::StepPhase;
 use crate::model::plan::{Stage, Step};
 
-/// Rows of the node table: with more, the abnormal and the slowest are shown and the journal has the rest.
+/// Rows of the node table. A larger run shows the abnormal and the slowest nodes; the journal has the others.
 const NODE_ROWS: usize = 1_000;
-/// Rows of the wait tables; the totals count all.
+/// Rows of the tables of waits; the totals count all waits.
 const WAIT_ROWS: usize = 50;
 
 pub(super) fn hops(run: &Run) -> String {
@@ -162,7 +162,7 @@ pub(super) fn left_behind(page: &mut String, run: &Run) {
     }
 }
 
-/// How a step ended, if it did not end well.
+/// How a step ended; `None` if it ended well.
 fn ending(end: &StepEnd) -> Option<String> {
     let (how, reasons) = match end {
         StepEnd::Done => return None,
@@ -197,7 +197,7 @@ pub(super) fn blocked_drains(page: &mut String, log: &RunLog) {
     }
 }
 
-/// The longest waits whose key is wanted, in the order in which they began.
+/// The longest waits with a wanted key, in the order in which they began.
 fn longest(log: &RunLog, want: fn(Key) -> bool) -> Vec<&Waited> {
     let mut waits: Vec<&Waited> = log.waits.iter().filter(|waited| want(waited.answer.reason.key)).collect();
     waits.sort_by_key(|waited| std::cmp::Reverse(waited.length()));
@@ -222,7 +222,7 @@ fn wait_table(page: &mut String, waits: &[&Waited]) {
     }
 }
 
-/// Whether a reason is one for which an eviction or the end of a drain waits.
+/// True if an eviction or the end of a drain waits for this reason.
 fn blocks_a_drain(key: Key) -> bool {
     matches!(
         key,
@@ -327,7 +327,7 @@ fn dash() -> String {
     "–".to_owned()
 }
 
-/// Text from outside in a table or a list: one line that neither ends a cell nor becomes markup.
+/// Text from outside in a table or list: one line that neither ends the cell nor becomes Markdown.
 fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in one_line(text).chars() {

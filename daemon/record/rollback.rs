@@ -1,5 +1,5 @@
-//! What a run leaves behind to go back to, and the tag that points there. It says plainly what it is not:
-//! without a proven snapshot, going back means that a commit is put in force again, and nothing more.
+//! The rollback point of a run, and the tag on it. Both say what the point is not: without a proven snapshot, going
+//! back means that an earlier commit is put in force again, and nothing more.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::model::CommitId;
 use crate::model::plan::{Component, NodeMove};
 use crate::model::version::Version;
 
-/// For each node the version of its control plane components, where it has any, and of its kubelet.
+/// For each node the version of its control plane components, if it has any, and of its kubelet.
 pub type LiveVersions = BTreeMap<String, (Option<Version>, Version)>;
 
 /// One `rollback-points/<id>.yaml`.
@@ -28,7 +28,7 @@ pub struct RollbackPoint {
     pub at: Timestamp,
     pub from: Version,
     pub to: Version,
-    /// The commit that had asked for what ran before; nothing where none was accepted before.
+    /// The last accepted commit with the version that ran before; `None` if there was none.
     pub desired_commit: Option<CommitId>,
     pub snapshot: Snapshot,
     /// Where the versions below come from.
@@ -41,16 +41,16 @@ pub struct RollbackPoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Snapshot {
-    /// No snapshot of etcd belongs to this point, and why.
+    /// The point has no snapshot of etcd; the reason that a person wrote.
     None { unproven: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VersionsFrom {
-    /// Seen in the cluster when the point was made.
+    /// Read from the cluster when the point was made.
     Live,
-    /// Taken from the frozen plan: nodes that it does not move are missing.
+    /// Taken from the frozen plan, which does not have the nodes that it does not move.
     Plan,
 }
 
@@ -65,8 +65,8 @@ pub struct NodeVersions {
 
 const NO_SNAPSHOT: &str = "this version of Windlass takes no snapshot of etcd";
 
-/// The point as the live cluster shows it. `desired_before` is the commit to go back to; [`Record::accepted_before`]
-/// has it. `unproven` is the reason a person gave in the cluster file, where there is one.
+/// The point with the versions of the live cluster. `desired_before` is the commit to go back to, from
+/// [`Record::accepted_before`]. `unproven` is the reason in the cluster file, if there is one.
 ///
 /// [`Record::accepted_before`]: super::Record::accepted_before
 pub fn rollback_point(
@@ -90,7 +90,7 @@ pub fn rollback_point(
     }
 }
 
-/// The path and the bytes of its file; put over what [`super::files`] made, it takes the place of the plan's versions.
+/// The path and content of its file. It replaces the file of [`super::files`], which has only the plan's versions.
 pub fn rollback_file(cluster: &str, point: &RollbackPoint) -> Result<(String, Vec<u8>), WriteError> {
     let path = layout::rollback_point(cluster, &point.id);
     match yaml::write(point) {
@@ -99,7 +99,7 @@ pub fn rollback_file(cluster: &str, point: &RollbackPoint) -> Result<(String, Ve
     }
 }
 
-/// The tag's name, which is a rollback point's address for `git`, and what it says.
+/// The tag's name, by which `git` finds the rollback point, and the tag's message.
 pub fn tag(cluster: &str, run: &Run) -> (String, String) {
     let id = run.rollback_point.as_deref().unwrap_or(&run.id);
     let name = format!("windlass/{cluster}/rollback/{id}");
@@ -119,7 +119,7 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
     (name, message)
 }
 
-/// The point as far as the frozen plan knows it: the versions that its steps start from.
+/// The point with the versions that the frozen plan has: those from which its steps start.
 pub(super) fn from_plan(id: &str, run: &Run, at: Timestamp) -> RollbackPoint {
     let mut versions: BTreeMap<String, NodeVersions> = BTreeMap::new();
     for (component, NodeMove { node, from, .. }) in run.plan.steps().filter_map(|step| step.work.node_move())

@@ -1,4 +1,4 @@
-//! The run in progress as the journal tells it: its frozen plan, and how far each step has come.
+//! The run in progress as the journal has it: its frozen plan, and how far each step has come.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +22,14 @@ pub struct Run {
     pub digest: String,
     pub started: Timestamp,
     pub epoch: u64,
-    /// Frozen with the run; read from its `plan.yaml`.
+    /// The frozen plan, read from the run's `plan.yaml`.
     pub plan: Plan,
     pub rollback_point: Option<String>,
-    /// Steps of which the journal tells anything.
+    /// The steps that have an entry in the journal.
     pub steps: BTreeMap<StepId, StepRecord>,
-    /// The last accepted commit that asked for another version: what there is to go back to.
+    /// The last accepted commit with another version, to which a rollback would go back.
     pub before: Option<(CommitId, Version)>,
-    /// For the report.
+    /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,
 }
@@ -43,13 +43,13 @@ pub struct StepRecord {
     pub pods: u32,
     pub baseline: BTreeMap<String, Baseline>,
     pub end: Option<StepEnd>,
-    /// The entry that holds its intent: what is done for the step is released by it.
+    /// The number of the entry with the intent. It releases the effects of the step.
     pub intent: u64,
     pub ended: Option<Timestamp>,
     pub evicted: u32,
-    /// How often it has been begun; another attempt is another Job.
+    /// How often the step has begun. Each attempt has a Job of its own.
     pub attempt: u32,
-    /// An earlier attempt has changed the node, or may have.
+    /// True if an earlier attempt changed the node, or may have.
     pub touched: bool,
 }
 
@@ -62,7 +62,7 @@ pub enum StepEnd {
 }
 
 impl Run {
-    /// Adds what the journal says of one step, as entry `seq` at this time.
+    /// Adds what entry `seq` says of one step.
     pub(super) fn apply_step(&mut self, id: &StepId, event: &StepEvent, seq: u64, at: Timestamp) {
         let before = Mark::of(self.steps.get(id));
         match event {
@@ -114,7 +114,7 @@ impl Run {
         self.index.begun(at);
     }
 
-    /// A step may end without having begun: a node that is blocked structurally is set aside at once.
+    /// Ends a step. It may not have begun: a node with a structural blocker is set aside at once.
     fn end_step(&mut self, id: &StepId, end: StepEnd, seq: u64, at: Timestamp) -> &mut StepRecord {
         let step = self.steps.entry(id.clone()).or_insert_with(|| StepRecord::unbegun(seq));
         step.end = Some(end);
@@ -139,12 +139,12 @@ impl StepRecord {
         }
     }
 
-    /// When its present attempt was started; nothing if it never was.
+    /// When the present attempt was started; `None` if it never was.
     pub fn started(&self) -> Option<Timestamp> {
         self.at.get(&StepPhase::Started).copied()
     }
 
-    /// Whether the node was changed, or may have been, in this attempt or in one before.
+    /// True if the node was changed, or may have been, in this attempt or an earlier one.
     pub fn is_touched(&self) -> bool {
         self.touched || self.phase >= StepPhase::Upgrading
     }

@@ -1,5 +1,5 @@
-//! Every entry as one sentence, for commit messages and for `windlass history`. It tells what the entry says
-//! and nothing that another one would have to be read for.
+//! Every entry as one sentence, for commit messages and for `windlass history`. It uses only what the entry itself
+//! has.
 
 use super::text::{
     count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
@@ -10,9 +10,9 @@ use crate::model::entry::{
 };
 use crate::model::plan::{Scope, StepId};
 
-/// Objections that one sentence names.
+/// How many objections one sentence names.
 const NAMED: usize = 3;
-/// Several reasons of several lines may meet in one sentence.
+/// The longest sentence: several reasons of several lines may be in one.
 const CHARS: usize = 1_500;
 
 pub fn sentence(entry: &Entry) -> String {
@@ -102,8 +102,8 @@ fn started(id: &StepId, pods: u32, workloads: usize) -> String {
     }
 }
 
-/// What is said of a step whose intent is written. The intents of a hop's control plane are all written at once, and
-/// its nodes are upgraded one at a time.
+/// The words for a step whose intent is written. The intents of a hop's control plane are written together, but its
+/// nodes are upgraded one at a time.
 pub(super) fn start(id: &StepId) -> &'static str {
     match &id.scope {
         Scope::ControlPlane if id.kind.only_waits() => "waiting for",
@@ -112,7 +112,7 @@ pub(super) fn start(id: &StepId) -> &'static str {
     }
 }
 
-/// The step that an entry is about.
+/// The step that an entry is about; `None` if it is about none.
 pub(super) fn step_of(what: &What) -> Option<&StepId> {
     match what {
         What::Step(id, _) => Some(id),
@@ -120,7 +120,7 @@ pub(super) fn step_of(what: &What) -> Option<&StepId> {
     }
 }
 
-/// What came of an entry, for its trailer; nothing for entries that are no outcome.
+/// The outcome in an entry, for the trailer; `None` for an entry that is no outcome.
 pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
     match what {
         What::Step(_, event) => Some(step_outcome(event)),
@@ -146,7 +146,7 @@ fn step_outcome(event: &StepEvent) -> &'static str {
     }
 }
 
-/// What a step moves, as people call it.
+/// What a step moves, in words.
 pub(super) fn thing(id: &StepId) -> String {
     id.kind.moved_thing(&one_line(id.node_name().unwrap_or("the cluster")))
 }
@@ -199,7 +199,7 @@ fn ended(run: Option<&str>, how: RunOutcome, why: &[Reason]) -> String {
     format!("run {run} ended {}: {plain}; {}", outcome(how), reasons(why))
 }
 
-/// Enough of a digest to tell two apart, without the name of the algorithm.
+/// Enough digits of a digest to tell two apart, without the name of the algorithm.
 fn short_digest(digest: &str) -> &str {
     let digits = digest.split_once(':').map_or(digest, |(_, digits)| digits);
     digits.get(..12).unwrap_or(digits)

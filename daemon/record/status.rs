@@ -1,4 +1,4 @@
-//! Record → status: the same record gives the same bytes, whenever and wherever it is asked.
+//! The status from the record: equal records give equal bytes, whenever and wherever they are made.
 
 use super::status_types::{
     API_VERSION, AcceptedCommit, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus, Phase,
@@ -11,12 +11,12 @@ use crate::model::decision::{Answer, Verdict};
 
 /// Runs up to this size list every node: a person reads that many lines, and the file stays below a few KiB.
 const NODES_IN_FULL: usize = 64;
-/// Nodes in progress, set aside, failed or gone that are listed in a large run.
+/// How many nodes of a large run are listed: those in progress, set aside, failed or gone.
 const NODES_LISTED: usize = 100;
-/// Objections that are listed; a thousand nodes that wait for the same window are one fact, not a thousand.
+/// How many objections are listed: a thousand nodes that wait for one window are one fact.
 const WAITING_LISTED: usize = 50;
 const PROBLEMS_LISTED: usize = 20;
-/// A problem of a file is shown with its source lines.
+/// The longest problem of a file, source lines included, in characters.
 const PROBLEM_CHARS: usize = 1_000;
 const REASONS_LISTED: usize = 20;
 const RUNS_LISTED: usize = 10;
@@ -60,7 +60,7 @@ pub fn status(cluster: &str, record: &Record) -> Status {
     }
 }
 
-/// Reads `status.yaml` alone, for those who do not need the journal.
+/// Reads `status.yaml` alone, for callers that need no journal.
 pub fn read_status(text: &str) -> Result<Status, YamlError> {
     yaml::read(text)
 }
@@ -148,7 +148,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
     }
 }
 
-/// The order in which a large run's nodes are listed; nothing for those that are as expected.
+/// The order in which the nodes of a large run are listed; `None` for a node that is not listed.
 fn rank(state: NodeState) -> Option<u8> {
     match state {
         NodeState::Pending | NodeState::Done => None,

@@ -1,5 +1,5 @@
-//! The shape of `status.yaml`, a public contract: `docs/reference/status.md` says what each key means.
-//! Keys are only ever added. Every list has a bound, so that the file stays small on the largest cluster.
+//! The shape of `status.yaml`, a public contract: `docs/reference/status.md` explains each key. Keys are only ever
+//! added. Every list is bounded, so the file stays small on the largest cluster.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::model::version::Version;
 pub const API_VERSION: &str = "windlass.dev/v1alpha1";
 pub const KIND: &str = "ClusterStatus";
 
-/// Where one cluster stands, as its journal says. Nothing in it depends on the time at which it is read.
+/// Where one cluster stands according to its journal. No value depends on when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Status {
@@ -23,7 +23,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
     pub phase: Phase,
-    /// The journal entry up to which this status has been added up.
+    /// The last journal entry that this status includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalEnd>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Status {
     pub stopped: Option<StoppedSince>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<HaltedSince>,
-    /// What objects, the first of many where there are many.
+    /// The objections, the first of them if there are many.
     pub waiting: Vec<WaitingFor>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waiting_left_out: u32,
@@ -46,23 +46,23 @@ pub struct Status {
     pub rollback_points: Vec<RollbackPointStatus>,
 }
 
-/// One word for where a cluster stands; the first that applies, in this order.
+/// One word for where a cluster stands; the first variant that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
-    /// A person stopped it.
+    /// A person stopped the work.
     Stopped,
-    /// Something failed; it continues when a person says so.
+    /// A step failed; the run goes on when a person resumes it.
     Halted,
-    /// Nodes are being upgraded, or a run is between two of them.
+    /// Nodes are being upgraded, or a run is between two nodes.
     Running,
     /// The newest commit is not valid, and no node is in progress.
     Refused,
-    /// There is work, and something stands against it.
+    /// There is work to do, and a gate objects.
     Waiting,
-    /// Nothing has been accepted yet.
+    /// No commit has been accepted yet.
     Idle,
-    /// Nothing is left to be done.
+    /// Nothing is left to do.
     AsDesired,
 }
 
@@ -132,7 +132,7 @@ pub struct RunStatus {
     pub started: Timestamp,
     pub epoch: u64,
     pub hops: Vec<Hop>,
-    /// The first stage with a step that has not ended; nothing when all have.
+    /// The first stage with a step that has not ended; `None` when all have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<StageStatus>,
     pub control_plane: ControlPlaneStatus,
@@ -143,7 +143,7 @@ pub struct RunStatus {
     pub nodes_left_out: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_point: Option<String>,
-    /// When it would end at its pace so far; nothing while there is no pace to go by.
+    /// When the run would end at its pace so far; `None` while no pace is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,
 }
@@ -155,7 +155,7 @@ pub struct StageStatus {
     /// Counted from one, of `of`.
     pub number: u32,
     pub of: u32,
-    /// The hop it belongs to, counted from one.
+    /// The hop of the stage, counted from one.
     pub hop: u32,
     pub to: Version,
     pub steps: u32,
@@ -182,7 +182,7 @@ pub enum ControlPlaneState {
     Done,
 }
 
-/// Nodes of the run, each counted once.
+/// The nodes of the run, each counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeCounts {
@@ -205,7 +205,7 @@ pub struct NodeStatus {
     pub phase: Option<StepPhase>,
     pub from: Version,
     pub to: Version,
-    /// Since when it has been in this state or phase.
+    /// Since when the node has been in this state or phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -244,7 +244,7 @@ pub struct LastRun {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RollbackPointStatus {
     pub id: String,
-    /// The desired commit to go back to; nothing where none was accepted before.
+    /// The desired commit to go back to; `None` if none was accepted before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
 }

@@ -1,5 +1,5 @@
-//! Which steps of a run are in progress, which are done and which are still to be started. Kept up with every entry
-//! of the journal, so that a question costs what its answer names and no walk over a plan of thousands of steps.
+//! Which steps of a run are in progress, which are done and which have not started. The index is updated with every
+//! entry of the journal, so a question needs no walk over a plan of thousands of steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,20 +9,20 @@ use super::run::{Run, StepEnd, StepRecord};
 use crate::model::plan::{Plan, Scope, Stage, Step, StepId};
 use crate::model::time::earliest;
 
-/// Where a step lies in its frozen plan: its stage, and its position in that stage. The order is the plan's order.
+/// Where a step is in its frozen plan: its stage, and its position in that stage. Positions sort in the plan's order.
 type Position = (usize, usize);
 
-/// The steps of a frozen plan, sorted by what has become of them.
+/// The steps of a frozen plan, indexed by their state.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StepIndex {
     positions: BTreeMap<StepId, Position>,
-    /// By the text of the step's id, as claims on nodes hold it.
+    /// By the text of the step's id, which is what claims on nodes have.
     texts: BTreeMap<String, Position>,
     not_started: BTreeSet<Position>,
     in_progress: BTreeSet<Position>,
-    /// Steps whose node was changed, or may have been: see [`StepRecord::is_touched`].
+    /// Steps whose node was changed, or may have been; see [`StepRecord::is_touched`].
     changed: BTreeSet<Position>,
-    /// For each stage, its steps by the part of the cluster that they belong to.
+    /// For each stage, its steps by scope.
     scopes: Vec<BTreeMap<Scope, OfScope>>,
     first_intent: Option<Timestamp>,
 }
@@ -34,7 +34,7 @@ struct OfScope {
     done: BTreeSet<(Timestamp, usize)>,
 }
 
-/// What the index has to know of one step. It is taken before and after an entry, so that no entry has to be undone.
+/// The state of one step for the index, taken before and after an entry, so that no entry has to be undone.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     progress: Progress,
@@ -43,7 +43,7 @@ pub(super) struct Mark {
 
 #[derive(Clone, Copy)]
 enum Progress {
-    /// Never begun, set aside or failed: it can be started, or started again.
+    /// Never begun, set aside or failed: the step can be started, or started again.
     NotStarted,
     Begun,
     Done(Timestamp),
@@ -64,7 +64,7 @@ impl Mark {
 }
 
 impl StepIndex {
-    /// No step of the plan has been started.
+    /// The index of a plan of which no step has started.
     pub(super) fn of(plan: &Plan) -> Self {
         let mut positions = BTreeMap::new();
         let mut texts = BTreeMap::new();
@@ -93,9 +93,9 @@ impl StepIndex {
         self.first_intent = earliest(self.first_intent, Some(at));
     }
 
-    /// Moves a step from where it was counted before an entry to where it is counted after it.
+    /// Moves a step from its old place in the index to its new one.
     pub(super) fn update(&mut self, id: &StepId, before: Mark, after: Mark) {
-        // A step that the plan does not have is counted nowhere; reading a record refuses it.
+        // A step that is not in the plan is not counted; reading a record refuses such a step.
         let Some(at) = self.positions.get(id).copied() else { return };
         self.set(at, &id.scope, before, false);
         self.set(at, &id.scope, after, true);
@@ -141,9 +141,9 @@ fn of_stage(set: &BTreeSet<Position>, stage: usize) -> impl Iterator<Item = &Pos
 /// How far the steps of one scope have come in one stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StageCounts<'a> {
-    /// All steps of the scope in this stage, whatever has become of them.
+    /// All steps of the scope in this stage, in whatever state.
     pub steps: usize,
-    /// Steps that are begun and not ended.
+    /// Steps that have begun and not ended.
     pub in_progress: usize,
     done: &'a BTreeSet<(Timestamp, usize)>,
 }
@@ -154,50 +154,50 @@ impl StageCounts<'_> {
         self.done.len()
     }
 
-    /// When the step ended that was the `nth` to be done, counted from zero; nothing while fewer are done.
+    /// When the `nth` step to be done ended, counted from zero; `None` while fewer are done.
     pub fn done_at(&self, nth: usize) -> Option<Timestamp> {
         self.done.iter().nth(nth).map(|(at, _)| *at)
     }
 }
 
 impl Run {
-    /// Steps that are begun and not ended, in the order of the plan.
+    /// Steps that have begun and not ended, in the plan's order.
     pub fn in_progress(&self) -> impl Iterator<Item = (&StepId, &StepRecord)> {
         let steps = self.index.in_progress.iter().filter_map(|at| self.at(*at));
         steps.filter_map(|step| self.steps.get_key_value(&step.id))
     }
 
-    /// The step of this id and the stage that holds it; nothing if the plan has no such step.
+    /// The step of this id and its stage; `None` if the plan has no such step.
     pub fn find(&self, id: &StepId) -> Option<(&Stage, &Step)> {
         let (stage, position) = *self.index.positions.get(id)?;
         let stage = self.plan.stages.get(stage)?;
         Some((stage, stage.steps.get(position)?))
     }
 
-    /// What is recorded of the step whose id has this text; nothing if it was never begun, or the plan has no such step.
+    /// The record of the step whose id has this text; `None` if it never began, or the plan has no such step.
     pub fn recorded_as(&self, text: &str) -> Option<&StepRecord> {
         let step = self.at(*self.index.texts.get(text)?)?;
         self.steps.get(&step.id)
     }
 
-    /// The first stage with a step that is neither done nor gone: an index into the plan's stages.
+    /// The first stage with a step that is neither done nor gone, as an index into the plan's stages.
     pub fn open_stage(&self) -> Option<usize> {
         let stage = |steps: &BTreeSet<Position>| steps.first().map(|(stage, _)| *stage);
         stage(&self.index.not_started).into_iter().chain(stage(&self.index.in_progress)).min()
     }
 
-    /// Steps of a stage that are neither in progress nor done nor gone, in the order of the plan. Those that were set
-    /// aside or failed are among them, because they can be started again.
+    /// Steps of a stage that are neither in progress, done nor gone, in the plan's order. Steps that were set aside
+    /// or failed are among them, because they can be started again.
     pub fn not_started(&self, stage: usize) -> impl Iterator<Item = &Step> {
         of_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
     }
 
-    /// When the first step was begun; nothing before that.
+    /// When the first intent was written; `None` before that.
     pub fn first_intent(&self) -> Option<Timestamp> {
         self.index.first_intent
     }
 
-    /// How far the steps of one scope have come in one stage; nothing if the stage has no step of the scope.
+    /// How far the steps of one scope have come in one stage; `None` if the stage has no step of the scope.
     pub fn stage_counts(&self, stage: usize, scope: &Scope) -> Option<StageCounts<'_>> {
         let OfScope { steps, done } = self.index.scopes.get(stage)?.get(scope)?;
         let in_progress = of_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
@@ -205,7 +205,7 @@ impl Run {
         Some(StageCounts { steps: *steps, in_progress, done })
     }
 
-    /// How far the steps of a step's own scope have come in its stage; nothing if the plan has no such step.
+    /// How far the steps of a step's own scope have come in its stage; `None` if the plan has no such step.
     pub fn counts_beside(&self, id: &StepId) -> Option<StageCounts<'_>> {
         let (stage, _) = self.index.positions.get(id)?;
         self.stage_counts(*stage, &id.scope)

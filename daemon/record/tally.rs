@@ -1,4 +1,4 @@
-//! A run added up: the state of each node over all of its steps, how far each stage is, and the pace.
+//! The sums over a run: the state of each node over all of its steps, how far each stage is, and the pace.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{Run, StepEnd, StepRecord};
 use crate::model::entry::StepPhase;
 use crate::model::plan::{Stage, StageKind, Step};
 
-/// Reasons of one node that the status repeats; the journal has all of them.
+/// How many reasons of one node the status has; the journal has all.
 const REASONS_OF_NODE: usize = 3;
 
 /// How far the steps of one stage have come.
@@ -96,7 +96,7 @@ pub(super) fn nodes(run: &Run) -> Vec<NodeStatus> {
     steps.iter().filter_map(|steps| node(run, steps)).collect()
 }
 
-/// The worst of its steps is the state of a node; it is done only when all of them are.
+/// The state of a node: the worst state of its steps. A node is done only when all of them are.
 fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
     let (first, last) = (steps.first()?, steps.last()?);
     let record = |step: &&Step| run.steps.get(&step.id).map(|record| (state(record), record));
@@ -128,7 +128,8 @@ fn state(record: &StepRecord) -> NodeState {
     }
 }
 
-/// Of a node with several steps, the one in progress is shown whatever an earlier one came to, unless that failed.
+/// How bad the state of a step is; a node has the worst of its steps. A step in progress hides what an earlier step
+/// of the node came to, unless that failed.
 fn severity(state: NodeState) -> u8 {
     match state {
         NodeState::Pending => 0,
@@ -169,10 +170,10 @@ pub(super) fn counts(nodes: &[NodeStatus]) -> NodeCounts {
     counts
 }
 
-/// When the run would be through if its steps went on at the pace of those of the same kind that are done.
+/// When the run would end if its remaining steps took as long as those of the same kind that are done.
 ///
-/// Counted from the last entry, not from now: between two entries the answer stays the same. Nothing while a
-/// kind of step that is still to come has no step done. Soaks to come are not foreseen.
+/// Counted from the last entry and not from now, so the answer does not change between two entries. `None` while a
+/// kind of step that is still to come has none that is done. Soaks to come are not included.
 pub(super) fn estimated_completion(run: &Run, last: Timestamp) -> Option<Timestamp> {
     let mut kinds: BTreeMap<StageKind, Pace> = BTreeMap::new();
     for stage in &run.plan.stages {
@@ -211,7 +212,7 @@ impl Pace {
         }
     }
 
-    /// From one end of a step to the next, all that run at the same time taken together.
+    /// The mean time from one end of a step to the next, over all steps that run at the same time.
     fn interval(&self) -> Option<SignedDuration> {
         self.last?.duration_since(self.first?).checked_div(self.done)
     }

@@ -1,5 +1,5 @@
-//! The record's own nouns in words: reasons, outcomes, phases, stages. Words that know no type of ours are those of
-//! `model::text`; the record's files take both from here.
+//! The record's own nouns in words: reasons, outcomes, phases, stages. Words for no type of ours are in
+//! `model::text`; the record's files use both through this module.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ pub use crate::model::text::{
     about, count, first_line, flat, given, length, list, minute, one_line, plural, said, second, shorten,
 };
 
-/// A reason as one sentence, its object named unless the sentence does so.
+/// A reason as one sentence. The object is added unless the sentence names it.
 pub fn reason(reason: &Reason) -> String {
     about(&reason.text, &reason.object)
 }
@@ -37,7 +37,7 @@ pub fn outcome(outcome: RunOutcome) -> &'static str {
     }
 }
 
-/// As it is written in files and trailers.
+/// The phase as files and trailers write it.
 pub fn phase(phase: StepPhase) -> &'static str {
     match phase {
         StepPhase::Started => "started",

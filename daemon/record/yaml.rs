@@ -1,11 +1,11 @@
-//! The one way in which the record's files are written and read: exact, and strict about what it does not know.
+//! Writes and reads all files of the record: byte for byte, and refusing keys that it does not know.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Nodes of one document: a plan of 20,000 steps has some 600,000. Ours are written by ourselves, so the bound
-/// only keeps a damaged or forged file from exhausting the memory.
+/// The most nodes of one document: a plan of 20,000 steps has some 600,000. Windlass writes these files itself, so
+/// the bound only keeps a damaged or forged file from using up the memory.
 const NODES: usize = 4_000_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -18,17 +18,17 @@ pub enum YamlError {
     Unwritable(String),
 }
 
-/// Byte-equal for equal values; no line is folded, so that a text search finds every sentence.
+/// Equal values give equal bytes. No line is folded, so a text search finds every sentence.
 pub(super) fn write<T: Serialize>(value: &T) -> Result<String, YamlError> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false, compact_list_indent: true };
     serde_saphyr::to_string_with_options(value, options)
         .map_err(|problem| YamlError::Unwritable(problem.to_string()))
 }
 
-/// Reads a value and refuses every key that the value does not have.
+/// Reads a value and refuses every key that the type does not have.
 ///
-/// The nouns are shared with other formats and say nothing about unknown keys themselves, so what was read is
-/// compared with what it would be written as: the same rule at every depth, with no list to be kept.
+/// The nouns accept unknown keys, because other formats use them too. So the data of the text is compared with the
+/// data of the value that was read from it: one rule at every depth, without a list to keep up to date.
 pub(super) fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     let malformed = |problem: serde_saphyr::Error| YamlError::Malformed(problem.to_string());
     let value: T = serde_saphyr::from_str_with_options(text, options()).map_err(malformed)?;
@@ -43,7 +43,7 @@ pub(super) fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, Yam
     }
 }
 
-/// What a file holds, whatever its format; nothing if it is no YAML of ours.
+/// The file's data without a type; `None` if the file is not YAML of ours.
 pub(super) fn untyped(text: &str) -> Option<Value> {
     serde_saphyr::from_str_with_options(text, options()).ok()
 }
@@ -63,7 +63,7 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// The path of the first key that was found and is not known.
+/// The path of the first key that is in `found` and not in `known`.
 fn unknown(found: &Value, known: &Value) -> Option<String> {
     let below = |key: String, found, known| {
         unknown(found, known).map(|rest| if rest.is_empty() { key.clone() } else { format!("{key}.{rest}") })

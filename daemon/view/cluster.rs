@@ -1,5 +1,5 @@
-//! What the loop of one cluster knows after its last pass, for pages, demonstrations and tests. Data only: how it is
-//! shown is decided elsewhere.
+//! What the loop of one cluster knows after its last pass, for pages, the demo and tests. Data only; other modules
+//! decide how it is shown.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use crate::model::entry::Entry;
 use crate::model::state::RunState;
 use crate::record;
 
-/// How many notices a view keeps. To empty four nodes of 110 pods each, which is the usual limit of a kubelet, takes
-/// 440 evictions and some dozens of entries. Somebody who looks once while that happens misses nothing.
+/// How many notices a view keeps. Draining four nodes of 110 pods each, the usual limit of a kubelet, takes 440
+/// evictions and some dozens of entries; a reader that looks once meanwhile misses none.
 pub const RECENT: usize = 512;
 
 /// One cluster as its loop saw it last.
@@ -19,17 +19,17 @@ pub const RECENT: usize = 512;
 pub struct View {
     pub cluster: String,
     pub state: RunState,
-    /// Every answer of every gate in the last pass, the passing ones too; in the order in which they were asked.
+    /// The answers of every gate in the last pass, the passing ones too, in the order in which the gates were asked.
     pub answers: Vec<Answer>,
-    /// The public status, with all entries that were written so far; nothing until the loop has its record.
+    /// The public status with all entries so far; `None` until the loop has its record.
     pub status: Option<record::Status>,
-    /// The last pass of which nothing was carried out, because the independent check found something wrong with it.
+    /// The last pass that was withheld because the independent check found something.
     pub withheld: Option<Withheld>,
     /// The newest last.
     recent: VecDeque<Numbered>,
 }
 
-/// A pass that was withheld: a mistake of ours, and what the check found.
+/// A withheld pass, which is a bug of Windlass, and what the check found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Withheld {
     pub at: Timestamp,
@@ -39,7 +39,7 @@ pub struct Withheld {
 /// A notice with its number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Numbered {
-    /// Counted from one, for each cluster of a process; no number is left out.
+    /// Counted from one, for each cluster of a process, without a gap.
     pub number: u64,
     pub notice: Notice,
 }
@@ -47,14 +47,14 @@ pub struct Numbered {
 /// Something that has happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// The journal got this entry; it may not be on the remote yet.
+    /// The journal got this entry. It may not be on the remote yet.
     Entry(Box<Entry>),
     /// The API server accepted the eviction of this pod.
     Evicted { at: Timestamp, namespace: String, pod: String },
 }
 
 impl View {
-    /// A cluster of which nothing is known yet.
+    /// The view of a cluster of which nothing is known yet.
     pub fn new(cluster: &str) -> Self {
         Self {
             cluster: cluster.to_owned(),
@@ -66,7 +66,7 @@ impl View {
         }
     }
 
-    /// Gives a notice the next number and keeps it; the oldest goes when there are more than [`RECENT`].
+    /// Gives a notice the next number and keeps it. The oldest is dropped when there are more than [`RECENT`].
     pub fn add(&mut self, notice: Notice) {
         let number = self.last_number() + 1;
         self.recent.push_back(Numbered { number, notice });
@@ -80,8 +80,8 @@ impl View {
         self.recent.back().map_or(0, |newest| newest.number)
     }
 
-    /// The notices after this number, oldest first. Where the first of them is not the next number, those between
-    /// are no longer kept.
+    /// The notices after this number, oldest first. If the first one does not have the next number, those between are
+    /// no longer kept.
     pub fn since(&self, number: u64) -> impl Iterator<Item = &Numbered> {
         self.recent.iter().filter(move |numbered| numbered.number > number)
     }

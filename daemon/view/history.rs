@@ -15,7 +15,7 @@ use crate::model::version::Version;
 use crate::record::text::outcome;
 use crate::record::{EndedRun, Record, Run, StepEnd, sentence, status};
 
-/// The runs, newest first; those in progress are among them.
+/// The runs, newest first, those in progress included.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct RunsPage {
@@ -32,11 +32,11 @@ pub struct Row {
     pub from: Version,
     pub to: Version,
     pub started: Timestamp,
-    /// Nothing for a run in progress.
+    /// `None` for a run in progress.
     pub ended: Option<Timestamp>,
     /// `inProgress` for a run that has not ended.
     pub outcome: &'static str,
-    /// Servers and kubelet of a control plane node are two steps.
+    /// The control plane components and the kubelet of a control plane node are two steps.
     pub steps_done: u32,
     pub set_aside: u32,
     pub failed: u32,
@@ -55,7 +55,7 @@ pub struct StoryPage {
 pub struct Told {
     pub cluster: String,
     pub sentence: String,
-    /// As it lies in the journal.
+    /// The entry as the journal has it.
     pub entry: Entry,
 }
 
@@ -145,10 +145,10 @@ impl Row {
 }
 
 impl StoryPage {
-    /// Every entry of one run, of whichever of these clusters has it.
+    /// Every entry of one run, of the cluster that has this run.
     ///
-    /// Entries between runs are not part of any; those that were written while the run was in progress are told too,
-    /// because a stop or a refused commit is part of its story.
+    /// Entries between runs belong to none. Entries that were written while the run was in progress are included,
+    /// because a stop or a refused commit is part of its history.
     pub fn of(journals: &BTreeMap<String, Vec<Entry>>, run: &str) -> Result<Self, UnknownRun> {
         let all = journals.iter().flat_map(|(cluster, entries)| {
             entries_of(entries, run).iter().map(|entry| Told {

@@ -1,6 +1,6 @@
-//! What people and programs read about a cluster, as data: a plan, where it stands, why it does not go on, what was
-//! done, when it may be disrupted. Each page is a type, made from the program's values by one function; its JSON is
-//! that type as it is, its text and Markdown are written from it. It loads nothing and does not know the time.
+//! The pages that people and programs read about a cluster, as data: a plan, where it stands, why it waits, what was
+//! done, when it may be disrupted. Each page is a type that one function makes from the program's values. Its JSON is
+//! the type as it is; text and Markdown are written from it. A page loads nothing and does not know the time.
 
 pub mod cluster;
 pub mod history;
@@ -14,9 +14,9 @@ pub mod windows;
 
 use serde::Serialize;
 
-/// Something to read, for people and for programs.
+/// A page for people and for programs.
 pub trait Page: Serialize {
-    /// For a terminal: whole lines, the last one ended too.
+    /// For a terminal: whole lines, the last one with its line end.
     fn text(&self) -> String;
 
     /// For programs: the page's own type, all times in UTC.

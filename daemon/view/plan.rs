@@ -1,5 +1,5 @@
-//! What a change would do, as `windlass plan` shows it. These types are what programs read, whatever the planner's own
-//! look like: one function makes them from a plan, and names and words in JSON are decided nowhere else.
+//! What a change would do, as `windlass plan` shows it. Programs read these types, whatever the planner's own look
+//! like: one function makes them from a plan, and no other place decides names and words in the JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,18 +13,18 @@ use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
 use crate::model::plan;
 use crate::model::version::Version;
 
-/// The whole answer.
+/// The page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanPage {
     pub plan: Plan,
-    /// Every component of a node that does not run what is asked for, whether the plan moves it or not.
+    /// Every component that does not run the desired version, whether the plan moves it or not.
     pub changes: Vec<Change>,
-    /// Nodes that the plan touches, each counted once.
+    /// How many nodes the plan touches, each counted once.
     pub nodes: usize,
-    /// Pods that leave a node, counted each time that the node is drained. An estimate: pods come and go.
+    /// How many pods are evicted, counted each time their node is drained. An estimate: pods come and go.
     pub pods_to_move: u64,
-    /// What would run on the nodes, where somebody asked to see it.
+    /// The scripts that would run on the nodes; empty unless requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<Script>,
 }
@@ -34,26 +34,26 @@ pub struct PlanPage {
 pub struct Plan {
     pub cluster: String,
     pub commit: CommitId,
-    /// The oldest API server version that was seen.
+    /// The oldest API server version in the cluster.
     pub from: Version,
     pub to: Version,
     pub hops: Vec<Hop>,
     /// In the order in which they are worked through.
     pub stages: Vec<Stage>,
     pub pools: BTreeMap<String, Pool>,
-    /// Nodes that may be unavailable at once over all pools; nothing where only the pools have limits.
+    /// How many nodes may be unavailable at once over all pools; `None` if only the pools have limits.
     pub max_unavailable: Option<Limit>,
     pub kubeadm: Kubeadm,
     pub risks: Vec<Reason>,
-    /// Why it cannot be carried out as it stands.
+    /// Why the plan cannot be carried out as it stands.
     pub blockers: Vec<Reason>,
-    /// Over the intent: versions, hops, order, limits, scripts.
+    /// Digest of the intent: versions, hops, order, limits, scripts.
     pub digest: String,
-    /// Over what the cluster's file asks for.
+    /// Digest of the cluster's file.
     pub asked: String,
 }
 
-/// One control plane move: a minor, or a patch within one.
+/// One move of the control plane: to the next minor, or to another patch of the same minor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hop {
     pub from: Version,
@@ -73,7 +73,7 @@ pub struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StageKind {
-    /// A hosted control plane is waited for; its one step has no node.
+    /// A hosted control plane is waited for; the one step has no node.
     AwaitControlPlane,
     ControlPlane,
     ControlPlaneKubelets,
@@ -86,21 +86,21 @@ pub struct Step {
     pub id: String,
     /// `controlPlane`, or the pool's name.
     pub pool: String,
-    /// Empty, as UID and zone are, for a control plane whose nodes cannot be seen.
+    /// Empty, like UID and zone, for a control plane without visible nodes.
     pub node: String,
     pub node_uid: String,
     pub zone: String,
     pub component: Component,
-    /// Nothing for a control plane that is only waited for.
+    /// `None` for a control plane that is only waited for.
     pub provider: Option<Provider>,
     pub from: Version,
     pub to: Version,
-    /// Whether the node is drained first.
+    /// True if the node is drained first.
     pub drain: bool,
     pub canary: bool,
-    /// What has to be true before it.
+    /// The facts that must hold before the step.
     pub expects: Vec<Fact>,
-    /// What is true after it.
+    /// The facts that hold after the step.
     pub achieves: Vec<Fact>,
 }
 
@@ -146,23 +146,23 @@ pub struct Drain {
     pub implicit_budgets: bool,
 }
 
-/// One component of one node that does not run what is asked for.
+/// One component of one node that does not run the desired version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// `controlPlane`, or the pool's name; nothing for a node that no single pool selects.
+    /// `controlPlane`, or the pool's name; `None` for a node that no single pool selects.
     pub scope: Option<String>,
     pub component: Component,
-    /// Nothing while it is unknown.
+    /// `None` while it is unknown.
     pub from: Option<Version>,
     pub to: Version,
-    /// Empty for a control plane whose nodes cannot be seen.
+    /// Empty for a control plane without visible nodes.
     pub node: String,
-    /// Pods that leave the node if it is drained, counted now.
+    /// How many pods a drain would evict from the node, counted now.
     pub pods: u32,
 }
 
-/// A script that would run on nodes, under the words that say on which.
+/// A script that would run on nodes, and a title that says on which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Script {
     pub title: String,
@@ -170,7 +170,7 @@ pub struct Script {
 }
 
 impl PlanPage {
-    /// `changes` are what [`diff::diff`] found; `scripts` are empty unless somebody asked to see them.
+    /// `changes` are the result of [`diff::diff`]; `scripts` are empty unless requested.
     pub fn of(plan: &plan::Plan, changes: &[diff::Change], scripts: Vec<Script>) -> Self {
         let plan = Plan::of(plan);
         let changes: Vec<Change> = changes.iter().map(Change::of).collect();
@@ -215,7 +215,7 @@ impl Plan {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// True if there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.stages.iter().all(|stage| stage.steps.is_empty())
     }

@@ -1,5 +1,5 @@
-//! A plan as people read it: on a terminal, and as Markdown for a comment on a pull request. One page that a reviewer
-//! reads at a glance, and nothing that the data does not hold.
+//! A plan for people: on a terminal, and as Markdown for a comment on a pull request. One page to read at a glance,
+//! with nothing that the data does not have.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::Reason;
 use crate::model::text::{plain, plural, written};
 
-/// What one stage does to one scope.
+/// What one stage does in one scope.
 struct Row {
     what: String,
     nodes: usize,
@@ -27,7 +27,7 @@ impl PlanPage {
         self.plan.hops.iter().enumerate().map(|(number, hop)| (hop, rows(number))).collect()
     }
 
-    /// `v1.34.2 → v1.36.3`, from what is oldest; where the servers are there already, that is a kubelet.
+    /// `v1.34.2 → v1.36.3`, from the oldest version. If the control plane is done already, that is a kubelet's.
     fn way(&self) -> String {
         let from = self.plan.hops.first().map_or(&self.plan.from, |hop| &hop.from);
         if *from == self.plan.to {
@@ -46,7 +46,7 @@ impl PlanPage {
         }
     }
 
-    /// For a comment on a pull request. No word in it that comes from a cluster becomes a table, a tag or a mention.
+    /// The page for a comment on a pull request. No text from a cluster can become a table, a tag or a mention.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         let plan = &self.plan;
@@ -73,7 +73,7 @@ impl PlanPage {
         for script in &self.scripts {
             let _ = writeln!(out, "\n<details><summary>{}</summary>\n", escaped(&script.title));
             for line in script.text.lines() {
-                // Indented code has no end that a script could write.
+                // A script cannot end a block of indented code.
                 let _ = writeln!(out, "    {}", plain(line));
             }
             let _ = writeln!(out, "\n</details>");
@@ -146,7 +146,7 @@ fn awaited(plan: &Plan, stage: &Stage) -> String {
     if stage.to == plan.to { stage.to.to_string() } else { stage.to.minor_name() }
 }
 
-/// Steps by pool, in the order in which the pools have their turn.
+/// The steps by pool, in the order in which the pools have their turn.
 fn by_pool(stage: &Stage) -> Vec<(&str, Vec<&Step>)> {
     let mut pools: Vec<(&str, Vec<&Step>)> = Vec::new();
     for step in &stage.steps {
@@ -192,7 +192,7 @@ fn reasons(out: &mut String, title: &str, reasons: &[Reason]) {
         return;
     }
     let _ = writeln!(out, "\n{title}");
-    // A long name shifts its own line, not all of them.
+    // A long name shifts only its own line.
     let widths = reasons.iter().map(|reason| reason.object.chars().count());
     let width = widths.filter(|width| *width <= 40).max().unwrap_or(0);
     for reason in reasons {
@@ -212,14 +212,14 @@ fn markdown_reasons(out: &mut String, title: &str, reasons: &[Reason]) {
     }
 }
 
-/// Words from a cluster in Markdown: without anything that would become a table, a tag, a link or a mention.
+/// Text from a cluster for Markdown, with everything escaped that would become a table, a tag, a link or a mention.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in plain(text).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '|' | '[' | ']' | '\\' | '*' | '_' => out.extend(['\\', c]),
-            // An invisible character keeps a name from being called.
+            // An invisible character keeps a name from becoming a mention.
             '@' => out.push_str("@\u{200b}"),
             other => out.push(other),
         }

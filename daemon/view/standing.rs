@@ -1,12 +1,12 @@
-//! Where a cluster stands, in one word, and the exit code that goes with it. Every page, the end of the daemon and the
-//! demonstration ask here, so that two of them never say different things of one cluster.
+//! Where a cluster stands, in one word, and the exit code for it. Every page, the end of the daemon and the demo use
+//! this, so that no two of them disagree about one cluster.
 
 use serde::{Serialize, Serializer};
 
 use crate::model::state::RunState;
 use crate::record::{Phase, Status};
 
-/// The exit codes of all commands, from good to bad: of several clusters the worst counts.
+/// The exit codes of all commands, from good to bad; of several clusters the worst counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Done, valid, or as desired.
@@ -17,12 +17,12 @@ pub enum Exit {
     NotYet,
     /// Halted, or the newest commit is refused.
     NeedsAPerson,
-    /// An error. A plan that cannot be carried out and files that are not valid count as one.
+    /// An error, a plan that cannot be carried out, or files that are not valid.
     Failed,
 }
 
 impl Exit {
-    /// What the process ends with. The numbers are a public contract.
+    /// The exit code of the process. The numbers are a public contract.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -34,23 +34,23 @@ impl Exit {
     }
 }
 
-/// Where a cluster stands. Several may be true at once; the order is which of them a page tells first.
+/// Where a cluster stands. Several may be true at once; the order says which one a page shows first.
 ///
-/// What a person has to know first is first: a cluster that is stopped may also be running, because a host finishes
-/// what it has begun, and "running" would hide the stop.
+/// What a person has to know first comes first. A cluster that is stopped may also be running, because a host
+/// finishes what it has begun; "running" would hide the stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClusterStanding {
     /// A person stopped it.
     Stopped,
     /// The newest commit is good, and no daemon has accepted it. It may end a halt.
     NotTakenUp,
-    /// A step failed; it goes on when a person says so, or with another commit.
+    /// A step failed. The run goes on when a person resumes it, or with another commit.
     Halted,
     /// Steps are in progress, or nothing keeps the next one from beginning.
     Moving,
-    /// The newest commit may not come into force, or the cluster is not the one that the record knows.
+    /// The newest commit may not come into force, or this is not the cluster that the record knows.
     Refused,
-    /// There is work, and a gate, a person or an external provider has to move first.
+    /// There is work to do, and a gate, a person or an external provider has to act first.
     Waiting,
     /// The cluster has not been read completely.
     Looking,
@@ -79,12 +79,12 @@ impl ClusterStanding {
         }
     }
 
-    /// As JSON has it.
+    /// The word in JSON.
     pub fn word(self) -> &'static str {
         self.told().0
     }
 
-    /// As people read it.
+    /// The words for people.
     pub fn headline(self) -> &'static str {
         self.told().1
     }
@@ -94,7 +94,7 @@ impl ClusterStanding {
     }
 
     /// Everything that a record says of where its cluster stands: its phase, and what the phase hides. A run goes on
-    /// while the newest commit is refused, and a person is needed all the same.
+    /// while the newest commit is refused, but a person is needed.
     pub fn all_of(status: &Status) -> Vec<Self> {
         let halted = status.halted.as_ref().map(|_| Self::Halted);
         let refused = status.refused.as_ref().map(|_| Self::Refused);
@@ -135,7 +135,8 @@ impl Serialize for ClusterStanding {
     }
 }
 
-/// The exit code of several standings, of one cluster or of many. Where nothing is known, nothing is as desired.
+/// The exit code of several standings, of one cluster or of many. Without any standing it is not that of "as
+/// desired".
 pub fn worst(all: impl IntoIterator<Item = ClusterStanding>) -> Exit {
     all.into_iter().map(ClusterStanding::exit).max().unwrap_or(Exit::NotYet)
 }

@@ -1,5 +1,5 @@
-//! Where each cluster stands, from its record alone. The data is the status that the record publishes; here it becomes
-//! a page of lines, with what a reader has to know first on top.
+//! Where each cluster stands, from its record alone. The data is the public status of the record; this page shows it
+//! as lines, with what a reader has to know first on top.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use crate::model::text::{about, first_line, list, minute, one_line, plural, said
 use crate::record::text::{outcome, phase, reason, reasons, stage};
 use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status};
 
-/// Problems of a refused commit and reasons that are shown; JSON has more.
+/// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
 const LINES: usize = 10;
 
-/// The clusters in the order of their names, each as `status.yaml` has it.
+/// The clusters in the order of their names, each as its `status.yaml` has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct StatusPage {
@@ -28,7 +28,7 @@ impl StatusPage {
         Self { clusters: clusters.collect() }
     }
 
-    /// Of several clusters the worst counts. A page without a cluster is not "as desired": nothing is known.
+    /// The worst of the clusters. A page without a cluster is not "as desired": nothing is known.
     pub fn exit(&self) -> Exit {
         worst(self.clusters.iter().flat_map(ClusterStanding::all_of))
     }
@@ -43,7 +43,7 @@ impl Page for StatusPage {
     }
 }
 
-/// Lines of a key and a value; a line without a key goes on with the one above.
+/// Lines of a key and a value. A line without a key continues the one above.
 struct Lines(String);
 
 impl Lines {
@@ -142,7 +142,7 @@ fn progress(lines: &mut Lines, run: &RunStatus) {
     }
 }
 
-/// Nodes that a reader has to know of; the others are in the counts.
+/// The line of a node that a reader has to know of; `None` for others, which are only counted.
 fn node(node: &NodeStatus) -> Option<String> {
     let name = one_line(&node.node);
     let since = node.since.map_or_else(String::new, |since| format!(" since {}", minute(since)));

@@ -1,6 +1,6 @@
-//! Rows of words as a table: each column as wide as its widest word, two spaces between them.
+//! A table of texts: each column as wide as its widest text, two spaces between columns.
 
-/// The table, a line for each row. Nothing follows the last word of a line.
+/// The table, one line per row, without spaces at the end of a line.
 pub(super) fn table<const COLUMNS: usize>(heads: [&str; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
     let lines: Vec<[String; COLUMNS]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
     let mut widths = [0; COLUMNS];

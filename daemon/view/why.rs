@@ -1,5 +1,5 @@
-//! Why a cluster does not go on: the answers of all gates, what objects first, with since when and until when. It asks
-//! no gate; the answers come in, and the record says since when each has been given.
+//! Why a cluster waits: the answers of all gates, objections first, with since when and until when. It asks no gate:
+//! the answers are passed in, and the record has since when each has been given.
 
 use std::fmt::Write as _;
 
@@ -20,47 +20,47 @@ pub struct Facts<'a> {
     pub cluster: &'a str,
     /// The newest commit on the desired branch.
     pub newest: &'a CommitId,
-    /// Whether that commit may not come into force.
+    /// True if that commit may not come into force.
     pub refused: bool,
-    /// What the commit in force asks for, where there is one.
+    /// The desired state in force; `None` if there is none.
     pub desired: Option<&'a Desired>,
     /// Everything that is true of the cluster at once.
     pub standings: Vec<ClusterStanding>,
-    /// Why the cluster itself was not looked at; nothing where it was.
+    /// Why the cluster itself was not read; `None` if it was.
     pub unseen: Option<&'a str>,
     pub answers: Vec<Answer>,
     pub record: &'a Record,
 }
 
-/// Everything there is to say of one cluster.
+/// The page of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WhyPage {
     pub cluster: String,
     pub standing: ClusterStanding,
-    /// The run in progress, where there is one.
+    /// The run in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// The newest commit on the desired branch.
     pub newest: CommitId,
-    /// The commit that is in force, where there is one.
+    /// The commit in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<CommitId>,
-    /// The newest commit, where it may not come into force.
+    /// The newest commit, if it may not come into force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<CommitId>,
-    /// The version that the commit in force asks for.
+    /// The version in the desired state in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether the cluster itself was looked at.
+    /// True if the cluster itself was read.
     pub looked: bool,
-    /// Why it was not.
+    /// Why it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// When everything could pass; nothing while one objection has no time of its own.
+    /// When all gates could allow; `None` while one objection has no known time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
-    /// What objects first, the strictest on top.
+    /// Objections first, the strictest on top.
     pub answers: Vec<Row>,
     #[serde(skip)]
     exit: Exit,
@@ -73,10 +73,10 @@ pub struct Row {
     pub gate: Gate,
     pub verdict: Verdict,
     pub reason: Reason,
-    /// When it could pass; nothing where nobody knows, or where it passes.
+    /// When it could pass; `None` if that is unknown, or if it passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
-    /// Nothing for one that passes, and for one that the record does not know yet.
+    /// `None` for an answer that passes, and for one that the record does not have yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
@@ -89,7 +89,7 @@ impl WhyPage {
             let rank = |row: &Row| (std::cmp::Reverse(row.verdict), row.gate);
             rank(a).cmp(&rank(b)).then_with(|| a.reason.cmp(&b.reason))
         });
-        // Once for each object, however many steps asked.
+        // Once for each object, however many steps got the answer.
         answers.dedup();
         let next = answers.iter().filter(|row| row.objects()).map(|row| row.next);
         let next = next.collect::<Option<Vec<_>>>().and_then(|next| next.into_iter().max());
@@ -159,7 +159,7 @@ impl Page for WhyPage {
 }
 
 impl Row {
-    /// An answer with the time since which it has been given, as the record has it.
+    /// An answer, with the time in the record since which it has been given.
     fn of(answer: Answer, record: &Record) -> Self {
         let same = |old: &&Since<Answer>| {
             old.value.reason.key == answer.reason.key && old.value.reason.object == answer.reason.object
@@ -197,7 +197,7 @@ impl Row {
     }
 }
 
-/// A gate as JSON has it.
+/// A gate's name in JSON.
 fn gate(gate: Gate) -> String {
     let word = serde_json::to_value(gate).ok();
     word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! When each cluster may be disrupted next, what is frozen, and what is suspicious about it. It shows what the policies
-//! say and nothing of what a cluster does.
+//! When each cluster may be disrupted next, what is frozen, and what looks like a mistake. It shows the policies and
+//! nothing of what a cluster does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,10 +14,10 @@ use crate::gate::{Calendar, Lint, Span, Stretch, in_force, lints, openings, subt
 use crate::model::desired::{Freeze, Policies};
 use crate::model::text::plural;
 
-/// Drain, upgrade and settling of one lightly loaded node; an opening that is shorter will hardly finish any.
+/// Drain, upgrade and settling of one lightly loaded node. A shorter opening will hardly finish a node.
 const ONE_NODE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The openings of a few days, and everything that looks wrong with the policies behind them.
+/// The openings of some days, and everything about their policies that looks like a mistake.
 #[derive(Clone, Debug, Serialize)]
 pub struct WindowsPage {
     pub openings: Vec<Row>,
@@ -26,24 +26,24 @@ pub struct WindowsPage {
     days: u16,
 }
 
-/// One opening of one cluster. It is shown whole, even where a freeze overlaps it or the first day begins within it.
+/// One opening of one cluster. It is shown uncut, even if a freeze overlaps it or the first day begins within it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     pub window: String,
     pub cluster: String,
-    /// Nothing for `opens: always`, which never began.
+    /// `None` for `opens: always`, which has no beginning.
     pub opens: Option<Timestamp>,
-    /// Nothing for `opens: always`, which never ends.
+    /// `None` for `opens: always`, which has no end.
     pub closes: Option<Timestamp>,
     /// The zone in which the window is written.
     pub time_zone: String,
-    /// How much of it freezes take away; nothing where none overlaps it.
+    /// How much of the opening is frozen; `None` if no freeze overlaps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Share>,
     /// The freezes that overlap it.
     pub frozen_by: Vec<String>,
-    /// Those of them that let moves within a minor version pass.
+    /// Those of them that let patch moves pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_patch: Vec<String>,
     #[serde(skip)]
@@ -58,7 +58,7 @@ pub enum Share {
     Wholly,
 }
 
-/// What looks wrong.
+/// Something that looks like a mistake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub lint: &'static str,
@@ -67,8 +67,8 @@ pub struct Finding {
 }
 
 impl WindowsPage {
-    /// What begins within `days` from an instant on, or has begun and not ended. Nothing if time does not reach that
-    /// far.
+    /// The openings that begin within `days` from an instant on, or have begun and not ended. `None` if a timestamp
+    /// cannot represent the end.
     pub fn of(
         policies: &Policies,
         clusters: &[(String, BTreeMap<String, String>)],
@@ -121,7 +121,7 @@ fn rows(
 
 impl Row {
     fn of(span: &Span, cluster: &str, zone: &TimeZone, calendar: &Calendar<'_>, from: Timestamp) -> Self {
-        // Of an opening without a beginning, what froze it in the past is of no interest.
+        // Of an opening without a beginning, past freezes are left out.
         let stretch = span.stretch();
         let stretch = if span.is_always() { Stretch { from, ..stretch } } else { stretch };
         let overlapping: Vec<&Freeze> =
@@ -154,7 +154,7 @@ impl Row {
         [cluster, window, opens, closes, self.time_zone.clone(), utc, self.frozen_words()]
     }
 
-    /// With the offset, or the two 02:30 of the day on which clocks go back would look alike.
+    /// With the offset, because 02:30 comes twice on the day on which clocks go back.
     fn local(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %:z").to_string()
     }
@@ -173,7 +173,7 @@ impl Row {
     }
 }
 
-/// How much of an opening these freezes take away.
+/// How much of an opening these freezes take away; `None` if none of it.
 fn share(span: &Span, overlapping: &[&Freeze]) -> Option<Share> {
     if overlapping.is_empty() {
         return None;

@@ -23,7 +23,7 @@ fn a_hop_is_changed_once_one_of_its_control_plane_nodes_was() {
     assert!(!journal.run().hop_changed(0), "it is emptied, and not changed yet");
     journal.reach(&components("cp1", FIRST), StepPhase::Upgrading);
     assert!(journal.run().hop_changed(0) && !journal.run().hop_changed(1));
-    // A worker is none of the control plane.
+    // A worker does not belong to the control plane.
     journal.begin(&worker("w1")).reach(&worker("w1"), StepPhase::Upgrading);
     assert!(!journal.run().hop_changed(1));
     journal.begin(&control_plane_kubelet("cp1", SECOND));

@@ -1,4 +1,5 @@
-//! Tests of what the record keeps up with every entry, on a small frozen plan, and of what it refuses to read.
+//! Tests of the indexes that the record updates with every entry, on a small frozen plan, and of the files that it
+//! refuses.
 
 mod hop;
 mod older;

@@ -90,7 +90,7 @@ fn an_entry_of_a_development_version() {
         let files = BTreeMap::from([(path.clone(), text.to_owned())]);
         assert_eq!(refused(&files), format!("{path} {OLDER}"));
     }
-    // A file that is merely damaged is not taken for one.
+    // A file that is only damaged is not taken for one of a development version.
     let path = format!("{RUNS}/journal/0/00000000.yaml");
     let damaged = BTreeMap::from([(path.clone(), ENTRY.replace("stepStarted", "stepStirred"))]);
     assert_eq!(refused(&damaged), format!("reading {path}"));

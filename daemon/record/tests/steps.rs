@@ -1,4 +1,4 @@
-//! The indexes of a run say what a walk over its steps would say, after every entry.
+//! After every entry, the indexes of a run give the same answers as a walk over its steps.
 
 use super::{Journal, at, components, control_plane_kubelet, plan, worker};
 use crate::model::entry::{StepEvent, StepPhase};
@@ -119,7 +119,7 @@ fn stages_are_counted_by_scope() {
     assert!(journal.run().stage_counts(9, &general).is_none());
 }
 
-/// Every index, against a walk over all steps, while a small generator writes thousands of entries.
+/// Compares every index with a walk over all steps while a small generator writes thousands of entries.
 #[test]
 fn the_indexes_agree_with_a_walk() {
     let ids: Vec<StepId> = plan().steps().map(|step| step.id.clone()).collect();

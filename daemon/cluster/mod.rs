@@ -1,5 +1,5 @@
-//! The only holder of a Kubernetes client: watches, asks, and carries out single writes.
-//! It decides nothing; what a write expects of the world travels with the request.
+//! The only module with a Kubernetes client: it watches, asks, and carries out single writes. It decides nothing;
+//! each write carries its preconditions.
 
 mod observe;
 mod probe;
@@ -15,12 +15,12 @@ use kube::{Client, Config};
 
 pub use observe::watch;
 
-/// No single call may take longer: what has not answered by then is looked at again.
+/// The longest time of a single call. What has not been answered by then is looked at again.
 const CALL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// With the cause in its words: the client's own errors repeat each other.
+    /// With the cause in our words: the client's own errors repeat each other.
     #[error("reading kubeconfig {path}: {why}")]
     Read { path: String, why: String },
     #[error(
@@ -32,19 +32,20 @@ pub enum ConnectError {
     Client { path: String, context: String, why: String },
 }
 
-/// One cluster's API, as an edge.
+/// The API of one cluster.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
 }
 
 impl Cluster {
-    /// Over any service that speaks Kubernetes. It must not retry by itself: a refused eviction has to come back.
+    /// A cluster over any service that speaks Kubernetes. The service must not retry by itself: a refused eviction
+    /// has to be reported.
     pub fn over(client: Client) -> Self {
         Self { client }
     }
 
-    /// Over a kubeconfig's context. No default context is guessed.
+    /// A cluster over a context of a kubeconfig. There is no default context.
     pub async fn connect(path: &Path, context: &str) -> Result<Self, ConnectError> {
         let shown = path.display().to_string();
         let file = Kubeconfig::read_from(path)
@@ -62,7 +63,7 @@ impl Cluster {
         };
         let proxy = proxy(&file, context).map(|url| url.parse()).transpose();
         let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(&e))?;
-        // The client would also take one from the environment, which has no say.
+        // The client would also take a proxy from the environment; only the kubeconfig counts.
         config.proxy_url = proxy.map_err(|e: http::uri::InvalidUri| failed(&e))?;
         config.default_retry = false;
         config.connect_timeout = Some(CALL);
@@ -72,14 +73,14 @@ impl Cluster {
     }
 }
 
-/// The proxy that the kubeconfig names for the cluster of a context.
+/// The proxy in the kubeconfig for the cluster of a context.
 fn proxy(file: &Kubeconfig, context: &str) -> Option<String> {
     let context = file.contexts.iter().find(|known| known.name == context)?.context.as_ref()?;
     let cluster = file.clusters.iter().find(|known| known.name == context.cluster)?.cluster.as_ref()?;
     cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
-/// One call with its deadline, and its failure in words.
+/// One call with its deadline, and its error in words.
 async fn call<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
     match tokio::time::timeout(CALL, work).await {
         Ok(Ok(value)) => Ok(value),
@@ -91,7 +92,7 @@ async fn call<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Result<T
 /// What came back instead of a value.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// A proper Kubernetes `Status`.
+    /// A Kubernetes `Status`.
     #[error("{} ({})", .0.message, .0.code)]
     Status(Box<kube::core::Status>),
     /// An answer that is no `Status`, or a broken connection.
@@ -105,7 +106,7 @@ impl CallError {
     fn of(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Status(status),
-            // Its own words name only the layer of the client that the error went through.
+            // The error's own words name only the layer of the client that it went through.
             kube::Error::Service(cause) => Self::Transport(chain(&*cause)),
             other => Self::Transport(chain(&other)),
         }
@@ -143,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Two contexts, the first of them behind a proxy.
+    /// A kubeconfig with two contexts, the first of them behind a proxy.
     fn kubeconfig(proxy: &str) -> String {
         format!(
             "apiVersion: v1

@@ -1,4 +1,4 @@
-//! Watches: one stream per kind, folded by somebody else. A broken stream is picked up again for ever.
+//! The watches: one stream per kind, whose events are folded elsewhere. A broken stream is started again without end.
 
 use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
@@ -12,10 +12,10 @@ use super::Cluster;
 use crate::clock::Clock;
 use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
 
-/// How long a broken watch rests: long enough not to add to an outage, short enough for a stop to be seen in time.
+/// How long a broken watch rests: long enough not to add to an outage, short enough to see a stop in time.
 const REST: SignedDuration = SignedDuration::from_millis(500);
 
-/// Starts the watches of all kinds; they end when the set is dropped or nobody listens any more.
+/// Starts the watches of all kinds. They end when the set is dropped or the receiver is closed.
 pub fn watch(cluster: &Cluster, clock: &Clock, seen: &Sender<Seen>) -> JoinSet<()> {
     let mut streams = Streams { cluster, clock, seen, tasks: JoinSet::new() };
     watch_all(&mut streams);
@@ -76,7 +76,7 @@ impl Streams<'_> {
                         }
                     }
                     Ok(None) => return,
-                    // The stream lists or watches anew at its next poll.
+                    // The stream lists or watches again when it is polled next.
                     Err(error) => {
                         let why = super::chain(&error);
                         tracing::debug!(kind = kind.name(), why, "watch interrupted");

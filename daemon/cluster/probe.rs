@@ -1,4 +1,4 @@
-//! Questions that no watch answers.
+//! Probes: questions that no watch answers.
 
 use http::Request;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use crate::model::live::{Lock, Probe};
 use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS};
 
 impl Cluster {
-    /// Asks one question. A failure is an answer too: nothing is known.
+    /// Asks one probe. A failure is an answer too: nothing is known.
     pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
         let answer = match probe {
             Probe::ClusterUid => self.cluster_uid().await,
@@ -37,7 +37,7 @@ impl Cluster {
             Request::get("/readyz").body(Vec::new()).map_err(|e| CallError::Transport(e.to_string()))?;
         let ready = call(self.client.request_text(ready)).await.is_ok_and(|text| text.trim() == "ok");
         let version = call(self.client.apiserver_version()).await.ok();
-        // The vendor's suffix counts: `gitVersion` has it, the minor alone may carry a `+`.
+        // `gitVersion` has the vendor's suffix; the minor alone may have a `+`.
         let version = version.and_then(|info| info.git_version.parse().ok());
         Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version })
     }
@@ -72,7 +72,7 @@ pub(super) fn read_lock(lease: &Lease) -> Lock {
         transitions: u64::try_from(spec.lease_transitions.unwrap_or(0)).unwrap_or(0),
         resource_version: lease.metadata.resource_version.clone().unwrap_or_default(),
         renewed: spec.renew_time.map(|time| time.0.to_string()).unwrap_or_default(),
-        // Whoever folds it knows when it was first seen.
+        // The fold sets when it was first seen.
         seen: Timestamp::UNIX_EPOCH,
         seconds: i64::from(spec.lease_duration_seconds.unwrap_or(0)),
     }

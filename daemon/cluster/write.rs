@@ -1,4 +1,4 @@
-//! Single writes, each with what it expects: a resourceVersion, a UID, a name that must be free.
+//! Single writes, each with its precondition: a resourceVersion, a UID, or a name that must be free.
 
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +19,7 @@ use crate::model::effect::{LeaseMove, NodePatch};
 use crate::model::live::RefusalKind;
 use crate::model::names::{CLAIM, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
 
-/// The merge patch that carries a change of a node out, and what it expects.
+/// The merge patch of a node change, with its precondition.
 fn body(patch: &NodePatch, resource_version: &str) -> Value {
     let (annotations, unschedulable) = match patch {
         NodePatch::Claim(claim) => {
@@ -66,9 +66,9 @@ impl Cluster {
         }
     }
 
-    /// Evicts the pod that was observed and no other of its name. Never deletes.
+    /// Evicts the pod with this UID and no other of its name. Never deletes.
     ///
-    /// Built by hand: the client's own call writes the options under a key that the server ignores.
+    /// The request is built by hand: the client's own call writes the options under a key that the server ignores.
     pub async fn evict(&self, namespace: &str, pod: &str, uid: &str, now: Timestamp) -> Answer {
         let body = json!({
             "apiVersion": "policy/v1",
@@ -81,7 +81,7 @@ impl Cluster {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes());
         let Ok(request) = request else { return Answer::Failed("the pod's name makes no path".to_owned()) };
-        // Sent raw: when to come again is said in a header, which the client's own errors drop.
+        // Sent raw, because a header says when to try again, and the client's own errors drop it.
         let sent = async {
             let response = self.client.send(request.map(kube::client::Body::from)).await?;
             let (parts, body) = response.into_parts();
@@ -105,7 +105,7 @@ impl Cluster {
         .await
         {
             Ok(_) => Answer::Done,
-            // Its name is derived from the step: a Job of that name is this Job.
+            // A Job's name is derived from its step, so a Job of that name is this Job.
             Err(error) if error.code() == 409 => Answer::Done,
             Err(error) => refused(&error),
         }
@@ -179,7 +179,7 @@ impl Cluster {
         }
     }
 
-    /// The `ConfigMap` `kube-system/upgrade-status`; server-side apply, so that it is made or changed alike.
+    /// Writes the `ConfigMap` `kube-system/upgrade-status` by server-side apply, which creates or changes it.
     pub async fn publish(&self, status: &str, of: u64) -> Answer {
         let map = json!({
             "apiVersion": "v1",
@@ -194,7 +194,7 @@ impl Cluster {
         }
     }
 
-    /// Leaves a note for the daemon: to stop, or to go on.
+    /// Writes a note for the daemon: to stop, or to resume.
     pub async fn leave_note(&self, name: &str, reason: &str, by: &str) -> Result<(), CallError> {
         let map = json!({
             "apiVersion": "v1",
@@ -207,7 +207,7 @@ impl Cluster {
         call(api.patch(name, &params, &Patch::Apply(map))).await.map(drop)
     }
 
-    /// Takes a note away; whether it was there.
+    /// Deletes a note. True if it was there.
     pub async fn take_note(&self, name: &str) -> Result<bool, CallError> {
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         match call(api.delete(name, &DeleteParams::default())).await {
@@ -217,7 +217,7 @@ impl Cluster {
         }
     }
 
-    /// Takes the resume note away once it is recorded; only the one that was read.
+    /// Deletes the resume note once it is recorded, and only the one with this UID.
     pub async fn forget_resume(&self, uid: &str) -> Answer {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(only), ..Default::default() };
@@ -238,9 +238,9 @@ fn refused(error: &CallError) -> Answer {
     }
 }
 
-/// Three kinds of 429 reach an evictor, and a 500 that will never pass: told apart here, once.
+/// Why an eviction was refused: three kinds of 429, a 500 that never passes, and others.
 fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) -> Answer {
-    // The body of a busy server, or of one that is going away, is plain text.
+    // A server that is busy or shutting down answers with plain text.
     let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
         Status::failure(String::from_utf8_lossy(body).trim(), "").with_code(parts.status.as_u16())
     });
@@ -255,7 +255,7 @@ fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) 
         .flatten();
     let kind = match status.code {
         404 if status.reason == "NotFound" => return Answer::Missing,
-        // The pod of this name is another one by now; any other conflict is a race to be run again.
+        // The pod of this name has another UID by now; any other conflict is a race, which is tried again.
         409 if status.message.contains("UID in precondition") => return Answer::Missing,
         429 if budget => RefusalKind::Budget,
         429 if status.reason == "TooManyRequests" || status.message.starts_with("Too many requests") => {

@@ -1,5 +1,5 @@
-//! The only way to change anything: one match over [`Effect`], behind a fence.
-//! It decides nothing, retries nothing and remembers nothing; what came back is returned to be folded.
+//! The only way to change anything: one match over [`Effect`], behind a fence. It decides nothing, retries nothing
+//! and remembers nothing; the answer is returned to be folded.
 
 mod beside;
 
@@ -19,20 +19,20 @@ use crate::live::{Answer, ProbeAnswer, Seen};
 use crate::model::effect::Effect;
 use crate::model::live::Probe;
 
-/// On which side of an effect the fence is asked.
+/// Whether the fence is asked before or after an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
     Before,
     After,
 }
 
-/// What stands between a decision and the world: every effect has an index, pushes to git included, and the fence
-/// is asked before it is sent and after it was answered. A break ends the process there.
+/// The fence between a decision and the world. Every effect has an index, pushes to git included, and the fence is
+/// asked before it is sent and after it was answered. If it breaks, the process ends there.
 pub trait Fence: Send + Sync {
     fn at(&self, index: u64, when: When) -> ControlFlow<()>;
 }
 
-/// What effects are carried out with.
+/// The means with which effects are carried out.
 #[derive(Clone)]
 pub struct Edges {
     pub cluster: Cluster,
@@ -40,7 +40,7 @@ pub struct Edges {
     watchers: Vec<Arc<dyn Watcher>>,
     long: Option<Arc<dyn LongWork>>,
     count: Arc<AtomicU64>,
-    /// Until when effects may be sent under the lease; nothing while it is not held.
+    /// Until when effects may be sent under the lease; `None` while it is not held.
     pub deadline: Arc<Mutex<Option<Timestamp>>>,
 }
 
@@ -56,22 +56,22 @@ impl Edges {
         }
     }
 
-    /// With one more that watches beside the loop.
+    /// Adds a watcher beside the loop.
     #[must_use]
     pub fn with_watcher(mut self, watcher: Arc<dyn Watcher>) -> Self {
         self.watchers.push(watcher);
         self
     }
 
-    /// With what begins long work and looks at it.
+    /// Adds the system that begins long work and looks at it.
     #[must_use]
     pub fn with_long_work(mut self, long: Arc<dyn LongWork>) -> Self {
         self.long = Some(long);
         self
     }
 
-    /// Starts everything that feeds a loop without being asked: the watches of the cluster, and what watches beside
-    /// them. They end when the set is dropped.
+    /// Starts everything that feeds a loop: the watches of the cluster, and the watchers beside them. They end when
+    /// the set is dropped.
     pub fn watch(&self, seen: &Sender<Seen>) -> JoinSet<()> {
         let mut tasks = cluster::watch(&self.cluster, &self.clock, seen);
         for watcher in &self.watchers {
@@ -80,7 +80,7 @@ impl Edges {
         tasks
     }
 
-    /// Asks one question of whoever can answer it. A failure is an answer too: nothing is known.
+    /// Asks one probe. A failure is an answer too: nothing is known.
     pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
         match (probe, &self.long) {
             (Probe::Long(name), Some(long)) => {
@@ -98,7 +98,7 @@ impl Edges {
         }
     }
 
-    /// Puts something that changes the world behind the fence. Nothing when the process has to end.
+    /// Puts a change of the world behind the fence. `None` when the process has to end.
     pub async fn fenced<T>(
         &self,
         fence: &dyn Fence,
@@ -119,14 +119,14 @@ impl Edges {
 }
 
 impl Edges {
-    /// Whether the lease's renew deadline is still ahead.
+    /// True if the lease's renew deadline is still ahead.
     fn in_time(&self) -> bool {
         let deadline = *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         deadline.is_some_and(|deadline| self.clock.now() < deadline)
     }
 }
 
-/// The fence of an ordinary process: everything passes.
+/// The fence of an ordinary process: it lets everything pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Open;
 
@@ -136,7 +136,7 @@ impl Fence for Open {
     }
 }
 
-/// Carries one effect out and says what came of it. Nothing when the process has to end.
+/// Carries one effect out and returns its answer. `None` when the process has to end.
 pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option<Seen> {
     let key = effect.key();
     let needs_lease = key.rules().needs_lease;

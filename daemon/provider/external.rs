@@ -1,10 +1,11 @@
-//! Somebody else moves the nodes, and a hosted control plane as a whole: nothing is run, and the version is waited for.
+//! An external provider: another system upgrades the nodes, or hosts the control plane. Windlass runs nothing and
+//! waits for the version.
 
 use jiff::SignedDuration;
 
 use super::{Capabilities, Mover, PerComponent, VersionSource};
 
-/// Somebody else has this long to move a node that was emptied for them; then it is given back as it is.
+/// How long another system has to upgrade a node that was drained for it; then the node is returned as it is.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(2);
 
 pub(super) const EXTERNAL: Capabilities = Capabilities {
@@ -12,7 +13,7 @@ pub(super) const EXTERNAL: Capabilities = Capabilities {
     kubelet: Mover::SomebodyElse,
     versions: VersionSource::ApiServers,
     patience: PerComponent { control_plane: PATIENCE, kubelet: PATIENCE },
-    // How long they really take is not known. What is reckoned with is what we would take ourselves, so that a hop is
-    // not begun in the last minutes of an opening.
+    // How long it really takes is unknown. This is what we would take ourselves, so that no hop begins in the last
+    // minutes of an opening.
     control_plane_step: SignedDuration::from_mins(5),
 };

@@ -1,5 +1,5 @@
-//! The Job that reaches one host, and the namespace that lets it: complete objects, equal for equal orders. It is the
-//! same for all providers that work by Jobs; what they run on the host is theirs.
+//! The Job that reaches one host, and the namespace for it: complete objects, equal for equal orders. All providers
+//! that work with Jobs share it; the script on the host is the provider's.
 
 use std::fmt::Write as _;
 
@@ -14,17 +14,17 @@ use crate::model::version::Version;
 /// The exit code of a script that refused before it changed anything on its host; see [`nothing_was_changed`].
 pub const REFUSED: i32 = 10;
 
-/// The API server's bound on a label's value, and on the name of a Job whose pods bear it.
+/// The API server's limit for a label value, and for the name of a Job whose pods have it as a label.
 const LABEL_LENGTH: usize = 63;
 
-/// The container leaves its own namespaces for the host's and starts there what the launcher's text says. The termination
-/// message is opened before, because the host has no such file.
+/// The container enters the host's namespaces and starts the launcher there. The termination message is opened
+/// before, because the host has no such file.
 const ENTER: &str = r#"exec 3>>/dev/termination-log; exec nsenter -t 1 -m -u -i -n -p -- /bin/sh -c "$1" "$2" "$2" "$3" "$4""#;
 
-/// How every script reaches its host: it starts the script there and follows it.
+/// The launcher: it starts a script on the host and follows it.
 const LAUNCH: &str = include_str!("host/launch.sh");
 
-/// The namespace of the Jobs; it carries the Pod Security level that they need.
+/// The namespace of the Jobs, with the Pod Security level that they need.
 pub fn namespace() -> Value {
     json!({
         "apiVersion": "v1",
@@ -41,11 +41,11 @@ pub fn namespace() -> Value {
     })
 }
 
-/// Whether a Job of ours that failed has left its host as it found it: the script looked, refused, and said why. What
-/// an earlier attempt changed is another question.
+/// True if a failed Job left its host as it found it: the script looked, refused, and said why. What an earlier
+/// attempt changed is another question.
 ///
-/// `exit_code` is that of the Job's container, and nothing where it is not known: the container was killed, its pod is
-/// gone, or it never started. Then something may have been changed, and only the node can tell.
+/// `exit_code` is that of the Job's container; `None` if it is unknown because the container was killed, its pod is
+/// gone, or it never started. Then something may have been changed.
 pub fn nothing_was_changed(exit_code: Option<i32>) -> bool {
     exit_code == Some(REFUSED)
 }
@@ -54,7 +54,7 @@ pub(super) fn launch_script(image: &str) -> Script {
     Script { title: format!("the way to the host, by a Job of the image {image}"), text: LAUNCH.to_owned() }
 }
 
-/// The whole object. `script` is what runs on the host; the Job watches it for as long as `deadline`.
+/// The whole Job. `script` runs on the host; the Job watches it for as long as `deadline`.
 pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Value {
     let (labels, annotations) = marks(order);
     json!({
@@ -67,11 +67,11 @@ pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Valu
             "annotations": annotations,
         },
         "spec": {
-            // One pod, once: whether to try again is decided by looking at the node, and is another Job.
+            // One pod, once. Whether to try again is decided by looking at the node, and is another Job.
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
-            // It bounds the watching. The unit on the host is bounded by itself.
+            // It bounds the watching; the unit on the host has its own time limit.
             "activeDeadlineSeconds": deadline.as_secs(),
             "template": {
                 "metadata": { "labels": labels, "annotations": annotations },
@@ -81,14 +81,14 @@ pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Valu
     })
 }
 
-/// Names the Job of one attempt: the same attempt is the same Job, whoever creates it and after whatever crash.
+/// The name of the Job of one attempt. The same attempt gets the same name, from every process and after every crash.
 pub fn job_name(order: &Order) -> String {
     let Order { cluster, run, node_move, attempt, .. } = order;
     let component = order.role.component().as_str();
     let to = node_move.to.to_string();
     let identity = format!("{cluster}/{run}/{}/{component}/{to}/{attempt}", node_move.node.uid);
-    // The readable part is for people, the hash for uniqueness. Node and component have 25 characters together; with
-    // 12 of the version, 12 of the hash, 10 of the attempt and four dashes that makes 63.
+    // The readable part is for people, the hash makes the name unique. Node and component have 25 characters
+    // together; with 12 of the version, 12 of the hash, 10 of the attempt and four dashes that makes 63.
     let name = [
         legal(&node_move.node.name, 25_usize.saturating_sub(component.len())),
         component.to_owned(),
@@ -99,14 +99,15 @@ pub fn job_name(order: &Order) -> String {
     name.join("-")
 }
 
-/// A label's value, and the full text where the label could not hold it; that goes into an annotation of the same key.
+/// A label value, and the full text if the label cannot hold it; the text goes into an annotation of the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelValue {
     pub label: String,
     pub full: Option<String>,
 }
 
-/// Makes any text a legal label value: `+` becomes `-` as vendors write it, what is too long or illegal otherwise is hashed.
+/// Makes any text a legal label value: `+` becomes `-`, as vendors write it; a text that is too long or illegal
+/// otherwise is hashed.
 pub fn label_value(text: &str) -> LabelValue {
     let plain = text.replace('+', "-");
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -120,7 +121,7 @@ pub fn label_value(text: &str) -> LabelValue {
     LabelValue { label, full }
 }
 
-/// What Job and pod are found and read by.
+/// The labels and annotations by which Job and pod are found and read.
 fn marks(order: &Order) -> (Map<String, Value>, Map<String, Value>) {
     let target = order.node_move.to.to_string();
     let mut labels = Map::new();
@@ -145,17 +146,17 @@ fn marks(order: &Order) -> (Map<String, Value>, Map<String, Value>) {
 
 fn pod(order: &Order, script: &str) -> Value {
     json!({
-        // Past the scheduler: the node is cordoned, and no other will do.
+        // Bypasses the scheduler: the node is cordoned, and no other node will do.
         "nodeName": order.node_move.node.name,
         "tolerations": [{ "operator": "Exists" }],
         "priorityClassName": "system-node-critical",
         "restartPolicy": "Never",
         "hostPID": true,
-        // It needs no pod network, which may be what is broken on this node.
+        // It needs no pod network, which may be broken on this node.
         "hostNetwork": true,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        // Nothing of the work is in the container: it can go at once.
+        // No part of the work is in the container, so it can end at once.
         "terminationGracePeriodSeconds": 1,
         "containers": [{
             "name": "upgrade",
@@ -169,14 +170,14 @@ fn pod(order: &Order, script: &str) -> Value {
                 "limits": { "memory": "128Mi" },
             },
             "terminationMessagePath": "/dev/termination-log",
-            // Where the way to the host itself fails, the log is all there is.
+            // If the container does not even reach the host, only its log has the reason.
             "terminationMessagePolicy": "FallbackToLogsOnError",
         }],
     })
 }
 
-/// The transient unit on the host. Neither run nor attempt is in it: a second Job for the same work finds the first
-/// one's.
+/// The transient unit on the host. Run and attempt are not in its name: a second Job for the same work finds the unit
+/// of the first.
 fn unit(role: Role, to: &Version) -> String {
     format!("windlass-{}-{}", role.component().as_str(), to.to_string().replace('+', "-"))
 }
@@ -189,7 +190,7 @@ fn hash(text: &str) -> String {
     })
 }
 
-/// As much of a text as a DNS label can show.
+/// The part of a text that a DNS label can show.
 fn legal(text: &str, length: usize) -> String {
     let shown: String = text
         .chars()

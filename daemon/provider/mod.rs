@@ -1,6 +1,6 @@
-//! Who changes what runs on a node, and how. Each provider is one value of [`Capabilities`]; all other rooms ask that
-//! value, and none asks for a provider by its name. Another provider is a folder here and a line in [`capabilities`].
-//! Pure: it renders Jobs and scripts. It does not know the plan's order, or whether a step may be taken now.
+//! How the components on a node are upgraded. Each provider is one value of [`Capabilities`]; other modules ask that
+//! value and never a provider's name. Another provider is a folder here and a line in [`capabilities`]. Pure: it
+//! renders Jobs and scripts, and knows neither the plan's order nor whether a step may be taken.
 
 mod external;
 mod job;
@@ -18,7 +18,7 @@ use crate::model::version::Version;
 
 pub use job::{LabelValue, REFUSED, job_name, label_value, namespace, nothing_was_changed};
 
-/// What a provider can do. The only place where a provider's name is told from another's.
+/// What a provider can do. The only place that distinguishes providers by name.
 pub fn capabilities(provider: Provider) -> &'static Capabilities {
     match provider {
         Provider::Kubeadm => &kubeadm::KUBEADM,
@@ -26,39 +26,39 @@ pub fn capabilities(provider: Provider) -> &'static Capabilities {
     }
 }
 
-/// What one provider can do, and how long it may take for it.
+/// What one provider can do, and how long it may take.
 #[derive(Debug)]
 pub struct Capabilities {
-    /// Who moves the control plane components of a control plane node.
+    /// Who upgrades the control plane components of a control plane node.
     pub control_plane: Mover,
-    /// Who moves the kubelet of a node, once the node is emptied where that is asked for.
+    /// Who upgrades the kubelet of a node, after the drain if there is one.
     pub kubelet: Mover,
     /// Where the version of a control plane is read.
     pub versions: VersionSource,
-    /// How long the move of one component may take until the node has proved itself. After that nothing more is
-    /// expected of it.
+    /// How long a component may take from the beginning of its move until the node is healthy; after that the step
+    /// ends without success.
     pub patience: PerComponent,
-    /// How long one step of a control plane node is expected to take: an opening is long enough for a hop if it holds
-    /// that many of them.
+    /// The expected time of one step of a control plane node. A hop needs an opening that holds this for all of its
+    /// steps.
     pub control_plane_step: SignedDuration,
 }
 
-/// Who moves a component.
+/// Who upgrades a component.
 #[derive(Clone, Copy, Debug)]
 pub enum Mover {
     /// Jobs of ours, one for each step.
     OurJobs(&'static HostJobs),
-    /// Somebody else, in their own time: the step only waits for the version.
+    /// Another system, in its own time: the step only waits for the version.
     SomebodyElse,
 }
 
 /// Where the version of a control plane is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionSource {
-    /// The static pods of each control plane node. All of them count, the controllers too: an upgrade that was
-    /// interrupted leaves them behind its API server.
+    /// The static pods of each control plane node. All of them count, the controllers too: an interrupted upgrade
+    /// leaves them behind their API server.
     StaticPods,
-    /// The API servers alone. Where no control plane node can be seen, what the API endpoint says of itself.
+    /// The API servers alone. If no control plane node is visible, the version that the API endpoint reports.
     ApiServers,
 }
 
@@ -69,18 +69,18 @@ pub struct PerComponent {
     pub kubelet: SignedDuration,
 }
 
-/// The Jobs by which a provider works on hosts: what differs from one such provider to the next.
+/// The Jobs of a provider that works on hosts: what differs from one such provider to the next.
 #[derive(Debug)]
 pub struct HostJobs {
-    /// Whether the first control plane node of a hop runs another script than the nodes after it.
+    /// True if the first control plane node of a hop runs another script than the later ones.
     first_differs: bool,
-    /// The text that runs on the host. It depends on nothing else, so that the nodes of one stage run the same text.
+    /// The script that runs on the host. It depends on nothing else, so all nodes of one stage run the same text.
     script: fn(Role, &Kubeadm, &Version) -> String,
-    /// How long a Job watches its host. The work on the host is not ended by it.
+    /// How long a Job watches its host. The work on the host goes on after that.
     deadlines: PerComponent,
 }
 
-/// One step that a Job is asked to carry out.
+/// One step that a Job carries out.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
     pub cluster: &'a str,
@@ -89,11 +89,11 @@ pub struct Order<'a> {
     pub node_move: &'a NodeMove,
     pub role: Role,
     pub kubeadm: &'a Kubeadm,
-    /// Counts from one; another attempt is another Job.
+    /// Counts from one; each attempt is another Job.
     pub attempt: u32,
 }
 
-/// What a node is to the script that runs on it.
+/// The role of a node for the script that runs on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The control plane components of the first control plane node of a hop.
@@ -104,7 +104,7 @@ pub enum Role {
     WorkerKubelet,
 }
 
-/// A script with the words that stand above it.
+/// A script and its title.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Script {
     pub title: String,
@@ -119,7 +119,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether we move the control plane ourselves, node by node; otherwise it is waited for as a whole.
+    /// True if Windlass upgrades the control plane itself, node by node; false if it waits for the whole.
     pub fn moves_control_plane(&self) -> bool {
         match self.control_plane {
             Mover::OurJobs(_) => true,
@@ -138,15 +138,15 @@ impl PerComponent {
 }
 
 impl HostJobs {
-    /// The Job that carries an order out, complete.
+    /// The complete Job of an order.
     ///
-    /// It is not what the step is judged by: it may fail while the work on the host goes on, because the kubelet that
-    /// runs it is what is replaced, and it may be complete while its status cannot be posted.
+    /// The step is not judged by it. It may fail while the work on the host goes on, because the kubelet that runs it
+    /// is being replaced; and it may be complete while its status cannot be posted.
     pub fn job(&self, order: &Order) -> Value {
         job::job(order, &self.script(order), self.deadlines.of(order.role.component()))
     }
 
-    /// What the Job of this order runs on its host.
+    /// The script that the Job of this order runs on its host.
     pub fn script(&self, order: &Order) -> String {
         let role = match order.role {
             Role::FirstControlPlane if !self.first_differs => Role::OtherControlPlane,
@@ -155,7 +155,7 @@ impl HostJobs {
         (self.script)(role, order.kubeadm, &order.node_move.to)
     }
 
-    /// The roles of a stage's nodes, each with a script of its own.
+    /// The roles of a stage's nodes; each has its own script.
     fn roles(&self, kind: StageKind) -> &'static [Role] {
         match kind {
             StageKind::AwaitControlPlane => &[],
@@ -170,7 +170,7 @@ impl HostJobs {
 }
 
 impl Role {
-    /// `first` is whether no other control plane node of this hop has been moved before.
+    /// `first` is true if no other control plane node of this hop has been moved before.
     pub fn of(component: Component, control_plane: bool, first: bool) -> Self {
         match (component, control_plane, first) {
             (Component::ControlPlane, _, true) => Self::FirstControlPlane,
@@ -198,8 +198,8 @@ impl Role {
     }
 }
 
-/// Every script that a plan's stages would run on a host, as a reviewer reads them: the same for every node of a
-/// role, and therefore without a node's name.
+/// Every script that a plan's stages would run on a host, for a reviewer. It is the same for every node of a role, so
+/// it has no node's name.
 pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
     let kubeadm = &cluster.control_plane.kubeadm;
     let control_plane = || BTreeSet::from([cluster.control_plane.provider]);
@@ -209,7 +209,7 @@ pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
             StageKind::AwaitControlPlane => continue,
             StageKind::ControlPlane => (Component::ControlPlane, control_plane()),
             StageKind::ControlPlaneKubelets => (Component::Kubelet, control_plane()),
-            // Every pool's, whether it has a node in this stage or not: nodes come and go after the review.
+            // The scripts of every pool, with a node in this stage or not: nodes come and go after the review.
             StageKind::Workers => {
                 (Component::Kubelet, cluster.pools.iter().map(|pool| pool.provider).collect())
             }

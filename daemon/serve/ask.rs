@@ -1,4 +1,4 @@
-//! What the loop of a cluster asks of the repository's writer, and how it is answered: the wires between the two.
+//! The messages between a cluster's loop and the repository's writer, the keeper.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::git::GitError;
 use crate::model::decision::Reason;
 use crate::record::{ReadError, Record};
 
-/// What one cluster wants on the remote.
+/// The files, message and tags that one cluster wants on the remote.
 #[derive(Debug)]
 pub struct Batch {
     pub cluster: String,
@@ -20,7 +20,7 @@ pub struct Batch {
     pub at: Timestamp,
 }
 
-/// Why a batch will never be on the remote. The loop that handed it in has to read the record again.
+/// Why a batch will never be on the remote. The loop that sent it has to read the record again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     #[error("another process has changed the record of {cluster} since it was read ({path})")]
@@ -42,7 +42,7 @@ pub enum RereadError {
     Record { cluster: String, source: ReadError },
 }
 
-/// Why a call on the repository came to no answer at all.
+/// Why a call on the repository has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("an earlier call on the repository panicked; restart the process")]
@@ -53,18 +53,18 @@ pub enum CallError {
 
 pub(super) type Reply = oneshot::Sender<Result<(), Lost>>;
 
-/// One request to the writer.
+/// One request to the keeper.
 pub(super) enum Ask {
     Append(Batch, Reply),
-    /// The record of one cluster as it is on the remote now.
+    /// Asks for the record of one cluster as it is on the remote now.
     Read(String, oneshot::Sender<Result<Record, RereadError>>),
 }
 
-/// Where batches are handed in.
+/// Sends batches to the keeper.
 #[derive(Clone, Debug)]
 pub struct Journal {
     pub(super) asks: mpsc::Sender<Ask>,
-    /// What keeps pushes from getting through, and since when.
+    /// What keeps pushes from succeeding, and since when.
     pub trouble: watch::Receiver<Option<Trouble>>,
 }
 
@@ -84,7 +84,8 @@ impl Journal {
         answer.await.unwrap_or(Err(Lost::WriterEnded))
     }
 
-    /// What the remote has of a cluster, written by this process or another. Batches appended later come after it.
+    /// The record of a cluster as it is on the remote, whether this process or another wrote it. Batches that are
+    /// appended later come after it.
     pub async fn record(&self, cluster: &str) -> Result<Record, RereadError> {
         let (reply, answer) = oneshot::channel();
         let asked = self.asks.send(Ask::Read(cluster.to_owned(), reply)).await;

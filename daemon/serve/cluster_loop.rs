@@ -1,5 +1,5 @@
-//! The loop around the pass, one per cluster: look, decide, write down, do. It is almost empty: whatever could be
-//! wrong is in what it calls.
+//! The loop around the pass, one per cluster: look, decide, write down, do. It decides nothing itself; it calls the
+//! functions that do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use crate::reconcile::{self, MOST_ROUNDS, Tick, checked_tick};
 use crate::record::Record;
 use crate::view::cluster::{Notice, View};
 
-/// Things seen within this are looked at together: a rollout is hundreds of events.
+/// Events within this time are taken in together: a rollout is hundreds of events.
 const GATHER: SignedDuration = SignedDuration::from_millis(20);
-/// Watches wait here while a pass runs; a full channel slows them down, and loses nothing.
+/// How many events wait while a pass runs. A full channel makes the watches wait; no event is lost.
 const SEEN: usize = 4096;
 
-/// How one cluster's loop is to run.
+/// How one cluster's loop runs.
 #[derive(Clone)]
 pub struct Settings {
     pub me: Identity,
-    /// End when nothing is in flight and nothing goes on by itself.
+    /// True if the loop ends when nothing is in flight and nothing can go on by itself.
     pub until_idle: bool,
-    /// Shared by all loops of a process, so that two contexts of one cluster are told apart from two clusters.
+    /// Shared by all loops of the process, to find out that two contexts lead to one cluster.
     pub served: ServedUids,
-    /// Where the loop shows what it knows.
+    /// Where the loop publishes its view.
     pub view: watch::Sender<View>,
 }
 
-/// The wires of one loop.
+/// The channels of one loop.
 pub struct Links {
     pub wanted: watch::Receiver<BTreeMap<String, DesiredState>>,
     pub journal: Journal,
@@ -63,10 +63,10 @@ struct Loop {
     publisher: Publisher,
 }
 
-/// What came of the passes between two waits.
+/// The result of the passes between two waits.
 struct Decided {
     state: RunState,
-    /// Every answer of the last pass; nothing where it did not come to its end.
+    /// Every answer of the last pass; `None` if it was not completed.
     answers: Option<Vec<Answer>>,
     /// When to look again, if nothing happens before.
     wake_at: Option<Timestamp>,
@@ -78,7 +78,8 @@ impl Decided {
     }
 }
 
-/// Drives one cluster until it is asked to end, is idle where that is wanted, or must not act any more.
+/// Runs one cluster's loop until the process is asked to end, the loop is idle and may end, or it must not act any
+/// more.
 pub async fn drive(
     edges: Edges,
     fence: Arc<dyn Fence>,
@@ -119,7 +120,7 @@ pub async fn drive(
 }
 
 impl Loop {
-    /// Passes until nothing more is to be written down; then sends what may be sent.
+    /// Runs passes until no pass has an entry, then sends the effects that may be sent.
     fn decide(&mut self) -> Decided {
         self.look();
         for _ in 0..MOST_ROUNDS {
@@ -139,7 +140,7 @@ impl Loop {
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
             self.tenure.observe(tick.stands_by, lock, &self.me.holder, recorded);
             if self.tenure.must_reread() {
-                // What this pass concluded, it concluded from an old record.
+                // The pass used an old record, so its result is dropped.
                 return Decided::unfinished(RunState::Moving, None);
             }
             if tick.entries.is_empty() {
@@ -155,7 +156,7 @@ impl Loop {
         Decided::unfinished(RunState::Moving, Some(later(self.clock.now(), FLUSH)))
     }
 
-    /// Tells what the independent check found wrong with a pass; nothing of that pass is carried out.
+    /// Logs the findings of the independent check. Nothing of that pass is carried out.
     fn report(&mut self, findings: Vec<Reason>, now: Timestamp) {
         for finding in &findings {
             let (key, object, text) = (finding.key.as_str(), &finding.object, &finding.text);
@@ -169,7 +170,7 @@ impl Loop {
         }
     }
 
-    /// What is to be known before a pass: what git wants, what has not answered, and which cluster this is.
+    /// Updates what a pass reads: the desired state, lost answers, and which cluster this is.
     fn look(&mut self) {
         self.picture.take_wanted(&mut self.links.wanted, &self.me.cluster);
         in_flight::forget_lost(&mut self.picture.folder.live.overlay, self.clock.now());
@@ -186,7 +187,7 @@ impl Loop {
         }
     }
 
-    /// Sends the effects that their entries release, and asks what is to be asked.
+    /// Sends the effects whose entries are on the remote, and asks the probes.
     fn carry_out(&mut self, tick: Tick, now: Timestamp) -> Decided {
         self.picture.remember(&tick, now);
         let lock = self.picture.live().lock.as_ref();
@@ -205,13 +206,13 @@ impl Loop {
         Decided { state: tick.status.state, answers: Some(tick.status.answers), wake_at: tick.wake_at }
     }
 
-    /// Whether to read the record again now. A push of ours in flight finishes first: if it is accepted, a record
-    /// that was read before would already be stale.
+    /// True if the record is to be read again now. A push in flight finishes first: if it is accepted, a record that
+    /// was read before it would be out of date.
     fn must_reread(&self) -> bool {
         self.tenure.must_reread() && self.recorder.pushing_since().is_none()
     }
 
-    /// Reads what another process has written while this one looked on.
+    /// Reads what another process has written while it acted.
     async fn reread(&mut self) -> Option<End> {
         match self.links.journal.record(&self.me.cluster).await {
             Ok(record) => {
@@ -224,7 +225,7 @@ impl Loop {
         }
     }
 
-    /// Hands the entries that wait to the repository's writer, when that is due.
+    /// Sends the waiting entries to the keeper when that is due.
     fn flush(&mut self, state: RunState) -> Option<End> {
         let now = self.clock.now();
         let ends = *self.links.ending.borrow() || (self.until_idle && state != RunState::Moving);
@@ -242,7 +243,7 @@ impl Loop {
         }
     }
 
-    /// The end of a loop that ends by itself.
+    /// The end of a loop that ends when it is idle; `None` while it is not.
     fn idle(&self, state: RunState) -> Option<End> {
         if !self.until_idle {
             return None;
@@ -251,14 +252,15 @@ impl Loop {
         if self.in_flight.is_empty() && self.recorder.is_sent() && pushing.is_none() {
             return idle::at_rest(state);
         }
-        // Nodes that are out are upgraded or given back first: for that their intent, which is pushed, is enough.
+        // Nodes that are out are upgraded or returned first. For that their intents are enough, and those are on the
+        // remote.
         let only_the_push =
             self.in_flight.len() <= 1 && !self.picture.has_claimed_nodes(self.recorder.record());
         let trouble = self.trouble().filter(|_| only_the_push)?;
         idle::unrecorded(&trouble, pushing, self.clock.now())
     }
 
-    /// Waits for anything, and takes in all that has come meanwhile.
+    /// Waits for any event, and takes in all that have come meanwhile.
     async fn wait(&mut self, seen: &mut mpsc::Receiver<Seen>, wake_at: Option<Timestamp>) -> Option<End> {
         let clock = self.clock.clone();
         let ending = *self.links.ending.borrow();
@@ -267,14 +269,14 @@ impl Loop {
         }
         let wake_at = earliest(earliest(wake_at, self.give_up_at()), self.recorder.flush_at());
         let wake_at = earliest(wake_at, self.picture.replan_at());
-        // A time that has passed already means "soon": a pass that asks for it again must not spin.
+        // A wake-up time in the past means "soon"; a pass that asks for it again must not make the loop spin.
         let soon = later(clock.now(), GATHER);
         let wake = wake_at.map_or(Timestamp::MAX, |at| at.max(soon));
         tokio::select! {
             biased;
             event = self.in_flight.next(), if !self.in_flight.is_empty() => return self.take(event?),
             changed = self.links.wanted.changed() => match changed {
-                // To wait for it was to see it; it is yet to be taken over.
+                // `changed` has marked the value as seen, but it has not been taken over yet.
                 Ok(()) => self.links.wanted.mark_changed(),
                 Err(_) => return Some(End::Asked),
             },
@@ -292,7 +294,7 @@ impl Loop {
         None
     }
 
-    /// Takes in an answer.
+    /// Takes in the answer of a task.
     fn take(&mut self, event: Result<LoopEvent, JoinError>) -> Option<End> {
         match event {
             Ok(LoopEvent::Seen(seen, evicted)) => {
@@ -321,13 +323,13 @@ impl Loop {
         self.links.journal.trouble.borrow().clone()
     }
 
-    /// When a loop that ends by itself gives up on the push under way; nothing where that time has passed.
+    /// When a loop that ends when idle gives up on the push in flight; `None` if that time has passed.
     fn give_up_at(&self) -> Option<Timestamp> {
         let trouble = self.trouble().filter(|_| self.until_idle)?;
         idle::patience(&trouble, self.recorder.pushing_since()).filter(|at| *at > self.clock.now())
     }
 
-    /// Releases our lease, if it is held and that was not asked for yet; whether it was asked for now.
+    /// Releases our lease if it is held and no release was sent. True if one is sent now.
     fn release_lease(&mut self) -> bool {
         let release = self.tenure.release(self.picture.live().lock.as_ref(), &self.me.holder);
         let Some(release) = release else { return false };

@@ -1,4 +1,4 @@
-//! Who this process is among those that may act, and whether the one before it on this machine is certainly gone.
+//! Which process this is, and whether the process before it on this machine has certainly ended.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::git;
 
-/// Enough of the hash to keep a handful of repositories apart.
+/// Digits of the hash in a file's name; enough for a few repositories.
 const NAME_DIGITS: usize = 16;
 /// Holders' names are short; a longer file is not ours.
 const LONGEST_NAME: u64 = 1024;
 
 pub(super) struct Holder {
-    /// New for each process.
+    /// Unique for each process.
     pub(super) name: String,
-    /// The process that used this folder before and is certainly gone.
+    /// The process that used this folder before and has certainly ended.
     pub(super) predecessor: Option<String>,
-    /// Held, never read: the system gives the lock back when the process ends.
+    /// Held, never read. The operating system releases the lock when the process ends.
     _lock: Option<File>,
 }
 
-/// Takes the place of the process that served this repository from this folder before. Where it still does, nothing is
-/// known to be gone, and the lease decides.
+/// Takes over the folder from the process that served this repository before. If that process still holds the lock,
+/// no predecessor is known, and the lease decides.
 pub(super) fn take(git: &git::Settings, path: &str, host: &str, now: Timestamp) -> anyhow::Result<Holder> {
     let holder = format!("{host}-{}-{}", std::process::id(), now.as_millisecond());
     let served =
@@ -56,7 +56,8 @@ fn take_file(path: &Path, holder: String, host: &str) -> std::io::Result<Holder>
     Ok(Holder { name: holder, predecessor, _lock: Some(file) })
 }
 
-/// A lock says something about processes of one machine only: a folder may be shared over a network.
+/// True if the holder ran on this machine. The lock file says nothing about other machines: a folder may be on a
+/// network share.
 fn of_host(holder: &str, host: &str) -> bool {
     let rest = holder.strip_prefix(host).and_then(|rest| rest.strip_prefix('-'));
     let numbers = rest

@@ -1,4 +1,4 @@
-//! Why a loop ends, and when one that ends by itself may do so.
+//! Why a loop ends, and when one that ends by itself may end.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,27 +8,28 @@ use crate::model::decision::Key;
 use crate::model::state::RunState;
 use crate::model::time::later;
 
-/// A loop that is to end by itself waits this long for a git host that does not answer.
+/// How long a loop that ends by itself waits for a git host that does not answer.
 const GIT_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Why a loop ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nothing goes on without a person, a calendar or another system.
+    /// Nothing can go on without a person, a calendar or another system.
     Idle(RunState),
-    /// It was asked to end; what had been sent was answered and recorded.
+    /// The process was asked to end; effects in flight were answered and recorded.
     Asked,
     /// The fence ended the process here.
     Fenced,
-    /// Another process writes the record of this cluster.
+    /// The record of this cluster was lost to another process, or could not be read again.
     Lost(String),
-    /// Entries cannot be put into files, so that they cannot be recorded.
+    /// The entries cannot be put into files, so they cannot be recorded.
     Unwritable(String),
-    /// The record cannot be pushed, and nothing goes on without it; whether a rule of the host refuses it.
+    /// The record cannot be pushed, and nothing goes on without it. `refused` is true if a rule of the git host
+    /// refuses it.
     Unrecorded { refused: bool, why: String },
 }
 
-/// The end of a loop in which nothing is in flight and nothing waits for a push; nothing while it still moves.
+/// The end of a loop with nothing in flight and no entry waiting for a push; `None` while it still moves.
 pub(super) fn at_rest(state: RunState) -> Option<End> {
     match state {
         RunState::Looking | RunState::Moving => None,
@@ -38,14 +39,14 @@ pub(super) fn at_rest(state: RunState) -> Option<End> {
     }
 }
 
-/// The end of a loop that waits for nothing but its push, once that has had its time: only a person can help then.
+/// The end of a loop that only waits for its push, once its patience is over: only a person can help then.
 pub(super) fn unrecorded(trouble: &Trouble, pushing: Option<Timestamp>, now: Timestamp) -> Option<End> {
     let until = patience(trouble, pushing)?;
     let refused = is_refused(trouble);
     (until <= now).then(|| End::Unrecorded { refused, why: trouble.reason.text.clone() })
 }
 
-/// Until when a loop that ends by itself waits for the push that is under way.
+/// Until when a loop that ends by itself waits for the push in flight.
 pub(super) fn patience(trouble: &Trouble, pushing: Option<Timestamp>) -> Option<Timestamp> {
     let limit = if is_refused(trouble) { PUSH_PATIENCE } else { GIT_PATIENCE };
     pushing.map(|since| later(since, limit))

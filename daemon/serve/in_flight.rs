@@ -1,5 +1,5 @@
-//! Effects, probes and pushes that were sent and have not been answered: each is a task of its own, and its answer an
-//! event for the loop.
+//! Effects, probes and pushes that were sent and not answered. Each is a task, and its answer is an event for the
+//! loop.
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,18 +13,18 @@ use crate::model::effect::{Effect, EffectKey};
 use crate::model::live::{Overlay, Probe};
 use crate::model::time::later;
 
-/// An effect or a probe without an answer by then counts as lost: the next pass asks for it again if it still wants
-/// it. Single calls give up before.
+/// When an effect or a probe without an answer counts as lost; the next pass sends it again if it still wants it.
+/// Single calls give up earlier.
 const LOST_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// What comes back to a loop from the tasks that it started.
+/// What the tasks of a loop return to it.
 pub(super) enum LoopEvent {
     /// An answer to an effect or a probe; with the namespace and name of a pod whose eviction was accepted.
     Seen(Box<Seen>, Option<(String, String)>),
-    /// Everything up to this entry is on the remote.
+    /// All entries up to this one are on the remote.
     Recorded(u64),
     Lost(Lost),
-    /// The fence lets nothing through any more.
+    /// The fence lets no further effect through.
     Fenced,
 }
 
@@ -48,12 +48,12 @@ impl InFlight {
         self.tasks.is_empty()
     }
 
-    /// The next answer; nothing when none is awaited.
+    /// The next answer; `None` if no task is running.
     pub(super) async fn next(&mut self) -> Option<Result<LoopEvent, JoinError>> {
         self.tasks.join_next().await
     }
 
-    /// Until when effects may be sent that only the holder of the lease may send.
+    /// Sets until when effects may be sent that only the holder of the lease may send.
     pub(super) fn set_deadline(&self, deadline: Option<Timestamp>) {
         *self.edges.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
@@ -79,7 +79,7 @@ impl InFlight {
         });
     }
 
-    /// Asks a question, unless the same one has not been answered yet.
+    /// Asks a probe, unless the same one is in flight.
     pub(super) fn ask(&mut self, probe: Probe, overlay: &mut Overlay, now: Timestamp) {
         let key = EffectKey::Probe(probe.clone());
         if overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
@@ -93,7 +93,7 @@ impl InFlight {
         });
     }
 
-    /// Hands entries up to `last` to the repository's writer. It is fenced as every effect is, but needs no lease.
+    /// Sends entries up to `last` to the keeper. The fence is asked as for every effect; the lease is not needed.
     pub(super) fn push(&mut self, last: u64, batch: Batch, journal: &Journal) {
         let (edges, fence, journal) = (self.edges.clone(), Arc::clone(&self.fence), journal.clone());
         self.tasks.spawn(async move {
@@ -106,7 +106,7 @@ impl InFlight {
     }
 }
 
-/// Forgets what has not answered by its deadline: the watches show what came of it.
+/// Forgets effects and probes whose deadline has passed. The watches show what came of them.
 pub(super) fn forget_lost(overlay: &mut Overlay, now: Timestamp) {
     overlay.in_flight.retain(|_, until| *until > now);
 }

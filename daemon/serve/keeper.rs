@@ -1,5 +1,6 @@
-//! The one writer of a repository's record, and its reader of desired state: one task per repository.
-//! Entries of all clusters go through it in order; a push that was refused, lost or raced is resolved here and nowhere else.
+//! The keeper: the only writer of a repository's record and the reader of its desired state, one task per repository.
+//! It puts the entries of all clusters onto the branch in order, and resolves pushes that were refused, lost or
+//! raced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -16,24 +17,24 @@ use crate::model::state::DesiredState;
 use crate::model::time::later;
 use crate::record::{self, Record};
 
-/// How long a push that failed rests; doubled up to the second figure.
+/// The first rest after a failed push; it doubles, up to the second constant.
 const REST: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_REST: SignedDuration = SignedDuration::from_secs(60);
-/// A refusal by a rule of the host is no race: only a person can change it, so it is asked about rarely.
+/// A refusal by a rule of the git host is no race. Only a person can change it, so the keeper tries again rarely.
 const REFUSED_REST: SignedDuration = SignedDuration::from_secs(60);
-/// More batches than clusters would ever have waiting: each cluster has one.
+/// More batches than can wait: each cluster has at most one.
 const QUEUE: usize = 256;
 
-/// How a repository is looked at.
+/// How a repository is polled.
 #[derive(Clone, Debug)]
 pub struct Watching {
     /// Folder of `desired-state/` and `policies/` in the repository; empty for its root.
     pub path: String,
-    /// How often the remote is asked when nothing tells of a push.
+    /// How often the remote is polled if no event reports a push.
     pub poll: SignedDuration,
 }
 
-/// Everything one repository's task holds.
+/// Everything that one repository's task has.
 pub struct Keeper {
     repository: Arc<Mutex<Repository>>,
     clock: Clock,
@@ -43,30 +44,32 @@ pub struct Keeper {
     wake: mpsc::Receiver<()>,
     wanted: watch::Sender<BTreeMap<String, DesiredState>>,
     tip: Option<CommitId>,
-    /// Clusters whose record another process has written since their loops read it: what these hand in is out of date.
+    /// Clusters whose record another process has written since their loops read it. Batches of these loops are
+    /// refused.
     overtaken: BTreeSet<String>,
-    /// What was said of the trouble that there is.
+    /// Kinds of the present trouble that were logged.
     said: BTreeSet<Key>,
     known: Known,
     waiting: Vec<(Batch, Reply)>,
     tries: u32,
     next_try: Option<Timestamp>,
     next_poll: Timestamp,
-    /// A record that lives elsewhere does not hold the desired commits, so no tag there can point at one.
+    /// True if tags may point at desired commits; false if the record is in a repository of its own, which does not
+    /// have them.
     tags: bool,
 }
 
-/// The ends of a keeper's wires.
+/// The other ends of a keeper's channels.
 pub struct Wires {
     pub journal: Journal,
-    /// What git wants of every cluster; empty until the first look.
+    /// The desired state of every cluster; empty until the first look.
     pub wanted: watch::Receiver<BTreeMap<String, DesiredState>>,
-    /// Says "look again"; carries nothing.
+    /// Says "look again"; carries no data.
     pub wake: mpsc::Sender<()>,
 }
 
 impl Keeper {
-    /// `known` is what the record says of each cluster; `tip` is the record's branch as it was read.
+    /// `known` has what the record says of each cluster; `tip` is the tip of the record's branch as it was read.
     pub fn new(
         repository: Repository,
         clock: Clock,
@@ -101,7 +104,7 @@ impl Keeper {
         (keeper, Wires { journal, wanted: wanted_out, wake: wake_in })
     }
 
-    /// Runs until every loop has let go of its wire.
+    /// Runs until every loop has dropped its channel.
     pub async fn run(mut self) {
         loop {
             let now = self.clock.now();
@@ -128,7 +131,7 @@ impl Keeper {
         }
     }
 
-    /// What is waiting by now goes into one commit.
+    /// Takes in all waiting requests. The batches among them go into one commit.
     async fn take(&mut self, first: Ask) {
         let mut ask = Some(first);
         while let Some(now) = ask {
@@ -140,7 +143,7 @@ impl Keeper {
                 Ask::Append(batch, reply) => self.waiting.push((batch, reply)),
                 Ask::Read(cluster, reply) => {
                     let read = self.read(&cluster).await;
-                    // The loop that asked may have ended by now.
+                    // The loop that asked may have ended.
                     let _ = reply.send(read);
                 }
             }
@@ -148,7 +151,8 @@ impl Keeper {
         }
     }
 
-    /// The record of one cluster as it is now. What others wrote of other clusters meanwhile is theirs to find out.
+    /// The record of one cluster as it is on the remote now. Clusters that other processes wrote meanwhile are noted
+    /// as overtaken, so their loops find out at their next batch.
     async fn read(&mut self, cluster: &str) -> Result<Record, RereadError> {
         let (before, name) = (self.tip, cluster.to_owned());
         let work = move |repository: &mut Repository| {
@@ -159,7 +163,8 @@ impl Keeper {
         };
         let called = self.blocking(work).await.map_err(|source| RereadError::Call { source })?;
         let (tip, changed, files) = called.map_err(|source| RereadError::Git { source })?;
-        // Batches of this cluster that still wait are not in what was read, and come too late.
+        // A batch of this cluster that still waits was made from the record before this read. The record that is
+        // returned does not have its entries, so the batch is refused.
         let mine = format!("{cluster}/");
         self.overtake(tip, &changed.into_iter().chain([mine]).collect::<Vec<_>>());
         let read = record::read(cluster, &files)
@@ -168,8 +173,11 @@ impl Keeper {
         Ok(read)
     }
 
-    /// Another process has brought the branch to `tip`. What waits and is not about what they wrote goes on top of it;
-    /// what is about it has lost.
+    /// Another process has pushed `tip`, which changes the paths in `changed`.
+    ///
+    /// Two daemons share the repository. The other one pushes an entry of prod-eu while batches of prod-eu and
+    /// prod-us wait here. The batch of prod-us goes on top of the new tip. The batch of prod-eu is refused: its
+    /// entries follow from a record without the other's entry, and would take its numbers a second time.
     fn overtake(&mut self, tip: Option<CommitId>, changed: &[String]) {
         self.tip = tip;
         self.overtaken.extend(changed.iter().filter_map(|path| path.split('/').next()).map(str::to_owned));
@@ -183,7 +191,7 @@ impl Keeper {
         }
     }
 
-    /// One short call on a blocking thread: virtual time stands still meanwhile.
+    /// Runs one short call on a blocking thread. Virtual time stands still meanwhile.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Repository) -> T + Send + 'static,
@@ -230,7 +238,7 @@ impl Keeper {
     }
 
     fn fetch_failed(&mut self, error: &str) {
-        // That the record does not get through says more.
+        // Trouble with pushes is more important than this.
         let unwritten =
             self.trouble.borrow().as_ref().is_some_and(|known| known.reason.key != Key::GitUnreachable);
         if !unwritten {
@@ -238,7 +246,7 @@ impl Keeper {
         }
     }
 
-    /// Each kind of trouble is told once while there is any: its words may differ from one try to the next.
+    /// Logs each kind of trouble once while it lasts: its text may differ from one try to the next.
     fn in_trouble(&mut self, key: Key, text: String) {
         let now = self.clock.now();
         if self.said.insert(key) {
@@ -276,7 +284,7 @@ impl Keeper {
                 );
             }
             Ok(Err(error)) => {
-                // A disk without room, a branch in the way of ours: more of the same changes nothing.
+                // A full disk, or a branch with a name in the way of ours: trying again soon changes nothing.
                 let busy = matches!(&error, AppendError::Failed { source: GitError::Busy { .. } });
                 let lasting = matches!(error, AppendError::Failed { .. }) && !busy;
                 let (key, rest) =
@@ -287,7 +295,7 @@ impl Keeper {
         }
     }
 
-    /// All that waits, as one commit on the tip that we believe in.
+    /// All waiting batches as one commit on the tip that this process knows.
     fn append(&self) -> Result<Append, GitError> {
         let mut tags = Vec::new();
         for (name, message, target) in
@@ -312,7 +320,7 @@ impl Keeper {
         self.said.clear();
         self.trouble.send_if_modified(|trouble| trouble.take().is_some());
         for (_, reply) in self.waiting.drain(..) {
-            // The loop that asked may have ended by now; the record is there all the same.
+            // The loop that asked may have ended; the entries are on the remote all the same.
             let _ = reply.send(Ok(()));
         }
     }
@@ -326,7 +334,7 @@ impl Keeper {
     }
 }
 
-/// One message for several batches: the first subject, and all messages whole.
+/// One message for several batches: the first subject, then all messages in full.
 fn join(messages: &[&str]) -> String {
     match messages {
         [only] => (*only).to_owned(),

@@ -1,22 +1,22 @@
-//! How a loop stands to the lease: whether another process acts on its cluster, whether the record has to be read
-//! again because of that, and the release at an orderly end.
+//! One loop's view of the lease: whether another process acts on its cluster, whether the record has to be read again
+//! because of that, and the release at the end of the loop.
 
 use crate::model::effect::Effect;
 use crate::model::live::Lock;
 use crate::reconcile;
 
-/// Whether another process has acted, and written the record, while this loop only looked on.
+/// Whether another process acted, and wrote the record, while this loop only waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standby {
     #[default]
     No,
     Yes,
-    /// The other process no longer acts; what it wrote has to be read before anything is done.
+    /// The other process no longer acts. The record has to be read before anything is done.
     Over,
 }
 
 impl Standby {
-    /// `stands_by` says that another process acts now; `held` that one has acted and nothing was seen of it.
+    /// `stands_by` is true if another process acts now, `held` if one has acted without being seen.
     fn after(self, stands_by: bool, held: bool) -> Self {
         match self {
             Self::No | Self::Yes | Self::Over if stands_by => Self::Yes,
@@ -31,24 +31,24 @@ impl Standby {
 #[derive(Debug, Default)]
 pub(super) struct Tenure {
     standby: Standby,
-    /// The last transition of the lease of which the record is known to tell.
+    /// The last transition of the lease whose entries are known to be in the record.
     known: Option<u64>,
     released: bool,
 }
 
 impl Tenure {
-    /// Takes in a pass: whether it found another process acting, the lease as it was last seen, who we are as a
-    /// holder, and the transition under which the record was last written.
+    /// Takes in the result of a pass: whether another process acts, the lease as it was last seen, our name as a
+    /// holder, and the epoch of the record's last entry.
     pub(super) fn observe(&mut self, stands_by: bool, lock: Option<&Lock>, holder: &str, recorded: u64) {
         let held = self.was_held_meanwhile(lock, holder, recorded);
         self.standby = self.standby.after(stands_by, held);
     }
 
-    /// Whether the lease has had a holder since the record was read, or since we held it ourselves.
+    /// True if another process has held the lease since this loop read the record, or since it held the lease itself.
     ///
     /// Two daemons run. One is suspended for an hour; the other takes the lease, upgrades half of the nodes and gives
-    /// the lease back. When the first wakes up, it finds the lease free and has never seen it held by another: only
-    /// the number of transitions tells that its record is old.
+    /// the lease back. When the first wakes up, the lease is free and it has never seen another holder. Only the
+    /// number of transitions shows that its record is out of date.
     fn was_held_meanwhile(&mut self, lock: Option<&Lock>, holder: &str, recorded: u64) -> bool {
         let Some(lock) = lock else { return false };
         if lock.holder == holder {
@@ -58,19 +58,19 @@ impl Tenure {
         lock.transitions > self.known.unwrap_or(recorded)
     }
 
-    /// Whether the record has to be read again before anything is concluded from it.
+    /// True if the record has to be read again before the next decision.
     pub(super) fn must_reread(&self) -> bool {
         self.standby == Standby::Over
     }
 
-    /// The record was read again, with the lease as it is known now.
+    /// Notes that the record was read again, and the lease as it is known now.
     pub(super) fn reread(&mut self, lock: Option<&Lock>) {
         self.standby = Standby::No;
         self.known = lock.map(|lock| lock.transitions);
     }
 
-    /// At an orderly end: the effect that releases our lease, so that the next process need not wait until it runs
-    /// out. Asked for once.
+    /// The effect that releases our lease when the loop ends, so that the next process need not wait until it
+    /// expires. `None` if the lease is not ours, or once a release was returned.
     pub(super) fn release(&mut self, lock: Option<&Lock>, holder: &str) -> Option<Effect> {
         let release = reconcile::release(lock, holder).filter(|_| !self.released)?;
         self.released = true;

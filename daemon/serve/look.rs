@@ -1,4 +1,5 @@
-//! What a loop knows when a pass begins: what git wants, what was seen of the cluster, and what there would be to do.
+//! What a pass reads, as one loop keeps it: the desired state, the picture of the cluster, and the plan of a run that
+//! could begin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,21 +20,21 @@ use crate::reconcile::{Input, Tick};
 use crate::record::Record;
 use crate::work::bears_our_claim;
 
-/// Which cluster each UID of a kube-system is served as, over all loops of a process. Two contexts of a kubeconfig may
-/// lead to one cluster: two loops would then upgrade it against each other.
+/// Under which name each cluster (UID of its kube-system) is served, over all loops of a process. Two contexts of a
+/// kubeconfig may lead to one cluster; two loops would then upgrade it against each other.
 #[derive(Clone, Debug, Default)]
 pub struct ServedUids(Arc<Mutex<BTreeMap<String, ServedAs>>>);
 
 #[derive(Debug)]
 struct ServedAs {
     cluster: String,
-    /// The record knew the UID under this name.
+    /// True if the record has the UID under this name.
     recorded: bool,
 }
 
 impl ServedUids {
-    /// Serves the UID as this cluster, unless it is served as another one already: then that one's name. The cluster
-    /// whose record knows the UID comes before one that was only quicker to connect.
+    /// Serves the UID under this name. Returns the other name if the UID is served under one already. A name whose
+    /// record has the UID replaces one that only connected earlier.
     pub fn claim(&self, uid: &str, cluster: &str, recorded: bool) -> Option<String> {
         let mut served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = || ServedAs { cluster: cluster.to_owned(), recorded };
@@ -45,10 +46,10 @@ impl ServedUids {
     }
 }
 
-/// On a large cluster some pod always comes or goes: what a waiting plan says of pods may be as old as this.
+/// How old the pods in a waiting plan may be: on a large cluster some pod always comes or goes.
 const PODS_SETTLE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The plan of what there would be to do, and what it was made from.
+/// The plan of a run that could begin, and what it was made from.
 struct FreshPlan {
     plan: Plan,
     commit: CommitId,
@@ -58,8 +59,8 @@ struct FreshPlan {
 }
 
 impl FreshPlan {
-    /// From when on it is too old for the pods as they are; nothing while they say nothing new. A plan without steps
-    /// says nothing of pods.
+    /// When the plan becomes too old for the present pods; `None` while no pod has changed. A plan without steps does
+    /// not depend on pods.
     fn outdated_at(&self, live: &Live) -> Option<Timestamp> {
         let news = self.pods != live.pods_generation && !self.plan.is_empty();
         news.then(|| later(self.at, PODS_SETTLE))
@@ -79,7 +80,7 @@ struct Counted {
     of: Option<(CommitId, u64)>,
 }
 
-/// One cluster, and what is wanted of it, as far as its loop can tell.
+/// What one loop knows of its cluster and of the desired state.
 #[derive(Default)]
 pub(super) struct Picture {
     pub(super) folder: Folder,
@@ -94,7 +95,7 @@ impl Picture {
         &self.folder.live
     }
 
-    /// Takes over what git wants of the cluster, where that has changed.
+    /// Takes over the cluster's desired state if it has changed.
     pub(super) fn take_wanted(
         &mut self,
         all: &mut watch::Receiver<BTreeMap<String, DesiredState>>,
@@ -108,7 +109,7 @@ impl Picture {
         }
     }
 
-    /// Plans again where no run is in progress, and counts nodes again, where something has changed that they depend on.
+    /// Plans again if no run is in progress, and counts nodes again, if something has changed that they depend on.
     pub(super) fn replan(&mut self, record: &Record, now: Timestamp) {
         let live = &self.folder.live;
         let desired =
@@ -148,7 +149,7 @@ impl Picture {
         self.fresh.as_ref()?.outdated_at(&self.folder.live)
     }
 
-    /// What a pass looks at; nothing before git was read.
+    /// What a pass reads; `None` until git has been read.
     pub(super) fn input<'a>(
         &'a self,
         me: &'a Identity,
@@ -169,7 +170,7 @@ impl Picture {
         })
     }
 
-    /// Keeps since when each wait has been there, and since when each step has been looked at on its way back.
+    /// Notes since when each wait has been given, and since when each step that returns its node has been looked at.
     pub(super) fn remember(&mut self, tick: &Tick, now: Timestamp) {
         let overlay = &mut self.folder.live.overlay;
         let before = std::mem::take(&mut overlay.waits);
@@ -184,20 +185,19 @@ impl Picture {
         }
     }
 
-    /// Forgets what is out of date once another process has acted: it has published as well, and what is to be done
-    /// is planned again.
+    /// Forgets what is out of date after another process has acted: the plan, and what `upgrade-status` holds.
     pub(super) fn others_acted(&mut self) {
         self.fresh = None;
         self.folder.live.published = None;
         self.folder.live.probed.remove(&Probe::Published);
     }
 
-    /// Why a person said that the control plane may be upgraded without a proven snapshot of etcd.
+    /// The reason that a person wrote for upgrading the control plane without a proven snapshot of etcd.
     pub(super) fn etcd_unproven(&self) -> Option<&str> {
         self.wanted.as_ref()?.desired.as_ref()?.cluster.etcd_unproven.as_deref()
     }
 
-    /// Whether any node bears a claim of a run that this record knows.
+    /// True if a node has a claim of a run that this record knows.
     pub(super) fn has_claimed_nodes(&self, record: &Record) -> bool {
         {
             let live = &self.folder.live;

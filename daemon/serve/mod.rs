@@ -1,5 +1,5 @@
 //! The async loops: one process, one writer for its repository, one loop for each cluster. They look, let the pure
-//! pass of [`crate::reconcile`] decide, write down and do; nothing about a cluster is decided here.
+//! pass of [`crate::reconcile`] decide, write down and do. They decide nothing about a cluster.
 
 mod ask;
 mod cluster_loop;

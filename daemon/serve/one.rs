@@ -1,4 +1,5 @@
-//! One cluster of a process: from its first connection to the end of its loop, and again where that can be mended.
+//! One cluster of a process, from its first connection to the end of its loop; after an error that may pass, the loop
+//! starts again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,24 +19,24 @@ use crate::model::state::{DesiredState, Identity};
 use crate::record::Record;
 use crate::view::cluster::View;
 
-/// The record that a loop starts with.
+/// The record with which a loop starts.
 pub(super) enum Start {
     With(Box<Record>),
-    /// It has to be read now: the cluster came later, or its record could not be used at the start.
+    /// The record has to be read now: the cluster was added later, or its record could not be used at the start.
     Afresh,
 }
 
-/// What a loop is linked to.
+/// What a loop is connected to.
 pub(super) struct Wired {
     pub(super) wanted: watch::Receiver<BTreeMap<String, DesiredState>>,
     pub(super) journal: Journal,
     pub(super) served: ServedUids,
-    /// Lives as long as the cluster is served, however often its loop is started again.
+    /// Lives as long as the cluster is served, however often its loop starts again.
     pub(super) view: watch::Sender<View>,
 }
 
-/// One cluster from its first connection to the end of its loop. A loop that has lost its record to another writer
-/// reads it again and goes on from there: two daemons may run, and one of them acts.
+/// Serves one cluster until its loop ends. A loop that lost its record to another process reads it again and goes on:
+/// two daemons may run, and one of them acts.
 pub(super) async fn one(
     settings: &Serve,
     me: Identity,

@@ -1,4 +1,4 @@
-//! A repository as a process first looks at it: opened, and the record of each cluster read.
+//! Opens a repository at the start of a process and reads the record of each cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,15 +12,16 @@ use crate::record::{self, Record};
 /// The record of each cluster, or why it cannot be used.
 pub type Records = BTreeMap<String, Result<Record, record::ReadError>>;
 
-/// What a repository holds when it is first looked at.
+/// A repository as it was when it was opened.
 pub(super) struct Opened {
     pub(super) repository: Repository,
-    /// The tip of the record's branch; nothing before the first entry.
+    /// The tip of the record's branch; `None` before the first entry.
     pub(super) tip: Option<CommitId>,
     pub(super) records: Records,
 }
 
-/// Opens the repository and reads the record, waiting for a host that is away. Nothing if asked to end meanwhile.
+/// Opens the repository and reads the record. Waits for a host that is away; `None` if the process is asked to end
+/// meanwhile.
 pub(super) async fn open(settings: &Serve) -> anyhow::Result<Option<Opened>> {
     let mut ending = settings.ending.clone();
     let mut rest = Rest::new();
@@ -50,7 +51,7 @@ fn open_now(git: git::Settings) -> anyhow::Result<Opened> {
     Ok(Opened { tip, records: by_cluster(files), repository })
 }
 
-/// Files of the whole status branch, as the record of each cluster.
+/// The record of each cluster from the files of the whole status branch.
 pub fn by_cluster(files: BTreeMap<String, String>) -> Records {
     let mut folders: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (path, text) in files {
@@ -74,14 +75,14 @@ pub fn accepted(records: &Records) -> BTreeMap<String, String> {
     records.iter().filter_map(commit).collect()
 }
 
-/// Clusters of which the record says that a run was begun and has not ended.
+/// Clusters with a run that has begun and not ended, according to the record.
 pub(super) fn under_way(records: &Records) -> BTreeSet<String> {
     let open =
         |record: &Result<Record, record::ReadError>| record.as_ref().is_ok_and(|record| record.run.is_some());
     records.iter().filter(|(_, record)| open(record)).map(|(cluster, _)| cluster.clone()).collect()
 }
 
-/// One short git call on a thread of its own.
+/// One short git call on a blocking thread.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("a call on the repository panicked")
 }

@@ -1,5 +1,5 @@
-//! One process: the writer of its repository, one loop for each cluster in it, and what becomes of them. It decides
-//! nothing about clusters; it starts, reports and ends.
+//! One process: the writer of its repository, one loop for each cluster in it, and how they ended. It decides nothing
+//! about clusters; it starts, reports and ends loops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -20,11 +20,11 @@ use super::wanted::Known;
 use crate::model::state::{Identity, RunState};
 use crate::view::cluster::View;
 
-/// At an orderly end the calls that were sent are answered and recorded within this, or left to the next process:
-/// Kubernetes kills after 30 s.
+/// How long calls in flight may take to be answered and recorded when the process ends; what takes longer is left to
+/// the next process. Kubernetes kills after 30 s.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
-/// How each cluster's loop ended; in words where it never got going.
+/// How each cluster's loop ended; the error if it never started.
 #[derive(Debug, Default)]
 pub struct Ended {
     pub clusters: BTreeMap<String, Result<End, String>>,
@@ -35,7 +35,7 @@ impl Ended {
     pub fn exit_code(&self) -> u8 {
         let rank = |end: &Result<End, String>| match end {
             Ok(End::Asked | End::Idle(RunState::AsDesired)) => (0, 0),
-            // A rule of the git host is for a person to change.
+            // Only a person can change a rule of the git host.
             Ok(
                 End::Idle(RunState::Waiting | RunState::Moving | RunState::Looking)
                 | End::Unrecorded { refused: true, .. },
@@ -48,7 +48,8 @@ impl Ended {
     }
 }
 
-/// Serves every cluster of the repository until it is asked to end, none is left, or all are idle where that is wanted.
+/// Serves every cluster of the repository until the process is asked to end, no cluster is left, or all are idle and
+/// it may end then.
 pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     let Some(opened) = open(&settings).await? else { return Ok(Ended::default()) };
     let me = identity::take(&settings.git, &settings.path, &settings.host, settings.clock.now())?;
@@ -65,7 +66,7 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     let watching =
         Watching { path: settings.path.clone(), poll: identity::jittered(settings.poll, &me.name) };
     let (keeper, wires) = Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, known);
-    // The slot is empty until here: this cannot fail.
+    // The slot is empty until here, so this cannot fail.
     let _ = wake.set(wires.wake.clone());
     let mut keepers = JoinSet::new();
     keepers.spawn(keeper.run());
@@ -87,7 +88,7 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     loops.run().await
 }
 
-/// Returns once the process is asked to end. The look at the wire must not live on across another await.
+/// Returns once the process is asked to end. The borrow of the channel must not be held across another await.
 async fn asked(ending: &mut watch::Receiver<bool>) {
     drop(ending.wait_for(|ending| *ending).await);
 }
@@ -97,7 +98,7 @@ struct Loops {
     settings: Arc<Serve>,
     wires: Wires,
     me: Holder,
-    /// The records as they were first read; taken by the clusters of the first look.
+    /// The records as they were first read, for the clusters of the first look.
     records: Option<Records>,
     known: BTreeSet<String>,
     served: ServedUids,
@@ -127,7 +128,7 @@ impl Loops {
         }
     }
 
-    /// With no loop left, the process is done, unless clusters may still come and none has failed.
+    /// True if no loop is left, unless clusters may still come and none has failed.
     fn over(&self) -> bool {
         self.settings.until_idle || !self.ended.clusters.is_empty()
     }
@@ -172,7 +173,7 @@ impl Loops {
         };
         let me = Identity {
             cluster: cluster.clone(),
-            // Each cluster has a lease of its own, and each loop is a holder of its own.
+            // Each cluster has its own lease, and each loop is its own holder.
             holder: format!("{}/{cluster}", self.me.name),
             predecessor: self.me.predecessor.as_ref().map(|before| format!("{before}/{cluster}")),
             twin: None,
@@ -184,7 +185,7 @@ impl Loops {
     fn ended(&mut self, done: Result<(String, anyhow::Result<End>), JoinError>) {
         let (cluster, end) = match done {
             Ok((cluster, end)) => (cluster, end.map_err(|error| format!("{error:#}"))),
-            // Its name is lost with it; its lease runs out by itself.
+            // The cluster's name is lost with the panic; its lease expires by itself.
             Err(error) => ("(unknown)".to_owned(), Err(format!("its loop panicked: {error}"))),
         };
         match &end {
@@ -217,7 +218,7 @@ impl Loops {
     }
 }
 
-/// A folder's name before the name of a folder in it.
+/// A folder's name with a slash at its end, or nothing for the root.
 fn folder(path: &str) -> String {
     let path = path.trim_matches('/');
     if path.is_empty() { String::new() } else { format!("{path}/") }

@@ -1,4 +1,4 @@
-//! What a loop lets others see of itself: the newest view behind a watch, changed only when there is news.
+//! What a loop publishes of itself: the newest view in a watch channel, changed only when there is news.
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -8,15 +8,15 @@ use crate::model::state::RunState;
 use crate::record::{self, Record};
 use crate::view::cluster::{Notice, View, Withheld};
 
-/// The view of one cluster, in the hands of its loop.
+/// Publishes the view of one cluster for its loop.
 pub(super) struct Publisher {
     view: watch::Sender<View>,
     cluster: String,
     /// What has happened since the view was last published.
     news: Vec<Notice>,
-    /// The last pass of which nothing was carried out.
+    /// The last pass that was withheld.
     withheld: Option<Withheld>,
-    /// The number and the time of the last entry in the status that the view shows.
+    /// The number and time of the last entry in the published status.
     shown: Option<(u64, Option<Timestamp>)>,
 }
 
@@ -25,20 +25,20 @@ impl Publisher {
         Self { view, cluster: cluster.to_owned(), news: Vec::new(), withheld: None, shown: None }
     }
 
-    /// Something has happened; it shows with the next view.
+    /// Adds a notice; it shows in the next view.
     pub(super) fn note(&mut self, notice: Notice) {
         self.news.push(notice);
     }
 
-    /// Nothing of a pass was carried out; it shows with the next view.
+    /// Notes a withheld pass; it shows in the next view.
     pub(super) fn withheld(&mut self, at: Timestamp, findings: Vec<Reason>) {
         self.withheld = Some(Withheld { at, findings });
     }
 
-    /// Publishes where the cluster stands. `answers` are those of a pass that came to its end; those of the one
-    /// before stay while there are none. Readers are not woken when nothing has changed.
+    /// Publishes where the cluster stands. `answers` are those of a completed pass; with `None` the earlier ones
+    /// stay. Readers are not woken if nothing has changed.
     pub(super) fn publish(&mut self, state: RunState, answers: Option<Vec<Answer>>, record: &Record) {
-        // A record changes by its entries alone, so that its last one tells whether the status is to be made again.
+        // A record changes only by entries, so its last entry shows whether the status has to be made again.
         let newest = Some((record.next_seq, record.last_at));
         let status = (self.shown != newest).then(|| record::status(&self.cluster, record));
         self.shown = newest;

@@ -1,5 +1,5 @@
-//! The record as it is written: entries get their numbers, and those that wait become one batch, with the files that
-//! belong to them. It knows what is to be pushed, what is on its way, and how far the record is durable.
+//! The entries of one cluster on their way to the remote: they get numbers, and the waiting ones become one batch
+//! with the files that belong to them. It knows which entries wait, which are in flight, and which are on the remote.
 
 use std::collections::BTreeMap;
 
@@ -14,24 +14,24 @@ use crate::model::plan::{Component, Plan};
 use crate::model::time::later;
 use crate::record::{self, LiveVersions, Record, Run, WriteError};
 
-/// Entries that release nothing are written down together, no later than this.
+/// The longest time for which an entry that releases nothing waits for others.
 pub(super) const FLUSH: SignedDuration = SignedDuration::from_secs(10);
-/// A push may take this long before it is told that the record does not get through.
+/// How long a push may take before it is reported that the record cannot be written.
 pub(super) const PUSH_PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
-/// The record of one cluster in the hands of its loop.
+/// The record of one cluster, as its loop writes it.
 pub(super) struct Recorder {
     cluster: String,
-    /// With all entries, those that wait for a push too.
+    /// The record with all entries, those that wait for a push included.
     record: Record,
     unsent: Vec<Entry>,
-    /// Entries up to this one are on the remote.
+    /// The last entry that is on the remote; `None` while there is none.
     durable: Option<u64>,
-    /// The plan that the last `RunStarted` froze.
+    /// The plan that the last `RunEvent::Started` froze.
     frozen: Option<Plan>,
-    /// The run that ended last, as it was just before.
+    /// The run that ended last, as it was just before its end.
     ended: Option<Run>,
-    /// Since when a push has been under way.
+    /// Since when a push has been in flight; `None` if none is.
     pushing: Option<Timestamp>,
 }
 
@@ -52,7 +52,7 @@ impl Recorder {
         &self.record
     }
 
-    /// Entries get their numbers and times, are folded into the record, and wait for the next push.
+    /// Gives entries their numbers and times, folds them into the record, and keeps them for the next push.
     pub(super) fn write_down(
         &mut self,
         all: Vec<What>,
@@ -61,6 +61,7 @@ impl Recorder {
         now: Timestamp,
     ) -> Vec<Entry> {
         self.frozen = frozen.or(self.frozen.take());
+        // A clock that was set back puts no entry before the last one.
         let at = self.record.last_at.map_or(now, |last| last.max(now));
         let before = self.unsent.len();
         for what in all {
@@ -84,41 +85,44 @@ impl Recorder {
         self.unsent.iter().skip(before).cloned().collect()
     }
 
-    /// Whether an effect may be sent: the entry that releases it is on the remote.
+    /// True if an effect may be sent: the entry `after` that releases it is on the remote. Effects on the lease, its
+    /// namespace and `upgrade-status` that follow from no entry carry 0 and need none, so that a process can take the
+    /// lease before it writes.
     pub(super) fn has_released(&self, effect: &Effect, after: u64) -> bool {
         let free = self.record.next_seq == 0 || (after == 0 && !changes_what_runs(effect));
         free || self.durable.is_some_and(|durable| after <= durable)
     }
 
-    /// Whether the end of a run waits for its push. Nothing else is written down before that is under way, so that
-    /// the status beside it in the commit is of that moment.
+    /// True if an entry that ends a run waits for its push. Nothing else is written down before it is in flight,
+    /// because its commit also has the status, which has to be that of the run's end.
     pub(super) fn ends_a_run(&self) -> bool {
         self.unsent.iter().any(|entry| matches!(entry.what, What::Run(RunEvent::Ended { .. })))
     }
 
-    /// Whether no entry waits for a push.
+    /// True if no entry waits for a push.
     pub(super) fn is_sent(&self) -> bool {
         self.unsent.is_empty()
     }
 
-    /// Since when a push has been under way; nothing when none is.
+    /// Since when a push has been in flight; `None` if none is.
     pub(super) fn pushing_since(&self) -> Option<Timestamp> {
         self.pushing
     }
 
-    /// When the entries that wait are to be pushed together; nothing while none waits, or a push is under way.
+    /// When the waiting entries are pushed together; `None` while none waits, or a push is in flight.
     pub(super) fn flush_at(&self) -> Option<Timestamp> {
         let first = self.unsent.first().filter(|_| self.pushing.is_none())?;
         Some(later(first.at, FLUSH))
     }
 
-    /// Whether to push now: the time has come, something follows from an entry that waits, or the loop ends.
+    /// True if the entries are to be pushed now: their time has come, one of them releases an effect, or the loop
+    /// ends.
     pub(super) fn is_due(&self, ends: bool, now: Timestamp) -> bool {
         let at_once = ends || self.unsent.iter().any(|entry| releases(&entry.what));
         self.flush_at().is_some_and(|at| at_once || at <= now)
     }
 
-    /// All entries that wait, as one batch, with the number of the last of them. From now on a push is under way.
+    /// All waiting entries as one batch, with the number of the last of them. From now on a push is in flight.
     pub(super) fn batch(
         &mut self,
         live: &Live,
@@ -138,18 +142,20 @@ impl Recorder {
         Ok((entries.last().map_or(0, |entry| entry.seq), batch))
     }
 
-    /// Everything up to this entry is on the remote.
+    /// Notes that all entries up to this one are on the remote.
     pub(super) fn pushed(&mut self, seq: u64) {
         self.durable = self.durable.max(Some(seq));
         self.pushing = None;
     }
 
-    /// Goes on from a record that was read again. What was not pushed came from an old one, and goes.
+    /// Goes on from a record that was read again, and drops the entries that wait. Another daemon has pushed entries
+    /// 40 to 42 while ours waited as 40 and 41: ours follow from a record without them, and have numbers that are
+    /// taken.
     pub(super) fn replace(&mut self, record: Record) {
         *self = Self { pushing: self.pushing, ..Self::new(&self.cluster, record) };
     }
 
-    /// Why the record cannot be written at present, once that has lasted.
+    /// Why the record cannot be written now, if that has lasted for a while.
     pub(super) fn objection(&self, trouble: Option<&Trouble>, now: Timestamp) -> Option<Reason> {
         let slow = self.pushing.is_some_and(|since| later(since, PUSH_PATIENCE) <= now);
         match trouble {
@@ -161,7 +167,7 @@ impl Recorder {
         }
     }
 
-    /// The tag of a rollback point, where there is a desired commit to go back to.
+    /// The tag of a rollback point, if there is a desired commit to go back to.
     fn tags(&self, entries: &[Entry]) -> Vec<(String, String, String)> {
         let made =
             entries.iter().any(|entry| matches!(entry.what, What::Run(RunEvent::RollbackPoint { .. })));
@@ -174,7 +180,8 @@ impl Recorder {
         tag.into_iter().collect()
     }
 
-    /// The files of some entries; a rollback point says what was seen in the cluster, not only what the plan moves.
+    /// The files of some entries. A rollback point gets the versions of the whole cluster, not only those in the
+    /// plan.
     fn files(
         &self,
         entries: &[Entry],
@@ -198,7 +205,7 @@ impl Recorder {
     }
 }
 
-/// What runs where, as far as it is known.
+/// The known versions of all nodes.
 fn versions(live: &Live) -> LiveVersions {
     let nodes = live.nodes.values().filter_map(|node| {
         let servers = live.runs(Component::ControlPlane, &node.name);
@@ -207,7 +214,8 @@ fn versions(live: &Live) -> LiveVersions {
     nodes.collect()
 }
 
-/// Whether something may follow from an entry, or a person waits for it: those are pushed at once.
+/// True if an entry is pushed at once, because an effect may follow from it or a person waits for it. The others wait
+/// up to [`FLUSH`].
 fn releases(what: &What) -> bool {
     match what {
         What::Step(_, StepEvent::Moved { .. } | StepEvent::Gone)
@@ -220,7 +228,7 @@ fn releases(what: &What) -> bool {
     }
 }
 
-/// Whether an effect touches what people run; the lease, its namespace and the public status do not.
+/// True unless the effect is on the lease, its namespace or `upgrade-status`, which change nothing that people run.
 fn changes_what_runs(effect: &Effect) -> bool {
     !matches!(effect, Effect::Lease { .. } | Effect::CreateNamespace(_) | Effect::Publish { .. })
 }

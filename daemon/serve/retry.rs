@@ -1,15 +1,15 @@
-//! How long to rest before something outside is tried again.
+//! How long to rest before an outside call is tried again.
 
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 
-/// The first rest, and the longest: an API server that is being replaced is back within a minute.
+/// The first and the longest rest: an API server that is being replaced is back within a minute.
 const FIRST: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST: SignedDuration = SignedDuration::from_secs(30);
 
-/// The rest before the next try, longer each time.
+/// The rest before the next try; it gets longer each time.
 pub(super) struct Rest(SignedDuration);
 
 impl Rest {
@@ -17,7 +17,7 @@ impl Rest {
         Self(FIRST)
     }
 
-    /// Rests; it is over at once when the process is asked to end.
+    /// Rests. Returns at once when the process is asked to end.
     pub(super) async fn take(&mut self, clock: &Clock, ending: &mut watch::Receiver<bool>) {
         tokio::select! {
             biased;

@@ -1,5 +1,5 @@
-//! From the tip of the desired branch to what is wanted of every cluster.
-//! The newest good commit counts; while the newest is broken for a cluster, its last accepted one stays in force.
+//! The desired state of every cluster from the tip of the desired branch. The newest good commit counts; while the
+//! newest is broken for a cluster, the cluster's last accepted one stays in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::model::desired::Desired;
 use crate::model::state::DesiredState;
 use crate::plan;
 
-/// What is known from before: the commit in force for each cluster, and the tip that was looked at last.
+/// What is known from before: the commit in force for each cluster, and the tip that was read last.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// By cluster: the commit in force, and the digest of the files that made it.
+    /// By cluster: the commit in force, and the digest of its files.
     in_force: BTreeMap<String, InForce>,
-    /// Clusters that have to be seen to the end of what was begun, should their folders go.
+    /// Clusters whose begun work is finished even if their folders are deleted.
     work: BTreeSet<String>,
     tip: Option<CommitId>,
 }
@@ -26,13 +26,13 @@ pub struct Known {
 #[derive(Clone, Debug)]
 struct InForce {
     commit: model::CommitId,
-    /// Nothing until that commit's files have been read by this process.
+    /// `None` until this process has read the files of that commit.
     digest: Option<String>,
     desired: Option<Desired>,
 }
 
 impl Known {
-    /// `accepted` is the commit in force by cluster, as the record has it.
+    /// `accepted` is the commit in force by cluster, from the record.
     pub fn new(accepted: BTreeMap<String, String>) -> Self {
         let in_force = accepted.into_iter().map(|(cluster, commit)| {
             (cluster, InForce { commit: model::CommitId(commit), digest: None, desired: None })
@@ -40,7 +40,7 @@ impl Known {
         Self { in_force: in_force.collect(), ..Self::default() }
     }
 
-    /// Names the clusters of which a run was begun and has not ended.
+    /// Names the clusters with a run that has begun and not ended.
     #[must_use]
     pub fn with_work(mut self, clusters: BTreeSet<String>) -> Self {
         self.work = clusters;
@@ -48,7 +48,7 @@ impl Known {
     }
 }
 
-/// Fetches, and reads the tip if it is another than last time. Nothing if it is the same.
+/// Fetches, and reads the tip if it has changed; `None` if it has not.
 pub fn look(
     repository: &mut Repository,
     path: &str,
@@ -97,13 +97,13 @@ pub fn look(
         );
         all.insert(cluster.clone(), broken(known, &cluster, &newest, vec![problem], &loaded.policies));
     }
-    // Whatever was served once is seen to its end.
+    // The work of a cluster that was served once is finished even if its folder is deleted.
     known.work.extend(all.keys().cloned());
     known.tip = Some(tip);
     Ok(Some(all))
 }
 
-/// A commit whose files are those of the one in force changes nothing: that one stays in force.
+/// A commit whose files equal those of the commit in force changes nothing: that commit stays in force.
 fn in_force(
     known: &mut Known,
     cluster: &str,
@@ -119,7 +119,7 @@ fn in_force(
     state(newest, Some(desired), Vec::new())
 }
 
-/// The last good commit stays in force; a freeze that can be read counts all the same.
+/// The last good commit stays in force. Freezes of the broken commit that can be read count too.
 fn broken(
     known: &Known,
     cluster: &str,
@@ -136,7 +136,7 @@ fn broken(
     state(newest, desired, problems)
 }
 
-/// What enters a pass. Where it cannot be told what a commit asks for, that is a problem of the commit.
+/// The desired state for a pass. If the digest cannot be computed, that is a problem of the commit.
 fn state(newest: &model::CommitId, desired: Option<Desired>, mut problems: Vec<String>) -> DesiredState {
     let asked = desired.as_ref().map(|desired| plan::asked(&desired.cluster)).transpose();
     let (desired, asked) = match asked {
@@ -149,7 +149,7 @@ fn state(newest: &model::CommitId, desired: Option<Desired>, mut problems: Vec<S
     DesiredState { newest: newest.clone(), desired: desired.map(Arc::new), asked, problems, rewritten: false }
 }
 
-/// Reads the commit in force once, for a process that has only its id from the record.
+/// Reads the commit in force once, if this process has only its id from the record.
 fn recall(repository: &Repository, path: &str, known: &mut Known, cluster: &str) {
     let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else {
         return;
@@ -166,7 +166,7 @@ fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitId) -> bo
     of == *tip || repository.is_descendant(&of, tip).unwrap_or(false)
 }
 
-/// The files of one commit, by their path below the repository's folder for us.
+/// The files of one commit, by their path below the configured folder.
 pub fn read(
     repository: &Repository,
     commit: &CommitId,
@@ -191,7 +191,7 @@ pub fn read(
     Ok(files.filter(|(path, _)| desired::reads(path)).collect())
 }
 
-/// What of a commit concerns one cluster: its folder and the policies.
+/// The digest of the files of one commit that concern one cluster: its folder and the policies.
 fn digest(files: &BTreeMap<String, File>, cluster: &str) -> String {
     let folder = format!("desired-state/{cluster}/");
     let mut hash = Sha256::new();

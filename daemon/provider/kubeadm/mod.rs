@@ -1,4 +1,5 @@
-//! Nodes that kubeadm made: a Job on each runs `kubeadm upgrade` and replaces the kubelet, detached from its container.
+//! Nodes that kubeadm made. A Job on each runs `kubeadm upgrade` and replaces the kubelet, detached from its
+//! container.
 
 mod script;
 
@@ -11,12 +12,12 @@ pub(super) const KUBEADM: Capabilities = Capabilities {
     kubelet: Mover::OurJobs(&JOBS),
     versions: VersionSource::StaticPods,
     patience: PerComponent {
-        // `kubeadm upgrade` allows five minutes a component, of which there are four, and pulls images before.
+        // `kubeadm upgrade` allows five minutes for each of four components, and pulls images first.
         control_plane: SignedDuration::from_mins(40),
-        // A kubelet is replaced in seconds and back in a minute or two.
+        // A kubelet is replaced in seconds and back within a minute or two.
         kubelet: SignedDuration::from_mins(20),
     },
-    // `kubeadm upgrade apply` takes about three minutes on a small machine. A guess, until a forecast knows better.
+    // `kubeadm upgrade apply` takes about three minutes on a small machine. An estimate; nothing measures it yet.
     control_plane_step: SignedDuration::from_mins(5),
 };
 
@@ -25,9 +26,9 @@ const JOBS: HostJobs = HostJobs {
     first_differs: true,
     script: script::script,
     deadlines: PerComponent {
-        // Four static pods with five minutes each in kubeadm, its image pulls, and a wait for the API.
+        // Four static pods of up to five minutes each in kubeadm, its image pulls, and a wait for the API.
         control_plane: SignedDuration::from_mins(30),
-        // Packages over a slow line; the rest takes seconds.
+        // Packages over a slow connection; the rest takes seconds.
         kubelet: SignedDuration::from_mins(15),
     },
 };

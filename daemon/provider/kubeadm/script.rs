@@ -1,5 +1,5 @@
-//! The script that upgrades one host: a head with what was asked for, then the parts that its role needs.
-//! It depends on the role, the target and the settings alone: the nodes of one stage run the same text.
+//! The script that upgrades one host: a head with the parameters, then the parts that its role needs. It depends only
+//! on role, target and settings, so all nodes of one stage run the same text.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ const KUBELET_CONTROL_PLANE: &str = include_str!("host/kubelet-control-plane.sh"
 pub(super) fn script(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     let mut text = head(role, kubeadm, to);
     text.push_str(SHARED);
-    // Since this minor both kubeadm and the kubelet refuse cgroup v1.
+    // From this minor on, kubeadm and the kubelet refuse cgroup v1.
     if (to.major, to.minor) < (1, 35) {
         text.push_str("\nneed_cgroup() { :; }\n");
     } else if ignores(kubeadm, "SystemVerification") {
@@ -43,7 +43,7 @@ pub(super) fn script(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     text
 }
 
-/// What was asked for, as variables and one command; all that differs between two scripts of one role.
+/// The parameters as variables, and one command. Two scripts of one role differ in nothing else.
 fn head(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     let mut head = format!("#!/bin/sh\n# Windlass, on the host: {}, to {to}.\nset -eu\n", role.title());
     let _ = writeln!(head, "title={}", quote(&format!("{}, to {to}", role.title())));
@@ -67,7 +67,7 @@ fn head(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     head
 }
 
-/// kubeadm moves to what is no release only where it is told so.
+/// kubeadm moves to a version that is no release only with a flag.
 fn maturity(to: &Version) -> &'static str {
     match to.maturity {
         Maturity::Release => "",
@@ -83,12 +83,13 @@ fn ignored(kubeadm: &Kubeadm) -> String {
     format!(" --ignore-preflight-errors={}", quote(&kubeadm.ignore_preflight_errors.join(",")))
 }
 
-/// kubeadm compares the names of its checks without regard to case.
+/// True if the settings ignore this check. kubeadm compares the names of its checks without regard to case.
 fn ignores(kubeadm: &Kubeadm, check: &str) -> bool {
     kubeadm.ignore_preflight_errors.iter().any(|name| name.eq_ignore_ascii_case(check))
 }
 
-/// One word of a shell, whatever is in it. Values were validated before; a script that runs as root quotes them all the same.
+/// Quotes any text as one shell word. Values were validated before; a script that runs as root quotes them all the
+/// same.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! The only code that may ask what time it is: the real clock, or one that a test or a demo drives.
+//! The only module that reads the time: from the real clock, or from a virtual clock that a test or a demo drives.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Where time comes from. One virtual formula serves tests and rehearsals (tokio's paused time, speed 1) and the
-/// demo (running time, speed N).
+/// Where the time comes from. The virtual clock serves tests (tokio's paused time, speed 1) and the demo (running
+/// time, speed N) with one formula.
 #[derive(Clone, Debug)]
 pub enum Clock {
     Wall,
@@ -15,7 +15,7 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that shows `origin` now and runs `speed` times as fast as tokio's.
+    /// A clock that shows `origin` now and runs `speed` times as fast as tokio's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn starting_at(origin: Timestamp, speed: u32) -> Self {
         Self::Virtual { origin, started: Instant::now(), speed: speed.max(1) }
@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// Sleeps until the clock shows `when`; at once if it already does.
+    /// Sleeps until the clock shows `when`. Returns at once if it already does.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub async fn sleep_until(&self, when: Timestamp) {
         let left = when.duration_since(self.now()).unsigned_abs();
@@ -42,7 +42,7 @@ impl Clock {
         }
         match self {
             Self::Wall => tokio::time::sleep(left).await,
-            // Rounded up, or a fast clock would wake a moment early and look again for nothing.
+            // Rounded up: a wake-up a moment too early would find nothing to do.
             Self::Virtual { speed, .. } => {
                 tokio::time::sleep(left / *speed + std::time::Duration::from_nanos(1)).await;
             }
@@ -53,7 +53,7 @@ impl Clock {
         self.sleep_until(self.now().saturating_add(length).unwrap_or(Timestamp::MAX)).await;
     }
 
-    /// The two functions that a driver outside our modules is given.
+    /// The functions `now` and `sleep` for code that imports nothing of ours, such as the simulator.
     pub fn functions(&self) -> (NowFn, SleepFn) {
         let (for_now, for_sleep) = (self.clone(), self.clone());
         (

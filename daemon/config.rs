@@ -1,5 +1,5 @@
-//! The daemon's own settings: what flags and a file say together, checked once, and all mistakes at once.
-//! It knows nothing of clusters or of what a repository holds.
+//! The daemon's own settings: flags and the settings file together, checked once, with all mistakes reported at once.
+//! It knows nothing of clusters or of the content of a repository.
 
 mod environment;
 mod flags;
@@ -19,12 +19,13 @@ pub use flags::{Flags, RepositoryFlags};
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 
 const DEFAULT_POLL: SignedDuration = SignedDuration::from_secs(60);
-/// Hosts count requests: more than one a second helps nobody, and less than one a day is a mistake in the unit.
+/// The shortest and the longest poll interval: git hosts limit requests, so more than one a second helps nothing;
+/// less than one a day is a mistake in the unit.
 const SHORTEST_POLL: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
-/// How long a silent git host is waited for, per read or write.
+/// How long a read from or a write to a silent git host may take.
 pub const GIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A settings file is a page; what is larger is another file.
+/// The largest settings file. A settings file is a page; a larger file is another file.
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// What a settings file may say.
@@ -60,7 +61,7 @@ struct RawCredentials {
     known_hosts: Option<Spanned<String>>,
 }
 
-/// What the daemon may rely on.
+/// The checked settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub place: Place,
@@ -68,14 +69,14 @@ pub struct Config {
     pub clusters: Clusters,
 }
 
-/// A repository, and where in it the desired state lies.
+/// A repository, and the folder in it that has the desired state.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its branch is [`Place::branch`], or `main` until somebody has looked at the repository.
+    /// Its branch is [`Place::branch`], or `main` until the repository has been read.
     pub git: git::Settings,
-    /// The branch that was asked for, where one was.
+    /// The branch that was named; `None` if none was.
     pub branch: Option<String>,
-    /// The folder that was asked for; empty where none was.
+    /// The folder that was named; empty if none was.
     pub path: String,
 }
 
@@ -83,7 +84,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct Clusters {
     pub kubeconfig: Option<PathBuf>,
-    /// The kubeconfig context by cluster, where it does not bear the cluster's name.
+    /// The kubeconfig context by cluster, for contexts that do not have the cluster's name.
     pub contexts: BTreeMap<String, String>,
 }
 
@@ -106,7 +107,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Reads the settings file, if one is named, and puts the flags on top.
+    /// Reads the settings file, if one is named, and applies the flags over it.
     pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         let (mut settled, raw) = Settled::open(flags.repository.config.as_deref())?;
         let place = settled.place(&flags.repository, &raw, None, environment);
@@ -119,7 +120,8 @@ impl Config {
 }
 
 impl Place {
-    /// For commands that look: the repository that flags or the settings file name, or else the one around here.
+    /// For commands that only read: the repository that the flags or the settings file name, or the one around the
+    /// current folder.
     pub fn read(flags: &RepositoryFlags, environment: &Environment) -> Result<Self, ConfigError> {
         let (mut settled, raw) = Settled::open(flags.config.as_deref())?;
         let place = settled.place(flags, &raw, Some("."), environment);
@@ -128,7 +130,7 @@ impl Place {
 }
 
 impl Clusters {
-    /// For commands that look at one cluster.
+    /// For commands that read one cluster.
     pub fn read(
         config: Option<&Path>,
         kubeconfig: Option<&PathBuf>,
@@ -164,7 +166,7 @@ fn read_file(path: &Path) -> Result<Raw, String> {
     })
 }
 
-/// What is wrong with the file, in our words where the reader of YAML speaks of itself.
+/// What is wrong with the file, in our words where the YAML reader's message is about itself.
 fn words(error: &serde_saphyr::Error) -> String {
     match error.without_snippet() {
         serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is given twice"),
@@ -175,20 +177,20 @@ fn words(error: &serde_saphyr::Error) -> String {
         other => {
             let told = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
             let told = told.lines().next().unwrap_or_default();
-            // The place stands in front already.
+            // The message begins with the place already.
             told.split_once(" at line ").map_or(told, |(told, _)| told).to_owned()
         }
     }
 }
 
-/// A value and where it comes from, for messages.
+/// A value and its source, for messages.
 struct Given<T> {
     value: T,
     origin: String,
     from_file: bool,
 }
 
-/// Puts the two sources together and gathers what is wrong.
+/// Combines the two sources and collects what is wrong.
 struct Settled<'a> {
     file: Option<&'a Path>,
     problems: Vec<String>,
@@ -207,7 +209,7 @@ impl<'a> Settled<'a> {
         }
     }
 
-    /// `here` is the repository that is meant where none is named.
+    /// `here` is the repository to use if none is named.
     fn place(
         &mut self,
         flags: &RepositoryFlags,
@@ -279,7 +281,7 @@ impl<'a> Settled<'a> {
         }
     }
 
-    /// A file that must be there; in the settings file it counts from that file's folder.
+    /// A file that must exist. In the settings file its path is relative to that file's folder.
     fn path(
         &mut self,
         flag: Option<&PathBuf>,
@@ -382,7 +384,7 @@ impl<'a> Settled<'a> {
         }
     }
 
-    /// A local path in the settings file counts from that file's folder, as every path there.
+    /// An address. A local path in the settings file is relative to that file's folder, like every path there.
     fn address(&self, given: Given<String>) -> String {
         let local = given.value == "." || given.value.starts_with("./") || given.value.starts_with("../");
         if given.from_file && local {

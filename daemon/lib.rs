@@ -1,4 +1,5 @@
-//! Windlass: git asks for cluster versions, Windlass converges the clusters and git tells the story.
+//! Windlass: git says which version each cluster should run, Windlass upgrades the clusters and writes what it did to
+//! git.
 
 pub mod cli;
 pub mod clock;

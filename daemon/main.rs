@@ -1,4 +1,4 @@
-//! Arguments, logging, and the one place that prints an error chain.
+//! Parses arguments, sets up logging, and is the one place that prints an error chain.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -11,22 +11,22 @@ use windlass::cli::{self, Cli};
 use windlass::clock::Clock;
 use windlass::config::Environment;
 
-/// An error, of usage too: 2 is what `windlass plan` says when there is something to do.
+/// Any error, also a usage error. It is not 2, because `windlass plan` exits with 2 when there is something to do.
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {
-            // Help that nobody reads to its end is no failure.
+            // A reader that closes the pipe before the end of the help is no failure.
             let _ = told.print();
             return ExitCode::from(if told.use_stderr() { FAILED } else { 0 });
         }
     };
     let environment = Environment::read();
-    // A demonstration is read on the same terminal; what it has to say is on its own page.
-    // What the Kubernetes client says of single requests is said again, with its object, by whoever sent them. That
-    // a watched folder of a repository went away is no news to anybody.
+    // The demo writes its own page to the same terminal, so logs are off there. The Kubernetes client's messages
+    // about single requests are off because the sender of a request logs them with the object. The message that a
+    // watched folder of a repository is gone is off because it needs no action.
     let demo = matches!(cli.command, cli::Command::Demo(_));
     let usual = if demo { "error,kube_client=off" } else { "info,kube_client=off,notify=warn" };
     log(environment.log.as_deref().unwrap_or(usual));
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     let mut out = std::io::stdout();
     let done = runtime.block_on(cli::run(&cli, &environment, &mut out));
-    // A call on git that hangs must not keep the process.
+    // A git call that hangs must not keep the process from exiting.
     runtime.shutdown_background();
     match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => ExitCode::from(code),
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Facts for people on stderr, one a line; stdout belongs to what was asked for.
+/// Log lines for people go to stderr, one a line. Stdout belongs to the output of the command.
 fn log(filter: &str) {
     let filter = EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
@@ -58,7 +58,7 @@ fn log(filter: &str) {
         .init();
 }
 
-/// `2026-11-24T22:03:07Z`: what people compare with a window or a commit.
+/// A log time to the second, `2026-11-24T22:03:07Z`, to compare with a window or a commit.
 struct Seconds;
 
 impl FormatTime for Seconds {
@@ -71,7 +71,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     let closed = error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
     });
-    // Whoever read our output has seen enough.
+    // The reader of the pipe has closed it on purpose.
     if closed {
         return ExitCode::SUCCESS;
     }

@@ -1,4 +1,4 @@
-//! `windlass daemon`: settings and signals around what [`crate::serve`] does.
+//! `windlass daemon`: settings and signals around [`crate::serve`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Args {
     pub until_idle: bool,
 }
 
-/// Runs until a signal, or until idle; answers with the exit code.
+/// Runs until a signal, or until idle; returns the exit code.
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     let config = Config::read(&args.flags, environment)?;
     let Some(kubeconfig) = config.clusters.kubeconfig.clone() else {
@@ -75,7 +75,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     Ok(report(&done?))
 }
 
-/// The branch to take where none was named and `main` is not there.
+/// The branch to use if none was named and there is no `main`.
 fn other_branch(error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref::<GitError>() {
         Some(GitError::NoSuchBranch { exists, .. }) => source::sole(exists),
@@ -89,7 +89,8 @@ fn report(ended: &Ended) -> u8 {
     code
 }
 
-/// A client over the kubeconfig's context for a cluster; read anew at every try, because the file may be mended.
+/// Makes the client of a cluster from its kubeconfig context. The file is read at every try, because it may be fixed
+/// meanwhile.
 fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
     Arc::new(move |name: String| {
         let context = clusters.context(&name).to_owned();
@@ -98,7 +99,7 @@ fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
     })
 }
 
-/// A client of a cluster that has answered once: what is wrong with the address or the rights shows here, in words.
+/// A client of a cluster that has answered once; the error says what is wrong with the address or the rights.
 pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<Cluster> {
     let cluster = Cluster::connect(kubeconfig, context).await?;
     match cluster.ask(&Probe::ClusterUid).await {

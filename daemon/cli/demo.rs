@@ -1,5 +1,5 @@
-//! `windlass demo`: one upgrade from commit to report, on a simulated cluster and a repository of its own, faster than
-//! real time. The daemon in it is the one that `windlass daemon` runs; only the clock and the cluster are not real.
+//! `windlass demo`: one upgrade from commit to report, on a simulated cluster and a repository of its own, faster
+//! than real time. It runs the daemon that `windlass daemon` runs; only the clock and the cluster are simulated.
 
 mod ending;
 mod folder;
@@ -49,10 +49,10 @@ pub struct Args {
     pub to: Version,
 }
 
-/// Runs the demonstration; `colours` where a person sees them. The exit code is the daemon's: 0 when the cluster is as
-/// desired, 3 when it waits for something, 4 when it needs a person.
+/// Runs the demo, with `colours` on a terminal. The exit code is the daemon's: 0 when the cluster is as desired, 3
+/// when it waits for something, 4 when it needs a person.
 ///
-/// `ending` turns true once the process is asked to end: with `keep` that is the only end there is.
+/// `ending` turns true once the process is asked to end. With `keep` the demo ends only then.
 pub async fn run(
     args: &Args,
     colours: bool,

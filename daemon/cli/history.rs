@@ -1,4 +1,4 @@
-//! `windlass history`: the runs that the record knows, or one of them entry by entry.
+//! `windlass history`: the runs in the record, or one of them entry by entry.
 
 use std::collections::BTreeMap;
 use std::io::Write;

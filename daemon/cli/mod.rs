@@ -1,4 +1,4 @@
-//! What people type: one file per subcommand, and here who answers to what.
+//! The command line: one file per subcommand, and here the dispatch.
 
 pub mod daemon;
 pub mod demo;
@@ -57,7 +57,7 @@ pub enum Output {
     Json,
 }
 
-/// Carries out what was typed; answers with the exit code.
+/// Carries out a command; returns the exit code.
 pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Send)) -> anyhow::Result<u8> {
     let clock = Clock::Wall;
     match &cli.command {
@@ -77,7 +77,7 @@ pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Se
     }
 }
 
-/// Writes a page as it was asked for.
+/// Writes a page in the requested format.
 fn write(page: &impl Page, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
     let text = match output {
         Output::Text => page.text(),

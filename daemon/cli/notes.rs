@@ -72,7 +72,7 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     let reason = reason(&args.reason)?;
     let cluster = args.kube.connect(&args.cluster, args.config.as_deref(), environment).await?;
     let name = &args.cluster;
-    // In this order a failure in between leaves it stopped.
+    // The resume note comes first: if the second call fails, the cluster stays stopped.
     let left = cluster.leave_note(RESUME, reason, &environment.who()).await;
     left.with_context(|| format!("writing the ConfigMap {NOTES}/{RESUME} to {name}"))?;
     let stopped = cluster.take_note(STOP).await;

@@ -1,4 +1,4 @@
-//! One look at a cluster for commands that only look: everything is listed once, and nothing is written.
+//! One look at a cluster for commands that only read: everything is listed once, and nothing is written.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
 use crate::model::live::{Live, Probe};
 
-/// Listing a large cluster takes a while; a cluster that takes longer than this does not answer.
+/// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Things seen wait here while they are folded.
+/// How many events wait while others are folded.
 const SEEN: usize = 4096;
 
 /// Which cluster a command means, as kubeconfigs know it.
@@ -30,7 +30,7 @@ pub struct Kube {
 }
 
 impl Kube {
-    /// A client of the cluster, which has answered once. `config` is the daemon's settings file, where one is named.
+    /// A client of the cluster, which has answered once. `config` is the daemon's settings file, if one is named.
     pub async fn connect(
         &self,
         name: &str,
@@ -47,7 +47,7 @@ impl Kube {
     }
 }
 
-/// Lists everything once and asks what no list answers.
+/// Lists everything once, and asks what no list answers.
 pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
     let (seen_in, mut seen) = mpsc::channel(SEEN);
@@ -74,7 +74,7 @@ pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
     Ok(folder.live)
 }
 
-/// Connects to a cluster and looks at it once.
+/// Connects to a cluster and reads it once.
 pub async fn look(
     kube: &Kube,
     name: &str,

@@ -1,4 +1,4 @@
-//! `windlass plan`: desired state from git, what runs from the cluster, and what would be done about the difference.
+//! `windlass plan`: the desired state from git, the running versions from the cluster, and the plan between the two.
 
 use std::io::Write;
 

@@ -11,17 +11,17 @@ use crate::git::{self, Repository};
 use crate::record::Record;
 use crate::serve::by_cluster;
 
-/// The branch that holds the record, in whichever repository that is.
+/// The branch that holds the record, in its repository.
 pub struct Records {
     repository: Repository,
-    /// Nothing before the first entry.
+    /// `None` before the first entry.
     tip: Option<git::CommitId>,
     branch: String,
     local: bool,
 }
 
 impl Records {
-    /// Opens the record's repository and asks where its branch is.
+    /// Opens the record's repository and reads where its branch is.
     pub fn open(place: Place) -> anyhow::Result<Self> {
         let (settings, _) = located(place);
         let local = Path::new(settings.record_url.as_deref().unwrap_or(&settings.url)).is_dir();
@@ -31,7 +31,7 @@ impl Records {
         Ok(Self { repository, tip, branch, local })
     }
 
-    /// Asks again where the branch is.
+    /// Reads again where the branch is.
     pub fn refresh(&mut self) -> anyhow::Result<()> {
         self.tip = self.repository.fetch_record()?;
         Ok(())
@@ -42,7 +42,7 @@ impl Records {
         record_files(&self.repository, self.tip, &self.branch, self.local)
     }
 
-    /// What the record says of each cluster; of one, where one is named.
+    /// The record of every cluster, or of the one that is named.
     pub fn of(&self, cluster: Option<&str>) -> anyhow::Result<BTreeMap<String, Record>> {
         let mut records = BTreeMap::new();
         let folders = by_cluster(self.files()?);

@@ -1,4 +1,4 @@
-//! Where commands that only look get their files from: a folder, a repository at a revision, or the record's branch.
+//! Where commands that only read get their files from: a folder, a repository at a revision, or the record's branch.
 //! Nothing here writes.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::record::{self, Record};
 use crate::serve::wanted::{self, Known};
 use crate::serve::{accepted, by_cluster};
 
-/// A repository that was opened and looked at.
+/// A repository that was opened and read.
 pub struct Source {
     repository: Repository,
     desired: git::CommitId,
@@ -27,7 +27,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a repository and asks where its branches are. A local one may be named by any folder in it.
+    /// Opens a repository and reads where its branches are. A local one may be named by any folder in it.
     pub fn open(place: Place) -> anyhow::Result<Self> {
         let named = place.branch.is_some();
         let (settings, path) = located(place);
@@ -59,7 +59,7 @@ impl Source {
         Self::open(Place::read(&RepositoryFlags { repo, ..RepositoryFlags::default() }, environment)?)
     }
 
-    /// The files of a revision; of the desired branch where none is named.
+    /// The files of a revision; of the desired branch if none is named.
     pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
         let commit = match rev {
             Some(rev) => {
@@ -76,13 +76,13 @@ impl Source {
         Ok(desired::load(&commit, &files))
     }
 
-    /// What the record says of every cluster, or why it cannot be used.
+    /// The record of every cluster, or why it cannot be used.
     pub fn all_records(&self) -> anyhow::Result<BTreeMap<String, Result<Record, record::ReadError>>> {
         let files = record_files(&self.repository, self.record, &self.record_branch, self.local)?;
         Ok(by_cluster(files))
     }
 
-    /// What git wants of every cluster, as the daemon would see it.
+    /// The desired state of every cluster, as the daemon would see it.
     pub fn wanted(
         &mut self,
         records: &BTreeMap<String, Result<Record, record::ReadError>>,
@@ -93,7 +93,7 @@ impl Source {
     }
 }
 
-/// The files of the record; none where it has no branch yet.
+/// The files of the record; empty if its branch does not exist yet.
 pub(super) fn record_files(
     repository: &Repository,
     tip: Option<git::CommitId>,
@@ -111,7 +111,7 @@ pub(super) fn record_files(
         .with_context(|| format!("reading the record on branch {branch} of {}", repository.record_place()))
 }
 
-/// The only branch that people write to; `master` of several.
+/// The only branch that people write to; of several, `master`.
 pub(super) fn sole(exists: &[String]) -> Option<String> {
     let mut people = exists.iter().filter(|branch| !branch.starts_with("windlass/"));
     match (people.next(), people.next()) {
@@ -121,8 +121,8 @@ pub(super) fn sole(exists: &[String]) -> Option<String> {
     }
 }
 
-/// The repository that is meant, with the branch to try first, and the folder in it. A local repository may be named
-/// by any folder in it, which is then the one that holds the desired state.
+/// The named repository, with the branch to try first, and the folder in it. A local repository may be named by any
+/// folder in it; that folder is then the one with the desired state.
 pub fn located(place: Place) -> (git::Settings, String) {
     let (url, inside) = locate(&place.git.url);
     let path = if place.path.is_empty() { inside } else { place.path };
@@ -135,7 +135,7 @@ pub fn located(place: Place) -> (git::Settings, String) {
     (settings, path)
 }
 
-/// The repository around a local folder, and where in it the folder lies; an address stays as it is.
+/// The repository around a local folder, and the folder's path in it; an address stays as it is.
 pub fn locate(repo: &str) -> (String, String) {
     let Ok(folder) = Path::new(repo).canonicalize() else { return (repo.to_owned(), String::new()) };
     let around = folder.ancestors().find(|at| at.join(".git").exists() || bare(at));
@@ -148,7 +148,7 @@ fn bare(at: &Path) -> bool {
     at.join("HEAD").is_file() && at.join("objects").is_dir() && at.join("refs").is_dir()
 }
 
-/// The branch that HEAD of a local repository is on; `main` where that cannot be told without asking.
+/// The branch of HEAD in a local repository; `main` if that cannot be read without a request.
 pub fn default_branch(url: &str) -> String {
     let root = Path::new(url);
     let folder = if bare(root) { root.to_owned() } else { git_folder(root) };
@@ -163,7 +163,7 @@ fn git_folder(root: &Path) -> PathBuf {
     linked.trim().strip_prefix("gitdir: ").map_or(git, |folder| root.join(folder))
 }
 
-/// The one cluster that is meant; with its problems in words where it is not valid.
+/// The one cluster that is meant; an error with its problems in words if it is not valid.
 pub fn choose(loaded: Loaded, cluster: Option<&str>) -> anyhow::Result<crate::model::desired::Desired> {
     let mut clusters = loaded.clusters;
     let names: Vec<String> = clusters.keys().cloned().collect();
@@ -189,7 +189,7 @@ pub fn choose(loaded: Loaded, cluster: Option<&str>) -> anyhow::Result<crate::mo
     }
 }
 
-/// Names what is there, and the nearest of it first.
+/// An error that names the known clusters, the nearest name first.
 pub fn unknown<'a>(place: &str, cluster: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     let near = known.iter().find(|name| strsim::damerau_levenshtein(name, cluster) <= 2);

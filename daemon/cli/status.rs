@@ -1,4 +1,5 @@
-//! `windlass status`: where each cluster stands, from the record in the repository, once or whenever it changes.
+//! `windlass status`: where each cluster stands according to the record in the repository, once or whenever it
+//! changes.
 
 use std::io::{IsTerminal as _, Write};
 
@@ -10,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Environment, Place, RepositoryFlags};
 use crate::view::status::StatusPage;
 
-/// How often `--watch` looks: a local branch costs nothing, a host counts requests.
+/// How often `--watch` reads: a local branch costs nothing, a git host counts requests.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 const LOOK_AGAIN_REMOTE: SignedDuration = SignedDuration::from_secs(15);
 /// Moves the cursor home and clears the terminal.

@@ -1,5 +1,6 @@
-//! `windlass validate`: says everything that is wrong with the files of a folder or of a commit, as a compiler would.
-//! It asks no cluster and needs no network, so it fits into an editor, a commit hook or the checks of a pull request.
+//! `windlass validate`: reports everything that is wrong with the files of a folder or of a commit, as a compiler
+//! would. It reads no cluster and needs no network, so it works in an editor, a commit hook or the checks of a pull
+//! request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,10 +18,10 @@ use crate::model::CommitId;
 use crate::model::text::plural;
 use crate::view::standing::Exit;
 
-/// How deep folders are followed; ours are three levels deep, and a bind mount may go round in circles.
+/// How deep folders are read; ours are three levels deep, and a bind mount may be circular.
 const MAX_DEPTH: usize = 16;
 
-/// Entries looked at in one folder tree, ours or not; a work tree with more is not a desired state.
+/// How many entries of a folder tree are looked at; a larger work tree is no desired state.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Check desired state and policies, and show every problem with its place
@@ -47,8 +48,8 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyho
     check(args, read_rev, out)
 }
 
-/// Writes what it found to `out` and answers with the exit code. `read_rev` reads the files of a revision from the
-/// repository around a folder, with paths relative to that folder.
+/// Writes what it found to `out`; returns the exit code. `read_rev` reads the files of a revision from the repository
+/// around a folder, with paths relative to that folder.
 fn check(
     args: &Args,
     read_rev: impl Fn(&Path, &str) -> anyhow::Result<(CommitId, BTreeMap<String, File>)>,
@@ -87,7 +88,7 @@ fn summary(loaded: &Loaded) -> String {
     format!("{} in {}", plural(loaded.problems.len(), "problem"), plural(files.len(), "file"))
 }
 
-/// The files below a folder, as a commit of them would be read: links are not followed, sizes are bounded.
+/// The files below a folder, read as those of a commit are: links are not followed, sizes are bounded.
 pub(super) fn work_tree(root: &Path) -> anyhow::Result<BTreeMap<String, File>> {
     let found = fs::metadata(root).with_context(|| format!("reading the folder {}", root.display()))?;
     anyhow::ensure!(found.is_dir(), "{} is not a folder", root.display());
@@ -105,7 +106,8 @@ struct Tree {
 }
 
 impl Tree {
-    /// Takes a file, or everything below a folder. What is not there is no error: the loader says what is missing.
+    /// Reads a file, or everything below a folder. A path that does not exist is no error; the loader reports what is
+    /// missing.
     fn entry(&mut self, at: &Path, path: &str, depth: usize) -> anyhow::Result<()> {
         self.entries += 1;
         anyhow::ensure!(
@@ -133,7 +135,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A name that a commit could not have either: whatever it is, it is not read.
+    /// A name that a commit could not have either; the file is not read.
     fn refuse_name(&mut self, path: String) {
         self.entries += 1;
         if desired::reads(&path) {

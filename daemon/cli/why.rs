@@ -1,5 +1,5 @@
 //! `windlass why`: every gate with its answer, the reason, since when, and when it could next pass. With a kubeconfig
-//! it looks at the cluster and makes one pass without carrying anything out; without one it answers from git and the
+//! it reads the cluster and makes one pass without carrying anything out. Without one it answers from git and the
 //! record, and says so.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::record::{self, Record};
 use crate::view::standing::ClusterStanding;
 use crate::view::why::{Facts, WhyPage};
 
-/// A holder of nothing: no process is called so.
+/// The holder's name of a command that never takes the lease; no process has it.
 const NO_HOLDER: &str = "windlass-why";
 
 /// Show what a cluster waits for: every gate, its answer, since when, and when it could next pass
@@ -90,7 +90,7 @@ fn name(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) -> anyhow:
     }
 }
 
-/// The cluster, if there is a way to look at it. A kubeconfig that was named has to work; the usual one may not fit.
+/// The cluster, if it can be read. A named kubeconfig has to work; the default one may not fit.
 async fn looked(
     args: &Args,
     name: &str,
@@ -109,7 +109,7 @@ async fn looked(
     }
 }
 
-/// What is known of a cluster, with or without a look at it.
+/// What is known of a cluster, with or without reading it.
 fn told(
     name: &str,
     state: &DesiredState,
@@ -136,7 +136,7 @@ fn told(
         now,
     });
     let Some(live) = live else { return Ok((from_record(name, state, record), without_cluster(&world))) };
-    // What the daemon's next passes would answer, had it just looked.
+    // What the daemon's next passes would answer if it read the cluster now.
     let fresh = desired.map(|desired| plan::proposal(desired, live)).transpose()?;
     let input = Input {
         me: &me,
@@ -161,12 +161,12 @@ fn told(
     Ok((standings, answers.into_iter().map(lease).collect()))
 }
 
-/// The lease is most likely held by the daemon itself: to it, that is no objection.
+/// The lease is most likely held by the daemon itself, and for the daemon that is no objection.
 fn lease(answer: Answer) -> Answer {
     if answer.gate == Gate::Lease { Answer { verdict: Verdict::Allow, next: None, ..answer } } else { answer }
 }
 
-/// Where git and the record say that the cluster stands.
+/// Where the cluster stands according to git and the record.
 fn from_record(name: &str, state: &DesiredState, record: &Record) -> Vec<ClusterStanding> {
     let asked = state.desired.as_ref().map(|desired| &desired.commit);
     let accepted = record.accepted.as_ref().map(|(commit, _)| commit);

@@ -71,7 +71,7 @@ pub fn run(
     Ok(0)
 }
 
-/// The answer; `now` stands in for a missing `--from`.
+/// The page; `now` is used if `--from` is missing.
 pub fn page(
     args: &Args,
     policies: &Policies,

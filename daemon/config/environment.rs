@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What the environment says that matters to us, read once.
+/// The environment variables that Windlass uses, read once.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// The first file of `KUBECONFIG`, or `~/.kube/config` where that exists.
@@ -32,20 +32,20 @@ impl Environment {
         }
     }
 
-    /// Who somebody at this terminal is, for notes that others will read.
+    /// The name of the user at this terminal, for notes that others read.
     pub fn who(&self) -> String {
         format!("{}@{}", self.user, self.host)
     }
 }
 
-/// `KUBECONFIG` may name several files, which kubectl merges. We take the first that is there.
+/// `KUBECONFIG` may name several files, which kubectl merges. Windlass takes the first that exists.
 fn first(value: &Path) -> Option<PathBuf> {
     let files: Vec<PathBuf> =
         std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect();
     files.iter().find(|path| path.is_file()).or(files.first()).cloned()
 }
 
-/// The machine's name as the kernel has it; a container's is its pod's.
+/// The machine's name as the kernel has it; in a container that is the pod's name.
 fn host(fallback: Option<String>) -> String {
     let kernel = ["/proc/sys/kernel/hostname", "/etc/hostname"];
     let mut names = kernel.iter().filter_map(|path| std::fs::read_to_string(path).ok()).chain(fallback);

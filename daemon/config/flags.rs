@@ -1,4 +1,4 @@
-//! What the command line says; every flag overrides the settings file.
+//! The command line flags; each overrides the settings file.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What only the files together can show: names that are taken twice, selectors that match nothing.
+//! Problems that only all files together show: names that are taken twice, selectors that match nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::policy::Placed;
 use super::problem::{Place, Problem, quoted};
 use crate::model::desired::{Freeze, Selector, Window};
 
-/// A policy and the file it stands in.
+/// A policy and its file.
 pub(super) struct In<'f, T> {
     pub(super) file: &'f str,
     pub(super) text: &'f str,
     pub(super) placed: Placed<T>,
 }
 
-/// A policy's name is unique over all kinds: reasons, reports and overrides refer to it.
+/// A policy's name is unique over all kinds, because reasons, reports and overrides refer to it.
 pub(super) fn names(windows: &[In<'_, Window>], freezes: &[In<'_, Freeze>]) -> Vec<Problem> {
     let windows = windows.iter().map(|at| (at.placed.policy.name.as_str(), at.file, at.text, at.placed.name));
     let freezes = freezes.iter().map(|at| (at.placed.policy.name.as_str(), at.file, at.text, at.placed.name));
@@ -32,7 +32,7 @@ pub(super) fn names(windows: &[In<'_, Window>], freezes: &[In<'_, Freeze>]) -> V
     problems
 }
 
-/// A policy for no cluster is a policy that somebody believes in and that does nothing.
+/// A policy that selects no cluster does nothing, while its author relies on it.
 pub(super) fn selectors(
     clusters: &[&BTreeMap<String, String>],
     windows: &[In<'_, Window>],

@@ -21,12 +21,12 @@ const LATER_PROVIDERS: &[&str] = &["k3s", "rke2", "clusterApi", "command"];
 /// What a cluster file says, as far as it could be read.
 #[derive(Default)]
 pub(super) struct Read {
-    /// Known even when something else in the file is wrong: policies are matched against them.
+    /// Known even if something else in the file is wrong, because policies are matched against them.
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) cluster: Option<Cluster>,
 }
 
-/// Reads `metadata` and `spec`; the cluster's name must be that of its folder.
+/// Reads `metadata` and `spec`. The cluster's name must be that of its folder.
 pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> Read {
     let metadata = fields.required("metadata", &format!("metadata: {{name: {folder}}}"), |node, problems| {
         metadata(folder, node, problems)
@@ -145,7 +145,7 @@ fn provider(node: &Node, problems: &mut Problems<'_>) -> Option<Provider> {
     choice(PROVIDERS, LATER_PROVIDERS, node, problems)
 }
 
-/// A suffix such as `+k3s1` names a build that kubeadm and its packages do not know.
+/// Refuses a suffix such as `+k3s1`: it names a build that kubeadm and its packages do not know.
 fn vendor(version: &Version, place: Place, provider: Provider, problems: &mut Problems<'_>) {
     match provider {
         Provider::Kubeadm if !version.suffix.is_empty() => {
@@ -257,7 +257,7 @@ fn drain(node: &Node, problems: &mut Problems<'_>) -> Option<Drain> {
     });
     let timeout = fields
         .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
-    // Zero is a choice: a node with a running Job is set aside at once.
+    // Zero is allowed: a node with a running Job is then set aside at once.
     let jobs = fields
         .optional("jobs", |node, problems| length(SignedDuration::ZERO, defaults::LONGEST, node, problems));
     let delete_empty_dir_data = fields.optional("deleteEmptyDirData", flag);
@@ -273,7 +273,7 @@ fn drain(node: &Node, problems: &mut Problems<'_>) -> Option<Drain> {
     })
 }
 
-/// There is one answer, and writing it down is allowed; there is no force.
+/// There is only one value. Writing it is allowed; forcing a drain is not.
 fn on_blocked(node: &Node, problems: &mut Problems<'_>) -> Option<()> {
     choice(&[("setAside", ())], &[], node, problems)
 }

@@ -1,22 +1,22 @@
-//! Reads a map key by key: what was asked for is what is known, and whatever is left over is reported.
-//! So the code that reads a kind is its schema, and all of its mistakes are found in one pass.
+//! Reads a map key by key. The keys that were read are the known keys; every other key is reported. So the code that
+//! reads a kind is its schema, and one pass finds all mistakes.
 
 use super::problem::{Place, Problems, quoted};
 use super::tree::{Key, Node, Value};
 
-/// Edits between a misspelt key and the one that is proposed; more is a guess, not a hint.
+/// The most edits between a misspelt key and the proposed one; more would be a guess.
 const HINT_DISTANCE: usize = 3;
 
 pub(super) struct Fields<'n, 'p, 'f> {
     entries: &'n [(Key, Node)],
     asked: Vec<&'static str>,
-    /// Where the map's own key stands; a missing key is reported there.
+    /// Where the map's own key is; a missing key is reported there.
     place: Place,
     problems: &'p mut Problems<'f>,
 }
 
 impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
-    /// Opens a map; anything else is reported.
+    /// Opens a map; reports anything else.
     pub(super) fn open(node: &'n Node, problems: &'p mut Problems<'f>) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => {
@@ -39,7 +39,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
         }
     }
 
-    /// A key that may be left out. Nothing also when its value is wrong, which has then been reported.
+    /// Reads a key that may be left out. `None` also if its value is wrong, which is then reported.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -56,7 +56,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
         })
     }
 
-    /// A key that must be there; `example` is a line that a reader can copy.
+    /// Reads a key that must be there; `example` is a line that a reader can copy.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -77,7 +77,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
         self.entries.iter().any(|(at, _)| at.text == key)
     }
 
-    /// Where a key stands, or the map if it is not there.
+    /// Where a key is, or the map if the key is missing.
     pub(super) fn place_of(&self, key: &str) -> Place {
         self.entries.iter().find(|(at, _)| at.text == key).map_or(self.place, |(at, _)| at.place)
     }
@@ -86,7 +86,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
         self.problems
     }
 
-    /// Reports every key that nobody asked for. `later` names the keys that are designed but not built.
+    /// Reports every key that was not read. `later` names keys that are designed but not built.
     pub(super) fn close(self, later: &[&str]) {
         for (at, _) in self.entries {
             let key = at.text.as_str();
@@ -111,7 +111,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
     }
 }
 
-/// What is said of a kind, a key or a value that the documents name and this version does not have.
+/// The message for a kind, key or value that the documents name and this version does not have.
 pub(super) fn not_built(what: &str) -> String {
     format!("{} is not supported by this version of Windlass", quoted(what))
 }
@@ -121,9 +121,9 @@ pub(super) fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The known word that was most likely meant.
+/// The known word that was most likely meant; `None` if no word is near.
 pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    // A key of a thousand characters is no slip of the pen, and comparing it would only cost time.
+    // A key this long is no typing mistake, and comparing it would only take time.
     if word.len() > 60 {
         return None;
     }
@@ -171,7 +171,7 @@ pub(super) fn list<'n, 'f, T>(
 }
 
 impl Node {
-    /// What stands here, in a reader's words.
+    /// What is here, in a reader's words.
     pub(super) fn found(&self) -> String {
         match &self.value {
             Value::Text { text, .. } => quoted(text),

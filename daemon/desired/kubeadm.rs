@@ -1,5 +1,5 @@
-//! The settings of the kubeadm upgrade Job. Each of them ends up in a command on a host or in a pod's spec, so each
-//! is held to a grammar that leaves no room for a second meaning.
+//! The settings of the kubeadm upgrade Job. Each ends up in a command on a host or in a pod's spec, so the grammar of
+//! each leaves no room for a second meaning.
 
 use super::defaults;
 use super::fields::{Fields, list};
@@ -8,11 +8,11 @@ use super::tree::Node;
 use super::values::text;
 use crate::model::desired::{Kubeadm, PackageSource};
 
-/// Characters of a folder on a host, and of an image reference; registries allow no more than 255.
+/// The longest folder on a host, and the longest image reference; registries allow no more than 255 characters.
 const MAX_PATH: usize = 255;
-/// Characters of an image's tag, as registries have it.
+/// The longest tag of an image, as registries allow it.
 const MAX_TAG: usize = 128;
-/// Preflight checks that may be waved through by name; kubeadm has about forty.
+/// The most preflight checks that may be ignored by name; kubeadm has about forty.
 const MAX_IGNORED: usize = 20;
 
 impl Default for Kubeadm {
@@ -72,7 +72,7 @@ fn from(node: &Node, problems: &mut Problems<'_>) -> Option<PackageSource> {
     None
 }
 
-/// An image reference with a tag or a digest: what runs on the hosts has to be in the commit.
+/// An image reference with a tag or a digest: the commit has to say what runs on the hosts.
 fn image(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
     let image = text(node, problems)?;
     let Some(complaint) = image_complaint(image) else { return Some(image.to_owned()) };
@@ -106,7 +106,7 @@ fn image_complaint(image: &str) -> Option<&'static str> {
     }
 }
 
-/// A registry host, if any, and lower-case path components.
+/// True for an optional registry host and lower-case path components.
 fn is_image_path(path: &str) -> bool {
     let (host, rest) = match path.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => (Some(host), rest),
@@ -124,7 +124,7 @@ fn is_host(host: &str) -> bool {
         && name.split('.').all(|label| super::values::is_name(&label.to_ascii_lowercase()))
 }
 
-/// Letters and digits, parted by one `.`, one or two `_`, or any number of `-`.
+/// True for letters and digits, separated by one `.`, one or two `_`, or any number of `-`.
 fn is_component(component: &str) -> bool {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let parted = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -145,7 +145,7 @@ fn is_digest(digest: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// One of kubeadm's checks by name; never all of them.
+/// One of kubeadm's checks by name; `all` is refused.
 fn preflight_error(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
     let name = text(node, problems)?;
     if name.eq_ignore_ascii_case("all") {

@@ -1,4 +1,4 @@
-//! Which file of the repository is what, by its path alone.
+//! The role of each file of the repository, by its path alone.
 
 use super::fields::not_built;
 use super::problem::quoted;
@@ -6,19 +6,20 @@ use super::values::is_name;
 
 const UNREADABLE: &str = "rename it; names are UTF-8 text without control characters and backslashes";
 
-/// What a path means to us.
+/// The role of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Role<'p> {
-    /// The file that describes the cluster of this folder.
+    /// The cluster file of this folder.
     Cluster(&'p str),
     Policy,
-    /// Looks like ours but is not read; the cluster it concerns, if it lies in a folder of one.
+    /// A file that looks like one of ours and is not read, with the folder of the cluster it is in, if any; and why.
     Stray(Option<&'p str>, String),
-    /// Something else of people or tools: `README.md`, `OWNERS`, `.gitkeep`; the folder of a cluster it lies in.
+    /// A file of people or other tools (`README.md`, `OWNERS`, `.gitkeep`), with the folder of the cluster it is in,
+    /// if any.
     Foreign(Option<&'p str>),
 }
 
-/// Judges a path; `refused` says that its content was not given (a link, too large, not text).
+/// The role of a path. `refused` is true if its content was not given (a link, too large, not text).
 pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
     let parts: Vec<&str> = path.split('/').collect();
     if parts.iter().any(|part| part.starts_with('.')) {
@@ -67,17 +68,17 @@ fn beside_clusters(file: &str, refused: bool) -> Role<'_> {
             "a cluster is read from `desired-state/<cluster>/cluster.yaml`; move it into a folder".into(),
         )
     } else if refused && is_name(file) {
-        // A link where a cluster's folder could be; a refused README.md does not matter.
+        // A link in the place of a cluster's folder is a problem; a refused README.md is not.
         Role::Stray(Some(file), "a cluster must be a folder with `cluster.yaml`".into())
     } else if refused && is_garbled(file) {
-        // What it is about cannot be told, so it counts as a cluster whose folder has a wrong name.
+        // It cannot be told what the file is about, so it counts as a cluster whose folder has a wrong name.
         Role::Foreign(Some(file))
     } else {
         Role::Foreign(None)
     }
 }
 
-/// Whether part of the name could not be shown: it may hold anything, a cluster's folder too.
+/// True if part of the name could not be decoded: it may be the name of a cluster's folder.
 fn is_garbled(name: &str) -> bool {
     name.contains('\u{fffd}')
 }

@@ -1,6 +1,6 @@
-//! The files of one commit -> what each cluster should be, or every problem at once with its place.
-//! Pure: it reads no disk and no repository, and does not know where the files come from. It judges a commit by
-//! itself; what follows from the one before it (a downgrade, a rewritten history) is for the planner and for git.
+//! Reads the files of one commit: the desired state of each cluster, or all problems at once with their places. Pure:
+//! it reads no disk and no repository. It judges a commit by itself; what depends on the commit before it (a
+//! downgrade, a rewritten history) is for the planner and for git.
 
 mod check;
 mod cluster;
@@ -25,47 +25,48 @@ use self::problem::{MAX_PER_CLUSTER, MAX_PER_COMMIT, capped, quoted};
 use crate::model::CommitId;
 use crate::model::desired::{Desired, Freeze, Policies, Window};
 
-/// Bytes of one file: a hundred times a large cluster file. Whoever reads a repository refuses by the blob's header.
+/// The largest file, in bytes: a hundred times a large cluster file. The reader of a repository refuses by the size
+/// in the blob's header.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// Bytes of all files of a commit that are ours.
+/// The most bytes of all files of a commit that are ours.
 pub const MAX_TOTAL_BYTES: usize = 64 << 20;
 
-/// Files of a commit that are ours: five thousand clusters in one repository.
+/// The most files of a commit that are ours: five thousand clusters in one repository.
 pub const MAX_FILES: usize = 5_000;
 
-/// Policies of a commit; every cluster carries all of them.
+/// The most policies of a commit; every cluster has a copy of all of them.
 pub const MAX_POLICIES: usize = 500;
 
-/// Problems that are held at once while a commit is read; beyond it every file keeps its first one only.
+/// The most problems that are held while a commit is read; beyond it every file keeps its first one only.
 const MAX_HELD: usize = 10 * MAX_PER_COMMIT;
 
 /// A file of a commit, or of the work tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
     Text(String),
-    /// Not read, and why, as a sentence goes on after the file's name.
+    /// Not read; the text says why and continues a sentence that begins with the file's name.
     Refused(String),
 }
 
 /// What a commit says.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Every folder of `desired-state/`: what is asked for, or what is wrong with it and with the policies.
+    /// Every folder of `desired-state/`: its desired state, or the problems in it and in the policies.
     pub clusters: BTreeMap<String, Result<Desired, Vec<Problem>>>,
-    /// Every freeze that could be read, also of a commit that is broken elsewhere: what restricts counts at once.
-    /// Windows, which permit, are here only if no policy has a problem.
+    /// Every freeze that could be read, also of a commit that is broken elsewhere, because restrictions count at
+    /// once. Windows, which permit, are here only if no policy has a problem.
     pub policies: Policies,
     /// All problems of all files, in the order of files and lines.
     pub problems: Vec<Problem>,
 }
 
-/// Whether [`load`] wants to know that there is a file of this path; a reader can leave all others alone.
+/// True if [`load`] has to know that a file with this path exists. A reader can skip all others.
 pub fn reads(path: &str) -> bool {
     !matches!(layout::role(path, true), Role::Foreign(None))
 }
 
-/// Whether [`load`] looks into a file of this path. Of the others the name is enough: `File::Text` may be empty.
+/// True if [`load`] reads the text of a file with this path. For the other files `File::Text` may be empty.
 pub fn reads_text(path: &str) -> bool {
     matches!(layout::role(path, false), Role::Cluster(_) | Role::Policy)
 }
@@ -97,7 +98,7 @@ pub fn load(commit: &CommitId, files: &BTreeMap<String, File>) -> Loaded {
 }
 
 impl File {
-    /// The bytes of a file, once they were read.
+    /// A file from the bytes that were read.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         if bytes.len() > MAX_FILE_BYTES {
             return Self::too_large(bytes.len() as u64);
@@ -119,7 +120,7 @@ impl File {
         Self::Refused("is a symbolic link; links are not followed".into())
     }
 
-    /// What a file adds to the total; one that is too large is refused for itself.
+    /// What a file adds to the total. A file that is too large adds nothing, because it is refused.
     fn size(&self) -> usize {
         match self {
             Self::Text(text) if text.len() <= MAX_FILE_BYTES => text.len(),
@@ -132,7 +133,7 @@ impl File {
 #[derive(Default)]
 struct Folder {
     read: cluster::Read,
-    /// Whether there was a cluster file, good or bad.
+    /// True if there was a cluster file, good or bad.
     described: bool,
     problems: Vec<Problem>,
 }
@@ -144,7 +145,7 @@ struct Reading<'f> {
     freezes: Vec<In<'f, Freeze>>,
     /// These concern every cluster.
     of_policies: Vec<Problem>,
-    /// These concern no cluster: a file that lies where none is read.
+    /// These concern no cluster: a file in a place where none is read.
     of_none: Vec<Problem>,
     held: usize,
 }
@@ -201,7 +202,7 @@ impl<'f> Reading<'f> {
         }
     }
 
-    /// Notes that there is a folder, whatever it holds.
+    /// Notes that the folder of this path exists.
     fn folder_of(&mut self, path: &'f str) {
         if let Role::Cluster(folder) | Role::Foreign(Some(folder)) | Role::Stray(Some(folder), _) =
             layout::role(path, true)
@@ -210,7 +211,7 @@ impl<'f> Reading<'f> {
         }
     }
 
-    /// Bounds what a hostile commit can make us hold.
+    /// Bounds how many problems of a hostile commit are held.
     fn kept(&mut self, mut problems: Vec<Problem>) -> Vec<Problem> {
         if self.held > MAX_HELD {
             problems.truncate(1);
@@ -219,7 +220,7 @@ impl<'f> Reading<'f> {
         problems
     }
 
-    /// What can only be seen with all files at hand.
+    /// The checks that need all files.
     fn across(&mut self) {
         for (name, folder) in &mut self.folders {
             let path = format!("desired-state/{name}");
@@ -245,14 +246,14 @@ impl<'f> Reading<'f> {
         if policies > MAX_POLICIES {
             let message = format!("there are {policies} policies; at most {MAX_POLICIES} are read");
             self.of_policies.push(Problem::of("policies", message));
-            // Which of them hold would be a guess; those of the last good commit do.
+            // Which of the windows hold would be a guess; the windows of the last good commit stay in force.
             self.windows.clear();
             self.freezes.clear();
         }
         self.of_policies.extend(check::names(&self.windows, &self.freezes));
         let labels: Option<Vec<_>> =
             self.folders.values().map(|folder| folder.read.labels.as_ref()).collect();
-        // While the labels of one cluster are unknown, nobody can say that a selector matches none.
+        // While the labels of one cluster are unknown, a selector that matches no other cluster may match that one.
         if let Some(labels) = labels.filter(|labels| !labels.is_empty()) {
             self.of_policies.extend(check::selectors(&labels, &self.windows, &self.freezes));
         }
@@ -295,7 +296,7 @@ fn in_order(left: &Problem, right: &Problem) -> std::cmp::Ordering {
     ))
 }
 
-/// The text of a file, if it is one that may be read at all.
+/// The text of a file; an error if it may not be read.
 fn readable<'f>(path: &str, file: &'f File) -> Result<&'f str, Box<Problem>> {
     let text = match file {
         File::Refused(why) => return Err(Box::new(Problem::of(path, why))),

@@ -22,7 +22,7 @@ const DAYS: &[(&str, Weekday)] = &[
     ("Sun", Weekday::Sunday),
 ];
 
-/// A policy, and the places that are needed when it is compared with others and with the clusters.
+/// A policy, and the places that are needed to compare it with others and with the clusters.
 pub(super) struct Placed<T> {
     pub(super) policy: T,
     pub(super) name: Place,
@@ -50,7 +50,7 @@ pub(super) fn window(fields: &mut Fields<'_, '_, '_>) -> Option<Placed<Window>> 
     Some(Placed { policy, name: named, clusters: matched })
 }
 
-/// What one key says must not be made idle by another.
+/// Reports a key that another key makes meaningless.
 fn agree(fields: &mut Fields<'_, '_, '_>, opens: Option<&Opens>, at_close: Option<AtClose>) {
     match opens {
         Some(Opens::Weekly(_)) if !fields.has("timeZone") => {
@@ -111,7 +111,7 @@ pub(super) fn freeze(fields: &mut Fields<'_, '_, '_>) -> Option<Placed<Freeze>> 
     Some(Placed { policy, name: named, clusters: matched })
 }
 
-/// A policy's metadata is its name.
+/// Reads the metadata of a policy, which is its name.
 fn metadata(node: &Node, problems: &mut Problems<'_>) -> Option<(String, Place)> {
     let mut fields = Fields::open(node, problems)?;
     let name = fields
@@ -169,7 +169,7 @@ fn opening(node: &Node, problems: &mut Problems<'_>) -> Option<Opening> {
 
 fn day(node: &Node, problems: &mut Problems<'_>) -> Option<Weekday> {
     let (word, _) = scalar(node, problems)?;
-    // `Tuesday` and `TUE` are near enough to say which of the seven is meant.
+    // `Tuesday` and `TUE` are close enough to say which of the seven is meant.
     let short: String = word.to_ascii_lowercase().chars().take(3).collect();
     match DAYS.iter().find(|(day, _)| day.eq_ignore_ascii_case(&short)) {
         Some((day, weekday)) if *day == word => Some(*weekday),
@@ -244,7 +244,7 @@ fn time_zone(node: &Node, problems: &mut Problems<'_>) -> Option<TimeZone> {
     }
     let known: Vec<String> = zones.available().map(|zone| zone.to_string()).collect();
     let lower = text.to_lowercase();
-    // Most people know their city: `Berlin` is answered with `Europe/Berlin`.
+    // Most people write their city: the fix for `Berlin` is `Europe/Berlin`.
     let city =
         known.iter().find(|zone| zone.rsplit('/').next().is_some_and(|city| city.to_lowercase() == lower));
     let hint = city.map(String::as_str).or_else(|| nearest(text, known.iter().map(String::as_str)));
@@ -269,7 +269,7 @@ fn at_close(node: &Node, problems: &mut Problems<'_>) -> Option<AtClose> {
     choice(&known, &[], node, problems)
 }
 
-/// What passes a freeze: patch moves, or nothing.
+/// Which moves pass a freeze: patch moves, or none. True for patch moves.
 fn except(node: &Node, problems: &mut Problems<'_>) -> Option<bool> {
     let words = list(node, problems, |node, problems| {
         let (word, _) = scalar(node, problems)?;
@@ -298,7 +298,7 @@ mod tests {
         }
     }
 
-    /// Puts one scalar to a reader; the answer is the value, or the fix that is proposed.
+    /// Lets a reader read one scalar: the value, or the fix that it proposes.
     fn ask<T>(text: &str, read: impl Fn(&Node, &mut Problems<'_>) -> Option<T>) -> Result<T, String> {
         let mut problems = Problems::new("f", text);
         let answer = read(&scalar_node(text), &mut problems);

@@ -1,30 +1,30 @@
-//! A problem in a file that people wrote: where it is, what is wrong, and what to write instead.
-//! Everything is bounded and made harmless to print, for a file may be hostile and its text ends up on terminals,
-//! in commits and on the dashboard. It knows nothing of YAML or of what a key means.
+//! A problem in a file that people wrote: where it is, what is wrong, and what to write instead. Everything is
+//! bounded and safe to print, because a file may be hostile and its text ends up on terminals, in commits and on the
+//! dashboard. It knows nothing of YAML or of the meaning of keys.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Problems kept per file; a person fixes the first few and looks again.
+/// How many problems are kept per file; a person fixes the first few and runs the check again.
 pub(super) const MAX_PER_FILE: usize = 50;
 
-/// Problems kept of one commit: what a pull request comment can carry.
+/// How many problems are kept per commit: what a pull request comment can hold.
 pub(super) const MAX_PER_COMMIT: usize = 500;
 
-/// Problems given to one cluster: what its status can carry, and a broken policy is given to every cluster.
+/// How many problems are given to one cluster: what its status can hold. A broken policy is given to every cluster.
 pub(super) const MAX_PER_CLUSTER: usize = 50;
 
-/// Characters of a source line that are shown: what fits beside its number on a wide terminal.
+/// How many characters of a source line are shown: what fits beside its number on a wide terminal.
 const SHOWN_LINE: usize = 120;
 
-/// Characters shown before the column when a line is cut on its left.
+/// How many characters are shown before the column if a line is cut on its left.
 const SHOWN_BEFORE: usize = 40;
 
-/// Characters of the user's text that a message repeats.
+/// How many characters of the user's text a message repeats.
 const SHOWN_TEXT: usize = 60;
 
-/// Characters of one message or fix; a chain of long names may not make it longer.
+/// The longest message or fix, in characters; a chain of long names may not make it longer.
 const SHOWN_MESSAGE: usize = 600;
 
 /// One thing that is wrong, at one place.
@@ -32,21 +32,21 @@ const SHOWN_MESSAGE: usize = 600;
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     pub file: String,
-    /// From 1; nothing when the file as a whole is meant.
+    /// From 1; `None` if the file as a whole is meant.
     pub line: Option<u32>,
     /// From 1, in characters.
     pub column: Option<u32>,
     pub message: String,
-    /// What to write or do instead, where that is known.
+    /// What to write or do instead; `None` if that is unknown.
     pub fix: Option<String>,
-    /// The offending line as far as it is shown.
+    /// The line with the problem, as far as it is shown.
     pub source_line: Option<String>,
-    /// Where the mark under the shown line begins and how long it is.
+    /// Where the mark under the shown line begins, and its length.
     #[serde(skip)]
     pub mark: (usize, usize),
 }
 
-/// Where something stands in a file: line and column from 1, and how many characters it takes on that line.
+/// A place in a file: line and column from 1, and how many characters it takes on that line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) line: u32,
@@ -88,7 +88,7 @@ impl Problem {
         self
     }
 
-    /// Place and message in one line, as compilers print it.
+    /// Place and message in one line, as compilers print them.
     pub fn headline(&self) -> String {
         match (self.line, self.column) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", self.file, self.message),
@@ -97,7 +97,7 @@ impl Problem {
     }
 }
 
-/// The headline, the source line with a mark under the offending part, and the fix.
+/// Writes the headline, the source line with a mark under the problem, and the fix.
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{}", self.headline())?;
@@ -140,10 +140,10 @@ fn shown(text: &str, most: usize) -> String {
     cut
 }
 
-/// Replaces what would drive a terminal or reorder the line: control characters and invisible marks.
+/// Replaces control characters and invisible marks, which would drive a terminal or reorder the line.
 fn harmless(c: char) -> char {
     match c {
-        // Seen as what it is, and one column wide.
+        // A tab is shown as an arrow, one column wide.
         '\t' => '→',
         c if c.is_control() => '\u{fffd}',
         '\u{ad}'
@@ -156,7 +156,7 @@ fn harmless(c: char) -> char {
     }
 }
 
-/// The problems of one file while it is read, and the path of keys on which the reader stands.
+/// The problems of one file while it is read, and the path of keys to the present place.
 pub(super) struct Problems<'f> {
     file: &'f str,
     text: &'f str,
@@ -170,7 +170,7 @@ impl<'f> Problems<'f> {
         Self { file, text, path: Vec::new(), found: Vec::new(), count: 0 }
     }
 
-    /// Notes a problem; the message is led by the path of keys, so that it stands on its own.
+    /// Adds a problem. The message begins with the path of keys, so it can be read on its own.
     pub(super) fn push(&mut self, place: Place, message: impl fmt::Display) {
         self.note(|file, text, path| Problem::at(file, text, place, format_args!("{path}{message}")));
     }
@@ -181,7 +181,7 @@ impl<'f> Problems<'f> {
         });
     }
 
-    /// Notes a problem of the file as a whole.
+    /// Adds a problem of the file as a whole.
     pub(super) fn push_file(&mut self, message: impl fmt::Display) {
         self.note(|file, _, _| Problem::of(file, message));
     }
@@ -219,12 +219,12 @@ impl<'f> Problems<'f> {
         answer
     }
 
-    /// Where the innermost key or item stands.
+    /// Where the innermost key or item is.
     pub(super) fn here(&self) -> Option<Place> {
         self.path.last().map(|(_, place)| *place)
     }
 
-    /// How many problems there were so far, the ones that are not kept included.
+    /// How many problems there were so far, those that are not kept included.
     pub(super) fn count(&self) -> usize {
         self.count
     }

@@ -1,4 +1,5 @@
-//! Files to resources: reads each document's header, dispatches on its kind, and refuses what is in the wrong place.
+//! Reads files into resources: it reads each document's header, reads the document by its kind, and refuses a
+//! document in the wrong place.
 
 use super::cluster::{Read, cluster};
 use super::fields::{Fields, listed, nearest, not_built};
@@ -10,7 +11,7 @@ use crate::model::desired::{Freeze, Window};
 
 const API_VERSION: &str = "windlass.dev/v1alpha1";
 const KINDS: &[&str] = &["Cluster", "MaintenanceWindow", "Freeze"];
-/// Named in the documents, not built; asked for in the same breath as the known ones.
+/// Kinds that the documents name and this version does not have.
 const LATER_KINDS: &[&str] = &["Override", "Approval", "DisruptionLimit"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ enum Kind {
     Freeze,
 }
 
-/// What a file of `policies/` holds; a document with a problem is left out.
+/// The policies of a file; a document with a problem is left out.
 #[derive(Default)]
 pub(super) struct PolicyFile {
     pub(super) windows: Vec<Placed<Window>>,
@@ -106,14 +107,14 @@ fn policy(node: &Node, file: &mut PolicyFile, problems: &mut Problems<'_>) {
         }
     }
     fields.close(&[]);
-    // A policy of which one part is unclear is not half in force.
+    // A policy with a problem does not come into force in part.
     if problems.count() == before {
         file.windows.extend(windows);
         file.freezes.extend(freezes);
     }
 }
 
-/// Reads `apiVersion` and `kind`. Nothing when the rest of the document cannot be judged.
+/// Reads `apiVersion` and `kind`. `None` if the rest of the document cannot be judged.
 fn header(fields: &mut Fields<'_, '_, '_>) -> Option<Kind> {
     fields.required("apiVersion", &format!("apiVersion: {API_VERSION}"), |node, problems| {
         let version = text(node, problems)?;
@@ -156,7 +157,7 @@ fn kindless(mut fields: Fields<'_, '_, '_>) {
     }
 }
 
-/// Says that a file is empty, unless a document was there and could not be read.
+/// Reports an empty file, unless it has a document that could not be read.
 fn nothing_in(problems: &mut Problems<'_>, message: &str) {
     if problems.count() == 0 {
         problems.push_file(format_args!("{message}: it is empty, or holds only comments"));

@@ -103,7 +103,7 @@ fn key(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
 }
 
 fn value(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
-    // An empty value is legal, and only quotes can write it.
+    // An empty value is legal; it can only be written with quotes.
     if matches!(scalar(node, problems)?, ("", _)) {
         return Some(String::new());
     }

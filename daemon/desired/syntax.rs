@@ -1,11 +1,11 @@
-//! What is not YAML, in plain words: the mistakes that people make, each with what to do about it.
+//! Explains YAML syntax errors in plain words: common mistakes, each with what to do about it.
 
 use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
 use super::problem::{Place, Problems};
 use super::tree::{point, small};
 
-/// Says in plain words what the YAML reader met.
+/// Reports what the YAML reader found, in plain words.
 pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Problems<'_>) {
     let place = point(first, error.marker());
     let row = chunk.split('\n').nth(error.marker().line().saturating_sub(1)).unwrap_or("");
@@ -31,7 +31,7 @@ pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Pr
     }
 }
 
-/// The mistakes that people make, with what to do about them; the rest is told in the reader's own words.
+/// The message and the fix for common mistakes; `None` for others, which are reported in the reader's own words.
 fn explained(kind: &ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
         ErrorKind::RecursionLimitExceeded => {

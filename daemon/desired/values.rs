@@ -1,5 +1,5 @@
-//! Reads single values: text, numbers, limits, lengths of time, names, versions.
-//! Each reader returns the value or reports what is wrong with it, and says what to write.
+//! Reads single values: text, numbers, limits, lengths of time, names, versions. Each reader returns the value, or
+//! reports what is wrong with it and what to write.
 
 use std::fmt::Display;
 
@@ -12,16 +12,16 @@ use crate::model::desired::Limit;
 use crate::model::text::written;
 use crate::model::version::{Version, VersionError};
 
-/// Nodes that a limit may name: a hundred times the largest cluster that Kubernetes supports is a slip of the pen.
+/// The most nodes of a limit; more is a typing mistake.
 pub(super) const MAX_COUNT: u32 = 100_000;
 
-/// Characters of a sentence that a person writes; it is repeated in commits, reports and on the dashboard.
+/// The longest sentence that a person may write; commits, reports and the dashboard repeat it.
 const MAX_SENTENCE: usize = 500;
 
-/// A name of Kubernetes: a DNS-1123 label, because it becomes part of object names, label values and git refs.
+/// The longest name, that of a DNS-1123 label: names become part of object names, label values and git refs.
 const MAX_NAME: usize = 63;
 
-/// The characters of a scalar, as written, and whether they stood there without quotes.
+/// The characters of a scalar as written, and true if they had no quotes.
 pub(super) fn scalar<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<(&'n str, bool)> {
     match &node.value {
         Value::Text { text, plain } => Some((text, *plain)),
@@ -33,7 +33,7 @@ pub(super) fn scalar<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<
     }
 }
 
-/// Text. What other YAML readers would take for a number or a boolean must be in quotes, so that all agree.
+/// Text. What other YAML readers would take for a number or a boolean must be in quotes, so that all readers agree.
 pub(super) fn text<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<&'n str> {
     let (text, plain) = scalar(node, problems)?;
     if plain && reads_as_another_type(text) {
@@ -50,7 +50,7 @@ pub(super) fn text<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<&'
     Some(text)
 }
 
-/// Whether some YAML reader, 1.1 or 1.2, makes something other than text of these characters.
+/// True if some YAML reader, 1.1 or 1.2, takes these characters for something other than text.
 fn reads_as_another_type(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let word = matches!(lower.as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n");
@@ -60,7 +60,7 @@ fn reads_as_another_type(text: &str) -> bool {
     word || (digits && (other_base || number.parse::<f64>().is_ok()))
 }
 
-/// A sentence for people: the reason of a freeze, of an unproven backup.
+/// A sentence for people: the reason of a freeze, or of an unproven backup.
 pub(super) fn sentence(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
     let sentence = scalar(node, problems)?.0.trim();
     let length = sentence.chars().count();
@@ -159,7 +159,7 @@ pub(super) fn length(
     }
 }
 
-/// Hours, minutes and seconds in this order, each at most once; the error says what to write.
+/// Hours, minutes and seconds in this order, each at most once. The error says what to write.
 fn parse_length(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
     let general = || "write it in hours, minutes and seconds, as in 2h, 30m, 90s or 1h30m".to_owned();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
@@ -278,7 +278,7 @@ pub(super) fn version(node: &Node, problems: &mut Problems<'_>) -> Option<Versio
     None
 }
 
-/// `1.30` -> `1.30.4`, `1` -> `1.36.3`: an example that has the shape of what was written.
+/// `1.30` -> `1.30.4`, `1` -> `1.36.3`: an example with the shape of what was written.
 fn with_patch(text: &str) -> String {
     match text.split_once('.') {
         Some((major, minor)) if !minor.is_empty() => format!("{major}.{minor}.4"),

@@ -1,4 +1,4 @@
-//! The last page: what git has recorded, what the simulated cluster counted, and how to look closer.
+//! The last page: what git has recorded, what the simulated cluster counted, and where to look closer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::model::text::plural;
 use crate::record::RunStatus;
 use crate::sim::{Audit, Server};
 
-/// Commits that are shown; the rest is counted.
+/// How many commits are shown; the others are counted.
 const COMMITS: usize = 10;
-/// Lines of the report that are shown: its table.
+/// How many lines of the report are shown: its table.
 const REPORT_LINES: usize = 12;
-/// Workloads at their lowest that one line names.
+/// How many workloads one line names.
 const NAMED: usize = 4;
 
-/// What the record's branch holds at the end.
+/// What the record's branch has at the end.
 pub(super) struct Recorded {
     commits: Vec<CommitInfo>,
     all: usize,
@@ -27,7 +27,7 @@ pub(super) struct Recorded {
     report: Option<(String, String)>,
 }
 
-/// More commits than a demonstration makes.
+/// More commits than a demo makes.
 const MOST: usize = 10_000;
 
 /// Reads the record's branch; blocking.
@@ -41,7 +41,7 @@ pub(super) fn recorded(settings: git::Settings, cluster: &str, run: &str) -> any
     Ok(Recorded { all: commits.len(), commits: commits.into_iter().take(COMMITS).collect(), report })
 }
 
-/// The run in progress as the published status has it; blocking.
+/// The run in progress from the published status; blocking.
 pub(super) fn run_now(settings: git::Settings, cluster: &str) -> anyhow::Result<Option<RunStatus>> {
     let mut repository = Repository::open(settings)?;
     let Some(tip) = repository.fetch()?.record else { return Ok(None) };
@@ -52,7 +52,7 @@ pub(super) fn run_now(settings: git::Settings, cluster: &str) -> anyhow::Result<
     Ok(status.run)
 }
 
-/// Shows what git has recorded. `repository` is where the rest is to be had, if it stays.
+/// Shows what git has recorded. `repository` is where the rest is, if it is kept.
 pub(super) fn record(
     page: &mut Page<'_>,
     repository: Option<&Path>,
@@ -80,7 +80,7 @@ pub(super) fn record(
     Ok(())
 }
 
-/// What the simulated cluster counted at its API: the other side's word.
+/// What the simulated cluster counted at its API, to compare with what the daemon says.
 pub(super) struct Counts {
     evicted: usize,
     refused: usize,
@@ -124,7 +124,7 @@ fn name(low: &crate::sim::LowWater) -> String {
     format!("{}/{}", low.namespace, low.name)
 }
 
-/// What came of it, in three lines.
+/// The result, in three lines.
 pub(super) fn result(page: &mut Page<'_>, outcome: &str, good: bool, counts: &Counts) -> anyhow::Result<()> {
     page.title("result")?;
     let tone = if good { Tone::Good } else { Tone::Bad };

@@ -1,4 +1,4 @@
-//! A folder for one demonstration, of nobody else's, that goes when the demonstration ends.
+//! A private folder for one demo, deleted when the demo ends.
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Names that are tried; a leftover of an earlier process with this one's number is rare.
+/// How many names are tried; a leftover of an earlier process with this process id is rare.
 const TRIES: u32 = 100;
 
 pub(super) struct Folder {
@@ -36,7 +36,7 @@ impl Folder {
     }
 }
 
-/// Others on the machine have no business in it.
+/// Other users of the machine must not read it.
 fn private() -> DirBuilder {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "only unix has modes to set"))]
     let mut builder = DirBuilder::new();
@@ -48,7 +48,7 @@ fn private() -> DirBuilder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.keep {
-            // Nothing depends on it any more; a leftover in the temporary folder is the system's to clear.
+            // Nothing uses the folder any more. If the deletion fails, the system clears its temporary folder.
             drop(std::fs::remove_dir_all(&self.path));
         }
     }

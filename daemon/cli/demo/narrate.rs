@@ -1,5 +1,5 @@
-//! What a run tells → the lines that a person who looks on cares about. Pure: it is given what happened and when,
-//! and answers with lines; it asks nobody anything.
+//! Turns what happens in a run into the lines that a spectator reads. Pure: it is given what happened and when, and
+//! returns lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,14 @@ use crate::model::work::{Scope, StepId, WorkKind};
 use crate::record::text::reason;
 use crate::record::{self, RunStatus};
 
-/// A shortage of one workload that is over within this needs no all-clear.
+/// A workload that is short of pods for less than this gets no line when it has all of them again.
 const SHORT: SignedDuration = SignedDuration::from_secs(30);
-/// The end of a wait is told of if it lasted at least this long.
+/// The end of a wait is reported if the wait lasted at least this long.
 const LONG_WAIT: SignedDuration = SignedDuration::from_secs(45);
-/// Workloads that one line names.
+/// How many workloads one line names.
 const NAMED: usize = 4;
 
-/// Waits that end by themselves within moments, or that other lines show better.
+/// Waits that end within moments, or that other lines show better.
 const UNTOLD: &[Key] = &[
     Key::Terminating,
     Key::Upgrading,
@@ -39,30 +39,30 @@ const UNTOLD: &[Key] = &[
     Key::VolumesAttached,
 ];
 
-/// Waits whose end is told of, too.
+/// Waits whose end is reported too.
 const ENDS: &[(Key, &str)] = &[
     (Key::BudgetBlocks, "allows evictions again after"),
     (Key::JobRunning, "has ended after"),
     (Key::Soaking, "has soaked; the rest of the pool waited"),
 ];
 
-/// What has been told so far.
+/// What has been reported so far.
 #[derive(Default)]
 pub(super) struct Narrator {
     part: Option<Part>,
-    /// Pods that had to move when the intent of a step was written.
+    /// How many pods had to move when the intent of a step was written.
     expected: BTreeMap<StepId, u32>,
-    /// Of each step in progress.
+    /// The steps in progress.
     steps: BTreeMap<StepId, Started>,
-    /// Nodes that were through when it was last told.
+    /// How many nodes were done at the last progress line.
     through: u32,
-    /// Evictions that were accepted, by node.
+    /// How many evictions were accepted, by node.
     moved: BTreeMap<String, u32>,
     pub(super) moved_in_all: u32,
     waits: BTreeMap<(Key, String), (Timestamp, Answer)>,
-    /// Waits that were told of once; a limit that is met again is no news.
+    /// Waits that were reported once; a limit that is met again is no news.
     known: BTreeSet<(Key, String)>,
-    /// Workloads that were told to be short of pods since all were Ready, and since when.
+    /// Workloads that were reported to be short of pods since all were Ready.
     short: BTreeSet<String>,
     short_since: Option<Timestamp>,
 }
@@ -76,12 +76,12 @@ enum Part {
 
 struct Started {
     at: Timestamp,
-    /// Evictions from its node before it began.
+    /// How many pods had been evicted from the node before the step began.
     moved_before: u32,
 }
 
 impl Narrator {
-    /// An entry of the journal.
+    /// Takes in an entry of the journal.
     pub(super) fn entry(&mut self, entry: &Entry) -> Vec<Line> {
         let at = entry.at;
         let told = |who: &str, tone: Tone| vec![line(at, who, tone, record::sentence(entry))];
@@ -119,7 +119,7 @@ impl Narrator {
         }
     }
 
-    /// An eviction was accepted of a pod on this node.
+    /// Takes in that the eviction of a pod on this node was accepted.
     pub(super) fn evicted(&mut self, node: Option<String>) {
         self.moved_in_all += 1;
         if let Some(node) = node {
@@ -164,7 +164,7 @@ impl Narrator {
                 "claimed; kubeadm replaces its API server, controller manager and scheduler".to_owned()
             }
             (Some(Part::Workers), Some(pods)) => format!("cordoned; {} to move", plural(*pods, "pod")),
-            // The intents of a control plane are written together: what was there then may have moved.
+            // The intents of a control plane are written together; pods that were there then may have moved.
             (Some(Part::ControlPlaneKubelets | Part::Workers) | None, _) => "cordoned".to_owned(),
         }
     }
@@ -178,7 +178,7 @@ impl Narrator {
         self.steps.get(step).map_or_else(|| "no time".to_owned(), |step| length(at.duration_since(step.at)))
     }
 
-    /// The heading of a part of the run, where a step is the first of another part.
+    /// The heading of a part of the run, if a step is the first of another part.
     fn part(&mut self, at: Timestamp, step: &StepId) -> Vec<Line> {
         let part = match &step.scope {
             Scope::ControlPlane if step.kind == WorkKind::Kubelet => Part::ControlPlaneKubelets,
@@ -205,7 +205,7 @@ impl Narrator {
         vec![line(at, step.node_name().unwrap_or_default(), Tone::Good, text)]
     }
 
-    /// How far the run is, as its published status has it, and when it would be through.
+    /// How far the run is according to its published status, and when it is expected to end.
     pub(super) fn progress(&mut self, at: Timestamp, run: &RunStatus) -> Vec<Line> {
         let (done, total) = (run.counts.done, run.counts.total);
         if done == self.through {
@@ -222,7 +222,7 @@ impl Narrator {
         vec![line(at, "progress", Tone::Plain, format!("{done} of {} upgraded{left}", plural(total, "node")))]
     }
 
-    /// What is waited for now, as recorded: what is new, and what has ended after a long time.
+    /// The recorded waits: those that are new, and those that ended after a long time.
     fn waiting(&mut self, at: Timestamp, answers: &[Answer]) -> Vec<Line> {
         let mut before = std::mem::take(&mut self.waits);
         let mut lines = Vec::new();
@@ -242,7 +242,7 @@ impl Narrator {
         lines
     }
 
-    /// How the workloads stand now: told when another one is short of pods, and when none is any more.
+    /// How the workloads stand: reported when another one is short of pods, and when none is any more.
     pub(super) fn pods(&mut self, at: Timestamp, all: &[Serving]) -> Vec<Line> {
         let short: Vec<&Serving> = all.iter().filter(|one| one.ready < one.wanted).collect();
         let (ready, wanted) = all.iter().fold((0, 0), |sum, one| (sum.0 + one.ready, sum.1 + one.wanted));
@@ -253,7 +253,7 @@ impl Narrator {
             return if worth { vec![line(at, "pods", Tone::Good, text)] } else { Vec::new() };
         }
         let since = *self.short_since.get_or_insert(at);
-        // A drain takes its pods within seconds: they are told of together.
+        // The pods of a drain leave within seconds and are reported together.
         let unknown = short.iter().any(|one| !self.short.contains(&one.name));
         if !unknown || at == since {
             return Vec::new();
@@ -276,7 +276,7 @@ impl Narrator {
     }
 }
 
-/// The end of a wait, where that is news.
+/// The end of a wait, if that is news.
 fn over(key: Key, object: &str, lasted: SignedDuration) -> Option<String> {
     let (_, what) = ENDS.iter().find(|(ends, _)| *ends == key)?;
     Some(format!("{} {what} {}", spaced(object), length(lasted)))

@@ -1,10 +1,10 @@
-//! Lines on a terminal or in a pipe: a time, whom it is about, and a sentence. Colours only where somebody can see them.
+//! Lines on a terminal or in a pipe: a time, a subject, and a sentence; colours only on a terminal.
 
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-/// What a line is, and with it how it looks.
+/// The kind of a line, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -12,11 +12,11 @@ pub(super) enum Tone {
     Title,
     /// Something was reached.
     Good,
-    /// Something is waited for.
+    /// Something waits.
     Wait,
     /// Something went wrong.
     Bad,
-    /// Detail, for those who look closer.
+    /// A detail.
     Quiet,
 }
 
@@ -28,10 +28,10 @@ pub(super) struct Line {
     pub(super) tone: Tone,
 }
 
-/// Wide enough for the longest node name of the demonstration.
+/// Wide enough for the longest node name of the demo.
 const WHO: usize = 9;
 
-/// Where the demonstration is written to.
+/// Where the demo writes its lines.
 pub(super) struct Page<'a> {
     out: &'a mut (dyn Write + Send),
     colours: bool,
@@ -42,7 +42,7 @@ impl<'a> Page<'a> {
         Self { out, colours }
     }
 
-    /// Writes lines at once: people watch.
+    /// Writes lines and flushes them, because people watch.
     pub(super) fn tell(&mut self, lines: &[Line]) -> io::Result<()> {
         for line in lines {
             if line.tone == Tone::Title {
@@ -59,13 +59,13 @@ impl<'a> Page<'a> {
         self.out.flush()
     }
 
-    /// A heading outside of time.
+    /// A heading without a time.
     pub(super) fn title(&mut self, text: &str) -> io::Result<()> {
         let text = self.paint(Tone::Title, text);
         writeln!(self.out, "\n{text}\n")
     }
 
-    /// A line without a time, set in.
+    /// An indented line without a time.
     pub(super) fn note(&mut self, tone: Tone, text: &str) -> io::Result<()> {
         let text = if tone == Tone::Plain { text.to_owned() } else { self.paint(tone, text) };
         writeln!(self.out, "  {text}")?;

@@ -1,5 +1,5 @@
-//! The repository of the demonstration: a bare one with the quick start's own files, and the commits that people
-//! make in it. The daemon never sees this module; it reads the repository like any other.
+//! The repository of the demo: a bare one with the files of the quick start, and the commits that people would make
+//! in it. The daemon does not use this module; it reads the repository like any other.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,10 +14,10 @@ use similar::{ChangeTag, TextDiff};
 use crate::model::version::Version;
 
 pub(super) const BRANCH: &str = "main";
-/// The cluster file; its version line is what the demonstration changes.
+/// The cluster file; the demo changes its version line.
 pub(super) const CLUSTER_FILE: &str = "desired-state/demo/cluster.yaml";
 
-/// `desired-state/` and `policies/` of this project, so that the binary needs nothing beside it.
+/// `desired-state/` and `policies/` of this project, embedded so that the binary needs no other files.
 pub(super) const FILES: &[(&str, &str)] = &[
     (CLUSTER_FILE, include_str!("../../../desired-state/demo/cluster.yaml")),
     ("policies/change-freeze.yaml", include_str!("../../../policies/change-freeze.yaml")),
@@ -41,7 +41,7 @@ pub(super) fn create(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Commits files on top of what is on the branch; answers with the commit's id.
+/// Commits files on top of the branch; returns the commit's id.
 pub(super) fn commit(path: &Path, change: &Change<'_>) -> anyhow::Result<String> {
     let doing = || format!("committing to {}", path.display());
     let repository = git2::Repository::open_bare(path).with_context(doing)?;
@@ -81,7 +81,7 @@ pub(super) fn files_at(version: &Version) -> Vec<(&'static str, String)> {
     FILES.iter().map(at_version).collect()
 }
 
-/// The cluster file with another version line; its comment stays.
+/// The cluster file with another version line; the line's comment stays.
 fn with_version(text: &str, version: &Version) -> String {
     let mut done = false;
     let mut changed = String::new();
@@ -100,7 +100,7 @@ fn with_version(text: &str, version: &Version) -> String {
     changed
 }
 
-/// What a pull request from one version to another shows: each changed line, with whether it was added.
+/// What a pull request from one version to another shows: each changed line, and true if it was added.
 pub(super) fn changed_lines(from: &Version, to: &Version) -> Vec<(bool, String)> {
     let text = |version| files_at(version).into_iter().map(|(_, text)| text).collect::<String>();
     let (before, after) = (text(from), text(to));

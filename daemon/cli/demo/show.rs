@@ -1,4 +1,4 @@
-//! The course of the demonstration: what is there, the commit, the upgrade as it happens, and the last page.
+//! The course of the demo: the opening, the commit, the upgrade as it happens, and the last page.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -17,11 +17,11 @@ use crate::serve::blocking;
 use crate::view::cluster::{Notice, View};
 use crate::view::standing::ClusterStanding;
 
-/// How often the workloads are looked at.
+/// How often the workloads are read.
 const LOOK: SignedDuration = SignedDuration::from_secs(4);
-/// From the daemon being content to the commit: long enough to read what it said.
+/// From the daemon being idle to the commit: long enough to read what is on the page.
 const PAUSE: SignedDuration = SignedDuration::from_secs(20);
-/// A demonstration that has not ended by then has failed; its own time, so that a slow machine is no reason.
+/// A demo that has not ended by then has failed. It is the demo's own time, so a slow machine does not matter.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(90);
 
 pub(super) struct Show<'a> {
@@ -30,24 +30,24 @@ pub(super) struct Show<'a> {
     page: Page<'a>,
     narrator: Narrator,
     standing: Option<ClusterStanding>,
-    /// The number of the last notice that was told.
+    /// The number of the last notice that was shown.
     last: u64,
     /// The run that the commit began, and when.
     run: Option<(String, Timestamp)>,
     ended: Option<Timestamp>,
     /// True once the process is asked to end.
     ending: watch::Receiver<bool>,
-    /// A look at the published status that is under way.
+    /// The read of the published status that is in progress.
     looking: Option<JoinHandle<anyhow::Result<anyhow::Result<Option<RunStatus>>>>>,
-    /// The published status is to be looked at again.
+    /// True if the published status has to be read again.
     look_again: bool,
 }
 
-/// Why it does not go on.
+/// Why the demo does not go on.
 enum Stop {
-    /// The standing that was waited for.
+    /// The expected standing was reached.
     Reached,
-    /// Nothing more will happen by itself.
+    /// Nothing more can happen without a person.
     Stuck(ClusterStanding),
     /// The process is asked to end.
     Asked,
@@ -82,7 +82,7 @@ impl<'a> Show<'a> {
         let stop = match self.upgrade(&mut daemon).await {
             Ok(stop) => stop,
             Err(error) => {
-                // The first error is the one to tell of; the daemon must not write on where all is cleared away.
+                // The first error is the one to report. The daemon must have ended before its repository is deleted.
                 drop(end(daemon).await);
                 return Err(error);
             }
@@ -118,7 +118,7 @@ impl<'a> Show<'a> {
         Ok(standing.exit().code())
     }
 
-    /// From the first commit to the end of the run that the second one begins.
+    /// From the first commit to the end of the run that the second one starts.
     async fn upgrade(&mut self, daemon: &mut Daemon) -> anyhow::Result<Stop> {
         let stop = self.follow(daemon, |show| show.standing == Some(ClusterStanding::AsDesired)).await?;
         if !matches!(stop, Stop::Reached) {
@@ -132,7 +132,7 @@ impl<'a> Show<'a> {
         self.follow(daemon, over).await
     }
 
-    /// What there is before anything happens.
+    /// Shows what there is before anything happens.
     fn opening(&mut self) -> anyhow::Result<()> {
         let (args, stage) = (self.args, self.stage);
         let there = stage.server.with(|cluster, _| world::count(cluster));
@@ -174,7 +174,7 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    /// The commit that asks for the other version.
+    /// The commit with the other version.
     async fn ask(&mut self) -> anyhow::Result<()> {
         let commit = self.stage.ask_for(&self.args.to).await?;
         self.standing = None;
@@ -187,7 +187,7 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    /// Tells what happens until `enough`.
+    /// Shows what happens until `enough`.
     async fn follow(&mut self, daemon: &mut Daemon, enough: impl Fn(&Self) -> bool) -> anyhow::Result<Stop> {
         let clock = self.stage.clock.clone();
         let until = clock.now().saturating_add(PATIENCE)?;
@@ -218,7 +218,7 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Tells what is new in a view, and takes over where the cluster stands.
+    /// Shows what is new in a view, and takes over where the cluster stands.
     fn hear(&mut self, view: &View) -> anyhow::Result<()> {
         for numbered in view.since(self.last) {
             self.last = numbered.number;
@@ -238,7 +238,7 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    /// Keeps what the course depends on.
+    /// Keeps what the course of the demo depends on.
     fn note(&mut self, entry: &Entry) {
         self.look_again |= matches!(entry.what, What::Step(_, StepEvent::Done { .. }));
         if matches!(entry.what, What::Run(RunEvent::Started { .. })) {
@@ -247,13 +247,13 @@ impl<'a> Show<'a> {
         }
         if matches!(entry.what, What::Run(RunEvent::Ended { .. })) {
             self.ended = Some(entry.at);
-            // What was asked before speaks of a run that was not over.
+            // A status that was read before is of a run that had not ended.
             self.look_again = false;
             self.looking = None;
         }
     }
 
-    /// Looks at what the daemon does not tell: the workloads, and the status as others see it.
+    /// Reads what the daemon does not report: the workloads, and the published status.
     async fn look(&mut self) -> anyhow::Result<()> {
         let now = self.stage.clock.now();
         if self.run.is_some() {
@@ -262,7 +262,7 @@ impl<'a> Show<'a> {
             self.page.tell(&lines)?;
         }
         if let Some(looking) = self.looking.take_if(|looking| looking.is_finished()) {
-            // A status that cannot be read just now is looked at again.
+            // A status that cannot be read now is read again.
             if let Ok(Ok(Ok(Some(run)))) = looking.await {
                 let lines = self.narrator.progress(now, &run);
                 self.look_again &= lines.is_empty();
@@ -297,7 +297,7 @@ impl<'a> Show<'a> {
         self.closer()
     }
 
-    /// How to look closer.
+    /// Shows where to look closer.
     fn closer(&mut self) -> anyhow::Result<()> {
         let repo = self.stage.repository.display();
         if !self.args.keep {
@@ -324,20 +324,20 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
-    /// Goes on telling until Ctrl-C.
+    /// Goes on showing what happens until Ctrl-C.
     async fn keep(&mut self, daemon: &mut Daemon) -> anyhow::Result<()> {
         loop {
             match self.follow(daemon, |_| false).await? {
                 Stop::Asked => return Ok(()),
                 Stop::Reached | Stop::TooLong => {}
-                // It says so once, and a person may change that.
+                // The daemon reports this once, and a person may change it.
                 Stop::Stuck(_) => self.standing = None,
             }
         }
     }
 }
 
-/// Why the daemon has ended although nobody asked it to.
+/// Why the daemon ended although it was not asked to.
 async fn ended_early(daemon: &mut Daemon) -> anyhow::Error {
     match (&mut daemon.task).await {
         Ok(Ok(ended)) => anyhow::anyhow!("the daemon has ended by itself: {:?}", ended.clusters),
@@ -346,14 +346,14 @@ async fn ended_early(daemon: &mut Daemon) -> anyhow::Error {
     }
 }
 
-/// Lets the daemon write down its last words.
+/// Ends the daemon; it writes its last entries.
 async fn end(daemon: Daemon) -> anyhow::Result<()> {
     daemon.ending.send_replace(true);
     daemon.task.await??;
     Ok(())
 }
 
-/// Returns once the process is asked to end. Nobody asks any more once the other end is gone.
+/// Returns once the process is asked to end, or once the sender is gone.
 async fn asked(ending: &mut watch::Receiver<bool>) {
     if ending.wait_for(|ending| *ending).await.is_err() {
         std::future::pending::<()>().await;

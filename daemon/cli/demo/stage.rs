@@ -1,5 +1,5 @@
-//! Everything that the demonstration plays on: the folder with the repository and the kubeconfig, the simulated
-//! cluster behind its port, the clock, and the daemon.
+//! The parts of the demo: the folder with the repository and the kubeconfig, the simulated cluster behind its port,
+//! the clock, and the daemon.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,9 @@ use crate::view::cluster::View;
 
 /// The name of the cluster: the folder in `desired-state/`, and the context of the kubeconfig.
 pub(super) const CLUSTER: &str = "demo";
-/// When it all happens: a Tuesday morning, at which the quick start's policies let a cluster be changed.
+/// The time at which the demo begins: a Tuesday morning, at which the quick start's policies allow changes.
 const ORIGIN: &str = "2026-09-08T09:00:00Z";
-/// The file system tells of a push; this is for the case that it does not.
+/// The file system reports a push; polling is for the case that it does not.
 const POLL: SignedDuration = SignedDuration::from_secs(30);
 /// No remote is contacted.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(super) struct Stage {
     _tasks: JoinSet<()>,
 }
 
-/// A commit as it is told of.
+/// A commit as the page shows it.
 pub(super) struct Commit {
     pub(super) at: Timestamp,
     pub(super) author: &'static str,
@@ -58,14 +58,14 @@ pub(super) struct Commit {
 /// The daemon at work.
 pub(super) struct Daemon {
     views: watch::Receiver<Views>,
-    /// The view of the demonstration's cluster, once the daemon serves it.
+    /// The view of the demo's cluster, once the daemon serves it.
     view: Option<watch::Receiver<View>>,
     pub(super) ending: watch::Sender<bool>,
     pub(super) task: JoinHandle<anyhow::Result<Ended>>,
 }
 
 impl Daemon {
-    /// Waits until the view of the cluster has changed, and answers with it; nothing once the daemon has ended.
+    /// Waits until the view of the cluster has changed, and returns it; `None` once the daemon has ended.
     pub(super) async fn changed(&mut self) -> Option<View> {
         let view = loop {
             if let Some(view) = &mut self.view {
@@ -107,7 +107,7 @@ impl Stage {
         Ok(Self { repository, kubeconfig, clock, server, first, folder, _tasks: tasks })
     }
 
-    /// The repository as the daemon is given it.
+    /// The repository's settings for the daemon.
     pub(super) fn git(&self) -> git::Settings {
         git::Settings {
             url: self.repository.display().to_string(),
@@ -148,7 +148,7 @@ impl Stage {
         Daemon { views, view: None, ending, task: tokio::spawn(served) }
     }
 
-    /// The commit that asks for another version.
+    /// Makes the commit with another version.
     pub(super) async fn ask_for(&self, version: &Version) -> anyhow::Result<Commit> {
         let (path, version, at) = (self.repository.clone(), version.clone(), self.clock.now());
         blocking(move || {

@@ -1,5 +1,5 @@
-//! What runs on the cluster of the demonstration: a small shop, its data, its night work, and what the cluster itself
-//! needs. Chosen so that every kind of wait shows once.
+//! The workloads on the demo's cluster: a small shop, its data, its nightly Job, and what the cluster itself needs.
+//! They are chosen so that every kind of wait shows once.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(super) enum Scope {
     General,
     Batch,
     ControlPlane,
-    /// One a node.
+    /// One per node.
     Everywhere,
 }
 
@@ -40,16 +40,16 @@ pub(super) struct Workload {
     pub(super) namespace: &'static str,
     pub(super) name: &'static str,
     pub(super) image: String,
-    /// Nothing for one pod a node.
+    /// `None` for one pod per node.
     pub(super) replicas: Option<u32>,
     pub(super) scope: Scope,
     /// The field of its disruption budget, and the limit.
     pub(super) budget: Option<(&'static str, Value)>,
-    /// From a pod's start until it is Ready, where that takes longer than usual.
+    /// How many seconds a pod takes to be Ready, if that is longer than usual.
     pub(super) slow_start: Option<u32>,
-    /// The size of the volume that each of its pods keeps.
+    /// The size of the volume of each of its pods.
     pub(super) volume: Option<&'static str>,
-    /// It keeps scratch data in an emptyDir.
+    /// True if it keeps scratch data in an emptyDir.
     pub(super) scratch: bool,
 }
 
@@ -109,7 +109,7 @@ pub(super) fn all(version: &Version) -> Vec<Workload> {
             scratch: true,
             ..Workload::deployment("shop", "frontend", 6).budget("maxUnavailable", "34%")
         },
-        // It fills its index before it is Ready, so that the next of its pods has to wait for it.
+        // It fills its index before it is Ready, so the next of its pods has to wait for it.
         Workload {
             slow_start: Some(80),
             ..Workload::deployment("shop", "search", 5).budget("maxUnavailable", 1)
@@ -124,7 +124,7 @@ pub(super) fn all(version: &Version) -> Vec<Workload> {
     ]
 }
 
-/// A Job that is still at work when the turn of its node comes, and is waited for.
+/// A Job that is still running when its node's turn comes, so the drain waits for it.
 pub(super) fn nightly_job() -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job",

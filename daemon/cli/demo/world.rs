@@ -1,5 +1,5 @@
-//! The simulated cluster of the demonstration: its machines, and what runs on them. Ordinary Kubernetes objects, given
-//! to the simulation as a client would create them, in an hour that has passed when the demonstration begins.
+//! The simulated cluster of the demo: its machines and workloads. They are ordinary Kubernetes objects, created in
+//! the simulation as a client would, over a time that has passed when the demo begins.
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -12,10 +12,10 @@ use crate::sim::{Cluster, Effect, Kind, Settings, Timings, UpgradeRule};
 
 /// How long the cluster has been there when the demonstration begins.
 const AGE: SignedDuration = SignedDuration::from_hours(26);
-/// How long before the beginning the nightly Job has started.
+/// How long before the demo begins the nightly Job starts.
 const JOB_AGE: SignedDuration = SignedDuration::from_mins(2);
 const ZONES: &[&str] = &["eu-1a", "eu-1b", "eu-1c"];
-/// Machines by the beginning of their name, and the pool that their label names.
+/// Machines by the beginning of their name, their number, and the pool in their label.
 const MACHINES: &[(&str, usize, Option<&str>)] =
     &[("cp", 3, None), ("general", 5, Some("general")), ("batch", 3, Some("batch"))];
 
@@ -32,7 +32,7 @@ pub(super) fn at(version: &Version, origin: Timestamp) -> anyhow::Result<Cluster
         add(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), born)?;
     }
     for (number, node) in machines(version).into_iter().enumerate() {
-        // Machines do not join all in the same instant.
+        // Machines do not all join in the same instant.
         let joined = born + SignedDuration::from_secs(20) * i32::try_from(number).unwrap_or_default();
         add(node, joined)?;
     }
@@ -46,7 +46,7 @@ pub(super) fn at(version: &Version, origin: Timestamp) -> anyhow::Result<Cluster
         anyhow::anyhow!("the simulated cluster refuses the nightly Job: {}", refusal.message)
     })?;
     cluster.run_until(origin);
-    // What was done to build it is nobody's doing.
+    // The requests that built the cluster are not counted.
     cluster.audit_mut().reset();
     Ok(cluster)
 }
@@ -111,7 +111,7 @@ fn machine(name: &str, zone: &str, pool: Option<&str>, place: usize, version: &V
     })
 }
 
-/// How much of the cluster there is.
+/// How many objects the cluster has.
 pub(super) struct Counted {
     pub(super) control_plane: usize,
     pub(super) workers: usize,
@@ -161,7 +161,7 @@ pub(super) fn workloads_of(cluster: &Cluster) -> Vec<Serving> {
     all
 }
 
-/// The node that a pod is on, as long as the pod is there.
+/// The node of a pod; `None` once the pod is gone.
 pub(super) fn node_of(cluster: &Cluster, namespace: &str, pod: &str) -> Option<String> {
     let pod = cluster.object(Kind::Pod, namespace, pod)?;
     Some(text(pod.tree(), "/spec/nodeName").to_owned()).filter(|node| !node.is_empty())

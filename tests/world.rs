@@ -203,7 +203,9 @@ impl World {
         until_idle: bool,
         ending: watch::Receiver<bool>,
     ) -> End {
-        self.prepare(fence, until_idle, ending, watch::Sender::new(View::new(CLUSTER))).await
+        let end = self.prepare(fence, until_idle, ending, watch::Sender::new(View::new(CLUSTER))).await;
+        self.assert_no_pass_was_withheld();
+        end
     }
 
     /// The same, to be spawned beside a test that acts meanwhile.

@@ -54,13 +54,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let me = Identity { cluster: "demo".into(), holder: "me".into(), predecessor: None, twin: None };
         let newest = CommitId("c0ffee".into());
-        let state = DesiredState {
-            newest,
-            desired: None,
-            asked: String::new(),
-            problems: vec![],
-            rewritten: false,
-        };
+        let state =
+            DesiredState { newest, desired: None, asked: String::new(), problems: vec![], rewritten: false };
         let (live, record) = (Live::default(), Record::default());
         let (census, others) = (Census::default(), Others::default());
         let input = Input {
@@ -89,6 +84,10 @@ mod tests {
         assert_eq!(withheld.entries, [What::Cluster(ClusterEvent::Waiting { answers: told.to_vec() })]);
 
         let another_acts = Tick { stands_by: true, ..broken() };
-        assert_eq!(withhold(&input, another_acts, &findings).entries, [], "another process writes the record");
+        assert_eq!(
+            withhold(&input, another_acts, &findings).entries,
+            [],
+            "another process writes the record"
+        );
     }
 }

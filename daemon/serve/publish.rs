@@ -46,7 +46,11 @@ impl Publisher {
         let withheld = self.withheld.take();
         self.view.send_if_modified(|view| {
             let answers = answers.filter(|answers| *answers != view.answers);
-            let changed = view.state != state || answers.is_some() || status.is_some() || !news.is_empty() || withheld.is_some();
+            let changed = view.state != state
+                || answers.is_some()
+                || status.is_some()
+                || !news.is_empty()
+                || withheld.is_some();
             view.state = state;
             if let Some(answers) = answers {
                 view.answers = answers;

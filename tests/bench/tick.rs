@@ -206,8 +206,7 @@ impl Scene {
         let seq = self.record.next_seq.max(1);
         self.record.apply(&Entry { seq, at: self.now, run, epoch: EPOCH, what }, plan);
         // What is published is up to date: it is written every ten seconds at most, and not in every pass.
-        self.folder.live.published =
-            Some(Published { text: String::new(), of: Some(self.record.next_seq) });
+        self.folder.live.published = Some(Published { text: String::new(), of: Some(self.record.next_seq) });
     }
 
     /// Everything that a process does before and in its first pass.

@@ -251,7 +251,11 @@ impl<'a> Check<'a> {
         self.require(*step.to() == stage.to, step, "goes to another version than its stage");
         self.require(step.to() > step.from(), step, "does not go up");
         let one = step.to().minors_ahead_of(step.from()) <= 1;
-        self.require(one || step.work.kind() == WorkKind::Kubelet, step, "takes the control plane over more than one minor");
+        self.require(
+            one || step.work.kind() == WorkKind::Kubelet,
+            step,
+            "takes the control plane over more than one minor",
+        );
     }
 
     fn starts_from(&mut self, step: &Step, from: &Version, runs: Option<&Version>) {

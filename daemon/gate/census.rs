@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diff::{Membership, membership};
 use crate::model::desired::Cluster;
 use crate::model::live::{Id, Live, Node, Ready};
+use crate::model::version::Version;
 use crate::model::work::{Scope, Step};
 use crate::record::Run;
 
@@ -15,6 +16,8 @@ pub struct Census {
     pools: BTreeMap<String, Pool>,
     /// Nodes that no pool selects and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
+    /// The oldest version that any kubelet reports.
+    oldest_kubelet: Option<Version>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +31,10 @@ impl Census {
     pub fn of(cluster: &Cluster, live: &Live) -> Self {
         let mut census = Self::default();
         for node in live.nodes.values() {
+            let older = |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet < oldest);
+            if census.oldest_kubelet.as_ref().is_none_or(older) {
+                census.oldest_kubelet.clone_from(&node.kubelet);
+            }
             let pool = match membership(cluster, node) {
                 Membership::Pool(pool) => pool,
                 Membership::Nowhere if node.kubelet.as_ref() != Some(&cluster.version) => {
@@ -48,6 +55,16 @@ impl Census {
     /// True if the node is out already.
     pub fn is_out(&self, pool: &str, node: &str) -> bool {
         self.pools.get(pool).is_some_and(|pool| pool.out.contains_key(node))
+    }
+
+    /// The oldest version that any kubelet of the cluster reports; `None` if none reports one.
+    pub fn oldest_kubelet(&self) -> Option<&Version> {
+        self.oldest_kubelet.as_ref()
+    }
+
+    /// Names of the nodes of a pool that are out already.
+    pub fn out_of(&self, pool: &str) -> impl Iterator<Item = &Id> {
+        self.pools.get(pool).into_iter().flat_map(|pool| pool.out.keys())
     }
 
     /// Nodes that no pool selects and that do not run the desired version.

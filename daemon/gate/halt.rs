@@ -10,7 +10,9 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let Some(halted) = &question.world.record.halted else {
         return match (question.step, question.moment) {
             (None, Moment::GoOn) => vec![Answer::allow(Gate::Halt, object, "nothing has failed")],
-            _ => Vec::new(),
+            (_, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn) => {
+                Vec::new()
+            }
         };
     };
     if question.is_in_progress() {

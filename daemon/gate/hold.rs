@@ -3,7 +3,7 @@
 //! follow the same rules.
 
 use super::{Moment, Question};
-use crate::model::claim::{CLAIM, Claim};
+use crate::model::claim::CLAIM;
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::ForeignCordon;
 use crate::model::live::{ClaimState, Node};
@@ -11,8 +11,11 @@ use crate::model::live::{ClaimState, Node};
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     match question.moment {
         Moment::StartRun | Moment::TakeOut | Moment::Claim => {}
-        // The node is claimed from here on. The step's own state covers a hold (`State::Held`).
-        Moment::Change | Moment::GoOn => return Vec::new(),
+        // The node is ours from here on: its cordon is our own, and what a person says of it still counts.
+        Moment::Change | Moment::GoOn => {
+            let reasons = question.node().into_iter().flat_map(|node| reserved(question, node));
+            return reasons.map(|reason| Answer::deny(Gate::Hold, reason)).collect();
+        }
     }
     let own = reasons(question).into_iter().map(|reason| Answer::deny(Gate::Hold, reason));
     let of_peers = question.peers().flat_map(|peer| reasons(&peer));
@@ -30,13 +33,9 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 fn reasons(question: &Question<'_>) -> Vec<Reason> {
     let Some(node) = question.node() else { return Vec::new() };
     let object = || format!("node/{}", node.name);
-    let mut reasons = Vec::new();
-    if let Some(why) = &node.hold {
-        reasons.push(Reason::new(Key::Held, object(), format!("a person holds it: {why}")));
-    }
-    reasons.extend(claimed(question, node));
+    let mut reasons = reserved(question, node);
     let skips = question.limits().is_none_or(|limits| limits.foreign_cordon == ForeignCordon::Skip);
-    if node.unschedulable && node.claim.is_none() && skips {
+    if node.is_cordoned_by_others() && skips {
         let text = "somebody else has cordoned it; it is upgraded after they uncordon it";
         reasons.push(Reason::new(Key::ForeignCordon, object(), text));
     }
@@ -46,23 +45,24 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
     reasons
 }
 
+/// Why nothing is written to the node, whoever has it: a person's hold, and a claim that is not ours to take.
+fn reserved(question: &Question<'_>, node: &Node) -> Vec<Reason> {
+    let why = node.hold.as_ref().map(|why| format!("a person holds it: {why}"));
+    let hold = why.map(|why| Reason::new(Key::Held, format!("node/{}", node.name), why));
+    hold.into_iter().chain(claimed(question, node)).collect()
+}
+
 fn claimed(question: &Question<'_>, node: &Node) -> Option<Reason> {
     match node.claim.as_ref()? {
         ClaimState::Unreadable(why) => Some(unreadable_claim(&node.name, why)),
         ClaimState::Ours(claim) if question.world.tenure.is_before(claim) => {
-            Some(later_claim(&node.name, claim))
+            Some(claim.of_later_leader(&node.name))
         }
         ClaimState::Ours(_) => None,
     }
 }
 
-pub(super) fn unreadable_claim(node: &str, why: &str) -> Reason {
+fn unreadable_claim(node: &str, why: &str) -> Reason {
     let text = format!("its annotation {CLAIM} cannot be read: {why}");
-    Reason::new(Key::ForeignClaim, format!("node/{node}"), text)
-}
-
-/// A lower epoch never overwrites a higher one.
-pub(super) fn later_claim(node: &str, claim: &Claim) -> Reason {
-    let text = format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run);
     Reason::new(Key::ForeignClaim, format!("node/{node}"), text)
 }

@@ -4,7 +4,8 @@
 use super::census::Books;
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
-use crate::model::plan::Plan;
+use crate::model::desired::Limit;
+use crate::model::plan::{Plan, PoolLimits};
 use crate::model::work::{Scope, Step};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
@@ -21,29 +22,49 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
             return Vec::new();
         }
     };
-    let books = question.books;
+    let reached = Reached::of(plan, limits, (pool, &mv.zone), question.books, itself);
     let mut reasons = Vec::new();
-    let (total, out) = books.pool(pool);
-    if out.saturating_sub(itself) >= limits.max_unavailable.of(total) {
+    if reached.pool {
+        let (total, _) = question.books.pool(pool);
         let text = format!("{} of {total} of its nodes may be out at once, and are", limits.max_unavailable);
         reasons.push(Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
     }
-    let of_zone = books.out_in_zone(pool, &mv.zone).saturating_sub(itself);
-    if limits.max_unavailable_per_zone.is_some_and(|most| of_zone >= most as usize) {
+    if reached.zone {
         let text = format!("as many nodes of pool {pool} as may be out in this zone are out");
         reasons.push(Reason::new(Key::ZoneLimitReached, format!("zone/{}", mv.zone), text));
     }
-    reasons.extend(cluster(question, plan, itself));
+    if let Some(limit) = plan.max_unavailable.filter(|_| reached.cluster) {
+        let text = format!("{limit} nodes may be out at once over all pools, and are");
+        reasons.push(Reason::new(Key::ClusterLimitReached, question.world.object(), text));
+    }
     reasons.into_iter().map(|reason| Answer::wait(Gate::Limit, reason)).collect()
 }
 
-fn cluster(question: &Question<'_>, plan: &Plan, itself: usize) -> Option<Reason> {
-    let limit = plan.max_unavailable?;
-    let (total, out) = question.books.cluster();
-    (out.saturating_sub(itself) >= limit.of(total)).then(|| {
-        let text = format!("{limit} nodes may be out at once over all pools, and are");
-        Reason::new(Key::ClusterLimitReached, question.world.object(), text)
-    })
+/// Which limits leave no room for a node of a pool and a zone.
+struct Reached {
+    pool: bool,
+    zone: bool,
+    cluster: bool,
+}
+
+impl Reached {
+    /// `itself` is 1 for a node that is among those counted as out, else 0.
+    fn of(
+        plan: &Plan,
+        limits: &PoolLimits,
+        (pool, zone): (&str, &str),
+        books: &Books,
+        itself: usize,
+    ) -> Self {
+        let full =
+            |(total, out): (usize, usize), limit: &Limit| out.saturating_sub(itself) >= limit.of(total);
+        let of_zone = books.out_in_zone(pool, zone).saturating_sub(itself);
+        Self {
+            pool: full(books.pool(pool), &limits.max_unavailable),
+            zone: limits.max_unavailable_per_zone.is_some_and(|most| of_zone >= most as usize),
+            cluster: plan.max_unavailable.as_ref().is_some_and(|limit| full(books.cluster(), limit)),
+        }
+    }
 }
 
 /// Which limit has no room for another node.
@@ -60,16 +81,10 @@ pub enum Full {
 pub fn full(plan: &Plan, step: &Step, books: &Books) -> Full {
     let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return Full::No };
     let Some(limits) = plan.pools.get(pool) else { return Full::Pool };
-    let (total, out) = books.pool(pool);
-    let (of_all, out_of_all) = books.cluster();
-    let of_zone = books.out_in_zone(pool, &mv.zone);
-    if out >= limits.max_unavailable.of(total)
-        || plan.max_unavailable.is_some_and(|limit| out_of_all >= limit.of(of_all))
-    {
-        Full::Pool
-    } else if limits.max_unavailable_per_zone.is_some_and(|most| of_zone >= most as usize) {
-        Full::Zone
-    } else {
-        Full::No
+    let reached = Reached::of(plan, limits, (pool, &mv.zone), books, 0);
+    match reached {
+        Reached { pool: true, .. } | Reached { cluster: true, .. } => Full::Pool,
+        Reached { zone: true, .. } => Full::Zone,
+        Reached { pool: false, zone: false, cluster: false } => Full::No,
     }
 }

@@ -13,6 +13,7 @@ mod freeze;
 mod halt;
 mod health;
 mod hold;
+mod identity;
 mod lease;
 mod limit;
 mod mode;
@@ -31,15 +32,18 @@ pub use calendar::{
 };
 pub use census::{Books, Census};
 pub use every::{of_every_gate, without_cluster};
+pub use identity::other_cluster;
+pub use lease::held_elsewhere;
 pub use limit::{Full, full};
-pub use plan::left_pool;
+pub use plan::{blockers, gives_way, left_pool};
 pub use question::{Moment, Others, Question, Sources, World};
 
 /// The answers of one gate to a question; empty if it has no objection and nothing to report.
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
 /// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
-const GATES: [(Gate, AnswersOf); 15] = [
+const GATES: [(Gate, AnswersOf); 16] = [
+    (Gate::Identity, identity::answers),
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
     (Gate::Plan, plan::answers),

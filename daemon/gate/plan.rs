@@ -1,25 +1,58 @@
 //! The plan gate: whether the plan has blockers, and whether it still is what the desired state asks for.
 
-use super::{Moment, Question};
+use super::{Moment, Question, World};
 use crate::diff::{Membership, membership};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::live::Node;
+use crate::model::plan::Plan;
 use crate::model::work::Scope;
+use crate::record::Run;
+
+/// More nodes than a person reads of one kind.
+const MOST_NAMED: usize = 20;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    let mut reasons = match question.moment {
-        Moment::StartRun => question.plan.map(|plan| plan.blockers.clone()).unwrap_or_default(),
-        Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn => Vec::new(),
-    };
-    reasons.extend(superseded(question));
-    reasons.extend(pool_changed(question));
-    match (reasons.is_empty(), question.step, question.plan) {
-        (true, None, Some(plan)) if !plan.is_empty() => {
-            vec![Answer::allow(Gate::Plan, question.object(), "the plan can be carried out")]
+    let mut answers = match (question.moment, question.plan) {
+        (Moment::StartRun, Some(plan)) => blockers(plan),
+        (Moment::GoOn, Some(plan)) if question.step.is_none() && question.run().is_none() => {
+            nodes_without_pool(question.world, plan)
         }
-        _ => reasons.into_iter().map(|reason| Answer::deny(Gate::Plan, reason)).collect(),
+        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => Vec::new(),
+    };
+    let of_step = superseded(question).into_iter().chain(pool_changed(question));
+    answers.extend(of_step.map(|reason| Answer::deny(Gate::Plan, reason)));
+    let has_steps = question.plan.is_some_and(|plan| !plan.is_empty());
+    if answers.is_empty() && question.step.is_none() && has_steps {
+        answers.push(Answer::allow(Gate::Plan, question.object(), "the plan can be carried out"));
     }
+    answers
+}
+
+/// Why no run can begin with this plan. An unknown version is a wait: static pods report none while a kubelet restarts
+/// them, and do again within a minute. A person has to act on every other blocker.
+pub fn blockers(plan: &Plan) -> Vec<Answer> {
+    let answer = |blocker: &Reason| match blocker.key {
+        Key::VersionUnknown => Answer::wait(Gate::Health, blocker.clone()),
+        _ => Answer::deny(Gate::Plan, blocker.clone()),
+    };
+    plan.blockers.iter().map(answer).collect()
+}
+
+/// Nodes that are in no pool keep a cluster from being as desired for as long as their versions are old.
+fn nodes_without_pool(world: &World<'_>, plan: &Plan) -> Vec<Answer> {
+    let objects = world.census.left_alone().map(|node| format!("node/{node}")).take(MOST_NAMED);
+    let risk = |object: String| {
+        let mut risks = plan.risks.iter();
+        risks.find(|risk| risk.key == Key::NodeInNoPool && risk.object == object)
+    };
+    objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
+}
+
+/// True if the run ends for a newer commit that asks this cluster for something else. A hop whose control plane is
+/// changed already is finished first.
+pub fn gives_way(world: &World<'_>, run: &Run) -> bool {
+    world.state.supersedes(&run.plan) && !run.hop_unfinished()
 }
 
 /// Why the run gives way: a newer commit asks this cluster for something else. A hop whose control plane is changed

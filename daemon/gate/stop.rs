@@ -19,6 +19,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
             vec![Answer::deny(Gate::Stop, reason)]
         }
         (None, None, Moment::GoOn) => vec![Answer::allow(Gate::Stop, object, "there is no stop")],
-        (None, _, _) => Vec::new(),
+        (None, _, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn) => {
+            Vec::new()
+        }
     }
 }

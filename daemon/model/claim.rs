@@ -4,6 +4,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::decision::{Key, Reason};
+
 pub use super::names::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,14 @@ pub struct Claim {
     /// When the kubelet was first seen at the target version; `None` before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
+}
+
+impl Claim {
+    /// Why the node is left alone: a leader after us has claimed it, and a lower epoch never overwrites a higher one.
+    pub fn of_later_leader(&self, node: &str) -> Reason {
+        let text = format!("epoch {} of run {} has claimed it; ours is lower", self.epoch, self.run);
+        Reason::new(Key::ForeignClaim, format!("node/{node}"), text)
+    }
 }
 
 /// When the kubelet first reported the target version. It is on the claim, so a restart of the daemon does not

@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 /// One gate's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
     pub gate: Gate,
@@ -105,10 +105,15 @@ impl Decision {
         self.verdict() == Verdict::Allow
     }
 
-    /// The reason to return the node of a step that is not changed yet; `None` if the step may keep waiting.
-    pub fn returns(&self) -> Option<&Reason> {
+    /// The answers that return the node of a step that is not changed yet; none if the step may keep waiting.
+    pub fn returns(&self) -> impl Iterator<Item = &Answer> {
         let ends = |answer: &&Answer| answer.verdict == Verdict::Deny && answer.gate.returns_untouched();
-        self.answers.iter().find(ends).map(|answer| &answer.reason)
+        self.answers.iter().filter(ends)
+    }
+
+    /// True if this gate objects.
+    pub fn objects(&self, gate: Gate) -> bool {
+        self.objections().any(|answer| answer.gate == gate)
     }
 }
 
@@ -132,6 +137,7 @@ pub enum Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Gate {
+    Identity,
     Mode,
     Desired,
     Plan,
@@ -149,110 +155,65 @@ pub enum Gate {
     Record,
 }
 
+/// What can be true of a gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GateTrait {
+    ReturnsUntouched,
+    NeedsNoCluster,
+    IsAboutNodes,
+    IsPolicy,
+    IsRecorded,
+}
+
 impl Gate {
+    /// Everything that is true of a gate, in one row for each.
+    fn traits(self) -> &'static [GateTrait] {
+        use GateTrait::{IsAboutNodes, IsPolicy, IsRecorded, NeedsNoCluster, ReturnsUntouched};
+        match self {
+            Self::Identity => &[IsPolicy, IsRecorded],
+            Self::Desired | Self::Stop => &[NeedsNoCluster, IsPolicy, IsRecorded],
+            Self::Mode | Self::Window | Self::Freeze | Self::Halt => {
+                &[ReturnsUntouched, NeedsNoCluster, IsPolicy, IsRecorded]
+            }
+            Self::Plan | Self::Hold => &[ReturnsUntouched, IsAboutNodes, IsPolicy, IsRecorded],
+            Self::Budget | Self::Health => &[ReturnsUntouched, IsAboutNodes, IsRecorded],
+            Self::Limit | Self::Canary | Self::Order => &[IsAboutNodes, IsRecorded],
+            Self::Lease | Self::Record => &[],
+        }
+    }
+
     /// True if a denial of this gate returns a node that was taken out and is not changed yet. A denial of any other
     /// gate keeps the node waiting: a stop ends nothing, and the lease or the repository comes back.
     pub fn returns_untouched(self) -> bool {
-        match self {
-            Self::Mode
-            | Self::Plan
-            | Self::Window
-            | Self::Freeze
-            | Self::Halt
-            | Self::Hold
-            | Self::Budget
-            | Self::Health => true,
-            Self::Desired
-            | Self::Stop
-            | Self::Limit
-            | Self::Canary
-            | Self::Order
-            | Self::Lease
-            | Self::Record => false,
-        }
+        self.traits().contains(&GateTrait::ReturnsUntouched)
     }
 
     /// True if the gate needs only desired state, record and time.
     pub fn needs_no_cluster(self) -> bool {
-        match self {
-            Self::Mode | Self::Desired | Self::Window | Self::Freeze | Self::Stop | Self::Halt => true,
-            Self::Plan
-            | Self::Hold
-            | Self::Limit
-            | Self::Budget
-            | Self::Canary
-            | Self::Order
-            | Self::Lease
-            | Self::Health
-            | Self::Record => false,
-        }
+        self.traits().contains(&GateTrait::NeedsNoCluster)
     }
 
     /// True if the gate can deny one node and allow another. The other gates answer for the cluster or for a kind of
     /// move.
     pub fn is_about_nodes(self) -> bool {
-        match self {
-            Self::Plan
-            | Self::Hold
-            | Self::Limit
-            | Self::Budget
-            | Self::Canary
-            | Self::Order
-            | Self::Health => true,
-            Self::Mode
-            | Self::Desired
-            | Self::Window
-            | Self::Freeze
-            | Self::Stop
-            | Self::Halt
-            | Self::Lease
-            | Self::Record => false,
-        }
+        self.traits().contains(&GateTrait::IsAboutNodes)
     }
 
-    /// Whether a person or a calendar gives its answers. The other gates tell what the cluster is like at the moment.
+    /// True if a person or a calendar gives its answers. The other gates report what the cluster is like at the moment.
     pub fn is_policy(self) -> bool {
-        match self {
-            Self::Mode
-            | Self::Desired
-            | Self::Plan
-            | Self::Window
-            | Self::Freeze
-            | Self::Stop
-            | Self::Halt
-            | Self::Hold => true,
-            Self::Limit
-            | Self::Budget
-            | Self::Canary
-            | Self::Order
-            | Self::Lease
-            | Self::Health
-            | Self::Record => false,
-        }
+        self.traits().contains(&GateTrait::IsPolicy)
     }
 
-    /// Whether its objections are written to the record. A process that does not hold the lease does not write, since
-    /// two that wait for each other would race; and that the record cannot be written cannot be written to it.
+    /// True if its objections are written to the record. A process that does not hold the lease does not write, because
+    /// two that wait for each other would write against each other; and while the record cannot be written, that
+    /// cannot be recorded either.
     pub fn is_recorded(self) -> bool {
-        match self {
-            Self::Lease | Self::Record => false,
-            Self::Mode
-            | Self::Desired
-            | Self::Plan
-            | Self::Window
-            | Self::Freeze
-            | Self::Stop
-            | Self::Halt
-            | Self::Hold
-            | Self::Limit
-            | Self::Budget
-            | Self::Canary
-            | Self::Order
-            | Self::Health => true,
-        }
+        self.traits().contains(&GateTrait::IsRecorded)
     }
 
-    pub const ALL: [Self; 15] = [
+    /// In the order in which pages show them.
+    pub const ALL: [Self; 16] = [
+        Self::Identity,
         Self::Mode,
         Self::Desired,
         Self::Plan,

@@ -14,6 +14,7 @@ use super::work::{Component, Fact, Truth};
 pub use super::asked::{Api, Lock, Note, Probe};
 pub use super::effect::LongState;
 pub use super::labels::Labels;
+pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
 pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
@@ -26,7 +27,7 @@ pub type Id = Arc<str>;
 pub struct Live {
     /// UID of the namespace `kube-system`, which identifies the cluster.
     pub cluster_uid: Option<String>,
-    pub nodes: BTreeMap<Id, Node>,
+    pub nodes: Nodes,
     pub pods: Pods,
     pub budgets: BTreeMap<(Id, Id), Budget>,
     /// Controllers by UID.
@@ -237,7 +238,7 @@ impl Live {
     }
 
     pub fn control_plane(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| node.control_plane)
+        self.nodes.control_plane()
     }
 
     /// The version of each API server by node. A hosted control plane has one entry, with the version of its API

@@ -10,6 +10,7 @@ pub mod entry;
 mod labels;
 pub mod live;
 pub mod names;
+pub mod nodes;
 mod overlay;
 pub mod plan;
 mod pod;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::explain::{MOST_EXPLAINED, merge_answers};
+use super::explain::{Answers, MOST_EXPLAINED};
 use crate::gate::{self, Books, Moment, Question, World};
-use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use crate::model::decision::{Answer, Verdict};
 use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, What};
 use crate::model::live::Probe;
@@ -29,15 +29,8 @@ pub(super) fn begin(
 ) -> (Turn, Option<Plan>) {
     let mut turn = Turn { probes: vec![(Probe::Api, LOOK)], ..Turn::default() };
     let Some(fresh) = fresh else { return (turn, None) };
-    turn.answers.extend(nodes_without_pool(world, fresh));
     let Some(stage) = fresh.stages.iter().find(|stage| !stage.steps.is_empty()) else {
-        for blocker in &fresh.blockers {
-            let answer = blocked(blocker);
-            if let Some(live) = world.live {
-                turn.passes_soon(&answer, live, world.now);
-            }
-            turn.answers.push(answer);
-        }
+        tell(&mut turn, world, gate::blockers(fresh));
         return (turn, None);
     };
     let question = Question {
@@ -46,12 +39,7 @@ pub(super) fn begin(
         ..Question::general(Moment::StartRun, world, books)
     };
     let (answers, may) = any_step_may(&question, stage);
-    for answer in &answers {
-        if let Some(live) = world.live {
-            turn.passes_soon(answer, live, world.now);
-        }
-    }
-    turn.answers.extend(answers);
+    tell(&mut turn, world, answers);
     if !may {
         return (turn, None);
     }
@@ -71,14 +59,13 @@ pub(super) fn begin(
     (turn, Some(fresh.clone()))
 }
 
-/// Why no run can begin. An unknown version is a wait: static pods report none while a kubelet restarts them, and do
-/// again within a minute. A person has to act on every other blocker.
-fn blocked(blocker: &Reason) -> Answer {
-    if blocker.key == Key::VersionUnknown {
-        Answer::wait(Gate::Health, blocker.clone())
-    } else {
-        Answer::deny(Gate::Plan, blocker.clone())
+fn tell(turn: &mut Turn, world: &World<'_>, answers: Vec<Answer>) {
+    for answer in &answers {
+        if let Some(live) = world.live {
+            turn.passes_soon(answer, live, world.now);
+        }
     }
+    turn.answers.extend(answers);
 }
 
 /// Whether a run may begin: if the gates allow any step of the first stage, because a run of held nodes alone would
@@ -86,7 +73,7 @@ fn blocked(blocker: &Reason) -> Answer {
 fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, bool) {
     let unit = stage.kind.is_control_plane();
     let (mut any, mut all, mut explained) = (false, true, 0);
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut answers = Answers::default();
     // Kinds of move that a gate denies for every node.
     let mut denied: BTreeSet<MoveKind> = BTreeSet::new();
     for step in &stage.steps {
@@ -101,28 +88,19 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
         }
         if may || explained < MOST_EXPLAINED {
             explained += usize::from(!may);
-            merge_answers(&mut answers, decision.answers);
+            answers.add(decision.answers);
         }
         // The run explains its other workers once it exists.
         if may && !unit {
             break;
         }
     }
+    let mut answers = answers.into_list();
     if any && !unit {
         // The run begins: reasons about single nodes are reported now, reasons about a kind of move by the run.
         answers.retain(|answer| answer.verdict == Verdict::Allow || answer.gate.is_about_nodes());
     }
     (answers, if unit { all } else { any })
-}
-
-/// Nodes that no pool selects; while they are behind, the cluster is not as desired.
-fn nodes_without_pool(world: &World<'_>, fresh: &Plan) -> Vec<Answer> {
-    let objects = world.census.left_alone().map(|node| format!("node/{node}")).take(MOST_EXPLAINED);
-    let risk = |object: String| {
-        let mut risks = fresh.risks.iter();
-        risks.find(|risk| risk.key == Key::NodeInNoPool && risk.object == object)
-    };
-    objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
 }
 
 /// The oldest version that the plan moves. If only workers move, that is theirs and not that of the API servers.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::explain::{MOST_EXPLAINED, merge_answers};
+use super::explain::{Answers, MOST_EXPLAINED};
 use super::intents::{intent, is_gone, takes_out};
 use crate::gate::{self, Books, Full, Moment, Question, World};
 use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
@@ -10,21 +10,22 @@ use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, RunOutcome, What};
 use crate::model::live::Live;
 use crate::model::plan::{Stage, StageKind};
-use crate::model::work::{MoveKind, Scope, Step};
+use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
 use crate::record::{Run, StepEnd};
 use crate::work::Turn;
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose(world: &World<'_>, books: Books, desired: &Desired, run: &Run) -> Turn {
     let Some(live) = world.live else { return Turn::default() };
-    if world.state.supersedes(&run.plan) && !run.hop_unfinished() {
+    if gate::gives_way(world, run) {
         return give_way(world, desired, run);
     }
     let Some((index, stage)) = run.open_stage().and_then(|index| Some((index, run.plan.stages.get(index)?)))
     else {
         return ends(RunOutcome::Converged, Vec::new());
     };
-    let chooser = Chooser { world, live, run, stage, books, turn: Turn::default() };
+    let chooser =
+        Chooser { world, live, run, stage, books, answers: Answers::default(), turn: Turn::default() };
     match stage.kind {
         StageKind::AwaitControlPlane => chooser.unit(&run.not_started(index).collect::<Vec<_>>()),
         StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
@@ -79,6 +80,7 @@ struct Chooser<'a> {
     run: &'a Run,
     stage: &'a Stage,
     books: Books,
+    answers: Answers,
     turn: Turn,
 }
 
@@ -104,7 +106,7 @@ impl<'a> Chooser<'a> {
             // A soak ends by itself.
             self.turn.moves |= answer.gate == Gate::Canary && answer.next.is_some();
         }
-        merge_answers(&mut self.turn.answers, decision.answers);
+        self.answers.add(decision.answers);
     }
 
     fn begin(&mut self, steps: &[&Step]) {
@@ -136,18 +138,26 @@ impl<'a> Chooser<'a> {
         if all {
             self.begin(open);
         }
-        self.turn
+        self.done()
+    }
+
+    fn done(self) -> Turn {
+        Turn { answers: self.answers.into_list(), ..self.turn }
     }
 
     /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
-        let mut passed = Passed::default();
+        let mut passed = Passed::of(self.run, index);
         let mut chosen: Vec<&Step> = Vec::new();
-        // A node that is out already takes no further room, so it comes before others.
-        let (out, others): (Vec<&Step>, Vec<&Step>) =
-            self.run.not_started(index).partition(|step| self.is_out(step));
-        let others = others.into_iter().map(|step| (step, false));
+        // Nodes that are out already take no further room, so they come first.
+        let out = self.out(index);
+        let first: BTreeSet<&StepId> = out.iter().map(|step| &step.id).collect();
+        let others = self.run.not_started(index).filter(|step| !first.contains(&step.id));
+        let others = others.map(|step| (step, false));
         for (step, is_out) in out.into_iter().map(|step| (step, true)).chain(others) {
+            if !is_out && passed.everything() {
+                break;
+            }
             if passed.by(step, is_out) {
                 continue;
             }
@@ -165,17 +175,30 @@ impl<'a> Chooser<'a> {
             }
         }
         self.begin(&chosen);
-        self.turn
+        self.done()
     }
 
-    fn is_out(&self, step: &Step) -> bool {
-        step.node().is_some_and(|node| self.world.census.is_out(step.id.scope.name(), node))
+    /// The steps of a stage whose nodes are out already, in the order of the plan. They are found by the nodes that are
+    /// out, which are few, and not by a walk over all steps.
+    fn out(&self, index: usize) -> Vec<&'a Step> {
+        let pools = self.run.open_scopes(index).filter(|scope| matches!(scope, Scope::Pool(_)));
+        let ids = pools.flat_map(|scope| {
+            let nodes = self.world.census.out_of(scope.name()).filter_map(|name| self.live.nodes.get(name));
+            nodes.map(|node| StepId {
+                scope: scope.clone(),
+                to: self.stage.to.to_string(),
+                node: Some(NodeRef { name: node.name.to_string(), uid: node.uid.to_string() }),
+                kind: WorkKind::Kubelet,
+            })
+        });
+        self.run.not_started_among(index, ids)
     }
 }
 
 /// Steps that need no question in this pass because an earlier step got the same answer.
-#[derive(Default)]
 struct Passed<'a> {
+    /// Pools with steps that may still begin in this pass.
+    open: BTreeSet<&'a str>,
     /// How many nodes of each pool were explained.
     explained: BTreeMap<&'a str, usize>,
     /// Kinds of move that a gate denies for every node.
@@ -186,6 +209,26 @@ struct Passed<'a> {
 }
 
 impl<'a> Passed<'a> {
+    fn of(run: &'a Run, index: usize) -> Self {
+        Self {
+            open: run.open_scopes(index).map(Scope::name).collect(),
+            explained: BTreeMap::new(),
+            kinds: BTreeSet::new(),
+            pools: BTreeSet::new(),
+            zones: BTreeSet::new(),
+        }
+    }
+
+    /// True once no pool has room for another node: no further step needs a question.
+    fn everything(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn close(&mut self, pool: &'a str) {
+        self.pools.insert(pool);
+        self.open.remove(pool);
+    }
+
     fn enough(&self, pool: &str) -> bool {
         self.explained.get(pool).is_some_and(|count| *count >= MOST_EXPLAINED)
     }
@@ -206,9 +249,9 @@ impl<'a> Passed<'a> {
         // The canaries of a pool keep all its other nodes waiting.
         let canary = decision.objections().all(|answer| answer.gate == Gate::Canary);
         match full {
-            Full::Pool => drop(self.pools.insert(pool)),
+            Full::Pool => self.close(pool),
             Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
-            Full::No if canary => drop(self.pools.insert(pool)),
+            Full::No if canary => self.close(pool),
             Full::No => {}
         }
         let told = !self.enough(pool);

@@ -1,15 +1,29 @@
-//! How many steps that do not begin are explained.
+//! How much is reported of what keeps steps from starting.
+
+use std::collections::BTreeSet;
 
 use crate::model::decision::Answer;
 
-/// The most explanations of one kind that a person reads.
+/// More explanations of the same kind than a person reads.
 pub(super) const MOST_EXPLAINED: usize = 20;
 
-/// Adds answers that are not there yet: an answer about the cluster comes again for every step.
-pub(super) fn merge_answers(into: &mut Vec<Answer>, answers: Vec<Answer>) {
-    for answer in answers {
-        if !into.contains(&answer) {
-            into.push(answer);
+/// Answers in the order in which they came, each once: what is said of the cluster is said for every step again.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    list: Vec<Answer>,
+    known: BTreeSet<Answer>,
+}
+
+impl Answers {
+    pub(super) fn add(&mut self, answers: impl IntoIterator<Item = Answer>) {
+        for answer in answers {
+            if self.known.insert(answer.clone()) {
+                self.list.push(answer);
+            }
         }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Answer> {
+        self.list
     }
 }

@@ -6,17 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Input;
 use super::merge::Merged;
-use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::gate::held_elsewhere;
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
 use crate::model::live::{Live, Lock, Probe};
+use crate::model::names::LEASE;
 use crate::model::state::{Identity, Tenure};
 use crate::model::time::{earliest, later};
 use crate::provider;
 use crate::record::Record;
 use crate::work::{LOOK_AGAIN, Turn};
 
-/// The lease's name in the namespace `windlass-system`.
-pub const NAME: &str = "windlass";
 /// How long a silent holder is taken to be alive. Longer than an API server is away during its own upgrade.
 const LENGTH: SignedDuration = SignedDuration::from_secs(30);
 /// How often the holder renews the lease.
@@ -93,16 +92,11 @@ fn give_back(lock: &Lock) -> Turn {
 
 /// Waits while another process acts.
 fn stand_by(tenure: &Tenure) -> Turn {
-    let Some((holder, until)) = &tenure.elsewhere else { return Turn::default() };
-    let told = Reason::new(
-        Key::LeaseElsewhere,
-        format!("lease/{NAME}"),
-        format!("the lease {NAME} is held by {holder}"),
-    );
+    let Some(answer) = held_elsewhere(tenure) else { return Turn::default() };
     Turn {
-        answers: vec![Answer::wait(Gate::Lease, told)],
+        wake_at: answer.next,
+        answers: vec![answer],
         probes: vec![(Probe::Lock, LOOK_AGAIN)],
-        wake_at: Some(*until),
         moves: true,
         ..Turn::default()
     }
@@ -138,7 +132,7 @@ fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
 }
 
 fn moved(lease: LeaseMove) -> Turn {
-    let effect = Effect::Lease { name: NAME.to_owned(), lease, length: LENGTH };
+    let effect = Effect::Lease { name: LEASE.to_owned(), lease, length: LENGTH };
     Turn { effects: vec![(effect, 0)], ..Turn::default() }
 }
 
@@ -150,14 +144,11 @@ fn moved(lease: LeaseMove) -> Turn {
 /// second one's entries.
 pub(super) fn others_write(input: &Input<'_>, acts: bool, tenure: &Tenure, merged: &mut Merged) -> bool {
     let tick = &mut merged.tick;
-    if let Some((_, until)) = &tenure.elsewhere {
-        let answers = stand_by(tenure).answers;
-        for answer in answers {
-            if !tick.status.answers.iter().any(|told| told.same_subject(&answer)) {
-                tick.status.answers.push(answer);
-            }
+    if let Some(answer) = held_elsewhere(tenure) {
+        tick.wake_at = earliest(tick.wake_at, answer.next);
+        if !tick.status.answers.iter().any(|told| told.same_subject(&answer)) {
+            tick.status.answers.push(answer);
         }
-        tick.wake_at = earliest(tick.wake_at, Some(*until));
         merged.moves = true;
         look(input, tick);
         tick.stands_by = true;
@@ -194,5 +185,5 @@ pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
         transitions: lock.transitions,
         resource_version: lock.resource_version.clone(),
     };
-    Some(Effect::Lease { name: NAME.to_owned(), lease, length: LENGTH })
+    Some(Effect::Lease { name: LEASE.to_owned(), lease, length: LENGTH })
 }

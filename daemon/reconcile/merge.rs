@@ -1,21 +1,28 @@
 //! Merges the turns of all parts of a pass into one tick.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
+use super::explain::Answers;
 use super::{Input, Tick};
 use crate::model::decision::{Answer, Gate, Key, Reason};
-use crate::model::effect::{Effect, LeaseMove};
+use crate::model::effect::{Effect, EffectKey, LeaseMove};
 use crate::model::live::Probe;
 use crate::model::plan::Plan;
 use crate::model::time::{earliest, later};
+use crate::model::work::StepId;
 use crate::verify::ledger::Ledger;
-use crate::work::Turn;
+use crate::work::{State, Turn};
 
 pub(super) struct Merge<'a> {
     input: Input<'a>,
     /// True if the pass may write to the cluster. Giving the lease back is allowed in any case.
     acts: bool,
     tick: Tick,
+    answers: Answers,
+    /// The objects of the effects so far: two effects on one object are never sent at once.
+    keys: BTreeSet<EffectKey>,
     ledger: Ledger<'a>,
     moves: bool,
     wants_lease: bool,
@@ -33,6 +40,8 @@ impl<'a> Merge<'a> {
             input,
             acts,
             tick: Tick::default(),
+            answers: Answers::default(),
+            keys: BTreeSet::new(),
             ledger: Ledger::new(input.live),
             moves: false,
             wants_lease: false,
@@ -56,15 +65,15 @@ impl<'a> Merge<'a> {
         self.tick.frozen = Some(plan);
     }
 
+    /// Where a step stands as the pass finds it.
+    pub(super) fn state(&mut self, id: &StepId, state: Option<State>) {
+        self.tick.states.extend(state.map(|state| (id.clone(), state)));
+    }
+
     pub(super) fn turn(&mut self, turn: Turn) {
         let Turn { state: _, entries, effects, probes, answers, wake_at, moves, wants_lease, watched } = turn;
         self.tick.entries.extend(entries);
-        for answer in answers {
-            // Several parts of a pass get the same answer; it is reported once.
-            if !self.tick.status.answers.contains(&answer) {
-                self.tick.status.answers.push(answer);
-            }
-        }
+        self.answers.add(answers);
         self.tick.watched.extend(watched);
         self.wake(wake_at);
         self.moves |= moves;
@@ -117,12 +126,11 @@ impl<'a> Merge<'a> {
             if backoff.tries > 2 {
                 let text = format!("the API server was asked several times to change it: {}", backoff.why);
                 let reason = Reason::new(Key::ApiUnreachable, effect.object(), text);
-                self.tick.status.answers.push(Answer::wait(Gate::Health, reason));
+                self.answers.add([Answer::wait(Gate::Health, reason)]);
             }
             return;
         }
-        let twice = self.tick.effects.iter().any(|(planned, _)| planned.key() == key);
-        if !twice {
+        if self.keys.insert(key) {
             self.tick.effects.push((effect, after));
         }
     }
@@ -132,6 +140,7 @@ impl<'a> Merge<'a> {
         if !holds_lease {
             self.tick.effects.retain(|(effect, _)| !effect.needs_lease());
         }
+        self.tick.status.answers = self.answers.into_list();
         Merged { tick: self.tick, moves: self.moves }
     }
 }

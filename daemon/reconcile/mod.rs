@@ -16,7 +16,7 @@ mod tick;
 mod waits;
 mod withhold;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -29,9 +29,11 @@ use crate::model::plan::Plan;
 use crate::model::state::{ClusterState, DesiredState, Identity};
 use crate::model::work::StepId;
 use crate::record::Record;
+use crate::work::State;
 
+pub use crate::model::names::LEASE;
 pub use check::check;
-pub use lease::{NAME as LEASE, deadline, release, tenure};
+pub use lease::{deadline, release, tenure};
 pub use outlook::{MOST_ROUNDS, outlook};
 pub use tick::tick;
 pub use withhold::checked_tick;
@@ -63,6 +65,8 @@ pub struct Tick {
     /// Each with the number of the entry that releases it: it may be sent once that entry is on the remote.
     pub effects: Vec<(Effect, u64)>,
     pub probes: Vec<Probe>,
+    /// Where each step in progress stands.
+    pub states: BTreeMap<StepId, State>,
     /// Steps that return their nodes and were looked at; that time counts against their patience.
     pub watched: BTreeSet<StepId>,
     /// True if another process acts: nothing was written, and the record may be out of date.

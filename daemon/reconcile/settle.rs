@@ -2,7 +2,7 @@
 //! the work.
 
 use super::Input;
-use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::gate::other_cluster;
 use crate::model::effect::Effect;
 use crate::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, What};
 use crate::model::version::Version;
@@ -21,7 +21,7 @@ pub(super) fn settle(input: &Input<'_>) -> Turn {
         turn.entries.push(What::Commit(CommitEvent::Refused { commit, problems }));
     }
     // The notes in another cluster are not about this one.
-    if other_cluster(input).is_none() {
+    if other_cluster(input.me, live, record).is_none() {
         notes(input, &mut turn);
     }
     turn
@@ -84,23 +84,4 @@ fn asks_for_something_else(input: &Input<'_>, version: &Version) -> bool {
         (Some(run), _) => input.state.supersedes(&run.plan),
         (None, accepted) => accepted.as_ref().is_none_or(|(_, asked)| asked != version),
     }
-}
-
-/// Why the cluster behind the kubeconfig context is another one than the record's; `None` if it is the same. Windlass
-/// writes nothing to another cluster.
-pub(super) fn other_cluster(input: &Input<'_>) -> Option<Answer> {
-    let (known, seen) = (&input.record.cluster_uid, &input.live.cluster_uid);
-    let text = if let Some(twin) = &input.me.twin {
-        format!("it is the same cluster as {twin}, behind another context; only {twin} is served")
-    } else if known.is_none() || known == seen {
-        return None;
-    } else {
-        format!(
-            "this cluster's kube-system has UID {}, the record knows {}: it is another cluster; check the kubeconfig context",
-            seen.as_deref().unwrap_or_default(),
-            known.as_deref().unwrap_or_default()
-        )
-    };
-    let object = format!("cluster/{}", input.me.cluster);
-    Some(Answer::deny(Gate::Desired, Reason::new(Key::OtherCluster, object, text)))
 }

@@ -30,10 +30,7 @@ pub fn tick(input: Input<'_>) -> Tick {
     merge.turn(settle::settle(&input));
     // Entries of settling are folded into the record first; the next pass follows at once.
     if !merge.has_entries() {
-        match settle::other_cluster(&input) {
-            Some(answer) => merge.turn(Turn { answers: vec![answer], ..Turn::default() }),
-            None => pass(&input, acts, &tenure, &mut merge),
-        }
+        pass(&input, acts, &tenure, &mut merge);
     }
     let mut merged = merge.merged(tenure.held.is_some());
     if lease::others_write(&input, acts, &tenure, &mut merged) {
@@ -56,13 +53,19 @@ fn look(input: &Input<'_>) -> Turn {
     turn
 }
 
-/// Concludes nothing from an incomplete picture; reports which kinds cannot be listed.
+/// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.
 fn blind(input: &Input<'_>) -> Turn {
     let answers = input.live.unseen.iter().map(|(kind, why)| {
         let text = format!("they cannot be listed: {why}");
         Answer::wait(Gate::Health, Reason::new(Key::ApiUnreachable, *kind, text))
     });
-    Turn { answers: answers.collect(), ..Turn::default() }
+    let Input { me, state, record, others, census, trouble, now, .. } = *input;
+    let tenure = Tenure::default();
+    let world =
+        World::new(Sources { me, state, live: None, record, others, census, tenure: &tenure, trouble, now });
+    let books = Books::default();
+    let said = gate::ask(&Question::general(Moment::GoOn, &world, &books)).answers;
+    Turn { answers: said.into_iter().chain(answers).collect(), ..Turn::default() }
 }
 
 /// True if the pass may write to the cluster. In `observe` it may while a step is in progress or a node has a claim
@@ -85,7 +88,12 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
         World::new(Sources { me, state, live: Some(live), record, others, census, tenure, trouble, now });
     let books = Books::of(census, record.run.as_ref());
     let general = Question { plan: fresh, ..Question::general(Moment::GoOn, &world, &books) };
-    merge.turn(Turn { answers: gate::ask(&general).answers, ..Turn::default() });
+    let may = gate::ask(&general);
+    let another = may.objects(Gate::Identity);
+    merge.turn(Turn { answers: may.answers, ..Turn::default() });
+    if another {
+        return;
+    }
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
             advance(&world, &books, live, run, merge);
@@ -130,6 +138,7 @@ fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut
             let may = gate::ask(&Question { moment, world, plan, stage, step, books });
             work::advance(&hand, &may)
         };
+        merge.state(id, turn.state);
         merge.turn(turn);
     }
 }

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Input, Tick};
+use crate::gate::other_cluster;
 use crate::model::decision::{Answer, Key, Verdict};
 use crate::model::entry::{ClusterEvent, What};
 use crate::model::state::RunState;
@@ -50,7 +51,8 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
 /// Where the cluster stands. `moving` is true if something goes on without anyone acting.
 pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
     let objects = tick.status.answers.iter().any(|answer| answer.verdict != Verdict::Allow);
-    let refused = !input.state.problems.is_empty() || super::settle::other_cluster(input).is_some();
+    let refused =
+        !input.state.problems.is_empty() || other_cluster(input.me, input.live, input.record).is_some();
     match () {
         () if moving => RunState::Moving,
         () if input.record.halted.is_some() => RunState::Halted,

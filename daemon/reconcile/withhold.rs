@@ -23,6 +23,7 @@ fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
     let answers = findings.iter().map(|finding| Answer::deny(Gate::Plan, finding.clone())).collect();
     let mut withheld = Tick {
         probes: tick.probes,
+        states: tick.states,
         watched: tick.watched,
         stands_by: tick.stands_by,
         status: ClusterState { answers, state: RunState::Waiting },

@@ -30,6 +30,8 @@ pub(super) struct StepIndex {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct OfScope {
     steps: usize,
+    /// Steps that are not started, as [`Run::not_started`] has them.
+    open: usize,
     /// Steps that are done, by the time at which they ended.
     done: BTreeSet<(Timestamp, usize)>,
 }
@@ -74,7 +76,9 @@ impl StepIndex {
             for (position, step) in stage.steps.iter().enumerate() {
                 positions.insert(step.id.clone(), (number, position));
                 texts.insert(step.id.to_string(), (number, position));
-                of_stage.entry(step.id.scope.clone()).or_default().steps += 1;
+                let of_scope = of_stage.entry(step.id.scope.clone()).or_default();
+                of_scope.steps += 1;
+                of_scope.open += 1;
             }
             scopes.push(of_stage);
         }
@@ -103,7 +107,12 @@ impl StepIndex {
 
     fn set(&mut self, at: Position, scope: &Scope, mark: Mark, present: bool) {
         match mark.progress {
-            Progress::NotStarted => put(&mut self.not_started, at, present),
+            Progress::NotStarted => {
+                put(&mut self.not_started, at, present);
+                if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
+                    of_scope.open = if present { of_scope.open + 1 } else { of_scope.open.saturating_sub(1) };
+                }
+            }
             Progress::Begun => put(&mut self.in_progress, at, present),
             Progress::Done(ended) => {
                 if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
@@ -192,6 +201,20 @@ impl Run {
         of_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
     }
 
+    /// Those of these steps that are among [`Run::not_started`], in the order of the plan.
+    pub fn not_started_among(&self, stage: usize, ids: impl Iterator<Item = StepId>) -> Vec<&Step> {
+        let at = ids.filter_map(|id| self.index.positions.get(&id).copied());
+        let at: BTreeSet<Position> =
+            at.filter(|at| at.0 == stage && self.index.not_started.contains(at)).collect();
+        at.into_iter().filter_map(|at| self.at(at)).collect()
+    }
+
+    /// The scopes of a stage with steps that are not started.
+    pub fn open_scopes(&self, stage: usize) -> impl Iterator<Item = &Scope> {
+        let scopes = self.index.scopes.get(stage).into_iter().flatten();
+        scopes.filter(|(_, of_scope)| of_scope.open > 0).map(|(scope, _)| scope)
+    }
+
     /// When the first intent was written; `None` before that.
     pub fn first_intent(&self) -> Option<Timestamp> {
         self.index.first_intent
@@ -199,7 +222,7 @@ impl Run {
 
     /// How far the steps of one scope have come in one stage; `None` if the stage has no step of the scope.
     pub fn stage_counts(&self, stage: usize, scope: &Scope) -> Option<StageCounts<'_>> {
-        let OfScope { steps, done } = self.index.scopes.get(stage)?.get(scope)?;
+        let OfScope { steps, done, open: _ } = self.index.scopes.get(stage)?.get(scope)?;
         let in_progress = of_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
         let in_progress = in_progress.filter(|step| step.id.scope == *scope).count();
         Some(StageCounts { steps: *steps, in_progress, done })

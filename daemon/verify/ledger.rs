@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::model::decision::{Key, Reason};
-use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod};
+use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
 
 /// What may still be evicted in this pass. The rest of a budget is looked up once for all copies of the ledger. What
 /// a copy takes counts for that copy only, until it is booked.
@@ -24,6 +24,22 @@ pub struct Ledger<'a> {
 struct Left {
     budgets: BTreeMap<(Id, Id), i32>,
     owners: BTreeMap<Id, i64>,
+    /// UIDs of pods whose eviction was accepted or is in flight, by namespace; `None` until a budget asks.
+    leaving: Option<BTreeMap<Id, Vec<Uid>>>,
+}
+
+impl Left {
+    /// Our evictions in a namespace. The overlay is walked once for all budgets of a pass.
+    fn leaving(&mut self, live: &Live, namespace: &Id) -> &[Uid] {
+        let leaving = self.leaving.get_or_insert_with(|| {
+            let mut by_namespace: BTreeMap<Id, Vec<Uid>> = BTreeMap::new();
+            for pod in live.overlay.leaving().filter_map(|uid| live.pods.get(uid)) {
+                by_namespace.entry(pod.namespace.clone()).or_default().push(pod.uid.clone());
+            }
+            by_namespace
+        });
+        leaving.get(namespace).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl<'a> Ledger<'a> {
@@ -71,12 +87,17 @@ impl<'a> Ledger<'a> {
     }
 
     fn left_of(&self, key: &(Id, Id), budget: &Budget) -> i32 {
-        let mut left = self.left.borrow_mut();
-        let left = left.budgets.entry(key.clone()).or_insert_with(|| {
+        let left = &mut *self.left.borrow_mut();
+        let known = left.budgets.get(key).copied();
+        let allowed = known.unwrap_or_else(|| {
             // The status is of an older spec, so what the budget allows now is unknown.
-            if budget.observed { budget.disruptions_allowed - unseen(self.live, &key.0, budget) } else { 0 }
+            if !budget.observed {
+                return 0;
+            }
+            budget.disruptions_allowed - unseen(self.live, left.leaving(self.live, &key.0), budget)
         });
-        *left - self.taken.get(key).copied().unwrap_or(0)
+        left.budgets.insert(key.clone(), allowed);
+        allowed - self.taken.get(key).copied().unwrap_or(0)
     }
 
     /// Why an owner without a budget cannot spare the pod: one pod, or a quarter of its replicas if that is more, may
@@ -121,17 +142,11 @@ fn passes_unhealthy(pod: &Pod, budget: &Budget) -> bool {
     !pod.ready && (budget.always_allow_unhealthy || (healthy && budget.observed))
 }
 
-/// Our evictions, accepted or in flight, that this budget's status does not count yet.
-fn unseen(live: &Live, namespace: &Id, budget: &Budget) -> i32 {
-    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
+/// How many of these pods the budget covers and its status does not count as disrupted yet.
+fn unseen(live: &Live, leaving: &[Uid], budget: &Budget) -> i32 {
+    let ours = leaving.iter().filter_map(|uid| live.pods.get(uid));
     let unseen = ours.filter(|pod| {
-        pod.namespace == *namespace
-            && pod.deleting.is_none()
-            && !budget.disrupted.contains(&*pod.name)
-            && budget
-                .selector
-                .as_ref()
-                .is_some_and(|s| s.matches(|key| pod.labels.get(key).map(|value| &**value)))
+        pod.deleting.is_none() && !budget.disrupted.contains(&*pod.name) && budget.selects(pod)
     });
     i32::try_from(unseen.count()).unwrap_or(i32::MAX)
 }

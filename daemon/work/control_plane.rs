@@ -16,9 +16,6 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {
-    if hand.live.stop.is_some() || hand.tenure.held.is_none() {
-        return turn;
-    }
     judge(hand, mv, verify::control_plane_node(mv, hand.live, hand.now), turn)
 }
 

@@ -22,23 +22,30 @@ const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
 /// The same for a Job that is complete while the node does not report the target.
 const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 
+/// Asks for the Job. That it exists shows in the cluster: only then is the node recorded as being upgraded.
+pub(super) fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
+    let Some(order) = order(hand, mv) else { return turn };
+    let name = provider::job_name(&order);
+    if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
+        let text = format!("it cannot be created: {}", backoff.why);
+        let reason = Reason::new(Key::JobRefused, format!("job/{name}"), text);
+        let since = waiting_since(hand.live, Key::JobRefused, &reason.object, hand.now);
+        if turn.expired(since, JOB_START, hand.now) {
+            return not_begun(hand, reason, turn);
+        }
+        turn = turn.waits(Gate::Health, reason);
+    }
+    let manifest = jobs.job(&order);
+    turn.effect(Effect::CreateJob { name, manifest }, hand.progress.intent)
+}
+
 pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
     let Some(order) = order(hand, mv) else { return turn };
     let name = provider::job_name(&order);
     let object = format!("job/{name}");
     let began = hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now);
-    let Some(job) = hand.live.jobs.get(&name) else {
-        if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
-            let reason =
-                Reason::new(Key::JobRefused, &*object, format!("it cannot be created: {}", backoff.why));
-            if turn.expired(began, JOB_START, hand.now) {
-                return not_begun(hand, reason, turn);
-            }
-            turn = turn.waits(Gate::Health, reason);
-        }
-        let manifest = jobs.job(&order);
-        return turn.effect(Effect::CreateJob { name, manifest }, hand.progress.intent);
-    };
+    // A person may have deleted it. What it began on the host may be unfinished, so that it is made anew.
+    let Some(job) = hand.live.jobs.get(&name) else { return create_job(hand, mv, jobs, turn) };
     let state = hand.live.job_state(job);
     match &state {
         JobState::Waiting(why) => {

@@ -18,11 +18,6 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
-    // While stopped or without the lease nothing can be noted on the claim; that time must not count against the
-    // node.
-    if hand.live.stop.is_some() || hand.tenure.held.is_none() {
-        return turn;
-    }
     let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
     let claim = match &node.claim {
         Some(ClaimState::Ours(claim)) => Some(claim),

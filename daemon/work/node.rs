@@ -5,17 +5,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drain::{self, Drained};
 use super::hand::Hand;
-use super::job::{overdue, run_job};
-use super::state::{State, node_of, state};
+use super::job::{create_job, overdue, run_job};
+use super::state::{State, has_job, node_of, state};
 use super::turn::{Turn, waiting_since};
-use crate::model::claim::{CLAIM, Claim};
+use crate::model::claim::Claim;
 use crate::model::decision::{Decision, Gate, Key, Reason, Verdict};
 use crate::model::effect::NodePatch;
 use crate::model::entry::{StepEvent, StepPhase};
 use crate::model::live::{ClaimState, Node, Probe};
 use crate::model::time::later;
 use crate::model::work::NodeMove;
-use crate::provider::{self, Mover};
+use crate::provider::{self, HostJobs, Mover};
 use crate::verify::owners;
 
 /// How long no pod may have left a node before the drain counts as blocked and the claim notes since when.
@@ -35,43 +35,31 @@ pub(super) fn advance(
         turn = turn.probe_often(Probe::Api);
     }
     let unchanged = state < State::Changing && !hand.progress.is_touched() && state > State::Held;
-    if let Some(reason) = may.returns().filter(|_| unchanged) {
-        return turn.set_aside(&hand.step.id, false, vec![reason.clone()]);
+    // A claim that is not ours to take is waited for; whatever else ends a step ends this one too.
+    let ends = may.returns().filter(|answer| state != State::ClaimedElsewhere || answer.gate != Gate::Hold);
+    let ends: Vec<Reason> = ends.map(|answer| answer.reason.clone()).collect();
+    if unchanged && !ends.is_empty() {
+        return turn.set_aside(&hand.step.id, false, ends);
     }
     match state {
         State::Gone | State::Awaiting => turn,
-        State::Held => held(hand, node, turn),
-        State::ClaimedElsewhere => claimed_elsewhere(node, turn),
+        // Nothing is written to the node of a person or of a later leader, so the lease is not needed for it.
+        State::Held | State::ClaimedElsewhere => {
+            Turn { wants_lease: false, ..turn.answers(may.objections().cloned()) }
+        }
         State::Unclaimed => take(hand, mv, node, may, turn),
         State::Claimed => turn.moving().reached(&hand.step.id, StepPhase::Claimed),
         // A stop leaves the drain as it is: no pod is evicted, and no timeout is judged.
-        State::Draining if hand.live.stop.is_some() => turn,
+        State::Draining if may.objects(Gate::Stop) => turn,
         State::Draining => drain(hand, mv, node, turn.moving()),
-        State::Emptied => begin_change(hand, may, turn.moving()),
+        State::Emptied => begin_change(hand, mv, may, turn.moving()),
         State::Changing => change(hand, mv, turn),
+        // Nothing can be noted on the claim, or seen of the node, and the node is not to be blamed for that.
+        State::Proving if may.objects(Gate::Stop) || hand.tenure.held.is_none() => turn.moving(),
         State::Proving => prove(hand, mv, node, turn.moving()),
         State::Releasing => release(hand, node, turn.moving()),
         State::Recovering => recover(hand, turn),
     }
-}
-
-fn held(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
-    let text = format!("a person holds it: {}", node.hold.as_deref().unwrap_or_default());
-    let turn = turn.denies(Gate::Hold, Reason::new(Key::Held, hand.object(), text));
-    // Nothing is written to a held node, so the lease is not needed for it.
-    Turn { wants_lease: false, ..turn }
-}
-
-fn claimed_elsewhere(node: &Node, turn: Turn) -> Turn {
-    let text = match &node.claim {
-        Some(ClaimState::Unreadable(why)) => format!("its annotation {CLAIM} cannot be read: {why}"),
-        Some(ClaimState::Ours(claim)) => {
-            format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run)
-        }
-        None => return turn,
-    };
-    let turn = turn.denies(Gate::Hold, Reason::new(Key::ForeignClaim, format!("node/{}", node.name), text));
-    Turn { wants_lease: false, ..turn }
 }
 
 /// The first effect of a step: one patch that claims the node and, if it will be drained, cordons it.
@@ -90,7 +78,8 @@ fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn)
             step: hand.step.id.to_string(),
             plan_digest: hand.run.digest.clone(),
             epoch: hand.tenure.held.unwrap_or(0),
-            was_unschedulable: before.map_or(node.unschedulable, |before| before.was_unschedulable),
+            was_unschedulable: node.is_cordoned_by_others()
+                || before.is_some_and(|before| before.was_unschedulable),
             scale_down_was_disabled: before
                 .map_or(node.scale_down_disabled, |before| before.scale_down_was_disabled),
             cordoned: mv.drain || before.is_some_and(|before| before.cordoned),
@@ -160,33 +149,42 @@ fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration,
     turn
 }
 
-/// The node is drained, or need not be. The gates are asked once more before it is changed.
-fn begin_change(hand: &Hand<'_>, may: &Decision, turn: Turn) -> Turn {
+/// The node is empty, or need not be. Everything that was asked at the intent is asked once more, and then its provider
+/// begins: by the Job, whose sight is recorded as `Upgrading`. An external provider begins when it likes, so of its
+/// nodes the entry itself says that they may be changed from now on.
+fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> Turn {
     if !may.allows() {
         return turn.answers(may.objections().cloned());
     }
-    turn.reached(&hand.step.id, StepPhase::Upgrading)
+    match our_jobs(hand, mv) {
+        Some(jobs) => create_job(hand, mv, jobs, turn),
+        None => turn.reached(&hand.step.id, StepPhase::Upgrading),
+    }
 }
 
 /// The provider changes the node. The node decides whether the step is done, not the Job.
 fn change(hand: &Hand<'_>, mv: &NodeMove, turn: Turn) -> Turn {
-    let mover = hand.step.component().map(|component| provider::capabilities(mv.provider).mover(component));
-    let jobs = match mover {
-        Some(Mover::OurJobs(jobs)) => Some(jobs),
-        Some(Mover::SomebodyElse) | None => None,
-    };
+    let jobs = our_jobs(hand, mv);
     // The work of an external provider is not progress of ours.
     let turn = Turn { moves: jobs.is_some() || hand.progress.phase < StepPhase::Upgrading, ..turn };
     if hand.progress.phase < StepPhase::Claimed {
         return turn.reached(&hand.step.id, StepPhase::Claimed);
     }
     if hand.progress.phase < StepPhase::Upgrading {
-        // The previous process created the Job and ended before this entry was on the remote; the record catches up.
-        return turn.reached(&hand.step.id, StepPhase::Upgrading);
+        // Until it is known whether the Job was created, nothing is concluded.
+        return if has_job(hand, mv) { turn.reached(&hand.step.id, StepPhase::Upgrading) } else { turn };
     }
     match jobs {
         Some(jobs) => run_job(hand, mv, jobs, turn),
         None => await_other(hand, mv, turn),
+    }
+}
+
+/// The Jobs that change the node; `None` where an external provider does.
+fn our_jobs(hand: &Hand<'_>, mv: &NodeMove) -> Option<&'static HostJobs> {
+    match provider::capabilities(mv.provider).mover(hand.step.component()?) {
+        Mover::OurJobs(jobs) => Some(jobs),
+        Mover::SomebodyElse => None,
     }
 }
 

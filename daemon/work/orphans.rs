@@ -62,8 +62,7 @@ impl Orphans<'_> {
         // Checked before the release becomes an effect, because an effect makes the pass take the lease: this process
         // would take the lease, find the claim's epoch higher than its own, give the lease back and start over.
         if self.tenure.is_before(claim) {
-            let text = format!("epoch {} of run {} has claimed it; ours is lower", claim.epoch, claim.run);
-            return self.deny(Reason::new(Key::ForeignClaim, format!("node/{}", node.name), text));
+            return self.deny(claim.of_later_leader(&node.name));
         }
         // A drain is given up while the git host is away. The entry that sets the step aside cannot be pushed, but
         // the step's intent is on the remote, so the node is released on its strength and does not stay cordoned

@@ -4,6 +4,7 @@
 use super::hand::Hand;
 use crate::model::claim::Claim;
 use crate::model::decision::Moment;
+use crate::model::effect::EffectKey;
 use crate::model::entry::StepPhase;
 use crate::model::live::{ClaimState, Node, Pod};
 use crate::model::work::{Component, NodeMove};
@@ -78,6 +79,9 @@ pub(super) fn state(hand: &Hand<'_>, mv: &NodeMove) -> State {
     if hand.step.arrived(|fact| hand.live.truth(fact)) {
         return match &node.claim {
             _ if phase < StepPhase::Upgraded => State::Proving,
+            // The process before this one released the node and claimed it for its next step, and was killed before
+            // that was on the remote: the claim is no longer this step's to remove.
+            Some(ClaimState::Ours(claim)) if is_of_another_step(claim, hand) => State::Recovering,
             Some(_) => State::Releasing,
             None => State::Recovering,
         };
@@ -102,6 +106,12 @@ pub(super) fn state(hand: &Hand<'_>, mv: &NodeMove) -> State {
     }
 }
 
+/// True if the claim is that of another step of this run that is in progress.
+fn is_of_another_step(claim: &Claim, hand: &Hand<'_>) -> bool {
+    let in_progress = || hand.run.recorded_as(&claim.step).is_some_and(|step| step.end.is_none());
+    claim.run == hand.run.id && claim.step != hand.step.id.to_string() && in_progress()
+}
+
 fn is_of(claim: &Claim, hand: &Hand<'_>) -> bool {
     claim.run == hand.run.id && claim.step == hand.step.id.to_string()
 }
@@ -121,16 +131,22 @@ fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
     (node.unschedulable || !claim.cordoned) && hand.live.pods_on(&node.name).all(stays)
 }
 
-/// True if this attempt has changed the node, or may have: its Job exists, or the record says so.
+/// True if this attempt has changed the node, or may have: the record says so, or its Job exists or was asked for.
 fn touched(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    hand.progress.phase >= StepPhase::Upgrading || has_job(hand, mv)
+    hand.progress.phase >= StepPhase::Upgrading || has_job(hand, mv) || asked_for_job(hand, mv)
 }
 
-fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
+/// True if the Job of this attempt exists.
+pub(super) fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     order(hand, mv).is_some_and(|order| hand.live.jobs.contains_key(&provider::job_name(&order)))
 }
 
-/// What the provider of the node is asked to carry out; `None` if the node is gone.
+/// True if the creation of the Job was sent and has not been answered.
+fn asked_for_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
+    let key = |order: Order<'_>| EffectKey::Job(provider::job_name(&order));
+    order(hand, mv).is_some_and(|order| hand.live.overlay.in_flight.contains_key(&key(order)))
+}
+
 pub(super) fn order<'a>(hand: &Hand<'a>, mv: &'a NodeMove) -> Option<Order<'a>> {
     let (node, component) = (node_of(hand, mv)?, hand.step.component()?);
     let first = component == Component::ControlPlane && hand.run.first_of_hop(hand.step);

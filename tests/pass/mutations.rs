@@ -269,7 +269,16 @@ fn jobs_for_nothing() {
             }
         }
     };
-    caught(CASE, "for a step that is not being changed", |scene, _| phase(scene, "w1", StepPhase::Drained));
+    caught(CASE, "before its node was drained", |scene, _| phase(scene, "w1", StepPhase::Claimed));
+    caught(CASE, "while the run is halted", |scene, _| {
+        scene.record.halted = super::scene("halt-returns-a-drained-node").record.halted;
+    });
+    caught(CASE, "while its node is not cordoned", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
+    });
+    caught(CASE, "pods that were there before the cordon are left", |scene, _| {
+        crate::worlds::add_pod(&mut scene.live, "shop", "cart", "w1 deployment/cart");
+    });
     caught(CASE, "for no step in progress", |_, tick| {
         manifest(tick, "/metadata/annotations/windlass.dev~1step", "general/v1.36.3/w9@uid-w9/kubelet");
     });
@@ -499,7 +508,7 @@ fn runs_that_may_not_start() {
 #[test]
 fn steps_that_did_not_come_that_far() {
     let moved = |scene: &Scene, phase| What::Step(kubelet(scene, "w1"), StepEvent::Moved { phase });
-    caught("change-is-written-down-first", "it moves back", |scene, tick| {
+    caught("change-creates-the-job", "it moves back", |scene, tick| {
         tick.entries.push(moved(scene, StepPhase::Claimed));
     });
     caught("drain-is-over", "without its claim on the node", |scene, _| {

@@ -17,7 +17,7 @@ use super::story::EPOCH;
 
 pub fn page(scene: &Scene, tick: &Tick) -> String {
     let mut out = String::new();
-    let Tick { entries, frozen, effects, probes, watched, stands_by, status, wake_at } = tick;
+    let Tick { entries, frozen, effects, probes, states, watched, stands_by, status, wake_at } = tick;
     // What is written down is folded into the record, and further passes follow at once.
     let then = outlook(scene.input()).state;
     let then = if then == status.state { String::new() } else { format!(", then {then:?}") };
@@ -27,6 +27,7 @@ pub fn page(scene: &Scene, tick: &Tick) -> String {
     if *stands_by {
         writeln!(out, "stands by").unwrap();
     }
+    list(&mut out, "steps", states.iter().map(|(id, state)| format!("{state:?} {id}")));
     list(&mut out, "answers", status.answers.iter().map(|told| answer(told, scene.now)));
     list(&mut out, "entries", told(scene, tick));
     if let Some(plan) = frozen {

@@ -330,13 +330,16 @@ fn run_was_asked(asker: &Asker<'_>, tick: &Tick) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A Job was asked for when its step went into its upgrade. While it is not there yet, only a stop keeps it back.
+/// A Job is created only where every gate allows the change. One that vanished from a node that is being upgraded is
+/// created again; only a stop keeps it back.
 fn job_was_asked(asker: &Asker<'_>, manifest: &serde_json::Value) -> Result<(), TestCaseError> {
     let run = asker.scene.record.run.as_ref().unwrap();
     let wanted = manifest["metadata"]["annotations"]["windlass.dev/step"].as_str().unwrap();
     let (id, progress) = run.in_progress().find(|(id, _)| id.to_string() == wanted).unwrap();
-    prop_assert!(progress.phase >= StepPhase::Upgrading);
     let (_, decision) = asker.about(id, None, &asker.books());
+    if progress.phase < StepPhase::Upgrading {
+        return allows(&format!("the Job of {wanted}"), &decision);
+    }
     let stops = |answer: &&Answer| answer.gate == Gate::Stop;
     prop_assert!(decision.objections().find(stops).is_none());
     Ok(())

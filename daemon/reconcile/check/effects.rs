@@ -6,11 +6,13 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{Check, claim_of};
+use crate::model::claim::Claim;
 use crate::model::effect::{Effect, LeaseMove};
 use crate::model::entry::StepPhase;
-use crate::model::live::JobState;
+use crate::model::live::{JobState, Node, OwnerKind, Pod};
 use crate::model::names;
 use crate::model::time::later;
+use crate::model::work::Step;
 use crate::record::StepEnd;
 
 /// A lease holder that renewed within this time is alive, whatever length the lease itself has.
@@ -68,11 +70,8 @@ impl Check<'_> {
             return self.note(object, "it is created for no step in progress");
         };
         let node_name = of.step.node().unwrap_or_default();
-        self.require(
-            of.progress.phase >= StepPhase::Upgrading,
-            &object,
-            "it is created for a step that is not being changed",
-        );
+        let ready = if of.step.drains() { StepPhase::Drained } else { StepPhase::Claimed };
+        self.require(of.progress.phase >= ready, &object, "it is created before its node was drained");
         self.require(
             of.progress.intent == after,
             &object,
@@ -87,14 +86,34 @@ impl Check<'_> {
         let Some(node) = self.live().nodes.get(node_name) else {
             return self.note(object, "its node is not there");
         };
-        self.require(
-            claim_of(node, run, &of.step.id).is_some(),
-            &object,
-            "its node does not bear the claim of its step",
-        );
+        let Some(claim) = claim_of(node, run, &of.step.id) else {
+            return self.note(object, "its node does not bear the claim of its step");
+        };
+        if of.progress.phase < StepPhase::Upgrading {
+            let halted = self.record().halted.is_some();
+            self.require(!halted, &object, "it is created while the run is halted");
+            let cordoned = node.unschedulable || !claim.cordoned;
+            self.require(cordoned, &object, "it is created while its node is not cordoned");
+            self.emptied(node, claim, of.step, &object);
+        }
         self.require(node.hold.is_none(), &object, "a person holds its node");
         self.control_plane_skew(of.step, &object, false);
         self.kubelet_skew(of.step, &object, false);
+    }
+
+    /// Of the pods that were on a node before its cordon, only those are left that no drain waits for.
+    pub(super) fn emptied(&mut self, node: &Node, claim: &Claim, step: &Step, object: &str) {
+        if !step.drains() {
+            return;
+        }
+        let live = self.live();
+        let stays = |pod: &Pod| {
+            let of_daemon_set = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::DaemonSet);
+            pod.mirror || pod.is_ours() || of_daemon_set || pod.finished()
+        };
+        let left = live.pods_on(&node.name).filter(|pod| pod.created.time() <= claim.at && !stays(pod));
+        let left = left.count();
+        self.require(left == 0, object, "pods that were there before the cordon are left on its node");
     }
 
     /// A Job is deleted only if nothing of it runs and its node is unchanged.
@@ -117,7 +136,10 @@ impl Check<'_> {
         let object = "lease/windlass";
         let (lock, me) = (self.live().lock.as_ref(), self.input.me);
         match (lease, lock) {
-            (LeaseMove::Create { .. }, None) => {}
+            (LeaseMove::Create { transitions, .. }, None) => {
+                let follows = *transitions > self.record().last_epoch;
+                self.require(follows, object, "its epoch is not above those of the record");
+            }
             (LeaseMove::Create { .. }, Some(_)) => self.note(object, "it is created and exists"),
             (LeaseMove::Hold { .. } | LeaseMove::Release { .. }, None) => {
                 self.note(object, "it is not there");
@@ -132,8 +154,8 @@ impl Check<'_> {
             (LeaseMove::Hold { holder, transitions, .. }, Some(lock)) => {
                 self.require(*holder == me.holder, object, "it is taken for another process");
                 let ours = lock.holder == me.holder;
-                let follows =
-                    if ours { *transitions == lock.transitions } else { *transitions > lock.transitions };
+                let above = lock.transitions.max(self.record().last_epoch);
+                let follows = if ours { *transitions == lock.transitions } else { *transitions > above };
                 self.require(follows, object, "its epoch does not follow from the one before");
                 let gone = lock.holder.is_empty() || me.predecessor.as_ref() == Some(&lock.holder);
                 let alive = !ours && !gone && later(lock.seen, ALIVE) > self.input.now;

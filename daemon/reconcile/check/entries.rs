@@ -6,7 +6,7 @@ use crate::model::desired::Mode;
 use crate::model::entry::{CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What};
 use crate::model::live::Node;
 use crate::model::plan::StageKind;
-use crate::model::work::{NodeRef, Scope, StepId};
+use crate::model::work::{Fact, NodeRef, Scope, StepId};
 use crate::record::StepEnd;
 
 impl<'a> Check<'a> {
@@ -116,7 +116,8 @@ impl<'a> Check<'a> {
             StepEvent::Started { .. } => self.starts(id),
             StepEvent::Moved { phase } => self.moves(id, *phase),
             StepEvent::Done { .. } => {
-                let arrived = id.node.is_none() || self.has_arrived(id);
+                let arrived =
+                    if id.node.is_none() { self.control_plane_arrived(id) } else { self.has_arrived(id) };
                 self.require(arrived, &object, "it is called done and does not run the target");
                 let end = known.and_then(|known| known.end.as_ref());
                 self.require(end != Some(&StepEnd::Done), &object, "it is done twice");
@@ -160,10 +161,17 @@ impl<'a> Check<'a> {
         self.require(self.acts(), &object, "it is taken out while spec.mode is observe");
         self.require(self.epoch().is_some(), &object, "it is begun without the lease");
         self.require(self.node(id).is_some(), &object, "it is begun, and its node is not there");
-        let Some((_, step)) = self.run().and_then(|run| run.find(id)) else { return };
+        let Some((stage, step)) = self.run().and_then(|run| run.find(id)) else { return };
+        let stage = Some(stage);
         match id.scope {
             // The intents of a unit's kubelets are written before the API servers are upgraded.
-            Scope::ControlPlane => self.control_plane_skew(step, &object, false),
+            Scope::ControlPlane => {
+                let begun = self.run().zip(stage).is_some_and(|(run, stage)| run.hop_changed(stage.hop))
+                    || self.record().left_mid_hop(self.live(), step.to());
+                let good = self.input.state.problems.is_empty();
+                self.require(good || begun, &object, "it is begun while the newest commit is not valid");
+                self.control_plane_skew(step, &object, false);
+            }
             Scope::Pool(_) => {
                 let good = self.input.state.problems.is_empty();
                 self.require(good, &object, "it is taken out while the newest commit is not valid");
@@ -185,6 +193,11 @@ impl<'a> Check<'a> {
             StepPhase::Started => {}
             StepPhase::Claimed | StepPhase::Drained | StepPhase::Upgrading => {
                 self.require(claim.is_some(), &object, "it moves on without its claim on the node");
+                let drained = (phase == StepPhase::Drained).then(|| self.node(id)).flatten();
+                let step = self.run().and_then(|run| run.find(id)).map(|(_, step)| step);
+                if let (Some(node), Some(claim), Some(step)) = (drained, claim, step) {
+                    self.emptied(node, claim, step, &object);
+                }
             }
             StepPhase::Upgraded => {
                 let arrived = self.has_arrived(id);
@@ -200,6 +213,19 @@ impl<'a> Check<'a> {
     fn node(&self, id: &StepId) -> Option<&'a Node> {
         let NodeRef { name, uid } = id.node.as_ref()?;
         self.live().nodes.get(name.as_str()).filter(|node| *node.uid == **uid)
+    }
+
+    /// True if every API server runs what a step that waits for a control plane achieves.
+    fn control_plane_arrived(&self, id: &StepId) -> bool {
+        let Some((_, step)) = self.run().and_then(|run| run.find(id)) else { return false };
+        let servers = self.live().api_servers();
+        step.achieves.iter().all(|fact| match fact {
+            Fact::ControlPlaneAtLeast(version) => {
+                servers.values().flatten().count() == servers.len()
+                    && servers.values().flatten().all(|runs| runs >= version)
+            }
+            Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => true,
+        })
     }
 
     /// True if the node of a step runs the step's target or a newer version.

@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
+    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitHash>) {
         let mut repository = Repository::open(self.repository(cache)).unwrap();
         let tips = repository.fetch().unwrap();
         let files = tips.record.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::serve::by_cluster;
 pub struct Records {
     repository: Repository,
     /// `None` before the first entry.
-    tip: Option<git::CommitId>,
+    tip: Option<git::CommitHash>,
     branch: String,
     local: bool,
 }

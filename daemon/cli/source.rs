@@ -18,8 +18,8 @@ use crate::serve::{accepted, by_cluster};
 /// A repository that was opened and read.
 pub struct Source {
     repository: Repository,
-    desired: git::CommitId,
-    record: Option<git::CommitId>,
+    desired: git::CommitHash,
+    record: Option<git::CommitHash>,
     /// Folder of `desired-state/` and `policies/` in it.
     path: String,
     record_branch: String,
@@ -96,7 +96,7 @@ impl Source {
 /// The files of the record; empty if its branch does not exist yet.
 pub(super) fn record_files(
     repository: &Repository,
-    tip: Option<git::CommitId>,
+    tip: Option<git::CommitHash>,
     branch: &str,
     local: bool,
 ) -> anyhow::Result<BTreeMap<String, String>> {

@@ -13,7 +13,7 @@ use super::Output;
 use super::source::Source;
 use crate::config::Environment;
 use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
-use crate::git::{self, Refusal};
+use crate::git::{self, BlobRefusal};
 use crate::model::CommitId;
 use crate::model::text::plural;
 use crate::view::standing::Exit;
@@ -139,7 +139,7 @@ impl Tree {
     fn refuse_name(&mut self, path: String) {
         self.entries += 1;
         if desired::reads(&path) {
-            self.files.insert(path, File::Refused(Refusal::Name.to_string()));
+            self.files.insert(path, File::Refused(BlobRefusal::Name.to_string()));
         }
     }
 

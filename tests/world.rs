@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use windlass::clock::Clock;
-use windlass::cluster::Cluster;
+use windlass::cluster::ClusterApi;
 use windlass::execute::{Edges, Fence, Open, Watcher, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::model::state::Identity;
@@ -245,8 +245,8 @@ impl World {
         }
     }
 
-    pub fn cluster(&self) -> Cluster {
-        Cluster::over(kube::Client::new(self.server.router(), "default"))
+    pub fn cluster(&self) -> ClusterApi {
+        ClusterApi::over(kube::Client::new(self.server.router(), "default"))
     }
 
     /// The repository as a process with a cache folder of this name finds it.

@@ -13,7 +13,7 @@ use super::idle::End;
 use super::look::ServedUids;
 use super::retry::Rest;
 use super::settings::Serve;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::execute::Edges;
 use crate::model::state::{DesiredState, Identity};
 use crate::record::Record;
@@ -86,7 +86,7 @@ async fn prepare(
     name: &str,
     journal: &Journal,
     start: Start,
-) -> anyhow::Result<(Cluster, Record)> {
+) -> anyhow::Result<(ClusterApi, Record)> {
     let cluster = (settings.connect)(name.to_owned()).await?;
     let record = match start {
         Start::With(record) => *record,

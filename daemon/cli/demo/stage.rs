@@ -16,7 +16,7 @@ use super::folder::Folder;
 use super::repository::{self, Change};
 use super::{Args, world};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::execute::Open;
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 use crate::model::version::Version;
@@ -131,7 +131,7 @@ impl Stage {
         let kubeconfig = self.kubeconfig.clone();
         let connect: Connect = Arc::new(move |context: String| {
             let kubeconfig = kubeconfig.clone();
-            Box::pin(async move { Ok(Cluster::connect(&kubeconfig, &context).await?) })
+            Box::pin(async move { Ok(ClusterApi::connect(&kubeconfig, &context).await?) })
         });
         let served = serve(Serve {
             git: self.git(),

@@ -20,7 +20,7 @@ use windlass::git::{self, Author, Credentials, Repository};
 use windlass::model::state::Identity;
 use windlass::record::{self, Record};
 use windlass::serve::wanted::Known;
-use windlass::serve::{End, Keeper, Links, ServedUids, Settings, Watching, drive};
+use windlass::serve::{End, Keeper, Links, LoopSettings, ServedUids, Watching, drive};
 use windlass::sim;
 use windlass::view::cluster::View;
 
@@ -235,7 +235,7 @@ impl World {
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let edges = self.watcher.iter().cloned().fold(edges, Edges::with_watcher);
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
-        let settings = Settings { me, until_idle, served: ServedUids::default(), view };
+        let settings = LoopSettings { me, until_idle, served: ServedUids::default(), view };
         async move {
             let keeper = tokio::spawn(keeper.run());
             let end = drive(edges, fence, links, settings, record).await;

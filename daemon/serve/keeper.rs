@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Ask, Batch, CallError, Journal, Lost, Reply, RereadError, Trouble, words};
+use super::ask::{Ask, Batch, GitCallError, Journal, Lost, Reply, RereadError, Trouble, words};
 use super::wanted::{self, Known};
 use crate::clock::Clock;
 use crate::git::{Append, AppendError, CommitHash, GitError, Repository, Tag};
@@ -195,13 +195,13 @@ impl Keeper {
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Repository) -> T + Send + 'static,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, GitCallError> {
         let repository = Arc::clone(&self.repository);
         let done = tokio::task::spawn_blocking(move || match repository.lock() {
             Ok(mut repository) => Ok(work(&mut repository)),
-            Err(_) => Err(CallError::Poisoned),
+            Err(_) => Err(GitCallError::Poisoned),
         });
-        done.await.unwrap_or_else(|source| Err(CallError::Panicked { source }))
+        done.await.unwrap_or_else(|source| Err(GitCallError::Panicked { source }))
     }
 
     async fn look(&mut self) {

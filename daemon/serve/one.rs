@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::ask::Journal;
-use super::cluster_loop::{Links, Settings, drive};
+use super::cluster_loop::{Links, LoopSettings, drive};
 use super::idle::End;
 use super::look::ServedUids;
 use super::retry::Rest;
@@ -72,7 +72,7 @@ async fn once(settings: &Serve, me: &Identity, wired: &Wired, start: Start) -> a
         journal: wired.journal.clone(),
         ending: settings.ending.clone(),
     };
-    let how = Settings {
+    let how = LoopSettings {
         me: me.clone(),
         until_idle: settings.until_idle,
         served: wired.served.clone(),

@@ -50,8 +50,8 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     };
     let (ending, ended) = signals()?;
     let connect = connect(kubeconfig, config.clusters);
-    let named = config.place.branch.is_some();
-    let (git, path) = source::located(config.place);
+    let named = config.repository.branch.is_some();
+    let (git, path) = source::located(config.repository);
     let start = |branch: String| Serve {
         git: crate::git::Settings { branch, ..git.clone() },
         path: path.clone(),

@@ -61,7 +61,7 @@ fn check(
     };
     let loaded = desired::load(&commit, &files);
     match args.output {
-        Output::Text => text(&loaded, out)?,
+        Output::Text => write_text(&loaded, out)?,
         Output::Json => {
             let problems = serde_json::to_string_pretty(&loaded.problems).context("writing the problems")?;
             writeln!(out, "{problems}")?;
@@ -70,7 +70,7 @@ fn check(
     Ok(if loaded.problems.is_empty() { Exit::Done } else { Exit::Failed }.code())
 }
 
-fn text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
     for problem in &loaded.problems {
         write!(out, "{problem}")?;
     }

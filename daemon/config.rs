@@ -64,15 +64,15 @@ struct RawCredentials {
 /// The checked settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub place: Place,
+    pub repository: RepositorySettings,
     pub poll: SignedDuration,
     pub clusters: Clusters,
 }
 
 /// A repository, and the folder in it that has the desired state.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// Its branch is [`Place::branch`], or `main` until the repository has been read.
+pub struct RepositorySettings {
+    /// Its branch is [`RepositorySettings::branch`], or `main` until the repository has been read.
     pub git: git::Settings,
     /// The branch that was named; `None` if none was.
     pub branch: Option<String>,
@@ -110,22 +110,22 @@ impl Config {
     /// Reads the settings file, if one is named, and applies the flags over it.
     pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         let (mut settled, raw) = Settled::open(flags.repository.config.as_deref())?;
-        let place = settled.place(&flags.repository, &raw, None, environment);
+        let repository = settled.repository(&flags.repository, &raw, None, environment);
         let poll = settled.given(flags.poll.as_ref(), "--poll", raw.poll.as_ref(), "poll");
         let poll = poll.map_or(DEFAULT_POLL, |given| settled.poll(&given));
         let clusters = settled.clusters(flags.kubeconfig.as_ref(), raw, environment);
-        let config = place.map(|place| Self { place, poll, clusters });
+        let config = repository.map(|repository| Self { repository, poll, clusters });
         settled.done(config)
     }
 }
 
-impl Place {
+impl RepositorySettings {
     /// For commands that only read: the repository that the flags or the settings file name, or the one around the
     /// current folder.
     pub fn read(flags: &RepositoryFlags, environment: &Environment) -> Result<Self, ConfigError> {
         let (mut settled, raw) = Settled::open(flags.config.as_deref())?;
-        let place = settled.place(flags, &raw, Some("."), environment);
-        settled.done(place)
+        let repository = settled.repository(flags, &raw, Some("."), environment);
+        settled.done(repository)
     }
 }
 
@@ -210,13 +210,13 @@ impl<'a> Settled<'a> {
     }
 
     /// `here` is the repository to use if none is named.
-    fn place(
+    fn repository(
         &mut self,
         flags: &RepositoryFlags,
         raw: &Raw,
         here: Option<&str>,
         environment: &Environment,
-    ) -> Option<Place> {
+    ) -> Option<RepositorySettings> {
         let repo = self.given(flags.repo.as_ref(), "--repo", raw.repo.as_ref(), "repo");
         let branch = self.given(flags.branch.as_ref(), "--branch", raw.branch.as_ref(), "branch");
         let branch = branch.map(|given| given.value);
@@ -257,7 +257,7 @@ impl<'a> Settled<'a> {
             },
             timeout: GIT_TIMEOUT,
         };
-        Some(Place { git, branch, path })
+        Some(RepositorySettings { git, branch, path })
     }
 
     fn given<T: Clone>(
@@ -425,15 +425,15 @@ mod tests {
                     poll: 5m\ncache: cache\nauthor: {name: A, email: a@b}\nkubeconfig: kube\ncontexts: {demo: kind-demo}\n";
         let (folder, config) = read(text, Flags { poll: Some("2m".into()), ..Flags::default() });
         let config = config.unwrap();
-        let place = config.place;
-        assert_eq!(place.git.url, "https://git.example.com/fleet.git");
-        assert_eq!((place.branch.as_deref(), place.path.as_str()), (Some("trunk"), "fleet"));
+        let repository = config.repository;
+        assert_eq!(repository.git.url, "https://git.example.com/fleet.git");
+        assert_eq!((repository.branch.as_deref(), repository.path.as_str()), (Some("trunk"), "fleet"));
         assert_eq!(config.poll, SignedDuration::from_mins(2));
-        assert_eq!(place.git.cache, folder.path().join("cache"));
-        assert_eq!(place.git.record_url, Some(folder.path().join("./record").display().to_string()));
+        assert_eq!(repository.git.cache, folder.path().join("cache"));
+        assert_eq!(repository.git.record_url, Some(folder.path().join("./record").display().to_string()));
         assert_eq!(config.clusters.kubeconfig, Some(folder.path().join("kube")));
         assert_eq!((config.clusters.context("demo"), config.clusters.context("prod")), ("kind-demo", "prod"));
-        assert_eq!(place.git.author.to_string(), "A <a@b>");
+        assert_eq!(repository.git.author.to_string(), "A <a@b>");
     }
 
     #[test]
@@ -441,7 +441,7 @@ mod tests {
         let (_folder, config) =
             read("# nothing yet\n", Flags { repository: named("fleet"), ..Flags::default() });
         let config = config.unwrap();
-        let git = config.place.git;
+        let git = config.repository.git;
         assert_eq!((git.branch.as_str(), git.record_branch.as_str()), ("main", "windlass/status"));
         assert_eq!((config.poll, git.cache.as_path()), (DEFAULT_POLL, Path::new("/cache")));
     }
@@ -453,9 +453,9 @@ mod tests {
             kubeconfig: Some("/nowhere/config".into()),
             ..Environment::default()
         };
-        let place = |flags| Place::read(&flags, &environment).unwrap().git.url;
-        assert_eq!(place(RepositoryFlags::default()), ".");
-        assert_eq!(place(named("../fleet")), "../fleet");
+        let repository = |flags| RepositorySettings::read(&flags, &environment).unwrap().git.url;
+        assert_eq!(repository(RepositoryFlags::default()), ".");
+        assert_eq!(repository(named("../fleet")), "../fleet");
         let refused = Clusters::read(None, None, &environment).unwrap_err().to_string();
         assert!(refused.starts_with("settings: KUBECONFIG /nowhere/config cannot be read"), "{refused}");
     }

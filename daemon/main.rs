@@ -53,15 +53,15 @@ fn log(filter: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(false)
-        .with_timer(Seconds)
+        .with_timer(LogTime)
         .compact()
         .init();
 }
 
 /// A log time to the second, `2026-11-24T22:03:07Z`, to compare with a window or a commit.
-struct Seconds;
+struct LogTime;
 
-impl FormatTime for Seconds {
+impl FormatTime for LogTime {
     fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
         write!(line, "{}", Clock::Wall.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
     }

@@ -2,6 +2,7 @@
 //! a file may be, what lies at the top. Each rule is a function of one made-up or real source, and is shown to fail.
 
 mod cycles;
+mod names;
 mod source;
 
 use std::collections::BTreeSet;

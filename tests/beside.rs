@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc::Sender;
 use windlass::clock::Clock;
 use windlass::execute::{Edges, Fence, LongWork, Open, Watcher, perform};
-use windlass::live::{Answer, Event, Folder, Seen, Watched};
+use windlass::live::{Event, Folder, Seen, Watched, WriteAnswer};
 use windlass::model::decision::Key;
 use windlass::model::effect::{Effect, EffectKey, LongState};
 use windlass::model::live::Probe;
@@ -51,14 +51,14 @@ impl Slow {
 }
 
 impl LongWork for Slow {
-    fn begin<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Answer> {
+    fn begin<'a>(&'a self, name: &'a str) -> BoxFuture<'a, WriteAnswer> {
         Box::pin(async move {
             self.clock.sleep(SECOND).await;
             self.begun.lock().unwrap().entry(name.to_owned()).or_insert_with(|| {
                 *self.times.lock().unwrap() += 1;
                 self.clock.now()
             });
-            Answer::Done
+            WriteAnswer::Done
         })
     }
 
@@ -120,7 +120,7 @@ async fn work_that_is_begun_twice_is_one() {
     assert_eq!((both, work.begun()), ((true, true), 1));
     let edges = edges(&world, &work);
     let again = perform(&edges, Effect::BeginLong { name: NAME.to_owned() }, &Open).await;
-    assert!(matches!(again, Some(Seen::Done(EffectKey::Long(_), Answer::Done))));
+    assert!(matches!(again, Some(Seen::Done(EffectKey::Long(_), WriteAnswer::Done))));
     assert_eq!(work.begun(), 1);
 }
 

@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use windlass::clock::Clock;
-use windlass::cluster::Cluster;
+use windlass::cluster::ClusterApi;
 use windlass::execute::{Edges, Fence, Open, Watcher, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::model::state::Identity;
 use windlass::record::{self, Record};
 use windlass::serve::wanted::Known;
-use windlass::serve::{End, Keeper, Links, ServedUids, Settings, Watching, drive};
+use windlass::serve::{End, Keeper, Links, LoopSettings, ServedUids, Watching, drive};
 use windlass::sim;
 use windlass::view::cluster::View;
 
@@ -235,7 +235,7 @@ impl World {
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let edges = self.watcher.iter().cloned().fold(edges, Edges::with_watcher);
         let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
-        let settings = Settings { me, until_idle, served: ServedUids::default(), view };
+        let settings = LoopSettings { me, until_idle, served: ServedUids::default(), view };
         async move {
             let keeper = tokio::spawn(keeper.run());
             let end = drive(edges, fence, links, settings, record).await;
@@ -245,8 +245,8 @@ impl World {
         }
     }
 
-    pub fn cluster(&self) -> Cluster {
-        Cluster::over(kube::Client::new(self.server.router(), "default"))
+    pub fn cluster(&self) -> ClusterApi {
+        ClusterApi::over(kube::Client::new(self.server.router(), "default"))
     }
 
     /// The repository as a process with a cache folder of this name finds it.
@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitId>) {
+    pub fn open(&self, cache: &str) -> (Repository, Record, Option<git::CommitHash>) {
         let mut repository = Repository::open(self.repository(cache)).unwrap();
         let tips = repository.fetch().unwrap();
         let files = tips.record.map(|tip| repository.read_record(&tip, CLUSTER).unwrap()).unwrap_or_default();

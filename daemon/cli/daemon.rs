@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::source;
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::config::{Clusters, Config, Environment, Flags};
 use crate::execute::Open;
 use crate::git::GitError;
@@ -50,8 +50,8 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     };
     let (ending, ended) = signals()?;
     let connect = connect(kubeconfig, config.clusters);
-    let named = config.place.branch.is_some();
-    let (git, path) = source::located(config.place);
+    let named = config.repository.branch.is_some();
+    let (git, path) = source::located(config.repository);
     let start = |branch: String| Serve {
         git: crate::git::Settings { branch, ..git.clone() },
         path: path.clone(),
@@ -100,8 +100,8 @@ fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
 }
 
 /// A client of a cluster that has answered once; the error says what is wrong with the address or the rights.
-pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<Cluster> {
-    let cluster = Cluster::connect(kubeconfig, context).await?;
+pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<ClusterApi> {
+    let cluster = ClusterApi::connect(kubeconfig, context).await?;
     match cluster.ask(&Probe::ClusterUid).await {
         ProbeAnswer::Nothing(why) => bail!(
             "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 
 use crate::model::version::Version;
 
-use page::Page;
+use page::DemoPage;
 use show::Show;
-use stage::Stage;
+use stage::DemoStage;
 
 /// Show an upgrade from commit to report, on a simulated cluster
 ///
@@ -62,6 +62,6 @@ pub async fn run(
     if args.to <= args.from {
         bail!("{} is not newer than {}: the demonstration shows an upgrade", args.to, args.from);
     }
-    let stage = Stage::set(args).await?;
-    Show::new(&stage, args, Page::new(out, colours), ending).play().await
+    let stage = DemoStage::set(args).await?;
+    Show::new(&stage, args, DemoPage::new(out, colours), ending).play().await
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::Output;
-use super::records::Records;
-use crate::config::{Environment, Place, RepositoryFlags};
+use super::records::RecordBranch;
+use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::record;
 use crate::view::history::{RunsPage, StoryPage};
 
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let records = Records::open(Place::read(&args.repository, environment)?)?;
+    let records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
     let cluster = args.cluster.as_deref();
     match &args.run {
         None => super::write(&RunsPage::of(&records.of(cluster)?), args.output, out)?,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::daemon::answering;
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, ClusterApi};
 use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
 use crate::model::live::{Live, Probe};
@@ -36,7 +36,7 @@ impl Kube {
         name: &str,
         config: Option<&Path>,
         environment: &Environment,
-    ) -> anyhow::Result<Cluster> {
+    ) -> anyhow::Result<ClusterApi> {
         let clusters = Clusters::read(config, self.kubeconfig.as_ref(), environment)?;
         let Some(file) = &clusters.kubeconfig else {
             bail!(
@@ -48,7 +48,7 @@ impl Kube {
 }
 
 /// Lists everything once, and asks what no list answers.
-pub async fn observe(cluster: &Cluster, clock: &Clock) -> anyhow::Result<Live> {
+pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let watches = cluster::watch(cluster, clock, &seen_in);

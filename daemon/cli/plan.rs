@@ -5,7 +5,7 @@ use std::io::Write;
 use super::observe::{self, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
-use crate::config::{Environment, Place, RepositoryFlags};
+use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::diff;
 use crate::plan;
 use crate::provider;
@@ -56,7 +56,7 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let desired = {
-        let source = Source::open(Place::read(&args.repository, environment)?)?;
+        let source = Source::open(RepositorySettings::read(&args.repository, environment)?)?;
         source::choose(source.load(args.rev.as_deref())?, args.cluster.as_deref())?
     };
     let config = args.repository.config.as_deref();

@@ -6,24 +6,24 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use super::source::{located, record_files, unknown};
-use crate::config::Place;
+use crate::config::RepositorySettings;
 use crate::git::{self, Repository};
 use crate::record::Record;
 use crate::serve::by_cluster;
 
 /// The branch that holds the record, in its repository.
-pub struct Records {
+pub struct RecordBranch {
     repository: Repository,
     /// `None` before the first entry.
-    tip: Option<git::CommitId>,
+    tip: Option<git::CommitHash>,
     branch: String,
     local: bool,
 }
 
-impl Records {
+impl RecordBranch {
     /// Opens the record's repository and reads where its branch is.
-    pub fn open(place: Place) -> anyhow::Result<Self> {
-        let (settings, _) = located(place);
+    pub fn open(given: RepositorySettings) -> anyhow::Result<Self> {
+        let (settings, _) = located(given);
         let local = Path::new(settings.record_url.as_deref().unwrap_or(&settings.url)).is_dir();
         let branch = settings.record_branch.clone();
         let mut repository = Repository::open_record(settings)?;

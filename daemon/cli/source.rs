@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{Environment, Place, RepositoryFlags};
+use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::desired::{self, File, Loaded};
 use crate::git::{self, GitError, Repository};
 use crate::model::CommitId;
@@ -18,8 +18,8 @@ use crate::serve::{accepted, by_cluster};
 /// A repository that was opened and read.
 pub struct Source {
     repository: Repository,
-    desired: git::CommitId,
-    record: Option<git::CommitId>,
+    desired: git::CommitHash,
+    record: Option<git::CommitHash>,
     /// Folder of `desired-state/` and `policies/` in it.
     path: String,
     record_branch: String,
@@ -28,9 +28,9 @@ pub struct Source {
 
 impl Source {
     /// Opens a repository and reads where its branches are. A local one may be named by any folder in it.
-    pub fn open(place: Place) -> anyhow::Result<Self> {
-        let named = place.branch.is_some();
-        let (settings, path) = located(place);
+    pub fn open(given: RepositorySettings) -> anyhow::Result<Self> {
+        let named = given.branch.is_some();
+        let (settings, path) = located(given);
         let local = Path::new(&settings.url).is_dir();
         let record_branch = settings.record_branch.clone();
         let mut repository = Repository::open(settings.clone())?;
@@ -56,7 +56,10 @@ impl Source {
     /// The repository around a folder.
     pub fn around(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
         let repo = Some(folder.display().to_string());
-        Self::open(Place::read(&RepositoryFlags { repo, ..RepositoryFlags::default() }, environment)?)
+        Self::open(RepositorySettings::read(
+            &RepositoryFlags { repo, ..RepositoryFlags::default() },
+            environment,
+        )?)
     }
 
     /// The files of a revision; of the desired branch if none is named.
@@ -96,7 +99,7 @@ impl Source {
 /// The files of the record; empty if its branch does not exist yet.
 pub(super) fn record_files(
     repository: &Repository,
-    tip: Option<git::CommitId>,
+    tip: Option<git::CommitHash>,
     branch: &str,
     local: bool,
 ) -> anyhow::Result<BTreeMap<String, String>> {
@@ -123,14 +126,14 @@ pub(super) fn sole(exists: &[String]) -> Option<String> {
 
 /// The named repository, with the branch to try first, and the folder in it. A local repository may be named by any
 /// folder in it; that folder is then the one with the desired state.
-pub fn located(place: Place) -> (git::Settings, String) {
-    let (url, inside) = locate(&place.git.url);
-    let path = if place.path.is_empty() { inside } else { place.path };
+pub fn located(repository: RepositorySettings) -> (git::Settings, String) {
+    let (url, inside) = locate(&repository.git.url);
+    let path = if repository.path.is_empty() { inside } else { repository.path };
     let settings = git::Settings {
-        branch: place.branch.unwrap_or_else(|| default_branch(&url)),
+        branch: repository.branch.unwrap_or_else(|| default_branch(&url)),
         url,
-        record_url: place.git.record_url.as_deref().map(|repo| locate(repo).0),
-        ..place.git
+        record_url: repository.git.record_url.as_deref().map(|repo| locate(repo).0),
+        ..repository.git
     };
     (settings, path)
 }

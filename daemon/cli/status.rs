@@ -6,9 +6,9 @@ use std::io::{IsTerminal as _, Write};
 use jiff::SignedDuration;
 
 use super::Output;
-use super::records::Records;
+use super::records::RecordBranch;
 use crate::clock::Clock;
-use crate::config::{Environment, Place, RepositoryFlags};
+use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::view::status::StatusPage;
 
 /// How often `--watch` reads: a local branch costs nothing, a git host counts requests.
@@ -45,7 +45,7 @@ pub async fn run(
     clock: &Clock,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let mut records = Records::open(Place::read(&args.repository, environment)?)?;
+    let mut records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
     let cluster = args.cluster.as_deref();
     let mut shown = StatusPage::of(&records.of(cluster)?);
     super::write(&shown, args.output, out)?;

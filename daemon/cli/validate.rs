@@ -13,7 +13,7 @@ use super::Output;
 use super::source::Source;
 use crate::config::Environment;
 use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
-use crate::git::{self, Refusal};
+use crate::git::{self, BlobRefusal};
 use crate::model::CommitId;
 use crate::model::text::plural;
 use crate::view::standing::Exit;
@@ -61,7 +61,7 @@ fn check(
     };
     let loaded = desired::load(&commit, &files);
     match args.output {
-        Output::Text => text(&loaded, out)?,
+        Output::Text => write_text(&loaded, out)?,
         Output::Json => {
             let problems = serde_json::to_string_pretty(&loaded.problems).context("writing the problems")?;
             writeln!(out, "{problems}")?;
@@ -70,7 +70,7 @@ fn check(
     Ok(if loaded.problems.is_empty() { Exit::Done } else { Exit::Failed }.code())
 }
 
-fn text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
+fn write_text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
     for problem in &loaded.problems {
         write!(out, "{problem}")?;
     }
@@ -139,7 +139,7 @@ impl Tree {
     fn refuse_name(&mut self, path: String) {
         self.entries += 1;
         if desired::reads(&path) {
-            self.files.insert(path, File::Refused(Refusal::Name.to_string()));
+            self.files.insert(path, File::Refused(BlobRefusal::Name.to_string()));
         }
     }
 

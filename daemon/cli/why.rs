@@ -12,7 +12,7 @@ use super::Output;
 use super::observe::{self, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
-use crate::config::{Environment, Place, RepositoryFlags};
+use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::gate::{Census, Others, Sources, World, of_every_gate, without_cluster};
 use crate::model::decision::{Answer, Gate, Verdict};
 use crate::model::live::Live;
@@ -53,10 +53,10 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let (name, wanted, record) = {
-        let mut source = Source::open(Place::read(&args.repository, environment)?)?;
+        let mut source = Source::open(RepositorySettings::read(&args.repository, environment)?)?;
         let mut records = source.all_records()?;
         let mut wanted = source.wanted(&records)?;
-        let name = name(args.cluster.as_deref(), &wanted)?;
+        let name = chosen_cluster(args.cluster.as_deref(), &wanted)?;
         let record =
             records.remove(&name).transpose().with_context(|| format!("reading the record of {name}"))?;
         (name.clone(), wanted.remove(&name), record.unwrap_or_default())
@@ -79,7 +79,7 @@ pub async fn run(
     Ok(page.exit().code())
 }
 
-fn name(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) -> anyhow::Result<String> {
+fn chosen_cluster(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) -> anyhow::Result<String> {
     let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
     match (asked, names.as_slice()) {
         (Some(name), _) if wanted.contains_key(name) => Ok(name.to_owned()),

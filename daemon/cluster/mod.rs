@@ -34,11 +34,11 @@ pub enum ConnectError {
 
 /// The API of one cluster.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct ClusterApi {
     client: Client,
 }
 
-impl Cluster {
+impl ClusterApi {
     /// A cluster over any service that speaks Kubernetes. The service must not retry by itself: a refused eviction
     /// has to be reported.
     pub fn over(client: Client) -> Self {
@@ -184,7 +184,7 @@ users: []
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kube");
         std::fs::write(&path, kubeconfig(&format!("http://{address}"))).unwrap();
-        let cluster = Cluster::connect(&path, "far").await.unwrap();
+        let cluster = ClusterApi::connect(&path, "far").await.unwrap();
         cluster.client.apiserver_version().await.unwrap_err();
         assert_eq!(asked.join().unwrap(), "CONNECT cluster.invalid:6443 HTTP/1.1\r\n");
     }

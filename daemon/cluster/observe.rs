@@ -8,7 +8,7 @@ use kube::runtime::watcher;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
-use super::Cluster;
+use super::ClusterApi;
 use crate::clock::Clock;
 use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
 
@@ -16,14 +16,14 @@ use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
 const REST: SignedDuration = SignedDuration::from_millis(500);
 
 /// Starts the watches of all kinds. They end when the set is dropped or the receiver is closed.
-pub fn watch(cluster: &Cluster, clock: &Clock, seen: &Sender<Seen>) -> JoinSet<()> {
+pub fn watch(cluster: &ClusterApi, clock: &Clock, seen: &Sender<Seen>) -> JoinSet<()> {
     let mut streams = Streams { cluster, clock, seen, tasks: JoinSet::new() };
     watch_all(&mut streams);
     streams.tasks
 }
 
 struct Streams<'a> {
-    cluster: &'a Cluster,
+    cluster: &'a ClusterApi,
     clock: &'a Clock,
     seen: &'a Sender<Seen>,
     tasks: JoinSet<()>,

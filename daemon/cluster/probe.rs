@@ -6,12 +6,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Api;
 
-use super::{CallError, Cluster, call};
+use super::{CallError, ClusterApi, call};
 use crate::live::ProbeAnswer;
 use crate::model::live::{Lock, Probe};
 use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS};
 
-impl Cluster {
+impl ClusterApi {
     /// Asks one probe. A failure is an answer too: nothing is known.
     pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
         let answer = match probe {

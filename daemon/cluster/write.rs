@@ -12,8 +12,8 @@ use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::probe::read_lock;
-use super::{CallError, Cluster, call};
-use crate::live::Answer;
+use super::{CallError, ClusterApi, call};
+use crate::live::WriteAnswer;
 use crate::model::claim::Claim;
 use crate::model::effect::{LeaseMove, NodePatch};
 use crate::model::live::RefusalKind;
@@ -56,12 +56,12 @@ fn text(claim: &Claim) -> String {
     serde_json::to_string(claim).unwrap_or_default()
 }
 
-impl Cluster {
-    pub async fn patch_node(&self, name: &str, resource_version: &str, patch: &NodePatch) -> Answer {
+impl ClusterApi {
+    pub async fn patch_node(&self, name: &str, resource_version: &str, patch: &NodePatch) -> WriteAnswer {
         let body = body(patch, resource_version);
         let api = Api::<Node>::all(self.client.clone());
         match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
-            Ok(node) => Answer::Node(Box::new(node)),
+            Ok(node) => WriteAnswer::Node(Box::new(node)),
             Err(error) => refused(&error),
         }
     }
@@ -69,7 +69,7 @@ impl Cluster {
     /// Evicts the pod with this UID and no other of its name. Never deletes.
     ///
     /// The request is built by hand: the client's own call writes the options under a key that the server ignores.
-    pub async fn evict(&self, namespace: &str, pod: &str, uid: &str, now: Timestamp) -> Answer {
+    pub async fn evict(&self, namespace: &str, pod: &str, uid: &str, now: Timestamp) -> WriteAnswer {
         let body = json!({
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -80,7 +80,9 @@ impl Cluster {
         let request = http::Request::post(path)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes());
-        let Ok(request) = request else { return Answer::Failed("the pod's name makes no path".to_owned()) };
+        let Ok(request) = request else {
+            return WriteAnswer::Failed("the pod's name makes no path".to_owned());
+        };
         // Sent raw, because a header says when to try again, and the client's own errors drop it.
         let sent = async {
             let response = self.client.send(request.map(kube::client::Body::from)).await?;
@@ -88,30 +90,30 @@ impl Cluster {
             Ok((parts, body.collect().await?.to_bytes()))
         };
         match call(sent).await {
-            Ok((parts, _)) if parts.status.is_success() => Answer::Done,
+            Ok((parts, _)) if parts.status.is_success() => WriteAnswer::Done,
             Ok((parts, body)) => eviction_refused(&parts, &body, now),
-            Err(error) => Answer::Refused(RefusalKind::Unclear, error.words(), None),
+            Err(error) => WriteAnswer::Refused(RefusalKind::Unclear, error.words(), None),
         }
     }
 
-    pub async fn create_job(&self, manifest: &Value) -> Answer {
+    pub async fn create_job(&self, manifest: &Value) -> WriteAnswer {
         let job: Job = match serde_json::from_value(manifest.clone()) {
             Ok(job) => job,
-            Err(error) => return Answer::Failed(format!("the Job's manifest is not one: {error}")),
+            Err(error) => return WriteAnswer::Failed(format!("the Job's manifest is not one: {error}")),
         };
         match call(
             Api::<Job>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &job),
         )
         .await
         {
-            Ok(_) => Answer::Done,
+            Ok(_) => WriteAnswer::Done,
             // A Job's name is derived from its step, so a Job of that name is this Job.
-            Err(error) if error.code() == 409 => Answer::Done,
+            Err(error) if error.code() == 409 => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }
 
-    pub async fn delete_job(&self, name: &str, uid: &str) -> Answer {
+    pub async fn delete_job(&self, name: &str, uid: &str) -> WriteAnswer {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams {
             preconditions: Some(only),
@@ -119,19 +121,21 @@ impl Cluster {
             ..Default::default()
         };
         match call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).delete(name, &params)).await {
-            Ok(_) => Answer::Done,
-            Err(error) if error.code() == 404 => Answer::Done,
+            Ok(_) => WriteAnswer::Done,
+            Err(error) if error.code() == 404 => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }
 
-    pub async fn create_namespace(&self, manifest: &Value) -> Answer {
+    pub async fn create_namespace(&self, manifest: &Value) -> WriteAnswer {
         let space: Namespace = match serde_json::from_value(manifest.clone()) {
             Ok(space) => space,
-            Err(error) => return Answer::Failed(format!("the namespace's manifest is not one: {error}")),
+            Err(error) => {
+                return WriteAnswer::Failed(format!("the namespace's manifest is not one: {error}"));
+            }
         };
         match call(Api::<Namespace>::all(self.client.clone()).create(&PostParams::default(), &space)).await {
-            Ok(_) => Answer::Done,
+            Ok(_) => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }
@@ -142,7 +146,7 @@ impl Cluster {
         lock: &LeaseMove,
         length: SignedDuration,
         now: Timestamp,
-    ) -> Answer {
+    ) -> WriteAnswer {
         let api = Api::<Lease>::namespaced(self.client.clone(), NAMESPACE);
         let params = PostParams::default();
         let lease = |holder: Option<&str>, transitions: u64, resource_version: Option<&str>| Lease {
@@ -174,13 +178,13 @@ impl Cluster {
             }
         };
         match done {
-            Ok(lease) => Answer::Lock(Some(read_lock(&lease))),
+            Ok(lease) => WriteAnswer::Lock(Some(read_lock(&lease))),
             Err(error) => refused(&error),
         }
     }
 
     /// Writes the `ConfigMap` `kube-system/upgrade-status` by server-side apply, which creates or changes it.
-    pub async fn publish(&self, status: &str, of: u64) -> Answer {
+    pub async fn publish(&self, status: &str, of: u64) -> WriteAnswer {
         let map = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -189,7 +193,7 @@ impl Cluster {
         });
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         match call(api.patch(STATUS, &PatchParams::apply("windlass").force(), &Patch::Apply(map))).await {
-            Ok(_) => Answer::Published { text: status.to_owned(), of },
+            Ok(_) => WriteAnswer::Published { text: status.to_owned(), of },
             Err(error) => refused(&error),
         }
     }
@@ -218,28 +222,28 @@ impl Cluster {
     }
 
     /// Deletes the resume note once it is recorded, and only the one with this UID.
-    pub async fn forget_resume(&self, uid: &str) -> Answer {
+    pub async fn forget_resume(&self, uid: &str) -> WriteAnswer {
         let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(only), ..Default::default() };
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
         match call(api.delete(RESUME, &params)).await {
-            Ok(_) => Answer::Done,
-            Err(error) if error.code() == 404 => Answer::Done,
+            Ok(_) => WriteAnswer::Done,
+            Err(error) if error.code() == 404 => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }
 }
 
-fn refused(error: &CallError) -> Answer {
+fn refused(error: &CallError) -> WriteAnswer {
     match error.code() {
-        404 => Answer::Missing,
-        409 => Answer::Stale(error.words()),
-        _ => Answer::Failed(error.words()),
+        404 => WriteAnswer::Missing,
+        409 => WriteAnswer::Stale(error.words()),
+        _ => WriteAnswer::Failed(error.words()),
     }
 }
 
 /// Why an eviction was refused: three kinds of 429, a 500 that never passes, and others.
-fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) -> Answer {
+fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) -> WriteAnswer {
     // A server that is busy or shutting down answers with plain text.
     let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
         Status::failure(String::from_utf8_lossy(body).trim(), "").with_code(parts.status.as_u16())
@@ -254,9 +258,9 @@ fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) 
         .then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok())
         .flatten();
     let kind = match status.code {
-        404 if status.reason == "NotFound" => return Answer::Missing,
+        404 if status.reason == "NotFound" => return WriteAnswer::Missing,
         // The pod of this name has another UID by now; any other conflict is a race, which is tried again.
-        409 if status.message.contains("UID in precondition") => return Answer::Missing,
+        409 if status.message.contains("UID in precondition") => return WriteAnswer::Missing,
         429 if budget => RefusalKind::Budget,
         429 if status.reason == "TooManyRequests" || status.message.starts_with("Too many requests") => {
             RefusalKind::Busy
@@ -266,5 +270,5 @@ fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) 
         403 | 422 | 400 => RefusalKind::Denied,
         _ => RefusalKind::Unclear,
     };
-    Answer::Refused(kind, status.message.clone(), later)
+    WriteAnswer::Refused(kind, status.message.clone(), later)
 }

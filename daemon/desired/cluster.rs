@@ -7,7 +7,7 @@ use super::fields::{Fields, list};
 use super::kubeadm::kubeadm;
 use super::problem::{Place, Problems, quoted};
 use super::selector::{labels, selector};
-use super::tree::Node;
+use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::desired::{
     Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, Pool, Provider, Selector,
@@ -20,16 +20,16 @@ const LATER_PROVIDERS: &[&str] = &["k3s", "rke2", "clusterApi", "command"];
 
 /// What a cluster file says, as far as it could be read.
 #[derive(Default)]
-pub(super) struct Read {
+pub(super) struct ClusterFile {
     /// Known even if something else in the file is wrong, because policies are matched against them.
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) cluster: Option<Cluster>,
 }
 
 /// Reads `metadata` and `spec`. The cluster's name must be that of its folder.
-pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> Read {
+pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> ClusterFile {
     let metadata = fields.required("metadata", &format!("metadata: {{name: {folder}}}"), |node, problems| {
-        metadata(folder, node, problems)
+        cluster_metadata(folder, node, problems)
     });
     let spec = fields.required("spec", "spec:", spec);
     let labels = metadata.map(|(_, labels)| labels);
@@ -43,12 +43,12 @@ pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> Read {
         etcd_unproven: spec.etcd_unproven,
         pools: spec.pools,
     });
-    Read { labels, cluster }
+    ClusterFile { labels, cluster }
 }
 
-fn metadata(
+fn cluster_metadata(
     folder: &str,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems<'_>,
 ) -> Option<(String, BTreeMap<String, String>)> {
     let before = problems.count();
@@ -78,7 +78,7 @@ struct Spec {
     pools: Vec<Pool>,
 }
 
-fn spec(node: &Node, problems: &mut Problems<'_>) -> Option<Spec> {
+fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
     let mut fields = Fields::open(node, problems)?;
     let mode = fields.optional("mode", |node, problems| {
         choice(&[("observe", Mode::Observe), ("act", Mode::Act)], &[], node, problems)
@@ -130,9 +130,12 @@ fn spec(node: &Node, problems: &mut Problems<'_>) -> Option<Spec> {
     })
 }
 
-type Settings = (Kubeadm, Place);
+type KubeadmSettings = (Kubeadm, Place);
 
-fn control_plane(node: &Node, problems: &mut Problems<'_>) -> Option<(Provider, Option<Settings>)> {
+fn control_plane(
+    node: &YamlNode,
+    problems: &mut Problems<'_>,
+) -> Option<(Provider, Option<KubeadmSettings>)> {
     let mut fields = Fields::open(node, problems)?;
     let provider = fields.required("provider", "provider: kubeadm", provider);
     let place = fields.place_of("kubeadm");
@@ -141,7 +144,7 @@ fn control_plane(node: &Node, problems: &mut Problems<'_>) -> Option<(Provider, 
     Some((provider?, kubeadm))
 }
 
-fn provider(node: &Node, problems: &mut Problems<'_>) -> Option<Provider> {
+fn provider(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Provider> {
     choice(PROVIDERS, LATER_PROVIDERS, node, problems)
 }
 
@@ -161,7 +164,7 @@ fn vendor(version: &Version, place: Place, provider: Provider, problems: &mut Pr
     }
 }
 
-fn pools(default: Option<Provider>, node: &Node, problems: &mut Problems<'_>) -> Option<Vec<Pool>> {
+fn pools(default: Option<Provider>, node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec<Pool>> {
     let mut names = BTreeMap::<String, u32>::new();
     let mut selectors = Vec::<(Selector, String, u32)>::new();
     list(node, problems, |node, problems| {
@@ -249,7 +252,7 @@ impl Default for Drain {
     }
 }
 
-fn drain(node: &Node, problems: &mut Problems<'_>) -> Option<Drain> {
+fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
     let plain = Drain::default();
     let mut fields = Fields::open(node, problems)?;
     let when = fields.optional("for", |node, problems| {
@@ -274,6 +277,6 @@ fn drain(node: &Node, problems: &mut Problems<'_>) -> Option<Drain> {
 }
 
 /// There is only one value. Writing it is allowed; forcing a drain is not.
-fn on_blocked(node: &Node, problems: &mut Problems<'_>) -> Option<()> {
+fn on_blocked(node: &YamlNode, problems: &mut Problems<'_>) -> Option<()> {
     choice(&[("setAside", ())], &[], node, problems)
 }

@@ -2,13 +2,13 @@
 //! reads a kind is its schema, and one pass finds all mistakes.
 
 use super::problem::{Place, Problems, quoted};
-use super::tree::{Key, Node, Value};
+use super::tree::{MapKey, Value, YamlNode};
 
 /// The most edits between a misspelt key and the proposed one; more would be a guess.
 const HINT_DISTANCE: usize = 3;
 
 pub(super) struct Fields<'n, 'p, 'f> {
-    entries: &'n [(Key, Node)],
+    entries: &'n [(MapKey, YamlNode)],
     asked: Vec<&'static str>,
     /// Where the map's own key is; a missing key is reported there.
     place: Place,
@@ -17,7 +17,7 @@ pub(super) struct Fields<'n, 'p, 'f> {
 
 impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
     /// Opens a map; reports anything else.
-    pub(super) fn open(node: &'n Node, problems: &'p mut Problems<'f>) -> Option<Self> {
+    pub(super) fn open(node: &'n YamlNode, problems: &'p mut Problems<'f>) -> Option<Self> {
         match &node.value {
             Value::Map(entries) => {
                 let place = problems.here().unwrap_or(node.place);
@@ -43,7 +43,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&'n Node, &mut Problems<'f>) -> Option<T>,
+        read: impl FnOnce(&'n YamlNode, &mut Problems<'f>) -> Option<T>,
     ) -> Option<T> {
         self.asked.push(key);
         let (at, node) = self.entries.iter().find(|(at, _)| at.text == key)?;
@@ -61,7 +61,7 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
         &mut self,
         key: &'static str,
         example: &str,
-        read: impl FnOnce(&'n Node, &mut Problems<'f>) -> Option<T>,
+        read: impl FnOnce(&'n YamlNode, &mut Problems<'f>) -> Option<T>,
     ) -> Option<T> {
         if !self.has(key) {
             self.problems.push_fix(
@@ -137,9 +137,9 @@ pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> O
 
 /// Reads every item of a list; items that are wrong are reported and left out.
 pub(super) fn list<'n, 'f, T>(
-    node: &'n Node,
+    node: &'n YamlNode,
     problems: &mut Problems<'f>,
-    mut read: impl FnMut(&'n Node, &mut Problems<'f>) -> Option<T>,
+    mut read: impl FnMut(&'n YamlNode, &mut Problems<'f>) -> Option<T>,
 ) -> Option<Vec<T>> {
     match &node.value {
         Value::List(items) => Some(
@@ -170,7 +170,7 @@ pub(super) fn list<'n, 'f, T>(
     }
 }
 
-impl Node {
+impl YamlNode {
     /// What is here, in a reader's words.
     pub(super) fn found(&self) -> String {
         match &self.value {

@@ -4,7 +4,7 @@
 use super::defaults;
 use super::fields::{Fields, list};
 use super::problem::{Problems, quoted};
-use super::tree::Node;
+use super::tree::YamlNode;
 use super::values::text;
 use crate::model::desired::{Kubeadm, PackageSource};
 
@@ -25,7 +25,7 @@ impl Default for Kubeadm {
     }
 }
 
-pub(super) fn kubeadm(node: &Node, problems: &mut Problems<'_>) -> Option<Kubeadm> {
+pub(super) fn kubeadm(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Kubeadm> {
     let mut fields = Fields::open(node, problems)?;
     let from = fields.optional("from", from).unwrap_or(PackageSource::Packages);
     let image = fields.optional("image", image).unwrap_or_else(|| defaults::IMAGE.to_owned());
@@ -41,7 +41,7 @@ pub(super) fn kubeadm(node: &Node, problems: &mut Problems<'_>) -> Option<Kubead
 }
 
 /// `packages`, or an absolute folder on the host.
-fn from(node: &Node, problems: &mut Problems<'_>) -> Option<PackageSource> {
+fn from(node: &YamlNode, problems: &mut Problems<'_>) -> Option<PackageSource> {
     let from = text(node, problems)?;
     if from == "packages" {
         return Some(PackageSource::Packages);
@@ -73,7 +73,7 @@ fn from(node: &Node, problems: &mut Problems<'_>) -> Option<PackageSource> {
 }
 
 /// An image reference with a tag or a digest: the commit has to say what runs on the hosts.
-fn image(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+fn image(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     let image = text(node, problems)?;
     let Some(complaint) = image_complaint(image) else { return Some(image.to_owned()) };
     problems.push_fix(
@@ -146,7 +146,7 @@ fn is_digest(digest: &str) -> bool {
 }
 
 /// One of kubeadm's checks by name; `all` is refused.
-fn preflight_error(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+fn preflight_error(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     let name = text(node, problems)?;
     if name.eq_ignore_ascii_case("all") {
         problems.push_fix(

@@ -8,7 +8,7 @@ const UNREADABLE: &str = "rename it; names are UTF-8 text without control charac
 
 /// The role of a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Role<'p> {
+pub(super) enum FileRole<'p> {
     /// The cluster file of this folder.
     Cluster(&'p str),
     Policy,
@@ -20,35 +20,36 @@ pub(super) enum Role<'p> {
 }
 
 /// The role of a path. `refused` is true if its content was not given (a link, too large, not text).
-pub(super) fn role(path: &str, refused: bool) -> Role<'_> {
+pub(super) fn role(path: &str, refused: bool) -> FileRole<'_> {
     let parts: Vec<&str> = path.split('/').collect();
     if parts.iter().any(|part| part.starts_with('.')) {
-        return Role::Foreign(None);
+        return FileRole::Foreign(None);
     }
     match parts.as_slice() {
-        ["desired-state", folder, "cluster.yaml"] => Role::Cluster(folder),
+        ["desired-state", folder, "cluster.yaml"] => FileRole::Cluster(folder),
         ["desired-state", folder, rest @ ..] if !rest.is_empty() => in_cluster(folder, rest, refused),
         ["desired-state" | "policies"] => {
-            Role::Stray(None, "`desired-state` and `policies` must be folders".into())
+            FileRole::Stray(None, "`desired-state` and `policies` must be folders".into())
         }
         ["desired-state", file] => beside_clusters(file, refused),
-        ["policies", file] if file.strip_suffix(".yaml").is_some() => Role::Policy,
+        ["policies", file] if file.strip_suffix(".yaml").is_some() => FileRole::Policy,
         ["policies", file] if is_yaml(file) => {
-            Role::Stray(None, "policies are read from files that end in `.yaml`; rename it".into())
+            FileRole::Stray(None, "policies are read from files that end in `.yaml`; rename it".into())
         }
-        ["policies", .., file] if is_yaml(file) => {
-            Role::Stray(None, "policies are read from `policies/` itself, not from folders below it".into())
-        }
-        ["policies", .., name] if refused && is_garbled(name) => Role::Stray(None, UNREADABLE.into()),
+        ["policies", .., file] if is_yaml(file) => FileRole::Stray(
+            None,
+            "policies are read from `policies/` itself, not from folders below it".into(),
+        ),
+        ["policies", .., name] if refused && is_garbled(name) => FileRole::Stray(None, UNREADABLE.into()),
         ["policies", folder] if refused && is_name(folder) => {
-            Role::Stray(None, "policies are read from files in `policies/` only".into())
+            FileRole::Stray(None, "policies are read from files in `policies/` only".into())
         }
-        _ => Role::Foreign(None),
+        _ => FileRole::Foreign(None),
     }
 }
 
-fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> Role<'p> {
-    let stray = |message: String| Role::Stray(Some(folder), message);
+fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> FileRole<'p> {
+    let stray = |message: String| FileRole::Stray(Some(folder), message);
     match rest {
         ["plan.lock"] => stray(not_built("plan.lock")),
         ["addons", ..] => stray(not_built("addons")),
@@ -57,24 +58,24 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> Role<'p> {
             stray(format!("unexpected file {}: a cluster's folder holds `cluster.yaml`", quoted(file)))
         }
         [.., name] if refused && is_garbled(name) => stray(UNREADABLE.into()),
-        _ => Role::Foreign(Some(folder)),
+        _ => FileRole::Foreign(Some(folder)),
     }
 }
 
-fn beside_clusters(file: &str, refused: bool) -> Role<'_> {
+fn beside_clusters(file: &str, refused: bool) -> FileRole<'_> {
     if is_yaml(file) {
-        Role::Stray(
+        FileRole::Stray(
             None,
             "a cluster is read from `desired-state/<cluster>/cluster.yaml`; move it into a folder".into(),
         )
     } else if refused && is_name(file) {
         // A link in the place of a cluster's folder is a problem; a refused README.md is not.
-        Role::Stray(Some(file), "a cluster must be a folder with `cluster.yaml`".into())
+        FileRole::Stray(Some(file), "a cluster must be a folder with `cluster.yaml`".into())
     } else if refused && is_garbled(file) {
         // It cannot be told what the file is about, so it counts as a cluster whose folder has a wrong name.
-        Role::Foreign(Some(file))
+        FileRole::Foreign(Some(file))
     } else {
-        Role::Foreign(None)
+        FileRole::Foreign(None)
     }
 }
 
@@ -94,12 +95,12 @@ mod tests {
 
     #[test]
     fn every_path_has_a_role() {
-        let stray = |role: Role<'_>| match role {
-            Role::Stray(folder, _) => folder.map(str::to_owned),
+        let stray = |role: FileRole<'_>| match role {
+            FileRole::Stray(folder, _) => folder.map(str::to_owned),
             other => panic!("{other:?}"),
         };
-        assert_eq!(role("desired-state/demo/cluster.yaml", false), Role::Cluster("demo"));
-        assert_eq!(role("policies/a.yaml", false), Role::Policy);
+        assert_eq!(role("desired-state/demo/cluster.yaml", false), FileRole::Cluster("demo"));
+        assert_eq!(role("policies/a.yaml", false), FileRole::Policy);
         for path in [
             "README.md",
             "policies/README.md",
@@ -108,9 +109,9 @@ mod tests {
             ".github/x.yaml",
             "daemon/x.yaml",
         ] {
-            assert_eq!(role(path, false), Role::Foreign(None), "{path}");
+            assert_eq!(role(path, false), FileRole::Foreign(None), "{path}");
         }
-        assert_eq!(role("desired-state/demo/README.md", true), Role::Foreign(Some("demo")));
+        assert_eq!(role("desired-state/demo/README.md", true), FileRole::Foreign(Some("demo")));
         for path in [
             "plan.lock",
             "addons/x/values.yaml",
@@ -136,6 +137,6 @@ mod tests {
         ] {
             assert_eq!(stray(role(path, true)).as_deref(), folder, "{path}");
         }
-        assert_eq!(role("desired-state/d\u{fffd}", true), Role::Foreign(Some("d\u{fffd}")));
+        assert_eq!(role("desired-state/d\u{fffd}", true), FileRole::Foreign(Some("d\u{fffd}")));
     }
 }

@@ -19,7 +19,7 @@ mod values;
 use std::collections::BTreeMap;
 
 use self::check::In;
-use self::layout::Role;
+use self::layout::FileRole;
 pub use self::problem::Problem;
 use self::problem::{MAX_PER_CLUSTER, MAX_PER_COMMIT, capped, quoted};
 use crate::model::CommitId;
@@ -63,12 +63,12 @@ pub struct Loaded {
 
 /// True if [`load`] has to know that a file with this path exists. A reader can skip all others.
 pub fn reads(path: &str) -> bool {
-    !matches!(layout::role(path, true), Role::Foreign(None))
+    !matches!(layout::role(path, true), FileRole::Foreign(None))
 }
 
 /// True if [`load`] reads the text of a file with this path. For the other files `File::Text` may be empty.
 pub fn reads_text(path: &str) -> bool {
-    matches!(layout::role(path, false), Role::Cluster(_) | Role::Policy)
+    matches!(layout::role(path, false), FileRole::Cluster(_) | FileRole::Policy)
 }
 
 /// Reads a commit. Paths are relative to the folder that holds `desired-state/` and `policies/`.
@@ -131,8 +131,8 @@ impl File {
 
 /// A folder of `desired-state/` while the commit is read.
 #[derive(Default)]
-struct Folder {
-    read: cluster::Read,
+struct ClusterFolder {
+    read: cluster::ClusterFile,
     /// True if there was a cluster file, good or bad.
     described: bool,
     problems: Vec<Problem>,
@@ -140,7 +140,7 @@ struct Folder {
 
 #[derive(Default)]
 struct Reading<'f> {
-    folders: BTreeMap<&'f str, Folder>,
+    folders: BTreeMap<&'f str, ClusterFolder>,
     windows: Vec<In<'f, Window>>,
     freezes: Vec<In<'f, Freeze>>,
     /// These concern every cluster.
@@ -154,10 +154,10 @@ impl<'f> Reading<'f> {
     fn file(&mut self, path: &'f str, file: &'f File) {
         let refused = matches!(file, File::Refused(_));
         match layout::role(path, refused) {
-            Role::Cluster(folder) => {
+            FileRole::Cluster(folder) => {
                 let (read, problems) = match readable(path, file) {
                     Ok(text) => resource::cluster_file(folder, path, text),
-                    Err(problem) => (cluster::Read::default(), vec![*problem]),
+                    Err(problem) => (cluster::ClusterFile::default(), vec![*problem]),
                 };
                 let problems = self.kept(problems);
                 let folder = self.folders.entry(folder).or_default();
@@ -165,7 +165,7 @@ impl<'f> Reading<'f> {
                 folder.read = read;
                 folder.problems.extend(problems);
             }
-            Role::Policy => {
+            FileRole::Policy => {
                 let problems = match readable(path, file) {
                     Ok(text) => {
                         let read = resource::policy_file(path, text);
@@ -186,7 +186,7 @@ impl<'f> Reading<'f> {
                 let problems = self.kept(problems);
                 self.of_policies.extend(problems);
             }
-            Role::Stray(folder, message) => {
+            FileRole::Stray(folder, message) => {
                 let problem = match file {
                     File::Refused(why) => Problem::of(path, why).fixed_by(message),
                     File::Text(_) => Problem::of(path, message),
@@ -198,14 +198,15 @@ impl<'f> Reading<'f> {
                     None => self.of_none.extend(problems),
                 }
             }
-            Role::Foreign(_) => self.folder_of(path),
+            FileRole::Foreign(_) => self.folder_of(path),
         }
     }
 
     /// Notes that the folder of this path exists.
     fn folder_of(&mut self, path: &'f str) {
-        if let Role::Cluster(folder) | Role::Foreign(Some(folder)) | Role::Stray(Some(folder), _) =
-            layout::role(path, true)
+        if let FileRole::Cluster(folder)
+        | FileRole::Foreign(Some(folder))
+        | FileRole::Stray(Some(folder), _) = layout::role(path, true)
         {
             self.folders.entry(folder).or_default();
         }

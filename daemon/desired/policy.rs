@@ -8,7 +8,7 @@ use super::defaults;
 use super::fields::{Fields, list, listed, nearest};
 use super::problem::{Place, Problems, quoted};
 use super::selector::selector;
-use super::tree::{Node, Value};
+use super::tree::{Value, YamlNode};
 use super::values::{choice, length, name, scalar, sentence, text};
 use crate::model::desired::{AtClose, Freeze, Opening, Opens, Selector, Window};
 
@@ -30,7 +30,7 @@ pub(super) struct Placed<T> {
 }
 
 pub(super) fn window(fields: &mut Fields<'_, '_, '_>) -> Option<Placed<Window>> {
-    let name = fields.required("metadata", "metadata: {name: weeknights}", metadata);
+    let name = fields.required("metadata", "metadata: {name: weeknights}", policy_metadata);
     let spec = fields.required("spec", "spec:", |node, problems| {
         let mut fields = Fields::open(node, problems)?;
         let clusters = fields.required("clusters", "clusters: {matchLabels: {ring: prod}}", clusters);
@@ -83,7 +83,7 @@ fn agree(fields: &mut Fields<'_, '_, '_>, opens: Option<&Opens>, at_close: Optio
 }
 
 pub(super) fn freeze(fields: &mut Fields<'_, '_, '_>) -> Option<Placed<Freeze>> {
-    let name = fields.required("metadata", "metadata: {name: year-end}", metadata);
+    let name = fields.required("metadata", "metadata: {name: year-end}", policy_metadata);
     let spec = fields.required("spec", "spec:", |node, problems| {
         let mut fields = Fields::open(node, problems)?;
         let clusters = fields.required("clusters", "clusters: {}", clusters);
@@ -112,7 +112,7 @@ pub(super) fn freeze(fields: &mut Fields<'_, '_, '_>) -> Option<Placed<Freeze>> 
 }
 
 /// Reads the metadata of a policy, which is its name.
-fn metadata(node: &Node, problems: &mut Problems<'_>) -> Option<(String, Place)> {
+fn policy_metadata(node: &YamlNode, problems: &mut Problems<'_>) -> Option<(String, Place)> {
     let mut fields = Fields::open(node, problems)?;
     let name = fields
         .required("name", "name: weeknights", |node, problems| Some((name(node, problems)?, node.place)));
@@ -120,13 +120,13 @@ fn metadata(node: &Node, problems: &mut Problems<'_>) -> Option<(String, Place)>
     name
 }
 
-fn clusters(node: &Node, problems: &mut Problems<'_>) -> Option<(Selector, Place)> {
+fn clusters(node: &YamlNode, problems: &mut Problems<'_>) -> Option<(Selector, Place)> {
     let place = problems.here().unwrap_or(node.place);
     Some((selector(node, problems)?, place))
 }
 
 /// `always`, or a list of weekly openings.
-fn opens(node: &Node, problems: &mut Problems<'_>) -> Option<Opens> {
+fn opens(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Opens> {
     if let Value::Text { text, .. } = &node.value {
         if text == "always" {
             return Some(Opens::Always);
@@ -150,7 +150,7 @@ fn opens(node: &Node, problems: &mut Problems<'_>) -> Option<Opens> {
     Some(Opens::Weekly(openings))
 }
 
-fn opening(node: &Node, problems: &mut Problems<'_>) -> Option<Opening> {
+fn opening(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Opening> {
     let mut fields = Fields::open(node, problems)?;
     let days = fields.optional("days", |node, problems| {
         let days = list(node, problems, day)?;
@@ -167,7 +167,7 @@ fn opening(node: &Node, problems: &mut Problems<'_>) -> Option<Opening> {
     Some(Opening { days: days.unwrap_or_default(), at: at?, length: length? })
 }
 
-fn day(node: &Node, problems: &mut Problems<'_>) -> Option<Weekday> {
+fn day(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Weekday> {
     let (word, _) = scalar(node, problems)?;
     // `Tuesday` and `TUE` are close enough to say which of the seven is meant.
     let short: String = word.to_ascii_lowercase().chars().take(3).collect();
@@ -186,7 +186,7 @@ fn day(node: &Node, problems: &mut Problems<'_>) -> Option<Weekday> {
 }
 
 /// A local time of day in hours and minutes: `22:00`.
-fn time(node: &Node, problems: &mut Problems<'_>) -> Option<Time> {
+fn time(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Time> {
     let (text, _) = scalar(node, problems)?;
     let fix = match text.split_once(':') {
         Some(("24", _)) => "write 00:00 and name the following day",
@@ -209,12 +209,12 @@ fn digits(text: &str) -> Option<i8> {
 }
 
 /// A local date and time: `2026-12-18T00:00`. The zone is another key.
-fn date_time(node: &Node, problems: &mut Problems<'_>) -> Option<DateTime> {
+fn date_time(node: &YamlNode, problems: &mut Problems<'_>) -> Option<DateTime> {
     let (text, _) = scalar(node, problems)?;
     let (date, rest) = text.split_once('T').unwrap_or((text, ""));
     let offset = rest.find(['Z', 'z', '+', '-', '[']);
     let fix = if let Some((local, _)) = offset.and_then(|at| rest.split_at_checked(at)) {
-        format!("write \"{}T{}\": `timeZone` says where that is", short(date), short(local))
+        format!("write \"{}T{}\": `timeZone` says where that is", first_sixteen(date), first_sixteen(local))
     } else if text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok() {
         format!("add the time, as in \"{text}T00:00\"")
     } else if date.len() == 10 && matches!(rest.len(), 5 | 8) && rest.is_ascii() {
@@ -229,12 +229,12 @@ fn date_time(node: &Node, problems: &mut Problems<'_>) -> Option<DateTime> {
     None
 }
 
-fn short(text: &str) -> String {
+fn first_sixteen(text: &str) -> String {
     text.chars().take(16).collect()
 }
 
 /// A zone of the bundled IANA data, spelt as IANA does.
-fn time_zone(node: &Node, problems: &mut Problems<'_>) -> Option<TimeZone> {
+fn time_zone(node: &YamlNode, problems: &mut Problems<'_>) -> Option<TimeZone> {
     let text = text(node, problems)?;
     let zones = TimeZoneDatabase::bundled();
     if let Ok(zone) = zones.get(text)
@@ -260,7 +260,7 @@ fn time_zone(node: &Node, problems: &mut Problems<'_>) -> Option<TimeZone> {
     None
 }
 
-fn at_close(node: &Node, problems: &mut Problems<'_>) -> Option<AtClose> {
+fn at_close(node: &YamlNode, problems: &mut Problems<'_>) -> Option<AtClose> {
     let known = [
         ("finishNode", AtClose::FinishNode),
         ("finishBatch", AtClose::FinishBatch),
@@ -270,7 +270,7 @@ fn at_close(node: &Node, problems: &mut Problems<'_>) -> Option<AtClose> {
 }
 
 /// Which moves pass a freeze: patch moves, or none. True for patch moves.
-fn except(node: &Node, problems: &mut Problems<'_>) -> Option<bool> {
+fn except(node: &YamlNode, problems: &mut Problems<'_>) -> Option<bool> {
     let words = list(node, problems, |node, problems| {
         let (word, _) = scalar(node, problems)?;
         if word != "patch" {
@@ -291,15 +291,15 @@ mod tests {
     use super::super::problem::Problem;
     use super::*;
 
-    fn scalar_node(text: &str) -> Node {
-        Node {
+    fn scalar_node(text: &str) -> YamlNode {
+        YamlNode {
             place: Place { line: 1, column: 1, width: 1 },
             value: Value::Text { text: text.into(), plain: false },
         }
     }
 
     /// Lets a reader read one scalar: the value, or the fix that it proposes.
-    fn ask<T>(text: &str, read: impl Fn(&Node, &mut Problems<'_>) -> Option<T>) -> Result<T, String> {
+    fn ask<T>(text: &str, read: impl Fn(&YamlNode, &mut Problems<'_>) -> Option<T>) -> Result<T, String> {
         let mut problems = Problems::new("f", text);
         let answer = read(&scalar_node(text), &mut problems);
         let told = problems.into_list();

@@ -1,11 +1,11 @@
 //! Reads files into resources: it reads each document's header, reads the document by its kind, and refuses a
 //! document in the wrong place.
 
-use super::cluster::{Read, cluster};
+use super::cluster::{ClusterFile, cluster};
 use super::fields::{Fields, listed, nearest, not_built};
 use super::policy::{Placed, freeze, window};
 use super::problem::{Problem, Problems, quoted};
-use super::tree::{Node, documents};
+use super::tree::{YamlNode, documents};
 use super::values::text;
 use crate::model::desired::{Freeze, Window};
 
@@ -15,7 +15,7 @@ const KINDS: &[&str] = &["Cluster", "MaintenanceWindow", "Freeze"];
 const LATER_KINDS: &[&str] = &["Override", "Approval", "DisruptionLimit"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ResourceKind {
     Cluster,
     MaintenanceWindow,
     Freeze,
@@ -30,10 +30,10 @@ pub(super) struct PolicyFile {
 }
 
 /// Reads `desired-state/<folder>/cluster.yaml`: one document, one cluster.
-pub(super) fn cluster_file(folder: &str, path: &str, text: &str) -> (Read, Vec<Problem>) {
+pub(super) fn cluster_file(folder: &str, path: &str, text: &str) -> (ClusterFile, Vec<Problem>) {
     let mut problems = Problems::new(path, text);
     let documents = documents(text, &mut problems);
-    let mut read = Read::default();
+    let mut read = ClusterFile::default();
     match documents.as_slice() {
         [] => nothing_in(&mut problems, "the file describes no cluster"),
         [node, more @ ..] => {
@@ -50,22 +50,22 @@ pub(super) fn cluster_file(folder: &str, path: &str, text: &str) -> (Read, Vec<P
     (read, problems.into_list())
 }
 
-fn one_cluster(folder: &str, node: &Node, problems: &mut Problems<'_>) -> Read {
-    let Some(mut fields) = Fields::open(node, problems) else { return Read::default() };
+fn one_cluster(folder: &str, node: &YamlNode, problems: &mut Problems<'_>) -> ClusterFile {
+    let Some(mut fields) = Fields::open(node, problems) else { return ClusterFile::default() };
     match header(&mut fields) {
-        Some(Kind::Cluster) => {
+        Some(ResourceKind::Cluster) => {
             let read = cluster(folder, &mut fields);
             fields.close(&[]);
             read
         }
-        Some(Kind::MaintenanceWindow | Kind::Freeze) => {
+        Some(ResourceKind::MaintenanceWindow | ResourceKind::Freeze) => {
             let place = fields.place_of("kind");
             fields.problems().push_fix(place, "a policy in a cluster's folder", "move it into `policies/`");
-            Read::default()
+            ClusterFile::default()
         }
         None => {
             kindless(fields);
-            Read::default()
+            ClusterFile::default()
         }
     }
 }
@@ -85,14 +85,14 @@ pub(super) fn policy_file(path: &str, text: &str) -> PolicyFile {
     file
 }
 
-fn policy(node: &Node, file: &mut PolicyFile, problems: &mut Problems<'_>) {
+fn policy(node: &YamlNode, file: &mut PolicyFile, problems: &mut Problems<'_>) {
     let before = problems.count();
     let Some(mut fields) = Fields::open(node, problems) else { return };
     let (mut windows, mut freezes) = (None, None);
     match header(&mut fields) {
-        Some(Kind::MaintenanceWindow) => windows = window(&mut fields),
-        Some(Kind::Freeze) => freezes = freeze(&mut fields),
-        Some(Kind::Cluster) => {
+        Some(ResourceKind::MaintenanceWindow) => windows = window(&mut fields),
+        Some(ResourceKind::Freeze) => freezes = freeze(&mut fields),
+        Some(ResourceKind::Cluster) => {
             let place = fields.place_of("kind");
             fields.problems().push_fix(
                 place,
@@ -115,7 +115,7 @@ fn policy(node: &Node, file: &mut PolicyFile, problems: &mut Problems<'_>) {
 }
 
 /// Reads `apiVersion` and `kind`. `None` if the rest of the document cannot be judged.
-fn header(fields: &mut Fields<'_, '_, '_>) -> Option<Kind> {
+fn header(fields: &mut Fields<'_, '_, '_>) -> Option<ResourceKind> {
     fields.required("apiVersion", &format!("apiVersion: {API_VERSION}"), |node, problems| {
         let version = text(node, problems)?;
         if version != API_VERSION {
@@ -130,9 +130,9 @@ fn header(fields: &mut Fields<'_, '_, '_>) -> Option<Kind> {
     fields.required("kind", "kind: Cluster", |node, problems| {
         let word = text(node, problems)?;
         match word {
-            "Cluster" => return Some(Kind::Cluster),
-            "MaintenanceWindow" => return Some(Kind::MaintenanceWindow),
-            "Freeze" => return Some(Kind::Freeze),
+            "Cluster" => return Some(ResourceKind::Cluster),
+            "MaintenanceWindow" => return Some(ResourceKind::MaintenanceWindow),
+            "Freeze" => return Some(ResourceKind::Freeze),
             _ => {}
         }
         let hint = nearest(word, KINDS.iter().chain(LATER_KINDS).copied());

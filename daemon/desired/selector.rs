@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fields::{Fields, list};
 use super::problem::{Problems, quoted};
-use super::tree::{Node, Value};
+use super::tree::{Value, YamlNode};
 use super::values::{choice, scalar, text};
 use crate::model::desired::{Operator, Requirement, Selector};
 
@@ -21,7 +21,7 @@ const MAX_LABEL: usize = 63;
 const MAX_PREFIX: usize = 253;
 
 /// `{matchLabels: …, matchExpressions: …}`; the empty one selects everything.
-pub(super) fn selector(node: &Node, problems: &mut Problems<'_>) -> Option<Selector> {
+pub(super) fn selector(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Selector> {
     if let Value::Map(entries) = &node.value
         && let Some((key, _)) = entries.first()
         && entries.iter().all(|(_, value)| matches!(value.value, Value::Text { .. }))
@@ -44,7 +44,7 @@ pub(super) fn selector(node: &Node, problems: &mut Problems<'_>) -> Option<Selec
     Some(Selector { match_labels, match_expressions })
 }
 
-fn requirement(node: &Node, problems: &mut Problems<'_>) -> Option<Requirement> {
+fn requirement(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Requirement> {
     let mut fields = Fields::open(node, problems)?;
     let key = fields.required("key", "key: pool", key);
     let operator =
@@ -65,7 +65,7 @@ fn requirement(node: &Node, problems: &mut Problems<'_>) -> Option<Requirement> 
 }
 
 /// A map of labels.
-pub(super) fn labels(node: &Node, problems: &mut Problems<'_>) -> Option<BTreeMap<String, String>> {
+pub(super) fn labels(node: &YamlNode, problems: &mut Problems<'_>) -> Option<BTreeMap<String, String>> {
     let Value::Map(entries) = &node.value else {
         problems
             .push(node.place, format_args!("expected labels, as in {{ring: prod}}, found {}", node.found()));
@@ -91,7 +91,7 @@ pub(super) fn labels(node: &Node, problems: &mut Problems<'_>) -> Option<BTreeMa
     Some(labels)
 }
 
-fn key(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+fn key(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     let key = text(node, problems)?;
     match key_complaint(key) {
         Some(complaint) => {
@@ -102,7 +102,7 @@ fn key(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
     }
 }
 
-fn value(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+fn value(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     // An empty value is legal; it can only be written with quotes.
     if matches!(scalar(node, problems)?, ("", _)) {
         return Some(String::new());

@@ -20,7 +20,7 @@ const MAX_NODES: usize = 20_000;
 const MAX_DOCUMENTS: usize = 200;
 
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     pub(super) place: Place,
     pub(super) value: Value,
 }
@@ -31,8 +31,8 @@ pub(super) enum Value {
         text: String,
         plain: bool,
     },
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(MapKey, YamlNode)>),
     /// Nothing was written, or `null`.
     Nothing,
     /// Already reported; readers skip it without a message.
@@ -40,13 +40,13 @@ pub(super) enum Value {
 }
 
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct MapKey {
     pub(super) text: String,
     pub(super) place: Place,
 }
 
 /// Every document of a file that could be read. One that could not does not hide the others.
-pub(super) fn documents(text: &str, problems: &mut Problems<'_>) -> Vec<Node> {
+pub(super) fn documents(text: &str, problems: &mut Problems<'_>) -> Vec<YamlNode> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let chunks = split(text);
     if chunks.len() > MAX_DOCUMENTS {
@@ -87,7 +87,7 @@ fn blank(chunk: &str) -> bool {
 }
 
 /// Reads one document; its lines are counted from `first` (from 0) in the file.
-fn document(first: u32, chunk: &str, problems: &mut Problems<'_>) -> Option<Node> {
+fn document(first: u32, chunk: &str, problems: &mut Problems<'_>) -> Option<YamlNode> {
     let options = yaml::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -123,21 +123,27 @@ struct Told {
 /// A document that is being built; lists and maps that are not closed yet wait in `open`.
 struct Build {
     first: u32,
-    open: Vec<Open>,
-    root: Option<Node>,
+    open: Vec<Unclosed>,
+    root: Option<YamlNode>,
     nodes: usize,
     told: Told,
 }
 
-enum Open {
-    List(Place, Vec<Node>),
-    Map { place: Place, entries: Vec<(Key, Node)>, next: Next, lines: BTreeMap<String, u32>, broken: bool },
+enum Unclosed {
+    List(Place, Vec<YamlNode>),
+    Map {
+        place: Place,
+        entries: Vec<(MapKey, YamlNode)>,
+        next: Next,
+        lines: BTreeMap<String, u32>,
+        broken: bool,
+    },
 }
 
 /// What the next node of a map is.
 enum Next {
     Key,
-    ValueOf(Key),
+    ValueOf(MapKey),
     /// The value of a key that was refused.
     Nobodys,
 }
@@ -153,17 +159,17 @@ impl Build {
                 let nothing = plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL");
                 let value =
                     if nothing { Value::Nothing } else { Value::Text { text: text.into_owned(), plain } };
-                return self.put(Node { place, value }, problems);
+                return self.put(YamlNode { place, value }, problems);
             }
             Event::SequenceStart(..) => {
                 self.refuse_tag(span, problems);
-                self.open.push(Open::List(short(place), Vec::new()));
+                self.open.push(Unclosed::List(first_character(place), Vec::new()));
             }
             Event::MappingStart(..) => {
                 self.refuse_tag(span, problems);
                 let (entries, lines) = (Vec::new(), BTreeMap::new());
-                self.open.push(Open::Map {
-                    place: short(place),
+                self.open.push(Unclosed::Map {
+                    place: first_character(place),
                     entries,
                     next: Next::Key,
                     lines,
@@ -172,16 +178,20 @@ impl Build {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let node = match self.open.pop() {
-                    Some(Open::List(place, items)) => Node { place, value: Value::List(items) },
-                    Some(Open::Map { place, broken: true, .. }) => Node { place, value: Value::Broken },
-                    Some(Open::Map { place, entries, .. }) => Node { place, value: Value::Map(entries) },
+                    Some(Unclosed::List(place, items)) => YamlNode { place, value: Value::List(items) },
+                    Some(Unclosed::Map { place, broken: true, .. }) => {
+                        YamlNode { place, value: Value::Broken }
+                    }
+                    Some(Unclosed::Map { place, entries, .. }) => {
+                        YamlNode { place, value: Value::Map(entries) }
+                    }
                     None => return false,
                 };
                 return self.put(node, problems);
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.refuse_alias(place, problems);
-                return self.put(Node { place, value: Value::Broken }, problems);
+                return self.put(YamlNode { place, value: Value::Broken }, problems);
             }
             Event::DocumentStart(..) if self.root.is_some() => {
                 problems.push(place, "a second document must begin with a line `---`");
@@ -227,7 +237,7 @@ impl Build {
     }
 
     /// Puts a finished node where it belongs. False if the document is too large.
-    fn put(&mut self, node: Node, problems: &mut Problems<'_>) -> bool {
+    fn put(&mut self, node: YamlNode, problems: &mut Problems<'_>) -> bool {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             problems.push(
@@ -238,8 +248,8 @@ impl Build {
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map { entries, next, lines, broken, .. }) => {
+            Some(Unclosed::List(_, items)) => items.push(node),
+            Some(Unclosed::Map { entries, next, lines, broken, .. }) => {
                 match std::mem::replace(next, Next::Key) {
                     Next::Key => match as_key(node, problems) {
                         Some(key) if key.text == "<<" => {
@@ -270,9 +280,9 @@ impl Build {
 }
 
 /// The node as a key. A key must be text; any other is reported, and its map is not judged further.
-fn as_key(node: Node, problems: &mut Problems<'_>) -> Option<Key> {
+fn as_key(node: YamlNode, problems: &mut Problems<'_>) -> Option<MapKey> {
     match node.value {
-        Value::Text { text, .. } => return Some(Key { text, place: node.place }),
+        Value::Text { text, .. } => return Some(MapKey { text, place: node.place }),
         Value::Broken => {}
         Value::Map(_) => problems.push_fix(
             node.place,
@@ -300,7 +310,7 @@ pub(super) fn point(first: u32, marker: &Marker) -> Place {
 }
 
 /// A list or map is marked at its first character only.
-fn short(place: Place) -> Place {
+fn first_character(place: Place) -> Place {
     Place { width: 1, ..place }
 }
 

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::fields::{listed, nearest, not_built};
 use super::problem::{Problems, quoted};
-use super::tree::{Node, Value};
+use super::tree::{Value, YamlNode};
 use crate::model::desired::Limit;
 use crate::model::text::written;
 use crate::model::version::{Version, VersionError};
@@ -22,7 +22,7 @@ const MAX_SENTENCE: usize = 500;
 const MAX_NAME: usize = 63;
 
 /// The characters of a scalar as written, and true if they had no quotes.
-pub(super) fn scalar<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<(&'n str, bool)> {
+pub(super) fn scalar<'n>(node: &'n YamlNode, problems: &mut Problems<'_>) -> Option<(&'n str, bool)> {
     match &node.value {
         Value::Text { text, plain } => Some((text, *plain)),
         Value::Broken => None,
@@ -34,7 +34,7 @@ pub(super) fn scalar<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<
 }
 
 /// Text. What other YAML readers would take for a number or a boolean must be in quotes, so that all readers agree.
-pub(super) fn text<'n>(node: &'n Node, problems: &mut Problems<'_>) -> Option<&'n str> {
+pub(super) fn text<'n>(node: &'n YamlNode, problems: &mut Problems<'_>) -> Option<&'n str> {
     let (text, plain) = scalar(node, problems)?;
     if plain && reads_as_another_type(text) {
         problems.push_fix(
@@ -61,7 +61,7 @@ fn reads_as_another_type(text: &str) -> bool {
 }
 
 /// A sentence for people: the reason of a freeze, or of an unproven backup.
-pub(super) fn sentence(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+pub(super) fn sentence(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     let sentence = scalar(node, problems)?.0.trim();
     let length = sentence.chars().count();
     let complaint = if reads_as_another_type(sentence) || !sentence.contains(char::is_alphabetic) {
@@ -77,7 +77,7 @@ pub(super) fn sentence(node: &Node, problems: &mut Problems<'_>) -> Option<Strin
     None
 }
 
-pub(super) fn flag(node: &Node, problems: &mut Problems<'_>) -> Option<bool> {
+pub(super) fn flag(node: &YamlNode, problems: &mut Problems<'_>) -> Option<bool> {
     match scalar(node, problems)? {
         ("true", true) => Some(true),
         ("false", true) => Some(false),
@@ -94,7 +94,7 @@ pub(super) fn flag(node: &Node, problems: &mut Problems<'_>) -> Option<bool> {
 }
 
 /// A number of nodes.
-pub(super) fn count(least: u32, most: u32, node: &Node, problems: &mut Problems<'_>) -> Option<u32> {
+pub(super) fn count(least: u32, most: u32, node: &YamlNode, problems: &mut Problems<'_>) -> Option<u32> {
     let (text, plain) = scalar(node, problems)?;
     match text.parse::<u32>() {
         Ok(_) if !plain => {
@@ -113,7 +113,7 @@ pub(super) fn count(least: u32, most: u32, node: &Node, problems: &mut Problems<
 }
 
 /// `3` or `10%`.
-pub(super) fn limit(node: &Node, problems: &mut Problems<'_>) -> Option<Limit> {
+pub(super) fn limit(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Limit> {
     let (text, _) = scalar(node, problems)?;
     if matches!(text, "0" | "0%") {
         problems.push_fix(
@@ -139,7 +139,7 @@ pub(super) fn limit(node: &Node, problems: &mut Problems<'_>) -> Option<Limit> {
 pub(super) fn length(
     least: SignedDuration,
     most: SignedDuration,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems<'_>,
 ) -> Option<SignedDuration> {
     let (text, _) = scalar(node, problems)?;
@@ -189,7 +189,7 @@ fn parse_length(text: &str, most: SignedDuration) -> Result<SignedDuration, Stri
 pub(super) fn choice<T: Copy>(
     known: &[(&'static str, T)],
     later: &[&'static str],
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems<'_>,
 ) -> Option<T> {
     let (text, _) = scalar(node, problems)?;
@@ -223,7 +223,7 @@ fn either(words: &[&str]) -> String {
 }
 
 /// A DNS-1123 label.
-pub(super) fn name(node: &Node, problems: &mut Problems<'_>) -> Option<String> {
+pub(super) fn name(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     let name = text(node, problems)?;
     if is_name(name) {
         return Some(name.to_owned());
@@ -247,7 +247,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// A version of Kubernetes with its patch: `v1.36.3`.
-pub(super) fn version(node: &Node, problems: &mut Problems<'_>) -> Option<Version> {
+pub(super) fn version(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Version> {
     let (text, plain) = scalar(node, problems)?;
     if plain && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.parse::<f64>().is_ok() {
         problems.push_fix(

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::Clock;
-use crate::live::{Answer, Seen};
+use crate::live::{Seen, WriteAnswer};
 use crate::model::live::LongState;
 
 /// Feeds what it sees into a loop for as long as the loop lives.
@@ -22,8 +22,8 @@ pub trait Watcher: Send + Sync {
 /// time until its end; the next process looks, and finds what there is of it.
 pub trait LongWork: Send + Sync {
     /// Begins the work and returns while it goes on. If it was begun before, or is done, this changes nothing and
-    /// answers [`Answer::Done`]. It answers within seconds, like every call.
-    fn begin<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Answer>;
+    /// answers [`WriteAnswer::Done`]. It answers within seconds, like every call.
+    fn begin<'a>(&'a self, name: &'a str) -> BoxFuture<'a, WriteAnswer>;
 
     /// How far the work has come. The error says why that cannot be found out; nothing is known of the work then.
     fn look<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<LongState, String>>;

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 pub use beside::{LongWork, Watcher};
 
 use crate::clock::Clock;
-use crate::cluster::{self, Cluster};
-use crate::live::{Answer, ProbeAnswer, Seen};
+use crate::cluster::{self, ClusterApi};
+use crate::live::{ProbeAnswer, Seen, WriteAnswer};
 use crate::model::effect::Effect;
 use crate::model::live::Probe;
 
@@ -35,7 +35,7 @@ pub trait Fence: Send + Sync {
 /// The means with which effects are carried out.
 #[derive(Clone)]
 pub struct Edges {
-    pub cluster: Cluster,
+    pub cluster: ClusterApi,
     pub clock: Clock,
     watchers: Vec<Arc<dyn Watcher>>,
     long: Option<Arc<dyn LongWork>>,
@@ -45,7 +45,7 @@ pub struct Edges {
 }
 
 impl Edges {
-    pub fn new(cluster: Cluster, clock: Clock) -> Self {
+    pub fn new(cluster: ClusterApi, clock: Clock) -> Self {
         Self {
             cluster,
             clock,
@@ -140,12 +140,12 @@ impl Fence for Open {
 pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option<Seen> {
     let key = effect.key();
     let needs_lease = key.rules().needs_lease;
-    let withheld = || Answer::Stale("the lease's renew deadline has passed".to_owned());
+    let withheld = || WriteAnswer::Stale("the lease's renew deadline has passed".to_owned());
     let answer = edges.fenced(fence, needs_lease, carry_out(edges, effect), withheld).await?;
     Some(Seen::Done(key, answer))
 }
 
-async fn carry_out(edges: &Edges, effect: Effect) -> Answer {
+async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
     let cluster = &edges.cluster;
     match effect {
         Effect::Node { name, resource_version, patch } => {
@@ -164,7 +164,7 @@ async fn carry_out(edges: &Edges, effect: Effect) -> Answer {
         Effect::ForgetResume { uid } => cluster.forget_resume(&uid).await,
         Effect::BeginLong { name } => match &edges.long {
             Some(long) => long.begin(&name).await,
-            None => Answer::Failed(format!("nothing here can begin {name}")),
+            None => WriteAnswer::Failed(format!("nothing here can begin {name}")),
         },
     }
 }

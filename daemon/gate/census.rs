@@ -13,7 +13,7 @@ use crate::record::Run;
 /// The nodes of each pool, and which of them are out for whatever cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
-    pools: BTreeMap<String, Pool>,
+    pools: BTreeMap<String, PoolCensus>,
     /// Nodes that no pool selects and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
     /// The oldest version that any kubelet reports.
@@ -21,7 +21,7 @@ pub struct Census {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Pool {
+struct PoolCensus {
     total: usize,
     /// Each node that is out, with its zone.
     out: BTreeMap<Id, Id>,
@@ -80,7 +80,7 @@ fn is_out(node: &Node) -> bool {
 /// The nodes that count as out in this pass: those that are out, those in progress, and those chosen in this pass.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
-    pools: BTreeMap<String, Count>,
+    pools: BTreeMap<String, PoolCount>,
     /// Every counted node, once.
     nodes: BTreeSet<String>,
     /// How many steps were chosen in this pass, by pool.
@@ -88,7 +88,7 @@ pub struct Books {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Count {
+struct PoolCount {
     total: usize,
     out: usize,
     by_zone: BTreeMap<String, usize>,
@@ -98,7 +98,7 @@ impl Books {
     pub fn of(census: &Census, run: Option<&Run>) -> Self {
         let mut books = Self::default();
         for (name, pool) in &census.pools {
-            books.pools.insert(name.clone(), Count { total: pool.total, ..Count::default() });
+            books.pools.insert(name.clone(), PoolCount { total: pool.total, ..PoolCount::default() });
             for (node, zone) in &pool.out {
                 books.count(name, node, zone);
             }

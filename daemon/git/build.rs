@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::append::{Append, Tag};
 use super::error::GitError;
-use super::types::{Author, CommitId};
+use super::types::{Author, CommitHash};
 
 /// A commit that no branch points at yet.
 pub(super) struct Built {
@@ -59,7 +59,7 @@ pub(super) fn tag(
         .map_err(|error| GitError::git(&format!("writing the tag {}", tag.name), place, error))
 }
 
-pub(super) fn no_such(id: CommitId) -> GitError {
+pub(super) fn no_such(id: CommitHash) -> GitError {
     GitError::NoSuchCommit { rev: id.to_string() }
 }
 
@@ -67,11 +67,11 @@ pub(super) fn no_such(id: CommitId) -> GitError {
 pub(super) fn changed(
     repo: &Repository,
     place: &str,
-    from: Option<CommitId>,
-    to: Option<CommitId>,
+    from: Option<CommitHash>,
+    to: Option<CommitHash>,
 ) -> Result<Vec<String>, GitError> {
     let fail = |error| GitError::git("comparing two entries", place, error);
-    let tree = |id: Option<CommitId>| match id {
+    let tree = |id: Option<CommitHash>| match id {
         Some(id) => repo.find_commit(id.0).and_then(|commit| commit.tree()).map(Some),
         None => Ok(None),
     };

@@ -46,7 +46,7 @@ impl Offers {
         remote: &Remote,
         credentials: &Credentials,
         allowed: CredentialType,
-    ) -> Result<Cred, Asked> {
+    ) -> Result<Cred, NoOffer> {
         let named = remote.username.as_deref().or(credentials.username.as_deref());
         let username = named.unwrap_or(USERNAME);
         if allowed.contains(CredentialType::USERNAME) {
@@ -54,24 +54,24 @@ impl Offers {
         }
         let mut left = match self.left.take() {
             Some(left) => left,
-            None => offers(remote, credentials).map_err(Asked::Broken)?,
+            None => offers(remote, credentials).map_err(NoOffer::Broken)?,
         };
         let answer = loop {
-            let Some(offer) = left.pop_front() else { break Err(Asked::Git(exhausted())) };
+            let Some(offer) = left.pop_front() else { break Err(NoOffer::Git(exhausted())) };
             match offer {
                 Offer::Password { username, password, what } if takes_password(allowed) => {
                     let cred = Cred::userpass_plaintext(&username, &password);
                     self.tried.push(what);
                     self.secrets.push(password);
-                    break cred.map_err(Asked::Git);
+                    break cred.map_err(NoOffer::Git);
                 }
                 Offer::Agent if allowed.contains(CredentialType::SSH_KEY) => {
                     self.tried.push("the ssh agent".to_owned());
-                    break Cred::ssh_key_from_agent(username).map_err(Asked::Git);
+                    break Cred::ssh_key_from_agent(username).map_err(NoOffer::Git);
                 }
                 Offer::Key(path) if allowed.contains(CredentialType::SSH_KEY) => {
                     self.tried.push(format!("the key {}", path.display()));
-                    break Cred::ssh_key(username, None, &path, None).map_err(Asked::Git);
+                    break Cred::ssh_key(username, None, &path, None).map_err(NoOffer::Git);
                 }
                 Offer::Password { .. } | Offer::Agent | Offer::Key(_) => {}
             }
@@ -82,13 +82,13 @@ impl Offers {
 }
 
 /// Why there is no further offer.
-pub(super) enum Asked {
+pub(super) enum NoOffer {
     /// Something we were told to offer cannot be read.
     Broken(GitError),
     Git(git2::Error),
 }
 
-impl From<git2::Error> for Asked {
+impl From<git2::Error> for NoOffer {
     fn from(error: git2::Error) -> Self {
         Self::Git(error)
     }

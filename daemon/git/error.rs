@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::known_hosts::KnownHostsError;
-use super::read::Refusal;
-use super::types::CommitId;
+use super::read::BlobRefusal;
+use super::types::CommitHash;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -52,9 +52,9 @@ pub enum GitError {
     #[error("there is no commit \"{rev}\"")]
     NoSuchCommit { rev: String },
     #[error("what commit {commit} holds is over the limit of {limit}")]
-    TooMuch { commit: CommitId, limit: String },
+    TooMuch { commit: CommitHash, limit: String },
     #[error("\"{path}\" in the record at {commit} cannot be read: {why}")]
-    Record { commit: CommitId, path: String, why: Refusal },
+    Record { commit: CommitHash, path: String, why: BlobRefusal },
     #[error("\"{path}\" cannot be the path of a file in the record")]
     Path { path: String },
     #[error("the message of an entry is empty or holds a NUL")]
@@ -65,7 +65,7 @@ pub enum GitError {
         "the tag \"{name}\" points at {target}, which the record's repository does not hold; \
          tags need the record beside the desired state"
     )]
-    TagTarget { name: String, target: CommitId },
+    TagTarget { name: String, target: CommitHash },
     #[error("another writer holds \"{reference}\" in {place}; if none runs, delete its .lock file")]
     Busy { place: String, reference: String },
     #[error("{place} has \"{with}\", and git cannot hold \"{reference}\" beside it")]

@@ -32,7 +32,7 @@ pub enum KnownHostsError {
 
 /// What one file says about one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum KeyTrust {
     Known,
     Unknown,
     Changed { line: usize },
@@ -53,34 +53,34 @@ pub(super) fn filed_as(host: &str, port: Option<u16>) -> String {
 }
 
 /// Judges a raw host key against the text of a file. A revocation outweighs everything.
-pub(super) fn judge(text: &str, name: &str, key: &[u8]) -> Verdict {
-    let mut verdict = Verdict::Unknown;
+pub(super) fn judge(text: &str, name: &str, key: &[u8]) -> KeyTrust {
+    let mut trust = KeyTrust::Unknown;
     for (index, line) in text.lines().enumerate() {
-        let Some(entry) = Entry::parse(line) else { continue };
+        let Some(entry) = HostLine::parse(line) else { continue };
         if !names(entry.hosts, name) {
             continue;
         }
         let line = index + 1;
         let Ok(filed) = STANDARD.decode(entry.key) else { continue };
         match (entry.revoked, filed == key) {
-            (true, true) => return Verdict::Revoked { line },
-            (false, true) => verdict = Verdict::Known,
-            (false, false) if verdict == Verdict::Unknown && kind(&filed) == kind(key) => {
-                verdict = Verdict::Changed { line };
+            (true, true) => return KeyTrust::Revoked { line },
+            (false, true) => trust = KeyTrust::Known,
+            (false, false) if trust == KeyTrust::Unknown && kind(&filed) == kind(key) => {
+                trust = KeyTrust::Changed { line };
             }
             (true | false, false) => {}
         }
     }
-    verdict
+    trust
 }
 
-struct Entry<'a> {
+struct HostLine<'a> {
     revoked: bool,
     hosts: &'a str,
     key: &'a str,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> HostLine<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let first = words.next().filter(|word| !word.starts_with('#'))?;

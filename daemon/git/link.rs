@@ -12,9 +12,9 @@ use git2::{
 
 use super::address::Remote;
 use super::classify;
-use super::credentials::{Asked, Offers};
+use super::credentials::{NoOffer, Offers};
 use super::error::GitError;
-use super::known_hosts::{self, KnownHostsError, Verdict};
+use super::known_hosts::{self, KeyTrust, KnownHostsError};
 use super::types::Credentials;
 
 const SYSTEM_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
@@ -97,8 +97,8 @@ impl<'a> Link<'a> {
     fn offer(&self, allowed: CredentialType) -> Result<Cred, git2::Error> {
         let answer = self.offers.borrow_mut().next(self.remote, self.credentials, allowed);
         answer.map_err(|asked| match asked {
-            Asked::Git(error) => error,
-            Asked::Broken(trouble) => self.stop(trouble, ErrorCode::Auth),
+            NoOffer::Git(error) => error,
+            NoOffer::Broken(trouble) => self.stop(trouble, ErrorCode::Auth),
         })
     }
 
@@ -131,11 +131,11 @@ impl<'a> Link<'a> {
         };
         let name = known_hosts::filed_as(&self.remote.host, self.remote.port);
         match known_hosts::judge(&text, &name, key) {
-            Verdict::Known => Ok(CertificateCheckStatus::CertificateOk),
-            Verdict::Unknown if !named => Ok(CertificateCheckStatus::CertificatePassthrough),
-            Verdict::Unknown => Err(self.untrusted(self.unknown_host())),
-            Verdict::Changed { line } => Err(self.untrusted(self.changed(&file, line))),
-            Verdict::Revoked { line } => Err(self.untrusted(self.revoked(&file, line))),
+            KeyTrust::Known => Ok(CertificateCheckStatus::CertificateOk),
+            KeyTrust::Unknown if !named => Ok(CertificateCheckStatus::CertificatePassthrough),
+            KeyTrust::Unknown => Err(self.untrusted(self.unknown_host())),
+            KeyTrust::Changed { line } => Err(self.untrusted(self.changed(&file, line))),
+            KeyTrust::Revoked { line } => Err(self.untrusted(self.revoked(&file, line))),
         }
     }
 

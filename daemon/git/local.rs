@@ -12,19 +12,23 @@ use git2::{ErrorCode, Oid};
 use super::append::{Append, AppendError, Tag};
 use super::error::GitError;
 use super::store::Store;
-use super::types::{CommitId, Settings, branch_ref};
+use super::types::{CommitHash, Settings, branch_ref};
 use super::{build, durable};
 
 /// In the reflog, where the repository keeps one.
 const REFLOG: &str = "windlass: append to the record";
 
-pub(super) fn append(store: &Store, settings: &Settings, change: &Append) -> Result<CommitId, AppendError> {
+pub(super) fn append_local(
+    store: &Store,
+    settings: &Settings,
+    change: &Append,
+) -> Result<CommitHash, AppendError> {
     let branch = settings.record_branch.as_str();
     refuse_checked_out(store, branch)?;
     let built = build::commit(&store.repo, &store.place, &settings.author, change)?;
     let common = store.repo.commondir();
     let tip = store.tip(branch)?;
-    let ours = CommitId(built.id);
+    let ours = CommitHash(built.id);
     let written = tip.map_or(Ok(false), |tip| store.is_descendant(&ours, &tip))?;
     if tip != change.expected && !written {
         return Err(moved(store, branch, change));
@@ -35,27 +39,27 @@ pub(super) fn append(store: &Store, settings: &Settings, change: &Append) -> Res
     durable::objects(common, &built.objects)?;
     if !written {
         let expected = change.expected.map_or(Oid::ZERO_SHA1, |id| id.0);
-        match place(store, &branch_ref(branch), built.id, expected)? {
-            Placed::Done => {}
-            Placed::Differs => return Err(moved(store, branch, change)),
+        match move_ref(store, &branch_ref(branch), built.id, expected)? {
+            RefMove::Done => {}
+            RefMove::Differs => return Err(moved(store, branch, change)),
         }
     }
     durable::reference(common, &branch_ref(branch))?;
     Ok(ours)
 }
 
-enum Placed {
+enum RefMove {
     Done,
     /// The ref does not have the expected value.
     Differs,
 }
 
 /// Moves a ref from `expected` to `id`; libgit2 compares under the lock that git itself takes.
-fn place(store: &Store, name: &str, id: Oid, expected: Oid) -> Result<Placed, GitError> {
+fn move_ref(store: &Store, name: &str, id: Oid, expected: Oid) -> Result<RefMove, GitError> {
     match store.repo.reference_matching(name, id, true, expected, REFLOG) {
-        Ok(_) => Ok(Placed::Done),
+        Ok(_) => Ok(RefMove::Done),
         Err(error) => match error.code() {
-            ErrorCode::Modified | ErrorCode::NotFound => Ok(Placed::Differs),
+            ErrorCode::Modified | ErrorCode::NotFound => Ok(RefMove::Differs),
             ErrorCode::Locked => {
                 let (place, reference) = (store.place.clone(), name.to_owned());
                 Err(GitError::Busy { place, reference })
@@ -86,7 +90,7 @@ fn make_tag(store: &Store, settings: &Settings, change: &Append, tag: &Tag) -> R
     let common = store.repo.commondir();
     let id = build::tag(&store.repo, &store.place, &settings.author, tag, change.at)?;
     durable::objects(common, &[id])?;
-    if let Placed::Differs = place(store, &name, id, Oid::ZERO_SHA1)? {
+    if let RefMove::Differs = move_ref(store, &name, id, Oid::ZERO_SHA1)? {
         let fail = |source| store.failed(&format!("reading {name}"), source);
         let there = store.repo.find_reference(&name).and_then(|there| there.peel_to_commit());
         let there = there.map_err(fail)?.id();

@@ -30,9 +30,9 @@ use std::collections::BTreeMap;
 pub use self::append::{Append, AppendError, Tag};
 pub use self::error::{Cause, GitError};
 pub use self::known_hosts::KnownHostsError;
-pub use self::read::{Blob, Limits, Refusal, plain_name};
-pub use self::types::{Author, CommitId, CommitInfo, Credentials, DEFAULT_RECORD_BRANCH, Settings, Tips};
-pub use self::watch::{Watcher, watch};
+pub use self::read::{Blob, BlobRefusal, Limits, plain_name};
+pub use self::types::{Author, CommitHash, CommitInfo, Credentials, DEFAULT_RECORD_BRANCH, Settings, Tips};
+pub use self::watch::{BranchWatch, watch};
 
 use self::store::Store;
 
@@ -67,7 +67,7 @@ impl Repository {
     }
 
     /// Asks where the record's branch is now, and brings its commits here; nothing before the first entry.
-    pub fn fetch_record(&mut self) -> Result<Option<CommitId>, GitError> {
+    pub fn fetch_record(&mut self) -> Result<Option<CommitHash>, GitError> {
         let branch = self.settings.record_branch.as_str();
         let store = self.record.as_mut().unwrap_or(&mut self.desired);
         Ok(store.fetch(&[branch], &self.settings)?.get(branch))
@@ -87,19 +87,19 @@ impl Repository {
     }
 
     /// The commit that a branch, a tag, a full or a short id stands for.
-    pub fn resolve(&self, rev: &str) -> Result<CommitId, GitError> {
+    pub fn resolve(&self, rev: &str) -> Result<CommitHash, GitError> {
         self.desired.resolve(rev).or_else(|error| match &self.record {
             Some(record) => record.resolve(rev).map_err(|_| error),
             None => Err(error),
         })
     }
 
-    pub fn commit(&self, id: &CommitId) -> Result<CommitInfo, GitError> {
+    pub fn commit(&self, id: &CommitHash) -> Result<CommitInfo, GitError> {
         self.holder(id).commit(id)
     }
 
     /// Whether `tip` is `of`, or has it among its ancestors.
-    pub fn is_descendant(&self, of: &CommitId, tip: &CommitId) -> Result<bool, GitError> {
+    pub fn is_descendant(&self, of: &CommitHash, tip: &CommitHash) -> Result<bool, GitError> {
         self.holder(tip).is_descendant(of, tip)
     }
 
@@ -109,7 +109,7 @@ impl Repository {
     /// folder that does not exist has no files.
     pub fn read(
         &self,
-        commit: &CommitId,
+        commit: &CommitHash,
         folders: &[&str],
         limits: &Limits,
     ) -> Result<BTreeMap<String, Blob>, GitError> {
@@ -117,7 +117,11 @@ impl Repository {
     }
 
     /// All files below a folder of the record, which must all be plain text.
-    pub fn read_record(&self, commit: &CommitId, folder: &str) -> Result<BTreeMap<String, String>, GitError> {
+    pub fn read_record(
+        &self,
+        commit: &CommitHash,
+        folder: &str,
+    ) -> Result<BTreeMap<String, String>, GitError> {
         self.record_store().read_record(commit, folder)
     }
 
@@ -126,7 +130,7 @@ impl Repository {
     /// The same change on the same tip is the same commit, so trying again is harmless: a change
     /// that is already on the branch is a success. Two writers must therefore never write the same
     /// bytes; an epoch or a holder's name in the message keeps them apart.
-    pub fn append(&mut self, change: &Append) -> Result<CommitId, AppendError> {
+    pub fn append(&mut self, change: &Append) -> Result<CommitHash, AppendError> {
         let store = self.record.as_mut().unwrap_or(&mut self.desired);
         append::append(store, &self.settings, change)
     }
@@ -134,15 +138,15 @@ impl Repository {
     /// The paths in which two commits of the record differ; no commit stands for no files.
     pub fn record_changed(
         &self,
-        from: Option<CommitId>,
-        to: Option<CommitId>,
+        from: Option<CommitHash>,
+        to: Option<CommitHash>,
     ) -> Result<Vec<String>, GitError> {
         let store = self.record_store();
         build::changed(&store.repo, &store.place, from, to)
     }
 
     /// The newest commits reachable from `tip`, newest first.
-    pub fn log(&self, tip: &CommitId, limit: usize) -> Result<Vec<CommitInfo>, GitError> {
+    pub fn log(&self, tip: &CommitHash, limit: usize) -> Result<Vec<CommitInfo>, GitError> {
         self.holder(tip).log(tip, limit)
     }
 
@@ -164,7 +168,7 @@ impl Repository {
     }
 
     /// Wakes the caller when a local repository's branches change; `None` for remotes.
-    pub fn watch(&self, wake: Box<dyn Fn() + Send>) -> Result<Option<Watcher>, GitError> {
+    pub fn watch(&self, wake: Box<dyn Fn() + Send>) -> Result<Option<BranchWatch>, GitError> {
         self.desired.folder().map(|folder| watch(folder, wake)).transpose()
     }
 
@@ -172,7 +176,7 @@ impl Repository {
         self.record.as_ref().unwrap_or(&self.desired)
     }
 
-    fn holder(&self, id: &CommitId) -> &Store {
+    fn holder(&self, id: &CommitHash) -> &Store {
         if self.desired.holds(id) { &self.desired } else { self.record_store() }
     }
 }

@@ -10,16 +10,16 @@ use super::classify;
 use super::error::GitError;
 use super::link::Link;
 use super::remote::{self, Heads};
-use super::store::{Kind, Store};
-use super::types::{CommitId, Settings, branch_ref};
+use super::store::{Store, StoreKind};
+use super::types::{CommitHash, Settings, branch_ref};
 
-pub(super) fn append(
+pub(super) fn append_remote(
     store: &mut Store,
     settings: &Settings,
     change: &Append,
-) -> Result<CommitId, AppendError> {
+) -> Result<CommitHash, AppendError> {
     let built = build::commit(&store.repo, &store.place, &settings.author, change)?;
-    let ours = CommitId(built.id);
+    let ours = CommitHash(built.id);
     push_tags(store, settings, change)?;
     let name = branch_ref(&settings.record_branch);
     let expected = change.expected.map_or(Oid::ZERO_SHA1, |id| id.0);
@@ -33,12 +33,12 @@ pub(super) fn append(
         Pushed::Differs { .. } => differing(store, settings, change, ours),
         Pushed::Declined { status, words } => {
             if classify::may_be_a_race(&status) {
-                let read = Read { ours, failure: Failure::Declined(words) };
-                return read_back(store, settings, change, read);
+                let sent = UnansweredPush { ours, failure: Failure::Declined(words) };
+                return read_back(store, settings, change, sent);
             }
             Err(AppendError::Refused { words })
         }
-        Pushed::Unknown { failure } => read_back(store, settings, change, Read { ours, failure }),
+        Pushed::Unknown { failure } => read_back(store, settings, change, UnansweredPush { ours, failure }),
     }
 }
 
@@ -66,8 +66,8 @@ enum Failure {
 }
 
 fn push(store: &Store, settings: &Settings, name: &str, id: Oid, expected: Oid) -> Result<Pushed, GitError> {
-    let Kind::Remote { remote, .. } = store.kind() else {
-        return Err(build::no_such(CommitId(id)));
+    let StoreKind::Remote { remote, .. } = store.kind() else {
+        return Err(build::no_such(CommitHash(id)));
     };
     let link = Link::new(remote, &settings.credentials);
     let differs = Cell::new(None);
@@ -98,14 +98,14 @@ fn push(store: &Store, settings: &Settings, name: &str, id: Oid, expected: Oid) 
     match (answer, status.into_inner()) {
         (Ok(()), Some(None)) => Ok(Pushed::Accepted),
         (_, Some(Some(status))) => {
-            let words = joined(&status, &link.words());
+            let words = with_words(&status, &link.words());
             Ok(Pushed::Declined { status, words })
         }
         (Ok(()), None) => Ok(Pushed::Unknown {
-            failure: Failure::Declined(joined("the host did not say what became of it", &link.words())),
+            failure: Failure::Declined(with_words("the host did not say what became of it", &link.words())),
         }),
         (Err(error), _) if classify::unpacking_failed(&error) => Ok(Pushed::Unknown {
-            failure: Failure::Declined(joined("the host could not store the entry", &link.words())),
+            failure: Failure::Declined(with_words("the host could not store the entry", &link.words())),
         }),
         (Err(error), _) if sent.get() => {
             Ok(Pushed::Unknown { failure: Failure::Broken(link.failure(error)) })
@@ -114,14 +114,14 @@ fn push(store: &Store, settings: &Settings, name: &str, id: Oid, expected: Oid) 
     }
 }
 
-fn joined(status: &str, words: &str) -> String {
+fn with_words(status: &str, words: &str) -> String {
     let status = classify::words(status.as_bytes(), &[]);
     if words.is_empty() { status } else { format!("{status}: {words}") }
 }
 
 /// A push without an answer, to be settled by what the server has now.
-struct Read {
-    ours: CommitId,
+struct UnansweredPush {
+    ours: CommitHash,
     failure: Failure,
 }
 
@@ -129,27 +129,27 @@ fn read_back(
     store: &mut Store,
     settings: &Settings,
     change: &Append,
-    read: Read,
-) -> Result<CommitId, AppendError> {
+    sent: UnansweredPush,
+) -> Result<CommitHash, AppendError> {
     let branch = settings.record_branch.as_str();
-    let attempted = Some(read.ours);
+    let attempted = Some(sent.ours);
     let tip = match store.fetch(&[branch], settings) {
         Ok(found) => found.get(branch),
         Err(unanswered) => {
-            let source = match read.failure {
+            let source = match sent.failure {
                 Failure::Broken(source) => source,
                 Failure::Declined(_) => unanswered,
             };
             return Err(AppendError::Unreachable { attempted, source });
         }
     };
-    if arrived(store, read.ours, tip)? {
-        return Ok(read.ours);
+    if arrived(store, sent.ours, tip)? {
+        return Ok(sent.ours);
     }
     if tip != change.expected {
         return Err(moved_to(store, change, tip));
     }
-    Err(match read.failure {
+    Err(match sent.failure {
         Failure::Declined(words) => AppendError::Refused { words },
         Failure::Broken(source) => match source {
             GitError::Unreachable { .. } => AppendError::Unreachable { attempted, source },
@@ -163,18 +163,18 @@ fn differing(
     store: &mut Store,
     settings: &Settings,
     change: &Append,
-    ours: CommitId,
-) -> Result<CommitId, AppendError> {
+    ours: CommitHash,
+) -> Result<CommitHash, AppendError> {
     let branch = settings.record_branch.as_str();
     let tip = store.fetch(&[branch], settings)?.get(branch);
     if arrived(store, ours, tip)? { Ok(ours) } else { Err(moved_to(store, change, tip)) }
 }
 
-fn arrived(store: &Store, ours: CommitId, tip: Option<CommitId>) -> Result<bool, GitError> {
+fn arrived(store: &Store, ours: CommitHash, tip: Option<CommitHash>) -> Result<bool, GitError> {
     tip.map_or(Ok(false), |tip| store.is_descendant(&ours, &tip))
 }
 
-fn moved_to(store: &Store, change: &Append, tip: Option<CommitId>) -> AppendError {
+fn moved_to(store: &Store, change: &Append, tip: Option<CommitHash>) -> AppendError {
     match build::changed(&store.repo, &store.place, change.expected, tip) {
         Ok(changed) => AppendError::Moved { tip, changed },
         Err(error) => error.into(),
@@ -186,7 +186,7 @@ fn push_tags(store: &Store, settings: &Settings, change: &Append) -> Result<(), 
     if change.tags.is_empty() {
         return Ok(());
     }
-    let heads = heads(store, settings)?;
+    let heads = remote_heads(store, settings)?;
     for tag in &change.tags {
         if !tag_exists(&heads, tag)? {
             push_tag(store, settings, change, tag)?;
@@ -206,7 +206,7 @@ fn push_tag(store: &Store, settings: &Settings, change: &Append, tag: &Tag) -> R
         Pushed::Unknown { failure } => failure,
     };
     // Somebody may have made it meanwhile, perhaps ourselves.
-    if heads(store, settings).is_ok_and(|heads| tag_exists(&heads, tag).unwrap_or(false)) {
+    if remote_heads(store, settings).is_ok_and(|heads| tag_exists(&heads, tag).unwrap_or(false)) {
         return Ok(());
     }
     Err(match failure {
@@ -215,10 +215,10 @@ fn push_tag(store: &Store, settings: &Settings, change: &Append, tag: &Tag) -> R
     })
 }
 
-fn heads(store: &Store, settings: &Settings) -> Result<Heads, GitError> {
+fn remote_heads(store: &Store, settings: &Settings) -> Result<Heads, GitError> {
     match store.kind() {
-        Kind::Remote { remote, .. } => remote::list(&store.repo, remote, &settings.credentials),
-        Kind::Local => Ok(Heads::new()),
+        StoreKind::Remote { remote, .. } => remote::list(&store.repo, remote, &settings.credentials),
+        StoreKind::Local => Ok(Heads::new()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use git2::{ObjectType, Odb, Oid, Repository, Tree, TreeEntry};
 
 use super::error::GitError;
-use super::types::CommitId;
+use super::types::CommitHash;
 
 const MIB: u64 = 1024 * 1024;
 /// Longer paths are no use to anyone, and deep trees would make them grow without end.
@@ -40,11 +40,11 @@ const RECORD_LIMITS: Limits = Limits { blob: 8 * MIB, total: 256 * MIB, entries:
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blob {
     Text(String),
-    Refused { why: Refusal },
+    Refused { why: BlobRefusal },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum BlobRefusal {
     #[error("it is a symbolic link, and links are not followed")]
     Symlink,
     #[error("it is a submodule, and submodules are not read")]
@@ -67,18 +67,18 @@ pub enum Refusal {
 pub(super) fn read(
     repo: &Repository,
     place: &str,
-    commit: CommitId,
+    commit: CommitHash,
     folders: &[&str],
     limits: Limits,
 ) -> Result<BTreeMap<String, Blob>, GitError> {
     let fail = |error| GitError::git(&format!("reading commit {commit}"), place, error);
     let odb = repo.odb().map_err(fail)?;
     let root = repo.find_commit(commit.0).map_err(fail)?.tree_id();
-    let mut walk = Walk { repo, odb, limits, total: 0, entries: 0, found: BTreeMap::new() };
+    let mut walk = TreeWalk { repo, odb, limits, total: 0, entries: 0, found: BTreeMap::new() };
     for folder in outermost(folders) {
         walk.folder(root, &folder).map_err(|stop| match stop {
-            Stop::Over(limit) => GitError::TooMuch { commit, limit },
-            Stop::Git(source) => fail(source),
+            ReadFailure::Over(limit) => GitError::TooMuch { commit, limit },
+            ReadFailure::Git(source) => fail(source),
         })?;
     }
     Ok(walk.found)
@@ -88,7 +88,7 @@ pub(super) fn read(
 pub(super) fn read_record(
     repo: &Repository,
     place: &str,
-    commit: CommitId,
+    commit: CommitHash,
     folder: &str,
 ) -> Result<BTreeMap<String, String>, GitError> {
     read(repo, place, commit, &[folder], RECORD_LIMITS)?
@@ -115,18 +115,18 @@ fn components(folder: &str) -> Vec<&str> {
     folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect()
 }
 
-enum Stop {
+enum ReadFailure {
     Over(String),
     Git(git2::Error),
 }
 
-impl From<git2::Error> for Stop {
+impl From<git2::Error> for ReadFailure {
     fn from(source: git2::Error) -> Self {
         Self::Git(source)
     }
 }
 
-struct Walk<'a> {
+struct TreeWalk<'a> {
     repo: &'a Repository,
     odb: Odb<'a>,
     limits: Limits,
@@ -135,13 +135,13 @@ struct Walk<'a> {
     found: BTreeMap<String, Blob>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> TreeWalk<'a> {
     /// Goes down to `folder` without following anything, then reads all that is below it.
-    fn folder(&mut self, root: Oid, folder: &str) -> Result<(), Stop> {
+    fn folder(&mut self, root: Oid, folder: &str) -> Result<(), ReadFailure> {
         let mut tree = self.tree(root)?;
         let mut path = String::new();
         for part in components(folder) {
-            path = joined(&path, part);
+            path = join_path(&path, part);
             let Some(entry) = tree.get_name(part) else { return Ok(()) };
             let (id, mode) = (entry.id(), entry.filemode());
             drop(entry);
@@ -150,9 +150,9 @@ impl<'a> Walk<'a> {
                     tree = self.tree(id)?;
                     continue;
                 }
-                MODE_SYMLINK => Refusal::Symlink,
-                MODE_SUBMODULE => Refusal::Submodule,
-                _ => Refusal::NotAFolder,
+                MODE_SYMLINK => BlobRefusal::Symlink,
+                MODE_SUBMODULE => BlobRefusal::Submodule,
+                _ => BlobRefusal::NotAFolder,
             };
             self.refuse(path, why);
             return Ok(());
@@ -160,14 +160,14 @@ impl<'a> Walk<'a> {
         self.below(path, tree.id())
     }
 
-    fn below(&mut self, path: String, top: Oid) -> Result<(), Stop> {
+    fn below(&mut self, path: String, top: Oid) -> Result<(), ReadFailure> {
         let mut open = vec![(path, top)];
         while let Some((path, id)) = open.pop() {
             let tree = self.tree(id)?;
             for entry in &tree {
                 self.entries += 1;
                 if self.entries > self.limits.entries {
-                    return Err(Stop::Over(format!("{} files and folders", self.limits.entries)));
+                    return Err(ReadFailure::Over(format!("{} files and folders", self.limits.entries)));
                 }
                 if let Some(folder) = self.entry(&path, &entry)? {
                     open.push(folder);
@@ -178,37 +178,37 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads a file or says why not; hands a folder back to be opened.
-    fn entry(&mut self, at: &str, entry: &TreeEntry<'_>) -> Result<Option<(String, Oid)>, Stop> {
+    fn entry(&mut self, at: &str, entry: &TreeEntry<'_>) -> Result<Option<(String, Oid)>, ReadFailure> {
         let name = match plain_name(entry.name_bytes()) {
             Ok(name) => name,
             Err(shown) => {
-                self.refuse(joined(at, &shown), Refusal::Name);
+                self.refuse(join_path(at, &shown), BlobRefusal::Name);
                 return Ok(None);
             }
         };
-        let path = joined(at, name);
+        let path = join_path(at, name);
         if path.len() > PATH_LIMIT {
             let start = path.chars().take(64).collect();
-            self.refuse(start, Refusal::Name);
+            self.refuse(start, BlobRefusal::Name);
             return Ok(None);
         }
         match entry.filemode() {
             MODE_FOLDER => return Ok(Some((path, entry.id()))),
-            MODE_SYMLINK => self.refuse(path, Refusal::Symlink),
-            MODE_SUBMODULE => self.refuse(path, Refusal::Submodule),
+            MODE_SYMLINK => self.refuse(path, BlobRefusal::Symlink),
+            MODE_SUBMODULE => self.refuse(path, BlobRefusal::Submodule),
             _ => self.file(path, entry.id())?,
         }
         Ok(None)
     }
 
-    fn file(&mut self, path: String, id: Oid) -> Result<(), Stop> {
+    fn file(&mut self, path: String, id: Oid) -> Result<(), ReadFailure> {
         let ((size, kind), limit) = (self.header(id)?, self.limits.blob);
         if kind != ObjectType::Blob {
-            self.refuse(path, Refusal::NotAFile);
+            self.refuse(path, BlobRefusal::NotAFile);
             return Ok(());
         }
         if size > limit {
-            self.refuse(path, Refusal::TooLarge { size, limit });
+            self.refuse(path, BlobRefusal::TooLarge { size, limit });
             return Ok(());
         }
         self.charge(size)?;
@@ -217,38 +217,38 @@ impl<'a> Walk<'a> {
             Ok(text) if !self.found.contains_key(&path) => {
                 self.found.insert(path, Blob::Text(text));
             }
-            Ok(_) => self.refuse(path, Refusal::Twice),
-            Err(_) => self.refuse(path, Refusal::Encoding),
+            Ok(_) => self.refuse(path, BlobRefusal::Twice),
+            Err(_) => self.refuse(path, BlobRefusal::Encoding),
         }
         Ok(())
     }
 
-    fn refuse(&mut self, path: String, why: Refusal) {
+    fn refuse(&mut self, path: String, why: BlobRefusal) {
         self.found.insert(path, Blob::Refused { why });
     }
 
-    fn tree(&mut self, id: Oid) -> Result<Tree<'a>, Stop> {
+    fn tree(&mut self, id: Oid) -> Result<Tree<'a>, ReadFailure> {
         let (size, _) = self.header(id)?;
         self.charge(size)?;
         Ok(self.repo.find_tree(id)?)
     }
 
     /// What an object's header states; its content is not looked at.
-    fn header(&self, id: Oid) -> Result<(u64, ObjectType), Stop> {
+    fn header(&self, id: Oid) -> Result<(u64, ObjectType), ReadFailure> {
         let (size, kind) = self.odb.read_header(id)?;
         Ok((u64::try_from(size).unwrap_or(u64::MAX), kind))
     }
 
-    fn charge(&mut self, size: u64) -> Result<(), Stop> {
+    fn charge(&mut self, size: u64) -> Result<(), ReadFailure> {
         self.total = self.total.saturating_add(size);
         if self.total > self.limits.total {
-            return Err(Stop::Over(format!("{} bytes", self.limits.total)));
+            return Err(ReadFailure::Over(format!("{} bytes", self.limits.total)));
         }
         Ok(())
     }
 }
 
-fn joined(folder: &str, name: &str) -> String {
+fn join_path(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 

@@ -8,7 +8,7 @@ use super::address::Remote;
 use super::error::GitError;
 use super::link::Link;
 use super::store::Found;
-use super::types::{CommitId, Credentials, branch_ref};
+use super::types::{CommitHash, Credentials, branch_ref};
 
 /// Tags that we made ourselves, so that a rollback point can be named.
 const OUR_TAGS: &str = "refs/tags/windlass/";
@@ -81,7 +81,7 @@ fn settle(repo: &Repository, remote: &Remote, heads: &Heads, branches: &[&str]) 
         let name = branch_ref(branch);
         if let Some(tip) = heads.get(&name) {
             repo.find_commit(*tip).and_then(|commit| commit.tree()).map_err(fail)?;
-            found.tips.insert((*branch).to_owned(), CommitId(*tip));
+            found.tips.insert((*branch).to_owned(), CommitHash(*tip));
         } else if let Ok(mut gone) = repo.find_reference(&name) {
             gone.delete().map_err(fail)?;
         }

@@ -11,10 +11,10 @@ use super::build::no_such;
 use super::cache::{self, Slot};
 use super::error::GitError;
 use super::read::{self, Blob, Limits};
-use super::types::{CommitId, CommitInfo, Settings, branch_ref};
+use super::types::{CommitHash, CommitInfo, Settings, branch_ref};
 use super::{remote, timeout};
 
-pub(super) enum Kind {
+pub(super) enum StoreKind {
     Local,
     Remote { remote: Remote, slot: Slot },
 }
@@ -23,7 +23,7 @@ pub(super) struct Store {
     pub(super) repo: Repository,
     /// For messages.
     pub(super) place: String,
-    kind: Kind,
+    kind: StoreKind,
     /// An object was missing that must be there; the next fetch makes the clone anew.
     damaged: Cell<bool>,
 }
@@ -35,33 +35,33 @@ impl Store {
         let (repo, kind) = match address {
             Address::Local(path) => {
                 let fail = |error| GitError::open(&place, error);
-                (Repository::open(&path).map_err(fail)?, Kind::Local)
+                (Repository::open(&path).map_err(fail)?, StoreKind::Local)
             }
             Address::Remote(remote) => {
                 timeout::set_once(settings.timeout);
                 let slot = Slot::take(&settings.cache, &remote)?;
-                (slot.open()?, Kind::Remote { remote, slot })
+                (slot.open()?, StoreKind::Remote { remote, slot })
             }
         };
         cache::strict(&repo, &settings.cache)?;
         Ok(Self { repo, place, kind, damaged: Cell::new(false) })
     }
 
-    pub(super) fn kind(&self) -> &Kind {
+    pub(super) fn kind(&self) -> &StoreKind {
         &self.kind
     }
 
     /// Where a local repository lies.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self.kind {
-            Kind::Local => Some(self.repo.path()),
-            Kind::Remote { .. } => None,
+            StoreKind::Local => Some(self.repo.path()),
+            StoreKind::Remote { .. } => None,
         }
     }
 
     /// Finds where the branches are now; a clone gets their commits.
     pub(super) fn fetch(&mut self, branches: &[&str], settings: &Settings) -> Result<Found, GitError> {
-        let Kind::Remote { remote, slot } = &self.kind else {
+        let StoreKind::Remote { remote, slot } = &self.kind else {
             return self.branches(branches);
         };
         if !self.damaged.get() {
@@ -84,7 +84,7 @@ impl Store {
             let Some(name) = reference.shorthand().ok().map(str::to_owned) else { continue };
             if wanted.contains(&name.as_str()) {
                 let tip = reference.peel_to_commit().map_err(fail)?;
-                found.tips.insert(name.clone(), CommitId(tip.id()));
+                found.tips.insert(name.clone(), CommitHash(tip.id()));
             }
             found.exists.push(name);
         }
@@ -93,10 +93,10 @@ impl Store {
     }
 
     /// The tip of a branch, as this repository or clone has it.
-    pub(super) fn tip(&self, branch: &str) -> Result<Option<CommitId>, GitError> {
+    pub(super) fn tip(&self, branch: &str) -> Result<Option<CommitHash>, GitError> {
         match self.repo.find_reference(&branch_ref(branch)) {
             Ok(found) => match found.peel_to_commit() {
-                Ok(commit) => Ok(Some(CommitId(commit.id()))),
+                Ok(commit) => Ok(Some(CommitHash(commit.id()))),
                 Err(source) => Err(self.failed("reading the record's branch", source)),
             },
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
@@ -104,22 +104,22 @@ impl Store {
         }
     }
 
-    pub(super) fn holds(&self, id: &CommitId) -> bool {
+    pub(super) fn holds(&self, id: &CommitHash) -> bool {
         self.repo.find_commit(id.0).is_ok()
     }
 
-    pub(super) fn resolve(&self, rev: &str) -> Result<CommitId, GitError> {
+    pub(super) fn resolve(&self, rev: &str) -> Result<CommitHash, GitError> {
         let unknown = |_| GitError::NoSuchCommit { rev: rev.escape_debug().to_string() };
         let object = self.repo.revparse_single(rev).map_err(unknown)?;
-        object.peel_to_commit().map(|commit| CommitId(commit.id())).map_err(unknown)
+        object.peel_to_commit().map(|commit| CommitHash(commit.id())).map_err(unknown)
     }
 
-    pub(super) fn commit(&self, id: &CommitId) -> Result<CommitInfo, GitError> {
+    pub(super) fn commit(&self, id: &CommitHash) -> Result<CommitInfo, GitError> {
         let commit = self.repo.find_commit(id.0).map_err(|error| self.lost(*id, error))?;
         Ok(CommitInfo::of(&commit))
     }
 
-    pub(super) fn is_descendant(&self, of: &CommitId, tip: &CommitId) -> Result<bool, GitError> {
+    pub(super) fn is_descendant(&self, of: &CommitHash, tip: &CommitHash) -> Result<bool, GitError> {
         if of == tip {
             return Ok(self.holds(of));
         }
@@ -131,7 +131,7 @@ impl Store {
 
     pub(super) fn read(
         &self,
-        commit: &CommitId,
+        commit: &CommitHash,
         folders: &[&str],
         limits: &Limits,
     ) -> Result<BTreeMap<String, Blob>, GitError> {
@@ -140,13 +140,13 @@ impl Store {
 
     pub(super) fn read_record(
         &self,
-        commit: &CommitId,
+        commit: &CommitHash,
         folder: &str,
     ) -> Result<BTreeMap<String, String>, GitError> {
         self.noting_damage(read::read_record(&self.repo, &self.place, *commit, folder))
     }
 
-    pub(super) fn log(&self, tip: &CommitId, limit: usize) -> Result<Vec<CommitInfo>, GitError> {
+    pub(super) fn log(&self, tip: &CommitHash, limit: usize) -> Result<Vec<CommitInfo>, GitError> {
         let fail = |error| self.lost(*tip, error);
         let mut walk = self.repo.revwalk().map_err(fail)?;
         walk.set_sorting(Sort::TOPOLOGICAL).map_err(fail)?;
@@ -159,7 +159,7 @@ impl Store {
         GitError::git(doing, &self.place, source)
     }
 
-    fn lost(&self, id: CommitId, error: git2::Error) -> GitError {
+    fn lost(&self, id: CommitHash, error: git2::Error) -> GitError {
         if error.code() == ErrorCode::NotFound {
             return no_such(id);
         }
@@ -195,16 +195,16 @@ fn broken(error: &git2::Error) -> bool {
 #[derive(Default)]
 pub(super) struct Found {
     pub place: String,
-    pub tips: BTreeMap<String, CommitId>,
+    pub tips: BTreeMap<String, CommitHash>,
     pub exists: Vec<String>,
 }
 
 impl Found {
-    pub(super) fn get(&self, branch: &str) -> Option<CommitId> {
+    pub(super) fn get(&self, branch: &str) -> Option<CommitHash> {
         self.tips.get(branch).copied()
     }
 
-    pub(super) fn must(&self, branch: &str) -> Result<CommitId, GitError> {
+    pub(super) fn must(&self, branch: &str) -> Result<CommitHash, GitError> {
         self.get(branch).ok_or_else(|| GitError::NoSuchBranch {
             place: self.place.clone(),
             branch: branch.to_owned(),

@@ -112,30 +112,30 @@ impl fmt::Display for Author {
     }
 }
 
-/// The id of a commit.
+/// The hash of a commit, checked to be one. [`CommitId`](crate::model::CommitId) is what files and people write.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitId(pub(super) git2::Oid);
+pub struct CommitHash(pub(super) git2::Oid);
 
-impl CommitId {
+impl CommitHash {
     /// The first twelve digits, for people.
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()
     }
 }
 
-impl fmt::Display for CommitId {
+impl fmt::Display for CommitHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl fmt::Debug for CommitId {
+impl fmt::Debug for CommitHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CommitId({})", self.0)
+        write!(f, "CommitHash({})", self.0)
     }
 }
 
-impl FromStr for CommitId {
+impl FromStr for CommitHash {
     type Err = GitError;
 
     /// Reads a full id; a short one needs [`super::Repository::resolve`].
@@ -152,22 +152,22 @@ impl FromStr for CommitId {
 /// Where the two branches are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tips {
-    pub desired: CommitId,
+    pub desired: CommitHash,
     /// `None` before the first entry.
-    pub record: Option<CommitId>,
+    pub record: Option<CommitHash>,
 }
 
 /// A commit without its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitInfo {
-    pub id: CommitId,
+    pub id: CommitHash,
     pub author: Author,
     pub committer: Author,
     /// When it was committed, by the committer's clock.
     pub time: Timestamp,
     /// The whole message; [`CommitInfo::subject`] is its first line.
     pub message: String,
-    pub parents: Vec<CommitId>,
+    pub parents: Vec<CommitHash>,
 }
 
 impl CommitInfo {
@@ -177,12 +177,12 @@ impl CommitInfo {
 
     pub(super) fn of(commit: &git2::Commit<'_>) -> Self {
         Self {
-            id: CommitId(commit.id()),
+            id: CommitHash(commit.id()),
             author: person(&commit.author()),
             committer: person(&commit.committer()),
             time: instant(commit.time().seconds()),
             message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
-            parents: commit.parent_ids().map(CommitId).collect(),
+            parents: commit.parent_ids().map(CommitHash).collect(),
         }
     }
 }

@@ -10,12 +10,12 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::error::GitError;
 
 /// Watches for as long as it lives.
-pub struct Watcher {
+pub struct BranchWatch {
     _inner: RecommendedWatcher,
 }
 
 /// Watches the branches of the repository at `path`, bare or not.
-pub fn watch(path: &Path, wake: Box<dyn Fn() + Send>) -> Result<Watcher, GitError> {
+pub fn watch(path: &Path, wake: Box<dyn Fn() + Send>) -> Result<BranchWatch, GitError> {
     let repo =
         git2::Repository::open(path).map_err(|error| GitError::open(&path.display().to_string(), error))?;
     let common = repo.commondir();
@@ -32,7 +32,7 @@ pub fn watch(path: &Path, wake: Box<dyn Fn() + Send>) -> Result<Watcher, GitErro
     .map_err(fail)?;
     inner.watch(&common, RecursiveMode::NonRecursive).map_err(fail)?;
     inner.watch(&common.join("refs").join("heads"), RecursiveMode::Recursive).map_err(fail)?;
-    Ok(Watcher { _inner: inner })
+    Ok(BranchWatch { _inner: inner })
 }
 
 /// Reading is no change: without this the caller's own look would wake it again.

@@ -2,43 +2,43 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Answer;
+use super::WriteAnswer;
 use super::fold::Folder;
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Backoff, Lock, Probe, Published, Refusal, RefusalKind};
 
 impl Folder {
-    pub(super) fn done(&mut self, key: &EffectKey, answer: Answer, now: Timestamp) {
+    pub(super) fn done(&mut self, key: &EffectKey, answer: WriteAnswer, now: Timestamp) {
         self.live.overlay.in_flight.remove(key);
         match answer {
-            Answer::Done => self.succeeded(key, now),
-            Answer::Node(node) => {
+            WriteAnswer::Done => self.succeeded(key, now),
+            WriteAnswer::Node(node) => {
                 self.put_node(&node, now);
                 self.succeeded(key, now);
             }
-            Answer::Lock(lock) => {
+            WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
                 self.succeeded(key, now);
             }
-            Answer::Published { text, of } => {
+            WriteAnswer::Published { text, of } => {
                 self.live.published = Some(Published { text, of: Some(of) });
                 self.live.overlay.published = Some(now);
                 self.succeeded(key, now);
             }
             // The watch will show what changed. Asking again before that would meet the same old picture.
-            Answer::Stale(why) => {
+            WriteAnswer::Stale(why) => {
                 if *key == EffectKey::Lease {
                     // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
                 self.back_off(key, &why, now, SignedDuration::from_millis(500));
             }
-            Answer::Missing => match key.evicted() {
+            WriteAnswer::Missing => match key.evicted() {
                 Some(uid) => self.drop_pod(uid),
                 None => self.back_off(key, "it is not there", now, SignedDuration::from_secs(2)),
             },
-            Answer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
-            Answer::Failed(why) => self.back_off(key, &why, now, SignedDuration::from_secs(2)),
+            WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
+            WriteAnswer::Failed(why) => self.back_off(key, &why, now, SignedDuration::from_secs(2)),
         }
     }
 

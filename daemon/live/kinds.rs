@@ -42,7 +42,7 @@ pub trait Watch {
 }
 
 /// How the picture stores the objects of one kind.
-struct Row<K, Key> {
+struct KindRow<K, Key> {
     kind: Kind,
     /// What identifies an object of the kind.
     key: fn(&ObjectMeta, &mut Shared) -> Key,
@@ -89,7 +89,7 @@ macro_rules! kinds {
             pub(super) fn watched(&mut self, watched: Watched, now: Timestamp) {
                 match watched {
                     $(Watched::$kind(event) => {
-                        let row = Row {
+                        let row = KindRow {
                             kind: Kind::$kind,
                             key: $key,
                             known: $known,
@@ -113,13 +113,13 @@ kinds! {
     budgets: Budget "poddisruptionbudgets" = policy::v1::PodDisruptionBudget, all(),
         namespaced -> (Id, Id), |live| live.budgets.keys().cloned().collect(), Folder::put_budget, Folder::drop_budget;
     deployments: Deployment "deployments" = apps::v1::Deployment, all(),
-        owner -> Id, |live| owners(live, OwnerKind::Deployment), Folder::put_deployment, Folder::drop_workload;
+        controller_uid -> Id, |live| owners(live, OwnerKind::Deployment), Folder::put_deployment, Folder::drop_workload;
     replica_sets: ReplicaSet "replicasets" = apps::v1::ReplicaSet, all(),
-        owner -> Id, |live| owners(live, OwnerKind::ReplicaSet), Folder::put_replica_set, Folder::drop_workload;
+        controller_uid -> Id, |live| owners(live, OwnerKind::ReplicaSet), Folder::put_replica_set, Folder::drop_workload;
     stateful_sets: StatefulSet "statefulsets" = apps::v1::StatefulSet, all(),
-        owner -> Id, |live| owners(live, OwnerKind::StatefulSet), Folder::put_stateful_set, Folder::drop_workload;
+        controller_uid -> Id, |live| owners(live, OwnerKind::StatefulSet), Folder::put_stateful_set, Folder::drop_workload;
     daemon_sets: DaemonSet "daemonsets" = apps::v1::DaemonSet, all(),
-        owner -> Id, |live| owners(live, OwnerKind::DaemonSet), Folder::put_daemon_set, Folder::drop_workload;
+        controller_uid -> Id, |live| owners(live, OwnerKind::DaemonSet), Folder::put_daemon_set, Folder::drop_workload;
     jobs: Job "jobs" = batch::v1::Job, within(NAMESPACE),
         name -> Id, |live| live.jobs.keys().map(|name| Id::from(name.as_str())).collect(), Folder::put_job, Folder::drop_job;
     attachments: Attachment "volumeattachments" = storage::v1::VolumeAttachment, all(),
@@ -139,7 +139,7 @@ fn uid(meta: &ObjectMeta, _: &mut Shared) -> Uid {
 }
 
 /// The UID of a controller; its pods refer to it.
-fn owner(meta: &ObjectMeta, shared: &mut Shared) -> Id {
+fn controller_uid(meta: &ObjectMeta, shared: &mut Shared) -> Id {
     shared.id(meta.uid.as_deref().unwrap_or_default())
 }
 
@@ -154,7 +154,12 @@ fn owners(live: &Live, kind: OwnerKind) -> BTreeSet<Id> {
 
 impl Folder {
     /// Folds one event of one kind. At the end of a list, objects that the list did not contain are dropped.
-    fn fold_event<K: Object, Key: Ord>(&mut self, event: Event<Box<K>>, row: &Row<K, Key>, now: Timestamp) {
+    fn fold_event<K: Object, Key: Ord>(
+        &mut self,
+        event: Event<Box<K>>,
+        row: &KindRow<K, Key>,
+        now: Timestamp,
+    ) {
         match event {
             Event::Begin => *(row.listing)(&mut self.listings) = Some((row.known)(&self.live)),
             Event::Listed(object) => {

@@ -42,7 +42,7 @@ pub enum Seen {
         why: String,
     },
     Probed(Probe, ProbeAnswer),
-    Done(EffectKey, Answer),
+    Done(EffectKey, WriteAnswer),
 }
 
 /// The answer to a probe. A probe without an answer means unknown, never healthy.
@@ -59,7 +59,7 @@ pub enum ProbeAnswer {
 
 /// How the API server answered a write.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum WriteAnswer {
     /// Done, or it was done already.
     Done,
     /// Done; the node as it is after the patch.

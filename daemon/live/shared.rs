@@ -8,9 +8,9 @@ use crate::model::live::{Id, Labels, Owner};
 /// The shared values of one picture.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    names: Pool<str>,
-    labels: Pool<Labels>,
-    owners: Pool<Owner>,
+    names: Interned<str>,
+    labels: Interned<Labels>,
+    owners: Interned<Owner>,
 }
 
 impl Shared {
@@ -36,7 +36,7 @@ impl Shared {
 /// One copy of each value. Values that no object uses any more are dropped, so a cluster with thousands of
 /// short-lived Jobs does not grow the pool.
 #[derive(Debug)]
-struct Pool<T: ?Sized> {
+struct Interned<T: ?Sized> {
     kept: BTreeSet<Arc<T>>,
     /// At this number of values the pool drops those that no object uses.
     full_at: usize,
@@ -45,13 +45,13 @@ struct Pool<T: ?Sized> {
 /// A pool smaller than this is not cleaned.
 const FEW: usize = 1024;
 
-impl<T: ?Sized> Default for Pool<T> {
+impl<T: ?Sized> Default for Interned<T> {
     fn default() -> Self {
         Self { kept: BTreeSet::new(), full_at: FEW }
     }
 }
 
-impl<T: ?Sized + Ord> Pool<T> {
+impl<T: ?Sized + Ord> Interned<T> {
     fn find(&self, value: &T) -> Option<Arc<T>> {
         self.kept.get(value).cloned()
     }

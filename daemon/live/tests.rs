@@ -5,7 +5,7 @@ use k8s_openapi::{NamespaceResourceScope, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Answer, Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, watch_all};
+use super::{Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::Probe;
 
@@ -393,7 +393,7 @@ fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it
             Some(LongState::NotBegun),
             Some(lost_at),
         ),
-        ("it is begun", vec![answered(Answer::Done)], Some(LongState::Running), Some(Timestamp::MAX)),
+        ("it is begun", vec![answered(WriteAnswer::Done)], Some(LongState::Running), Some(Timestamp::MAX)),
         (
             "it is found running",
             vec![looked(LongState::Running)],
@@ -406,15 +406,20 @@ fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it
             Some(LongState::Running),
             Some(Timestamp::MAX),
         ),
-        ("it is done", vec![answered(Answer::Done), looked(LongState::Done)], Some(LongState::Done), None),
-        ("it failed", vec![answered(Answer::Done), looked(failed())], Some(failed()), None),
+        (
+            "it is done",
+            vec![answered(WriteAnswer::Done), looked(LongState::Done)],
+            Some(LongState::Done),
+            None,
+        ),
+        ("it failed", vec![answered(WriteAnswer::Done), looked(failed())], Some(failed()), None),
         (
             "it is gone",
-            vec![answered(Answer::Done), looked(LongState::NotBegun)],
+            vec![answered(WriteAnswer::Done), looked(LongState::NotBegun)],
             Some(LongState::NotBegun),
             None,
         ),
-        ("it could not be begun", vec![answered(Answer::Failed("no".to_owned()))], None, None),
+        ("it could not be begun", vec![answered(WriteAnswer::Failed("no".to_owned()))], None, None),
     ] {
         let mut folder = Folder::default();
         folder.live.overlay.in_flight.insert(key.clone(), lost_at);

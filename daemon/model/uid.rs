@@ -26,7 +26,7 @@ const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const LENGTH: usize = 36;
 
 /// The number that a UUID encodes; `None` for any text but the usual form, which can be shown again letter by letter.
-fn number(text: &str) -> Option<u128> {
+fn uuid_of(text: &str) -> Option<u128> {
     if text.len() != LENGTH {
         return None;
     }
@@ -41,7 +41,7 @@ fn number(text: &str) -> Option<u128> {
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        Self(number(text).map_or_else(|| Kept::Text(text.into()), |number| Kept::Uuid(number.to_be_bytes())))
+        Self(uuid_of(text).map_or_else(|| Kept::Text(text.into()), |number| Kept::Uuid(number.to_be_bytes())))
     }
 }
 

@@ -56,15 +56,16 @@ pub fn proposal(desired: &Desired, live: &Live) -> Result<Plan, SealError> {
 /// The steps from the live cluster to the desired state, without digests: [`seal`] adds them, and it needs the
 /// scripts that follow from these stages.
 pub fn plan(desired: &Desired, live: &Live) -> Plan {
-    let world = World::of(&desired.cluster, live);
-    let mut blockers = refuse::at_start(&world);
-    let (loads, risks) = risk::survey(&world);
-    let (hops, stages) = if blockers.is_empty() { order::stages(&world, &loads) } else { Default::default() };
-    blockers.extend(refuse::before_stages(&world, &stages));
+    let inventory = Inventory::of(&desired.cluster, live);
+    let mut blockers = refuse::at_start(&inventory);
+    let (loads, risks) = risk::survey(&inventory);
+    let (hops, stages) =
+        if blockers.is_empty() { order::stages(&inventory, &loads) } else { Default::default() };
+    blockers.extend(refuse::before_stages(&inventory, &stages));
     Plan {
         cluster: desired.cluster.name.clone(),
         commit: desired.commit.clone(),
-        from: world.oldest_control_plane().unwrap_or_else(|| desired.cluster.version.clone()),
+        from: inventory.oldest_control_plane().unwrap_or_else(|| desired.cluster.version.clone()),
         to: desired.cluster.version.clone(),
         hops,
         stages,
@@ -103,7 +104,7 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
 }
 
 /// What the planner reads of the desired and the live state, looked up once.
-struct World<'a> {
+struct Inventory<'a> {
     cluster: &'a Cluster,
     live: &'a Live,
     /// In the order of their names.
@@ -117,7 +118,7 @@ struct Member<'a> {
     membership: Membership<'a>,
 }
 
-impl<'a> World<'a> {
+impl<'a> Inventory<'a> {
     fn of(cluster: &'a Cluster, live: &'a Live) -> Self {
         let nodes =
             live.nodes.values().map(|node| Member { node, membership: membership(cluster, node) }).collect();

@@ -16,18 +16,18 @@ pub(super) struct Move<'a> {
 }
 
 /// An external provider moves the control plane. The step achieves that every API server runs `api_servers`.
-pub(super) fn await_control_plane(from: &Version, to: &Version, api_servers: &Version) -> Step {
+pub(super) fn await_control_plane_step(from: &Version, to: &Version, api_servers: &Version) -> Step {
     let work = Work::AwaitControlPlane { from: from.clone(), to: to.clone() };
     Step::new(Scope::ControlPlane, work, Vec::new(), vec![Fact::ControlPlaneAtLeast(api_servers.clone())])
 }
 
 /// Moves control plane components in place. The step expects every API server to answer and to run at least the
 /// version at which the hop starts: so two are never away at once, and none falls a minor behind.
-pub(super) fn control_plane(member: &Member, mv: &Move) -> Option<Step> {
+pub(super) fn control_plane_step(member: &Member, mv: &Move) -> Option<Step> {
     step(member, Component::ControlPlane, mv, false)
 }
 
-pub(super) fn kubelet(member: &Member, mv: &Move) -> Option<Step> {
+pub(super) fn kubelet_step(member: &Member, mv: &Move) -> Option<Step> {
     step(member, Component::Kubelet, mv, drains(member, mv.from, mv.to))
 }
 

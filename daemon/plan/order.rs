@@ -6,27 +6,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::node::{self, Move};
 use super::patches::newest_known;
 use super::risk::Loads;
-use super::{Member, World};
+use super::{Inventory, Member};
 use crate::model::desired::{ForeignCordon, Pool, Provider};
 use crate::model::live::{Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
 use crate::model::version::Version;
 
 /// All hops and stages from the present state to the target.
-pub(super) fn stages(world: &World, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
-    let Some(start) = world.oldest_control_plane() else { return Default::default() };
+pub(super) fn stages(inventory: &Inventory, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
+    let Some(start) = inventory.oldest_control_plane() else { return Default::default() };
     let mut walk = Walk {
-        world,
+        inventory,
         loads,
         control_plane: known(
-            world.control_plane.iter().map(|(name, version)| (name.as_str(), version.as_ref())),
+            inventory.control_plane.iter().map(|(name, version)| (name.as_str(), version.as_ref())),
         ),
-        kubelets: known(world.managed().map(|member| (member.name(), member.node.kubelet.as_ref()))),
+        kubelets: known(inventory.managed().map(|member| (member.name(), member.node.kubelet.as_ref()))),
         hops: Vec::new(),
         stages: Vec::new(),
     };
     let mut at = start;
-    for to in targets(world, &at) {
+    for to in targets(inventory, &at) {
         walk.finish_before(&at, &to);
         walk.hop(&at, &to);
         at = to;
@@ -42,13 +42,13 @@ fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTree
 /// The versions that the control plane passes through. An interrupted hop goes on to the version that the already
 /// moved nodes run (the oldest of them, so that no node moves twice). A new hop goes to the newest known patch. The
 /// last hop goes to the target as written.
-fn targets(world: &World, at: &Version) -> Vec<Version> {
-    let target = world.target();
-    if world.control_plane.values().flatten().all(|version| version == target) {
+fn targets(inventory: &Inventory, at: &Version) -> Vec<Version> {
+    let target = inventory.target();
+    if inventory.control_plane.values().flatten().all(|version| version == target) {
         return Vec::new();
     }
     let between = (at.minor + 1..target.minor).map(|minor| {
-        let seen = world.control_plane.values().flatten().filter(|version| version.minor == minor).min();
+        let seen = inventory.control_plane.values().flatten().filter(|version| version.minor == minor).min();
         seen.cloned().unwrap_or_else(|| newest_known(minor))
     });
     between.chain([target.clone()]).collect()
@@ -56,7 +56,7 @@ fn targets(world: &World, at: &Version) -> Vec<Version> {
 
 /// The model of the cluster while the plan is made, and the plan so far.
 struct Walk<'a> {
-    world: &'a World<'a>,
+    inventory: &'a Inventory<'a>,
     loads: &'a Loads<'a>,
     control_plane: BTreeMap<&'a str, Version>,
     kubelets: BTreeMap<&'a str, Version>,
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
         if next.same_minor(at) {
             return;
         }
-        let by_us = self.world.provider().moves_control_plane();
+        let by_us = self.inventory.provider().moves_control_plane();
         // Windlass finishes a hop, kubelets included, before it begins the next one. Behind an external provider only
         // the skew counts.
         let late = self.behind(at, |member, kubelet| {
@@ -83,8 +83,8 @@ impl<'a> Walk<'a> {
     /// Plans the control plane components, then the control plane's kubelets, minor by minor.
     fn hop(&mut self, at: &Version, to: &Version) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
-        if !self.world.provider().moves_control_plane() {
-            let steps = vec![node::await_control_plane(at, to, &self.certain(to))];
+        if !self.inventory.provider().moves_control_plane() {
+            let steps = vec![node::await_control_plane_step(at, to, &self.certain(to))];
             self.push(StageKind::AwaitControlPlane, to, steps);
             self.control_plane.values_mut().for_each(|version| *version = to.clone());
             return;
@@ -92,21 +92,21 @@ impl<'a> Walk<'a> {
         let steps = self.move_control_plane(at, to);
         self.push(StageKind::ControlPlane, to, steps);
         // After the last hop they are moved together with everything else that is left.
-        let passing = to != self.world.target();
+        let passing = to != self.inventory.target();
         let late = self
             .behind(to, |member, kubelet| passing && member.node.control_plane && !kubelet.same_minor(to));
         self.kubelets_to(to, late);
     }
 
     fn move_control_plane(&mut self, at: &Version, to: &Version) -> Vec<Step> {
-        let provider = self.world.cluster.control_plane.provider;
+        let provider = self.inventory.cluster.control_plane.provider;
         let mut steps = Vec::new();
-        for member in self.world.managed() {
+        for member in self.inventory.managed() {
             let Some(from) = self.control_plane.get(member.name()).filter(|from| *from < to) else {
                 continue;
             };
             let mv = Move { from, to, provider, api_servers: at, canary: false };
-            steps.extend(node::control_plane(member, &mv));
+            steps.extend(node::control_plane_step(member, &mv));
             self.control_plane.insert(member.name(), to.clone());
         }
         steps
@@ -115,13 +115,13 @@ impl<'a> Walk<'a> {
     /// The version that is certain of a control plane that has moved to `to`. If an external provider moves it, only
     /// the last version is exact; on the way there any patch of the minor will do, because skew is about minors.
     fn certain(&self, to: &Version) -> Version {
-        let exact = self.world.provider().moves_control_plane() || to == self.world.target();
+        let exact = self.inventory.provider().moves_control_plane() || to == self.inventory.target();
         if exact { to.clone() } else { Version::new(to.major, to.minor, 0).min(to.clone()) }
     }
 
     /// Plans everything that is left, to the target.
     fn finish(&mut self) {
-        let target = self.world.target();
+        let target = self.inventory.target();
         let late = self.behind(target, |_, _| true);
         self.kubelets_to(target, late);
     }
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
         let late = |member: &&Member| {
             self.kubelets.get(member.name()).is_some_and(|kubelet| kubelet < to && also(member, kubelet))
         };
-        self.world.managed().filter(late).collect()
+        self.inventory.managed().filter(late).collect()
     }
 
     /// Plans the control plane's kubelets one by one, then workers. They belong to the hop that brought the control
@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
         }
         let (control_plane, workers): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| member.node.control_plane);
-        let provider = self.world.cluster.control_plane.provider;
+        let provider = self.inventory.cluster.control_plane.provider;
         let steps =
             control_plane.iter().filter_map(|member| self.kubelet(member, to, provider, false)).collect();
         self.push(StageKind::ControlPlaneKubelets, to, steps);
@@ -161,13 +161,13 @@ impl<'a> Walk<'a> {
 
     fn kubelet(&self, member: &Member, to: &Version, provider: Provider, canary: bool) -> Option<Step> {
         let from = self.kubelets.get(member.name()).unwrap_or(to);
-        node::kubelet(member, &Move { from, to, provider, api_servers: &self.certain(to), canary })
+        node::kubelet_step(member, &Move { from, to, provider, api_servers: &self.certain(to), canary })
     }
 
     /// The workers pool by pool as written; in each pool the canaries first, then the nodes that are easier to drain.
-    fn in_turn(&self, workers: &[&'a Member<'a>]) -> Vec<Turn<'a>> {
+    fn in_turn(&self, workers: &[&'a Member<'a>]) -> Vec<QueuedWorker<'a>> {
         let mut turns = Vec::with_capacity(workers.len());
-        for pool in &self.world.cluster.pools {
+        for pool in &self.inventory.cluster.pools {
             let of_pool = |member: &&&Member| member.pool().is_some_and(|of| of.name == pool.name);
             let mut members: Vec<_> = workers.iter().filter(of_pool).copied().collect();
             // A node that an autoscaler is about to remove goes last: it may be gone before its turn.
@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
             });
             let canaries = canaries(pool, &members);
             members.sort_by_key(|member| !canaries.contains(member.name()));
-            turns.extend(members.into_iter().map(|member| Turn {
+            turns.extend(members.into_iter().map(|member| QueuedWorker {
                 member,
                 pool,
                 canary: canaries.contains(member.name()),
@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-struct Turn<'a> {
+struct QueuedWorker<'a> {
     member: &'a Member<'a>,
     pool: &'a Pool,
     canary: bool,

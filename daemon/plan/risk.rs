@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{CONTROL_PLANE_LIMITS, Member, World, node};
+use super::{CONTROL_PLANE_LIMITS, Inventory, Member, node};
 use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Budget, ClaimState, Id, Live, OwnerKind, Pod, Ready};
@@ -31,39 +31,39 @@ impl Loads<'_> {
 }
 
 /// The load of every node that is behind, and the risks of moving it.
-pub(super) fn survey<'a>(world: &'a World) -> (Loads<'a>, Vec<Reason>) {
-    let places = places(world);
+pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, Vec<Reason>) {
+    let behind = nodes_behind(inventory);
     let mut survey = Survey {
-        live: world.live,
-        by_name: places.iter().enumerate().map(|(number, place)| (place.node, number)).collect(),
-        places,
+        live: inventory.live,
+        by_name: behind.iter().enumerate().map(|(number, node)| (node.name, number)).collect(),
+        behind,
         by_address: BTreeMap::new(),
-        budgets: budgets_by_namespace(world.live),
+        budgets: budgets_by_namespace(inventory.live),
         matched: BTreeMap::new(),
         blocking: BTreeSet::new(),
         never: BTreeMap::new(),
         owners: BTreeSet::new(),
         risks: BTreeSet::new(),
     };
-    survey.nodes(world);
-    for pod in world.live.pods.values() {
+    survey.nodes(inventory);
+    for pod in inventory.live.pods.values() {
         survey.pod(pod);
     }
     for (name, why) in std::mem::take(&mut survey.never) {
         survey.add(Key::BudgetNeverAllows, &format!("budget/{}/{}", name.0, name.1), why.to_owned());
     }
     for (number, _) in &survey.blocking {
-        if let Some(place) = survey.places.get_mut(*number) {
-            place.load.blocked += 1;
+        if let Some(node) = survey.behind.get_mut(*number) {
+            node.load.blocked += 1;
         }
     }
-    let loads = survey.places.into_iter().map(|place| (place.node, place.load)).collect();
+    let loads = survey.behind.into_iter().map(|node| (node.name, node.load)).collect();
     (Loads(loads), first_of_each(survey.risks))
 }
 
 /// A node that is behind, its pods, and the drain settings that hold for them.
-struct Place<'a> {
-    node: &'a str,
+struct NodeBehind<'a> {
+    name: &'a str,
     load: Load,
     terms: Terms<'a>,
 }
@@ -77,21 +77,21 @@ struct Terms<'a> {
     timeout_seconds: i64,
 }
 
-fn places<'a>(world: &'a World) -> Vec<Place<'a>> {
+fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
     let of = |member: &'a Member<'a>| {
-        let kubelet = member.node.kubelet.as_ref().filter(|kubelet| *kubelet < world.target())?;
+        let kubelet = member.node.kubelet.as_ref().filter(|kubelet| *kubelet < inventory.target())?;
         let pool = member.pool().map(|pool| &pool.drain);
         let ours = &CONTROL_PLANE_LIMITS.drain;
         let terms = Terms {
             scope: member.membership.scope_name()?,
-            drained: node::drains(member, kubelet, world.target()),
+            drained: node::drains(member, kubelet, inventory.target()),
             // For the control plane no file says so; the data is deleted, and a risk names it.
             empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
             timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
         };
-        Some(Place { node: member.name(), load: Load::default(), terms })
+        Some(NodeBehind { name: member.name(), load: Load::default(), terms })
     };
-    world.managed().filter_map(of).collect()
+    inventory.managed().filter_map(of).collect()
 }
 
 type Named<'a> = (&'a (Id, Id), &'a Budget);
@@ -108,7 +108,7 @@ fn budgets_by_namespace(live: &Live) -> BTreeMap<&str, Vec<Named<'_>>> {
 /// same without them, and no order depends on them.
 struct Survey<'a> {
     live: &'a Live,
-    places: Vec<Place<'a>>,
+    behind: Vec<NodeBehind<'a>>,
     by_name: BTreeMap<&'a str, usize>,
     /// The index of a node by the address of its name; `None` for a node that is not behind.
     by_address: BTreeMap<usize, Option<usize>>,
@@ -126,9 +126,9 @@ struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    fn nodes(&mut self, world: &World) {
-        let newest = world.newest_api_server();
-        for member in &world.nodes {
+    fn nodes(&mut self, inventory: &Inventory) {
+        let newest = inventory.newest_api_server();
+        for member in &inventory.nodes {
             let object = format!("node/{}", member.name());
             if member.membership == Membership::Nowhere {
                 let text = "no pool selects it: it is not touched, and the run will not be complete";
@@ -144,10 +144,10 @@ impl<'a> Survey<'a> {
                 self.add(Key::SkewTooLarge, &object, text);
             }
             let control_plane_behind = || {
-                world
+                inventory
                     .control_plane
                     .get(member.name())
-                    .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < world.target()))
+                    .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < inventory.target()))
             };
             if self.by_name.contains_key(member.name()) || control_plane_behind() {
                 self.node(member, &object);
@@ -176,35 +176,35 @@ impl<'a> Survey<'a> {
     }
 
     fn pod(&mut self, pod: &'a Pod) {
-        let Some(number) = pod.node.as_ref().and_then(|node| self.place_of(node)) else { return };
-        let Some(place) = self.places.get_mut(number) else { return };
-        let terms = place.terms;
+        let Some(number) = pod.node.as_ref().and_then(|node| self.number_of(node)) else { return };
+        let Some(node) = self.behind.get_mut(number) else { return };
+        let terms = node.terms;
         if !leaves(pod) {
             if terms.drained {
                 self.orphan(pod);
             }
             return;
         }
-        place.load.pods += 1;
+        node.load.pods += 1;
         self.budgets(pod, number, terms);
         if terms.drained {
             self.drained(pod, terms);
         }
     }
 
-    fn place_of(&mut self, node: &'a Id) -> Option<usize> {
+    fn number_of(&mut self, node: &'a Id) -> Option<usize> {
         let by_name = &self.by_name;
         *self.by_address.entry(Arc::as_ptr(node).addr()).or_insert_with(|| by_name.get(&**node).copied())
     }
 
-    fn budgets(&mut self, pod: &'a Pod, place: usize, terms: Terms<'a>) {
+    fn budgets(&mut self, pod: &'a Pod, number: usize, terms: Terms<'a>) {
         let addresses = (Arc::as_ptr(&pod.labels).addr(), Arc::as_ptr(&pod.namespace).addr());
         let budgets = &self.budgets;
         let matched = self.matched.entry(addresses).or_insert_with(|| {
             budgets.get(&*pod.namespace).map_or_else(Vec::new, |budgets| matching(budgets, pod))
         });
         for (_, budget) in matched.iter().filter(|(_, budget)| budget.disruptions_allowed <= 0) {
-            self.blocking.insert((place, std::ptr::from_ref(*budget).addr()));
+            self.blocking.insert((number, std::ptr::from_ref(*budget).addr()));
         }
         if !terms.drained || matched.is_empty() {
             return;

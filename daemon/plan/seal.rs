@@ -35,7 +35,7 @@ struct Intent<'a> {
     to: &'a Version,
     /// Where each hop goes. Where it starts may depend on the oldest kubelet, whose node may be gone by the window.
     hops: Vec<&'a Version>,
-    order: Vec<Order<'a>>,
+    order: Vec<StageIntent<'a>>,
     control_plane: Provider,
     pools: Vec<PoolIntent<'a>>,
     max_unavailable: Option<Limit>,
@@ -55,7 +55,7 @@ struct Asked<'a> {
 }
 
 #[derive(Serialize)]
-struct Order<'a> {
+struct StageIntent<'a> {
     kind: StageKind,
     to: &'a Version,
     scopes: Vec<&'a str>,
@@ -133,16 +133,16 @@ fn sha256(what: &impl Serialize) -> Result<String, serde_json::Error> {
 
 /// The stages before the last with the pools that take part, and then every pool: whether a pool has a node at all
 /// may change before the window.
-fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<Order<'a>> {
+fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<StageIntent<'a>> {
     let last = |stage: &&Stage| stage.kind == StageKind::Workers && stage.to == plan.to;
     let before = plan.stages.iter().filter(|stage| !last(stage)).map(|stage| {
         let taking_part = |name: &&str| stage.steps.iter().any(|step| step.id.scope.name() == *name);
         let scopes =
             [Scope::CONTROL_PLANE].into_iter().chain(cluster.pools.iter().map(|pool| pool.name.as_str()));
-        Order { kind: stage.kind, to: &stage.to, scopes: scopes.filter(taking_part).collect() }
+        StageIntent { kind: stage.kind, to: &stage.to, scopes: scopes.filter(taking_part).collect() }
     });
     let all = cluster.pools.iter().map(|pool| pool.name.as_str()).collect();
-    before.chain([Order { kind: StageKind::Workers, to: &plan.to, scopes: all }]).collect()
+    before.chain([StageIntent { kind: StageKind::Workers, to: &plan.to, scopes: all }]).collect()
 }
 
 /// A selector in the syntax of kubectl: `disk in (hdd,ssd),pool=general`.

@@ -150,20 +150,20 @@ pub(super) fn others_write(input: &Input<'_>, acts: bool, tenure: &Tenure, merge
             tick.status.answers.push(answer);
         }
         merged.moves = true;
-        look(input, tick);
+        look_at_lease(input, tick);
         tick.stands_by = true;
         return true;
     }
     let unseen = input.record.run.is_some() && !input.live.probed.contains_key(&Probe::Lock);
     if unseen && acts && input.live.stop.is_none() {
         merged.moves = true;
-        look(input, tick);
+        look_at_lease(input, tick);
         return true;
     }
     false
 }
 
-fn look(input: &Input<'_>, tick: &mut super::Tick) {
+fn look_at_lease(input: &Input<'_>, tick: &mut super::Tick) {
     let due = input.live.probed.get(&Probe::Lock).map(|last| later(*last, LOOK_AGAIN));
     match due.filter(|due| *due > input.now) {
         Some(due) => tick.wake_at = earliest(tick.wake_at, Some(due)),

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use super::status_types::{
-    AcceptedCommit, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus, Phase, RunStatus,
-    Status,
+    AcceptedCommit, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus,
+    RunStatus, Status,
 };
 use super::text::{about, minute, one_line, outcome, phase, plural, reason, shorten, stage};
 use crate::model::entry::RunOutcome;
@@ -24,19 +24,19 @@ const TIMELINE_END: usize = 44 * 1024;
 const WAITS_END: usize = 60 * 1024;
 
 pub fn config_map_text(status: &Status) -> String {
-    let mut page = Page { text: String::new(), limit: TIMELINE_END, left_out: 0 };
+    let mut page = BoundedText { text: String::new(), limit: TIMELINE_END, left_out: 0 };
     page.put("Cluster Upgrade Status:");
     match &status.run {
-        Some(run) => in_progress(&mut page, status, run),
+        Some(run) => put_run(&mut page, status, run),
         None => at_rest(&mut page, status),
     }
     page.limit = WAITS_END;
-    waits(&mut page, status);
+    put_waits(&mut page, status);
     page.end(status)
 }
 
-fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
-    let held = matches!(status.phase, Phase::Halted | Phase::Waiting | Phase::Refused);
+fn put_run(page: &mut BoundedText, status: &Status, run: &RunStatus) {
+    let held = matches!(status.phase, ClusterPhase::Halted | ClusterPhase::Waiting | ClusterPhase::Refused);
     let state = match run.control_plane.state {
         ControlPlaneState::Stable => None,
         ControlPlaneState::Pending => Some("pending"),
@@ -49,9 +49,13 @@ fn in_progress(page: &mut Page, status: &Status, run: &RunStatus) {
         Some(state) => {
             // The run's `from` may be the version of its oldest worker.
             let from = run.hops.first().map_or(&run.from, |hop| &hop.from);
-            page.put(&format!("- Control Plane: {} → {} ({state})", bare(from), bare(&run.to)));
+            page.put(&format!(
+                "- Control Plane: {} → {} ({state})",
+                bare_version(from),
+                bare_version(&run.to)
+            ));
         }
-        None => page.put(&format!("- Control Plane: {} (stable)", bare(&run.to))),
+        None => page.put(&format!("- Control Plane: {} (stable)", bare_version(&run.to))),
     }
     page.limit = NODES_END;
     run.nodes.iter().for_each(|node| page.put(&node_line(node)));
@@ -68,13 +72,13 @@ fn node_line(node: &NodeStatus) -> String {
     let word = match node.state {
         NodeState::Pending => "pending",
         NodeState::InProgress => "in-progress",
-        NodeState::Done => return format!("- {name}: {} (complete)", bare(&node.to)),
+        NodeState::Done => return format!("- {name}: {} (complete)", bare_version(&node.to)),
         NodeState::SetAside => "set aside",
         NodeState::Failed => "failed",
         NodeState::Gone => "gone",
     };
     let why = node.reasons.first().map_or_else(String::new, |first| format!(": {}", reason(first)));
-    format!("- {name}: {} → {} ({word}{why})", bare(&node.from), bare(&node.to))
+    format!("- {name}: {} → {} ({word}{why})", bare_version(&node.from), bare_version(&node.to))
 }
 
 /// The counts of a large run, whose nodes are not listed one by one.
@@ -92,7 +96,7 @@ fn counted(run: &RunStatus) -> String {
     )
 }
 
-fn timeline(page: &mut Page, run: &RunStatus) {
+fn timeline(page: &mut BoundedText, run: &RunStatus) {
     page.put("Timeline:");
     page.put(&format!("- Start: {}", minute(run.started)));
     let mark = control_plane_mark(&run.control_plane);
@@ -106,7 +110,7 @@ fn timeline(page: &mut Page, run: &RunStatus) {
             stage_now.number,
             stage_now.of,
             stage(stage_now.kind),
-            bare(&stage_now.to),
+            bare_version(&stage_now.to),
             stage_now.steps_done,
             stage_now.steps
         ));
@@ -138,17 +142,17 @@ fn node_mark(node: &NodeStatus) -> String {
     }
 }
 
-fn at_rest(page: &mut Page, status: &Status) {
+fn at_rest(page: &mut BoundedText, status: &Status) {
     let last = status.last_runs.first();
     match &status.accepted {
         None => page.put("- Control Plane: no desired version has been accepted yet"),
         Some(accepted)
-            if status.phase == Phase::AsDesired || last.is_some_and(|run| reached(run, accepted)) =>
+            if status.phase == ClusterPhase::AsDesired || last.is_some_and(|run| reached(run, accepted)) =>
         {
-            page.put(&format!("- Control Plane: {} (stable)", bare(&accepted.version)));
+            page.put(&format!("- Control Plane: {} (stable)", bare_version(&accepted.version)));
         }
         Some(accepted) => {
-            page.put(&format!("- Control Plane: {} desired (not started)", bare(&accepted.version)));
+            page.put(&format!("- Control Plane: {} desired (not started)", bare_version(&accepted.version)));
         }
     }
     if let Some(last) = last {
@@ -158,8 +162,8 @@ fn at_rest(page: &mut Page, status: &Status) {
         page.put(&format!(
             "- End: {} ({} → {}, {}, {} set aside, {} failed)",
             minute(last.ended),
-            bare(&last.from),
-            bare(&last.to),
+            bare_version(&last.from),
+            bare_version(&last.to),
             outcome(last.outcome),
             last.set_aside,
             last.failed
@@ -176,7 +180,7 @@ fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
     converged && run.to == accepted.version
 }
 
-fn waits(page: &mut Page, status: &Status) {
+fn put_waits(page: &mut BoundedText, status: &Status) {
     let mut lines = Vec::new();
     if let Some(halted) = &status.halted {
         lines.push(format!(
@@ -221,19 +225,19 @@ fn rollback(status: &Status) -> String {
 }
 
 /// `1.36.3`: the requested `upgrade-status` layout has versions without the `v`.
-fn bare(version: &Version) -> String {
+fn bare_version(version: &Version) -> String {
     let text = version.to_string();
     text.strip_prefix('v').unwrap_or(&text).to_owned()
 }
 
 /// Lines up to the bound; lines that do not fit are counted.
-struct Page {
+struct BoundedText {
     text: String,
     limit: usize,
     left_out: u32,
 }
 
-impl Page {
+impl BoundedText {
     fn put(&mut self, line: &str) {
         let line = shorten(line, LINE_CHARS);
         if self.text.len() + line.len() >= self.limit {

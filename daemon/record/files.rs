@@ -46,7 +46,7 @@ pub fn files(
     let mut files = Files::default();
     for entry in entries {
         let seq = entry.seq;
-        files.yaml(layout::entry(cluster, entry.run.as_deref(), seq), entry)?;
+        files.yaml(layout::entry_path(cluster, entry.run.as_deref(), seq), entry)?;
         let event = match &entry.what {
             What::Run(event) => event,
             What::Cluster(_) | What::Commit(_) | What::Step(..) | What::Interruption(_) => continue,
@@ -54,12 +54,12 @@ pub fn files(
         match event {
             RunEvent::Started { .. } => {
                 let run = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
-                files.yaml(layout::plan(cluster, run), plan.ok_or(WriteError::NoPlan { seq })?)?;
+                files.yaml(layout::plan_path(cluster, run), plan.ok_or(WriteError::NoPlan { seq })?)?;
             }
             RunEvent::RollbackPoint { id } => {
                 if let Some(run) = after.run.as_ref().or(ended) {
                     let point = rollback::from_plan(id, run, entry.at);
-                    files.yaml(layout::rollback_point(cluster, id), &point)?;
+                    files.yaml(layout::rollback_point_path(cluster, id), &point)?;
                 }
             }
             RunEvent::Ended { outcome, reasons } => {
@@ -68,11 +68,11 @@ pub fn files(
                     .filter(|run| run.id == id)
                     .ok_or_else(|| WriteError::NoRun { seq, run: id.to_owned() })?;
                 let report = report::report(cluster, run, *outcome, reasons, entry.at);
-                files.text(layout::report(cluster, id), report);
+                files.text(layout::report_path(cluster, id), report);
             }
         }
     }
-    files.yaml(layout::status(cluster), &status::status(cluster, after))?;
+    files.yaml(layout::status_path(cluster), &status::status(cluster, after))?;
     Ok(files.0)
 }
 

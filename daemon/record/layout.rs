@@ -6,7 +6,7 @@
 /// Files per folder: GitHub and `git ls-tree` stay fast, and a new commit rewrites only small trees.
 const PER_FOLDER: u64 = 1000;
 
-pub(super) fn entry(cluster: &str, run: Option<&str>, seq: u64) -> String {
+pub(super) fn entry_path(cluster: &str, run: Option<&str>, seq: u64) -> String {
     let folder = seq / PER_FOLDER;
     match run {
         Some(run) => format!("{cluster}/runs/{run}/journal/{folder}/{seq:08}.yaml"),
@@ -14,25 +14,25 @@ pub(super) fn entry(cluster: &str, run: Option<&str>, seq: u64) -> String {
     }
 }
 
-pub(super) fn status(cluster: &str) -> String {
+pub(super) fn status_path(cluster: &str) -> String {
     format!("{cluster}/status.yaml")
 }
 
-pub(super) fn plan(cluster: &str, run: &str) -> String {
+pub(super) fn plan_path(cluster: &str, run: &str) -> String {
     format!("{cluster}/runs/{run}/plan.yaml")
 }
 
-pub(super) fn report(cluster: &str, run: &str) -> String {
+pub(super) fn report_path(cluster: &str, run: &str) -> String {
     format!("{cluster}/runs/{run}/report.md")
 }
 
-pub(super) fn rollback_point(cluster: &str, id: &str) -> String {
+pub(super) fn rollback_point_path(cluster: &str, id: &str) -> String {
     format!("{cluster}/rollback-points/{id}.yaml")
 }
 
 /// The meaning of a path below the cluster's folder.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum PathMeaning<'a> {
     Entry,
     Plan {
         run: &'a str,
@@ -45,17 +45,17 @@ pub(super) enum Place<'a> {
     Elsewhere,
 }
 
-pub(super) fn place<'a>(cluster: &str, path: &'a str) -> Place<'a> {
+pub(super) fn meaning_of<'a>(cluster: &str, path: &'a str) -> PathMeaning<'a> {
     let Some(rest) = path.strip_prefix(cluster).and_then(|rest| rest.strip_prefix('/')) else {
-        return Place::Elsewhere;
+        return PathMeaning::Elsewhere;
     };
     let parts: Vec<&str> = rest.split('/').collect();
     match parts.as_slice() {
-        ["runs", run, "plan.yaml"] => Place::Plan { run },
-        ["runs", _, "report.md"] | ["rollback-points", _] => Place::Page,
-        ["runs", _, "journal", _, _] | ["journal", _, _] => Place::Entry,
-        ["runs" | "journal", ..] => Place::Stray,
-        _ => Place::Page,
+        ["runs", run, "plan.yaml"] => PathMeaning::Plan { run },
+        ["runs", _, "report.md"] | ["rollback-points", _] => PathMeaning::Page,
+        ["runs", _, "journal", _, _] | ["journal", _, _] => PathMeaning::Entry,
+        ["runs" | "journal", ..] => PathMeaning::Stray,
+        _ => PathMeaning::Page,
     }
 }
 
@@ -65,19 +65,21 @@ mod tests {
 
     #[test]
     fn paths_are_told_apart() {
-        assert_eq!(entry("c", Some("a-1"), 12_345), "c/runs/a-1/journal/12/00012345.yaml");
-        assert_eq!(entry("c", None, 7), "c/journal/0/00000007.yaml");
-        assert_eq!(place("c", &entry("c", Some("a-1"), 12_345)), Place::Entry);
-        assert_eq!(place("c", &entry("c", None, 7)), Place::Entry);
-        assert_eq!(place("c", &plan("c", "a-1")), Place::Plan { run: "a-1" });
-        for page in [status("c"), report("c", "a-1"), rollback_point("c", "a-1"), "c/README.md".into()] {
-            assert_eq!(place("c", &page), Place::Page, "{page}");
+        assert_eq!(entry_path("c", Some("a-1"), 12_345), "c/runs/a-1/journal/12/00012345.yaml");
+        assert_eq!(entry_path("c", None, 7), "c/journal/0/00000007.yaml");
+        assert_eq!(meaning_of("c", &entry_path("c", Some("a-1"), 12_345)), PathMeaning::Entry);
+        assert_eq!(meaning_of("c", &entry_path("c", None, 7)), PathMeaning::Entry);
+        assert_eq!(meaning_of("c", &plan_path("c", "a-1")), PathMeaning::Plan { run: "a-1" });
+        for page in
+            [status_path("c"), report_path("c", "a-1"), rollback_point_path("c", "a-1"), "c/README.md".into()]
+        {
+            assert_eq!(meaning_of("c", &page), PathMeaning::Page, "{page}");
         }
         for stray in ["c/runs/a-1/notes.txt", "c/runs/x", "c/journal/x.yaml", "c/runs/a-1/journal/1.yaml"] {
-            assert_eq!(place("c", stray), Place::Stray, "{stray}");
+            assert_eq!(meaning_of("c", stray), PathMeaning::Stray, "{stray}");
         }
         for elsewhere in ["d/status.yaml", "cc/status.yaml", "status.yaml"] {
-            assert_eq!(place("c", elsewhere), Place::Elsewhere, "{elsewhere}");
+            assert_eq!(meaning_of("c", elsewhere), PathMeaning::Elsewhere, "{elsewhere}");
         }
     }
 }

@@ -79,7 +79,7 @@ fn subject(entries: &[Entry], after: &Record) -> String {
         ),
         What::Run(RunEvent::Ended { .. }) => run_ended(first, after),
         What::Step(id, event) => {
-            step(id, event, &alike, after).unwrap_or_else(|| several(first, alike.len()))
+            step_subject(id, event, &alike, after).unwrap_or_else(|| several(first, alike.len()))
         }
         What::Cluster(ClusterEvent::Waiting { .. })
         | What::Run(RunEvent::RollbackPoint { .. })
@@ -88,13 +88,13 @@ fn subject(entries: &[Entry], after: &Record) -> String {
 }
 
 /// The subject of a commit about steps; `None` if the sentence of the first of them is good enough.
-fn step(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record) -> Option<String> {
+fn step_subject(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record) -> Option<String> {
     let things = things(alike);
     let because = |reasons: &[Reason]| reasons.first().map(reason).unwrap_or_default();
     match event {
         StepEvent::Started { .. } => Some(format!("{} {things}", start(id))),
         StepEvent::Done { version, .. } => {
-            Some(format!("{things} upgraded to {version}{}", of_stage(id, after)))
+            Some(format!("{things} upgraded to {version}{}", share_of_stage(id, after)))
         }
         StepEvent::SetAside { reasons, .. } if alike.len() == 1 => {
             Some(format!("{things} set aside: {}", because(reasons)))
@@ -116,7 +116,7 @@ fn things(entries: &[&Entry]) -> String {
 }
 
 /// ` (4 of 8)`: how many steps of the same stage are done.
-fn of_stage(step: &StepId, after: &Record) -> String {
+fn share_of_stage(step: &StepId, after: &Record) -> String {
     let found = after.run.as_ref().and_then(|run| Some((run, run.find(step)?.0)));
     found.map_or_else(String::new, |(run, stage)| {
         let progress = tally::progress(run, stage);
@@ -133,13 +133,13 @@ fn run_ended(entry: &Entry, after: &Record) -> String {
             outcome(ended.outcome),
             ended.from,
             ended.to,
-            left_behind(ended)
+            left_behind_counts(ended)
         ),
         None => sentence(entry),
     }
 }
 
-fn left_behind(ended: &EndedRun) -> String {
+fn left_behind_counts(ended: &EndedRun) -> String {
     match (ended.set_aside, ended.failed) {
         (0, 0) => String::new(),
         (aside, 0) => format!(", {aside} set aside"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{self, Place};
+use super::layout::{self, PathMeaning};
 use super::older;
 use super::sentence::step_of;
 use super::yaml::{self, YamlError};
@@ -56,7 +56,7 @@ pub fn read(cluster: &str, files: &BTreeMap<String, String>) -> Result<Record, R
     let mut record = Record::default();
     for (path, entry) in entries(cluster, files)? {
         let plan = plan_of(cluster, files, path, &entry)?;
-        in_progress(cluster, path, &entry, record.run.as_ref())?;
+        require_in_progress(cluster, path, &entry, record.run.as_ref())?;
         record.apply(&entry, plan.as_ref());
     }
     Ok(record)
@@ -67,16 +67,16 @@ pub fn journal(cluster: &str, files: &BTreeMap<String, String>) -> Result<Vec<En
     Ok(entries(cluster, files)?.into_iter().map(|(_, entry)| entry).collect())
 }
 
-type Placed<'a> = (&'a str, Entry);
+type FiledEntry<'a> = (&'a str, Entry);
 
-fn entries<'a>(cluster: &str, files: &'a BTreeMap<String, String>) -> Result<Vec<Placed<'a>>, ReadError> {
+fn entries<'a>(cluster: &str, files: &'a BTreeMap<String, String>) -> Result<Vec<FiledEntry<'a>>, ReadError> {
     let mut texts: Vec<(&str, &str)> = Vec::new();
     for (path, text) in files {
-        match layout::place(cluster, path) {
-            Place::Entry => texts.push((path, text)),
-            Place::Plan { .. } | Place::Page => {}
-            Place::Stray => return Err(ReadError::Stray { path: path.clone() }),
-            Place::Elsewhere => {
+        match layout::meaning_of(cluster, path) {
+            PathMeaning::Entry => texts.push((path, text)),
+            PathMeaning::Plan { .. } | PathMeaning::Page => {}
+            PathMeaning::Stray => return Err(ReadError::Stray { path: path.clone() }),
+            PathMeaning::Elsewhere => {
                 return Err(ReadError::Elsewhere { path: path.clone(), cluster: cluster.to_owned() });
             }
         }
@@ -85,9 +85,9 @@ fn entries<'a>(cluster: &str, files: &'a BTreeMap<String, String>) -> Result<Vec
 }
 
 /// Parses the entries on several threads. Which error is returned does not depend on which thread is faster.
-fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<Placed<'a>>, ReadError> {
+fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<FiledEntry<'a>>, ReadError> {
     let share = texts.len().div_ceil(READERS).max(SHARE);
-    let read = |texts: &[(&'a str, &'a str)]| -> Result<Vec<Placed<'a>>, ReadError> {
+    let read = |texts: &[(&'a str, &'a str)]| -> Result<Vec<FiledEntry<'a>>, ReadError> {
         texts.iter().map(|(path, text)| Ok((*path, one(cluster, path, text)?))).collect()
     };
     if texts.len() <= share {
@@ -107,8 +107,8 @@ fn parse<'a>(cluster: &str, texts: &[(&'a str, &'a str)]) -> Result<Vec<Placed<'
 }
 
 /// Sorts the entries by number. Refuses a missing number and a number that is there twice.
-fn in_order(entries: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ReadError> {
-    let mut found: BTreeMap<u64, Placed<'_>> = BTreeMap::new();
+fn in_order(entries: Vec<FiledEntry<'_>>) -> Result<Vec<FiledEntry<'_>>, ReadError> {
+    let mut found: BTreeMap<u64, FiledEntry<'_>> = BTreeMap::new();
     for (path, entry) in entries {
         let seq = entry.seq;
         if let Some((other, _)) = found.insert(seq, (path, entry)) {
@@ -124,7 +124,7 @@ fn in_order(entries: Vec<Placed<'_>>) -> Result<Vec<Placed<'_>>, ReadError> {
 }
 
 fn one(cluster: &str, path: &str, text: &str) -> Result<Entry, ReadError> {
-    let entry: Entry = yaml::read(text).map_err(|source| {
+    let entry: Entry = yaml::typed(text).map_err(|source| {
         let path = path.to_owned();
         if older::is_entry(text) {
             ReadError::OlderFormat { path }
@@ -132,7 +132,7 @@ fn one(cluster: &str, path: &str, text: &str) -> Result<Entry, ReadError> {
             ReadError::Unreadable { path, source }
         }
     })?;
-    let expected = layout::entry(cluster, entry.run.as_deref(), entry.seq);
+    let expected = layout::entry_path(cluster, entry.run.as_deref(), entry.seq);
     if expected == path {
         return Ok(entry);
     }
@@ -149,11 +149,11 @@ fn plan_of(
 ) -> Result<Option<Plan>, ReadError> {
     let What::Run(RunEvent::Started { digest, .. }) = &entry.what else { return Ok(None) };
     let Some(run) = &entry.run else { return Err(ReadError::NamelessRun { path: path.to_owned() }) };
-    let place = layout::plan(cluster, run);
+    let place = layout::plan_path(cluster, run);
     let Some(text) = files.get(&place) else {
         return Err(ReadError::NoPlan { path: path.to_owned(), run: run.clone(), plan: place });
     };
-    let plan: Plan = yaml::read(text).map_err(|source| {
+    let plan: Plan = yaml::typed(text).map_err(|source| {
         let path = place.clone();
         if older::is_plan(text) {
             ReadError::OlderFormat { path }
@@ -174,7 +174,12 @@ fn plan_of(
 
 /// Refuses an entry about a step of a run that is not in progress or has another plan: the fold would drop it
 /// silently.
-fn in_progress(cluster: &str, path: &str, entry: &Entry, current: Option<&Run>) -> Result<(), ReadError> {
+fn require_in_progress(
+    cluster: &str,
+    path: &str,
+    entry: &Entry,
+    current: Option<&Run>,
+) -> Result<(), ReadError> {
     let Some(step) = step_of(&entry.what) else { return Ok(()) };
     let path = path.to_owned();
     let Some(run) = current.filter(|run| entry.run.as_ref() == Some(&run.id)) else {
@@ -184,5 +189,5 @@ fn in_progress(cluster: &str, path: &str, entry: &Entry, current: Option<&Run>) 
     if run.find(step).is_some() {
         return Ok(());
     }
-    Err(ReadError::UnknownStep { path, step: step.to_string(), plan: layout::plan(cluster, &run.id) })
+    Err(ReadError::UnknownStep { path, step: step.to_string(), plan: layout::plan_path(cluster, &run.id) })
 }

@@ -54,7 +54,7 @@ pub fn report(cluster: &str, run: &Run, how: RunOutcome, why: &[Reason], ended: 
 }
 
 fn summary(page: &mut String, run: &Run, how: RunOutcome, ended: Timestamp) {
-    let counts = tally::counts(&tally::nodes(run));
+    let counts = tally::counts(&tally::node_statuses(run));
     page.push_str("| | |\n|---|---|\n");
     let mut row = |key: &str, value: String| {
         let _ = writeln!(page, "| {key} | {value} |");

@@ -83,16 +83,16 @@ pub fn rollback_point(
     let snapshot = Snapshot::None { unproven: unproven.unwrap_or(NO_SNAPSHOT).to_owned() };
     RollbackPoint {
         desired_commit: desired_before.cloned(),
-        going_back: going_back(desired_before),
+        going_back: how_to_go_back(desired_before),
         snapshot,
         versions_from: VersionsFrom::Live,
-        ..bare(id, run, at, versions.collect())
+        ..point_of_run(id, run, at, versions.collect())
     }
 }
 
 /// The path and content of its file. It replaces the file of [`super::files`], which has only the plan's versions.
 pub fn rollback_file(cluster: &str, point: &RollbackPoint) -> Result<(String, Vec<u8>), WriteError> {
-    let path = layout::rollback_point(cluster, &point.id);
+    let path = layout::rollback_point_path(cluster, &point.id);
     match yaml::write(point) {
         Ok(text) => Ok((path, text.into_bytes())),
         Err(source) => Err(WriteError::Unwritable { path, source }),
@@ -110,7 +110,7 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
         run.from,
         run.to,
         second(run.started),
-        going_back(run.before.as_ref().map(|(commit, _)| commit)),
+        how_to_go_back(run.before.as_ref().map(|(commit, _)| commit)),
         run.id,
         run.commit,
         run.digest,
@@ -131,10 +131,15 @@ pub(super) fn from_plan(id: &str, run: &Run, at: Timestamp) -> RollbackPoint {
         };
         version.get_or_insert_with(|| from.clone());
     }
-    bare(id, run, at, versions)
+    point_of_run(id, run, at, versions)
 }
 
-fn bare(id: &str, run: &Run, at: Timestamp, versions: BTreeMap<String, NodeVersions>) -> RollbackPoint {
+fn point_of_run(
+    id: &str,
+    run: &Run,
+    at: Timestamp,
+    versions: BTreeMap<String, NodeVersions>,
+) -> RollbackPoint {
     let commit = run.before.as_ref().map(|(commit, _)| commit.clone());
     RollbackPoint {
         api_version: API_VERSION.to_owned(),
@@ -144,7 +149,7 @@ fn bare(id: &str, run: &Run, at: Timestamp, versions: BTreeMap<String, NodeVersi
         at,
         from: run.from.clone(),
         to: run.to.clone(),
-        going_back: going_back(commit.as_ref()),
+        going_back: how_to_go_back(commit.as_ref()),
         desired_commit: commit,
         snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
         versions_from: VersionsFrom::Plan,
@@ -152,7 +157,7 @@ fn bare(id: &str, run: &Run, at: Timestamp, versions: BTreeMap<String, NodeVersi
     }
 }
 
-fn going_back(commit: Option<&CommitId>) -> String {
+fn how_to_go_back(commit: Option<&CommitId>) -> String {
     match commit {
         Some(commit) => format!(
             "To go back, commit again what commit {} asked for. Until the control plane is changed, that cancels the \

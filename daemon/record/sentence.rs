@@ -20,7 +20,7 @@ pub fn sentence(entry: &Entry) -> String {
         What::Cluster(event) => cluster(event),
         What::Commit(event) => commit(event),
         What::Run(event) => run(entry.run.as_deref(), event),
-        What::Step(id, event) => step(id, event),
+        What::Step(id, event) => step_sentence(id, event),
         What::Interruption(event) => interruption(event),
     };
     shorten(&flat(&told), CHARS)
@@ -58,7 +58,7 @@ fn run(run: Option<&str>, event: &RunEvent) -> String {
     }
 }
 
-fn step(id: &StepId, event: &StepEvent) -> String {
+fn step_sentence(id: &StepId, event: &StepEvent) -> String {
     let thing = thing(id);
     match event {
         StepEvent::Started { pods, baseline } => started(id, *pods, baseline.len()),

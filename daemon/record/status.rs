@@ -1,7 +1,7 @@
 //! The status from the record: equal records give equal bytes, whenever and wherever they are made.
 
 use super::status_types::{
-    API_VERSION, AcceptedCommit, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus, Phase,
+    API_VERSION, AcceptedCommit, ClusterPhase, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus,
     RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor,
 };
 use super::text::{count, shorten};
@@ -30,14 +30,14 @@ pub fn status(cluster: &str, record: &Record) -> Status {
         kind: KIND.to_owned(),
         cluster: cluster.to_owned(),
         cluster_uid: record.cluster_uid.clone(),
-        phase: phase(record),
+        phase: cluster_phase(record),
         journal: record.last_at.zip(record.next_seq.checked_sub(1)).map(|(at, seq)| JournalEnd { seq, at }),
         accepted: record.accepted.as_ref().map(|(commit, version)| AcceptedCommit {
             commit: commit.clone(),
             version: version.clone(),
             at: record.accepted_at,
         }),
-        refused: refused(record),
+        refused: refused_commit(record),
         stopped: record.stopped.as_ref().map(|stopped| StoppedSince {
             by: record.stopped_by.clone(),
             reason: stopped.value.clone(),
@@ -47,7 +47,7 @@ pub fn status(cluster: &str, record: &Record) -> Status {
             reasons: halted.value.iter().take(REASONS_LISTED).cloned().collect(),
             since: halted.since,
         }),
-        waiting: objections().take(WAITING_LISTED).map(waiting).collect(),
+        waiting: objections().take(WAITING_LISTED).map(waiting_for).collect(),
         waiting_left_out: count(objections().skip(WAITING_LISTED).count()),
         run: record.run.as_ref().map(|run| run_status(run, record)),
         last_runs: record.ended.iter().rev().take(RUNS_LISTED).map(last_run).collect(),
@@ -62,32 +62,32 @@ pub fn status(cluster: &str, record: &Record) -> Status {
 
 /// Reads `status.yaml` alone, for callers that need no journal.
 pub fn read_status(text: &str) -> Result<Status, YamlError> {
-    yaml::read(text)
+    yaml::typed(text)
 }
 
-fn phase(record: &Record) -> Phase {
+fn cluster_phase(record: &Record) -> ClusterPhase {
     let objected = record.waiting.iter().any(|waiting| waiting.value.verdict != Verdict::Allow);
     let in_progress = record.run.as_ref().is_some_and(|run| run.in_progress().next().is_some());
     if record.stopped.is_some() {
-        Phase::Stopped
+        ClusterPhase::Stopped
     } else if record.halted.is_some() {
-        Phase::Halted
+        ClusterPhase::Halted
     } else if in_progress {
-        Phase::Running
+        ClusterPhase::Running
     } else if record.refused.is_some() {
-        Phase::Refused
+        ClusterPhase::Refused
     } else if objected {
-        Phase::Waiting
+        ClusterPhase::Waiting
     } else if record.run.is_some() {
-        Phase::Running
+        ClusterPhase::Running
     } else if record.accepted.is_none() {
-        Phase::Idle
+        ClusterPhase::Idle
     } else {
-        Phase::AsDesired
+        ClusterPhase::AsDesired
     }
 }
 
-fn refused(record: &Record) -> Option<RefusedCommit> {
+fn refused_commit(record: &Record) -> Option<RefusedCommit> {
     let (commit, problems) = record.refused.as_ref()?;
     Some(RefusedCommit {
         commit: commit.clone(),
@@ -100,7 +100,7 @@ fn refused(record: &Record) -> Option<RefusedCommit> {
     })
 }
 
-fn waiting(waiting: &Since<Answer>) -> WaitingFor {
+fn waiting_for(waiting: &Since<Answer>) -> WaitingFor {
     let answer = &waiting.value;
     WaitingFor {
         key: answer.reason.key,
@@ -114,7 +114,7 @@ fn waiting(waiting: &Since<Answer>) -> WaitingFor {
 }
 
 fn run_status(run: &Run, record: &Record) -> RunStatus {
-    let nodes = tally::nodes(run);
+    let nodes = tally::node_statuses(run);
     let counts = tally::counts(&nodes);
     let total = nodes.len();
     let listed: Vec<NodeStatus> = if total <= NODES_IN_FULL {
@@ -125,7 +125,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
         listed.truncate(NODES_LISTED);
         listed
     };
-    let moving = phase(record) == Phase::Running;
+    let moving = cluster_phase(record) == ClusterPhase::Running;
     RunStatus {
         id: run.id.clone(),
         commit: run.commit.clone(),

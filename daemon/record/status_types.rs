@@ -22,7 +22,7 @@ pub struct Status {
     pub cluster: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
-    pub phase: Phase,
+    pub phase: ClusterPhase,
     /// The last journal entry that this status includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalEnd>,
@@ -49,7 +49,7 @@ pub struct Status {
 /// One word for where a cluster stands; the first variant that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Phase {
+pub enum ClusterPhase {
     /// A person stopped the work.
     Stopped,
     /// A step failed; the run goes on when a person resumes it.

@@ -39,12 +39,12 @@ struct OfScope {
 /// The state of one step for the index, taken before and after an entry, so that no entry has to be undone.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
-    progress: Progress,
+    progress: StepProgress,
     changed: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Progress {
+enum StepProgress {
     /// Never begun, set aside or failed: the step can be started, or started again.
     NotStarted,
     Begun,
@@ -54,12 +54,12 @@ enum Progress {
 
 impl Mark {
     pub(super) fn of(record: Option<&StepRecord>) -> Self {
-        let Some(record) = record else { return Self { progress: Progress::NotStarted, changed: false } };
+        let Some(record) = record else { return Self { progress: StepProgress::NotStarted, changed: false } };
         let progress = match record.end.as_ref().zip(record.ended) {
-            None => Progress::Begun,
-            Some((StepEnd::Done, at)) => Progress::Done(at),
-            Some((StepEnd::SetAside { .. } | StepEnd::Failed(_), _)) => Progress::NotStarted,
-            Some((StepEnd::Gone, _)) => Progress::Gone,
+            None => StepProgress::Begun,
+            Some((StepEnd::Done, at)) => StepProgress::Done(at),
+            Some((StepEnd::SetAside { .. } | StepEnd::Failed(_), _)) => StepProgress::NotStarted,
+            Some((StepEnd::Gone, _)) => StepProgress::Gone,
         };
         Self { progress, changed: record.is_touched() }
     }
@@ -107,19 +107,19 @@ impl StepIndex {
 
     fn set(&mut self, at: Position, scope: &Scope, mark: Mark, present: bool) {
         match mark.progress {
-            Progress::NotStarted => {
+            StepProgress::NotStarted => {
                 put(&mut self.not_started, at, present);
                 if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
                     of_scope.open = if present { of_scope.open + 1 } else { of_scope.open.saturating_sub(1) };
                 }
             }
-            Progress::Begun => put(&mut self.in_progress, at, present),
-            Progress::Done(ended) => {
+            StepProgress::Begun => put(&mut self.in_progress, at, present),
+            StepProgress::Done(ended) => {
                 if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
                     put(&mut of_scope.done, (ended, at.1), present);
                 }
             }
-            Progress::Gone => {}
+            StepProgress::Gone => {}
         }
         if mark.changed {
             put(&mut self.changed, at, present);
@@ -127,11 +127,11 @@ impl StepIndex {
     }
 
     pub(super) fn any_changed(&self, stage: usize) -> bool {
-        of_stage(&self.changed, stage).next().is_some()
+        within_stage(&self.changed, stage).next().is_some()
     }
 
     pub(super) fn any_in_progress(&self, stage: usize) -> bool {
-        of_stage(&self.in_progress, stage).next().is_some()
+        within_stage(&self.in_progress, stage).next().is_some()
     }
 }
 
@@ -143,7 +143,7 @@ fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
     }
 }
 
-fn of_stage(set: &BTreeSet<Position>, stage: usize) -> impl Iterator<Item = &Position> {
+fn within_stage(set: &BTreeSet<Position>, stage: usize) -> impl Iterator<Item = &Position> {
     set.range((stage, 0)..=(stage, usize::MAX))
 }
 
@@ -198,7 +198,7 @@ impl Run {
     /// Steps of a stage that are neither in progress, done nor gone, in the plan's order. Steps that were set aside
     /// or failed are among them, because they can be started again.
     pub fn not_started(&self, stage: usize) -> impl Iterator<Item = &Step> {
-        of_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
+        within_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
     }
 
     /// Those of these steps that are among [`Run::not_started`], in the order of the plan.
@@ -223,7 +223,7 @@ impl Run {
     /// How far the steps of one scope have come in one stage; `None` if the stage has no step of the scope.
     pub fn stage_counts(&self, stage: usize, scope: &Scope) -> Option<StageCounts<'_>> {
         let OfScope { steps, done, open: _ } = self.index.scopes.get(stage)?.get(scope)?;
-        let in_progress = of_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
+        let in_progress = within_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
         let in_progress = in_progress.filter(|step| step.id.scope == *scope).count();
         Some(StageCounts { steps: *steps, in_progress, done })
     }

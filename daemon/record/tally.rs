@@ -17,15 +17,15 @@ const REASONS_OF_NODE: usize = 3;
 
 /// How far the steps of one stage have come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct StageProgress {
     pub steps: u32,
     pub done: u32,
     pub ended: u32,
     pub begun: u32,
 }
 
-pub(super) fn progress(run: &Run, stage: &Stage) -> Progress {
-    let mut progress = Progress::default();
+pub(super) fn progress(run: &Run, stage: &Stage) -> StageProgress {
+    let mut progress = StageProgress::default();
     for step in &stage.steps {
         progress.steps += 1;
         let Some(record) = run.steps.get(&step.id) else { continue };
@@ -54,7 +54,7 @@ pub(super) fn current_stage(run: &Run) -> Option<StageStatus> {
 
 pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
     let moves = |stage: &&Stage| matches!(stage.kind, StageKind::AwaitControlPlane | StageKind::ControlPlane);
-    let mut whole = Progress::default();
+    let mut whole = StageProgress::default();
     let mut failed = false;
     for stage in run.plan.stages.iter().filter(moves) {
         let progress = progress(run, stage);
@@ -82,7 +82,7 @@ pub(super) fn control_plane(run: &Run) -> ControlPlaneStatus {
 }
 
 /// Every node of the run once, in the order in which the plan first names it.
-pub(super) fn nodes(run: &Run) -> Vec<NodeStatus> {
+pub(super) fn node_statuses(run: &Run) -> Vec<NodeStatus> {
     let mut place: BTreeMap<&str, usize> = BTreeMap::new();
     let mut steps: Vec<Vec<&Step>> = Vec::new();
     for step in run.plan.steps() {
@@ -112,7 +112,7 @@ fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
         from: first.from().clone(),
         to: last.to().clone(),
         since: record.and_then(since),
-        reasons: record.map(reasons).unwrap_or_default(),
+        reasons: record.map(reasons_of_step).unwrap_or_default(),
     })
 }
 
@@ -145,7 +145,7 @@ fn since(record: &StepRecord) -> Option<Timestamp> {
     record.ended.or_else(|| record.at.get(&record.phase).copied())
 }
 
-fn reasons(record: &StepRecord) -> Vec<crate::model::decision::Reason> {
+fn reasons_of_step(record: &StepRecord) -> Vec<crate::model::decision::Reason> {
     match &record.end {
         Some(StepEnd::SetAside { reasons, .. } | StepEnd::Failed(reasons)) => {
             reasons.iter().take(REASONS_OF_NODE).cloned().collect()

@@ -29,7 +29,7 @@ pub(super) fn write<T: Serialize>(value: &T) -> Result<String, YamlError> {
 ///
 /// The nouns accept unknown keys, because other formats use them too. So the data of the text is compared with the
 /// data of the value that was read from it: one rule at every depth, without a list to keep up to date.
-pub(super) fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+pub(super) fn typed<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     let malformed = |problem: serde_saphyr::Error| YamlError::Malformed(problem.to_string());
     let value: T = serde_saphyr::from_str_with_options(text, options()).map_err(malformed)?;
     if write(&value)? == text {

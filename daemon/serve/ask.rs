@@ -35,7 +35,7 @@ pub enum RereadError {
     #[error("the writer of the repository has ended")]
     WriterEnded,
     #[error("calling git")]
-    Call { source: CallError },
+    Call { source: GitCallError },
     #[error("reading the repository")]
     Git { source: GitError },
     #[error("the record of {cluster} cannot be used")]
@@ -44,7 +44,7 @@ pub enum RereadError {
 
 /// Why a call on the repository has no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub enum GitCallError {
     #[error("an earlier call on the repository panicked; restart the process")]
     Poisoned,
     #[error("the call on the repository panicked")]

@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use super::ask::{Journal, Trouble, words};
 use super::idle::{self, End};
 use super::in_flight::{self, InFlight, LoopEvent};
-use super::lease::Tenure;
+use super::lease::LeaseWatch;
 use super::look::{Picture, ServedUids};
 use super::publish::Publisher;
 use super::push::{FLUSH, Recorder};
@@ -32,7 +32,7 @@ const SEEN: usize = 4096;
 
 /// How one cluster's loop runs.
 #[derive(Clone)]
-pub struct Settings {
+pub struct LoopSettings {
     pub me: Identity,
     /// True if the loop ends when nothing is in flight and nothing can go on by itself.
     pub until_idle: bool,
@@ -58,7 +58,7 @@ struct Loop {
     served: ServedUids,
     picture: Picture,
     recorder: Recorder,
-    tenure: Tenure,
+    lease: LeaseWatch,
     in_flight: InFlight,
     publisher: Publisher,
 }
@@ -84,7 +84,7 @@ pub async fn drive(
     edges: Edges,
     fence: Arc<dyn Fence>,
     links: Links,
-    settings: Settings,
+    settings: LoopSettings,
     record: Record,
 ) -> End {
     let (seen_in, mut seen) = mpsc::channel(SEEN);
@@ -96,7 +96,7 @@ pub async fn drive(
         served: settings.served,
         picture: Picture::default(),
         recorder: Recorder::new(&settings.me.cluster, record),
-        tenure: Tenure::default(),
+        lease: LeaseWatch::default(),
         in_flight: InFlight::new(edges, fence),
         publisher: Publisher::new(&settings.me.cluster, settings.view),
         me: settings.me,
@@ -138,8 +138,8 @@ impl Loop {
             let (tick, findings) = checked_tick(input);
             self.report(findings, now);
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
-            self.tenure.observe(tick.stands_by, lock, &self.me.holder, recorded);
-            if self.tenure.must_reread() {
+            self.lease.observe(tick.stands_by, lock, &self.me.holder, recorded);
+            if self.lease.must_reread() {
                 // The pass used an old record, so its result is dropped.
                 return Decided::unfinished(RunState::Moving, None);
             }
@@ -209,7 +209,7 @@ impl Loop {
     /// True if the record is to be read again now. A push in flight finishes first: if it is accepted, a record that
     /// was read before it would be out of date.
     fn must_reread(&self) -> bool {
-        self.tenure.must_reread() && self.recorder.pushing_since().is_none()
+        self.lease.must_reread() && self.recorder.pushing_since().is_none()
     }
 
     /// Reads what another process has written while it acted.
@@ -217,7 +217,7 @@ impl Loop {
         match self.links.journal.record(&self.me.cluster).await {
             Ok(record) => {
                 self.recorder.replace(record);
-                self.tenure.reread(self.picture.live().lock.as_ref());
+                self.lease.reread(self.picture.live().lock.as_ref());
                 self.picture.others_acted();
                 None
             }
@@ -331,7 +331,7 @@ impl Loop {
 
     /// Releases our lease if it is held and no release was sent. True if one is sent now.
     fn release_lease(&mut self) -> bool {
-        let release = self.tenure.release(self.picture.live().lock.as_ref(), &self.me.holder);
+        let release = self.lease.release(self.picture.live().lock.as_ref(), &self.me.holder);
         let Some(release) = release else { return false };
         self.in_flight.send(release, &mut self.picture.folder.live.overlay, self.clock.now());
         true

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::ask::{Batch, Journal, Lost};
 use crate::execute::{Edges, Fence, perform};
-use crate::live::{Answer, Seen};
+use crate::live::{Seen, WriteAnswer};
 use crate::model::effect::{Effect, EffectKey};
 use crate::model::live::{Overlay, Probe};
 use crate::model::time::later;
@@ -74,7 +74,7 @@ impl InFlight {
         };
         self.tasks.spawn(async move {
             let Some(seen) = perform(&edges, effect, &*fence).await else { return LoopEvent::Fenced };
-            let evicted = pod.filter(|_| matches!(seen, Seen::Done(_, Answer::Done)));
+            let evicted = pod.filter(|_| matches!(seen, Seen::Done(_, WriteAnswer::Done)));
             LoopEvent::Seen(Box::new(seen), evicted)
         });
     }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Ask, Batch, CallError, Journal, Lost, Reply, RereadError, Trouble, words};
+use super::ask::{Ask, Batch, GitCallError, Journal, Lost, Reply, RereadError, Trouble, words};
 use super::wanted::{self, Known};
 use crate::clock::Clock;
-use crate::git::{Append, AppendError, CommitId, GitError, Repository, Tag};
+use crate::git::{Append, AppendError, CommitHash, GitError, Repository, Tag};
 use crate::model::decision::{Key, Reason};
 use crate::model::state::DesiredState;
 use crate::model::time::later;
@@ -43,7 +43,7 @@ pub struct Keeper {
     trouble: watch::Sender<Option<Trouble>>,
     wake: mpsc::Receiver<()>,
     wanted: watch::Sender<BTreeMap<String, DesiredState>>,
-    tip: Option<CommitId>,
+    tip: Option<CommitHash>,
     /// Clusters whose record another process has written since their loops read it. Batches of these loops are
     /// refused.
     overtaken: BTreeSet<String>,
@@ -74,7 +74,7 @@ impl Keeper {
         repository: Repository,
         clock: Clock,
         watching: Watching,
-        tip: Option<CommitId>,
+        tip: Option<CommitHash>,
         known: Known,
     ) -> (Self, Wires) {
         let (asks_in, asks) = mpsc::channel(QUEUE);
@@ -178,7 +178,7 @@ impl Keeper {
     /// Two daemons share the repository. The other one pushes an entry of prod-eu while batches of prod-eu and
     /// prod-us wait here. The batch of prod-us goes on top of the new tip. The batch of prod-eu is refused: its
     /// entries follow from a record without the other's entry, and would take its numbers a second time.
-    fn overtake(&mut self, tip: Option<CommitId>, changed: &[String]) {
+    fn overtake(&mut self, tip: Option<CommitHash>, changed: &[String]) {
         self.tip = tip;
         self.overtaken.extend(changed.iter().filter_map(|path| path.split('/').next()).map(str::to_owned));
         let (lost, kept): (Vec<_>, Vec<_>) =
@@ -195,13 +195,13 @@ impl Keeper {
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Repository) -> T + Send + 'static,
-    ) -> Result<T, CallError> {
+    ) -> Result<T, GitCallError> {
         let repository = Arc::clone(&self.repository);
         let done = tokio::task::spawn_blocking(move || match repository.lock() {
             Ok(mut repository) => Ok(work(&mut repository)),
-            Err(_) => Err(CallError::Poisoned),
+            Err(_) => Err(GitCallError::Poisoned),
         });
-        done.await.unwrap_or_else(|source| Err(CallError::Panicked { source }))
+        done.await.unwrap_or_else(|source| Err(GitCallError::Panicked { source }))
     }
 
     async fn look(&mut self) {
@@ -313,7 +313,7 @@ impl Keeper {
         })
     }
 
-    fn pushed(&mut self, tip: CommitId) {
+    fn pushed(&mut self, tip: CommitHash) {
         self.tip = Some(tip);
         self.tries = 0;
         self.next_try = None;

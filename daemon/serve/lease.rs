@@ -29,14 +29,14 @@ impl Standby {
 
 /// What one loop remembers of the lease.
 #[derive(Debug, Default)]
-pub(super) struct Tenure {
+pub(super) struct LeaseWatch {
     standby: Standby,
     /// The last transition of the lease whose entries are known to be in the record.
     known: Option<u64>,
     released: bool,
 }
 
-impl Tenure {
+impl LeaseWatch {
     /// Takes in the result of a pass: whether another process acts, the lease as it was last seen, our name as a
     /// holder, and the epoch of the record's last entry.
     pub(super) fn observe(&mut self, stands_by: bool, lock: Option<&Lock>, holder: &str, recorded: u64) {
@@ -97,35 +97,35 @@ mod tests {
 
     #[test]
     fn the_record_is_read_again_after_another_process_has_acted() {
-        let mut tenure = Tenure::default();
-        tenure.observe(true, Some(&lock("other", 4)), "me", 3);
-        assert!(!tenure.must_reread(), "it still acts");
-        tenure.observe(false, Some(&lock("", 4)), "me", 3);
-        assert!(tenure.must_reread());
-        tenure.reread(Some(&lock("", 4)));
-        tenure.observe(false, Some(&lock("", 4)), "me", 3);
-        assert!(!tenure.must_reread(), "it was not held by another since");
+        let mut watch = LeaseWatch::default();
+        watch.observe(true, Some(&lock("other", 4)), "me", 3);
+        assert!(!watch.must_reread(), "it still acts");
+        watch.observe(false, Some(&lock("", 4)), "me", 3);
+        assert!(watch.must_reread());
+        watch.reread(Some(&lock("", 4)));
+        watch.observe(false, Some(&lock("", 4)), "me", 3);
+        assert!(!watch.must_reread(), "it was not held by another since");
     }
 
     #[test]
     fn a_holder_that_was_never_seen_shows_in_the_transitions() {
         for (known_by_record, transitions, expected) in [(3, 3, false), (3, 4, true)] {
-            let mut tenure = Tenure::default();
-            tenure.observe(false, Some(&lock("", transitions)), "me", known_by_record);
-            assert_eq!(tenure.must_reread(), expected, "{transitions} after {known_by_record}");
+            let mut watch = LeaseWatch::default();
+            watch.observe(false, Some(&lock("", transitions)), "me", known_by_record);
+            assert_eq!(watch.must_reread(), expected, "{transitions} after {known_by_record}");
         }
-        let mut tenure = Tenure::default();
-        tenure.observe(false, Some(&lock("me", 7)), "me", 3);
-        tenure.observe(false, Some(&lock("", 7)), "me", 3);
-        assert!(!tenure.must_reread(), "the holder was this loop itself");
+        let mut watch = LeaseWatch::default();
+        watch.observe(false, Some(&lock("me", 7)), "me", 3);
+        watch.observe(false, Some(&lock("", 7)), "me", 3);
+        assert!(!watch.must_reread(), "the holder was this loop itself");
     }
 
     #[test]
     fn the_lease_is_released_once_and_only_by_its_holder() {
-        let mut tenure = Tenure::default();
-        assert_eq!(tenure.release(None, "me"), None);
-        assert_eq!(tenure.release(Some(&lock("other", 1)), "me"), None);
-        assert!(tenure.release(Some(&lock("me", 1)), "me").is_some());
-        assert_eq!(tenure.release(Some(&lock("me", 1)), "me"), None);
+        let mut watch = LeaseWatch::default();
+        assert_eq!(watch.release(None, "me"), None);
+        assert_eq!(watch.release(Some(&lock("other", 1)), "me"), None);
+        assert!(watch.release(Some(&lock("me", 1)), "me").is_some());
+        assert_eq!(watch.release(Some(&lock("me", 1)), "me"), None);
     }
 }

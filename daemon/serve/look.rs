@@ -75,7 +75,7 @@ impl FreshPlan {
 
 /// The census, and what it was made from.
 #[derive(Default)]
-struct Counted {
+struct FreshCensus {
     census: Census,
     of: Option<(CommitId, u64)>,
 }
@@ -86,7 +86,7 @@ pub(super) struct Picture {
     pub(super) folder: Folder,
     wanted: Option<DesiredState>,
     fresh: Option<FreshPlan>,
-    counted: Counted,
+    counted: FreshCensus,
     others: Others,
 }
 
@@ -120,7 +120,7 @@ impl Picture {
         };
         let of = Some((desired.commit.clone(), live.nodes_generation));
         if self.counted.of != of {
-            self.counted = Counted { census: Census::of(&desired.cluster, live), of };
+            self.counted = FreshCensus { census: Census::of(&desired.cluster, live), of };
         }
         if record.run.is_some() {
             self.fresh = None;

@@ -18,8 +18,8 @@ mod retry;
 mod settings;
 pub mod wanted;
 
-pub use ask::{Batch, CallError, Journal, Lost, RereadError, Trouble};
-pub use cluster_loop::{Links, Settings, drive};
+pub use ask::{Batch, GitCallError, Journal, Lost, RereadError, Trouble};
+pub use cluster_loop::{Links, LoopSettings, drive};
 pub use idle::End;
 pub use keeper::{Keeper, Watching, Wires};
 pub use look::ServedUids;

@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::ask::Journal;
-use super::cluster_loop::{Links, Settings, drive};
+use super::cluster_loop::{Links, LoopSettings, drive};
 use super::idle::End;
 use super::look::ServedUids;
 use super::retry::Rest;
 use super::settings::Serve;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::execute::Edges;
 use crate::model::state::{DesiredState, Identity};
 use crate::record::Record;
@@ -72,7 +72,7 @@ async fn once(settings: &Serve, me: &Identity, wired: &Wired, start: Start) -> a
         journal: wired.journal.clone(),
         ending: settings.ending.clone(),
     };
-    let how = Settings {
+    let how = LoopSettings {
         me: me.clone(),
         until_idle: settings.until_idle,
         served: wired.served.clone(),
@@ -86,7 +86,7 @@ async fn prepare(
     name: &str,
     journal: &Journal,
     start: Start,
-) -> anyhow::Result<(Cluster, Record)> {
+) -> anyhow::Result<(ClusterApi, Record)> {
     let cluster = (settings.connect)(name.to_owned()).await?;
     let record = match start {
         Start::With(record) => *record,

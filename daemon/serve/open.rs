@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::retry::Rest;
 use super::settings::Serve;
-use crate::git::{self, CommitId, GitError, Repository};
+use crate::git::{self, CommitHash, GitError, Repository};
 use crate::record::{self, Record};
 
 /// The record of each cluster, or why it cannot be used.
@@ -16,7 +16,7 @@ pub type Records = BTreeMap<String, Result<Record, record::ReadError>>;
 pub(super) struct Opened {
     pub(super) repository: Repository,
     /// The tip of the record's branch; `None` before the first entry.
-    pub(super) tip: Option<CommitId>,
+    pub(super) tip: Option<CommitHash>,
     pub(super) records: Records,
 }
 

@@ -8,13 +8,13 @@ use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::execute::Fence;
 use crate::git;
 use crate::view::cluster::View;
 
 /// Makes the client of the cluster of this name. It is called again after a failure.
-pub type Connect = Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<Cluster>> + Send + Sync>;
+pub type Connect = Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<ClusterApi>> + Send + Sync>;
 
 /// The view of each cluster that has been served, by the cluster's name. A cluster that is no longer served keeps its
 /// last view, whose sender is closed.

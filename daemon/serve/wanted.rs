@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::desired::{self, File};
-use crate::git::{Blob, CommitId, GitError, Limits, Repository};
+use crate::git::{Blob, CommitHash, GitError, Limits, Repository};
 use crate::model;
 use crate::model::desired::Desired;
 use crate::model::state::DesiredState;
@@ -20,7 +20,7 @@ pub struct Known {
     in_force: BTreeMap<String, InForce>,
     /// Clusters whose begun work is finished even if their folders are deleted.
     work: BTreeSet<String>,
-    tip: Option<CommitId>,
+    tip: Option<CommitHash>,
 }
 
 #[derive(Clone, Debug)]
@@ -154,22 +154,22 @@ fn recall(repository: &Repository, path: &str, known: &mut Known, cluster: &str)
     let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else {
         return;
     };
-    let Ok(commit) = before.commit.0.parse::<CommitId>() else { return };
+    let Ok(commit) = before.commit.0.parse::<CommitHash>() else { return };
     let Ok(files) = read(repository, &commit, path) else { return };
     before.digest = Some(digest(&files, cluster));
     let mut loaded = desired::load(&before.commit, &files);
     before.desired = loaded.clusters.remove(cluster).and_then(Result::ok);
 }
 
-fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitId) -> bool {
-    let Ok(of) = of.0.parse::<CommitId>() else { return false };
+fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitHash) -> bool {
+    let Ok(of) = of.0.parse::<CommitHash>() else { return false };
     of == *tip || repository.is_descendant(&of, tip).unwrap_or(false)
 }
 
 /// The files of one commit, by their path below the configured folder.
 pub fn read(
     repository: &Repository,
-    commit: &CommitId,
+    commit: &CommitHash,
     path: &str,
 ) -> Result<BTreeMap<String, File>, GitError> {
     let prefix = path.trim_matches('/');

@@ -21,7 +21,7 @@ pub(super) struct By<'a> {
 }
 
 /// Reads the applied configuration. JSON is YAML; other YAML is refused.
-pub(super) fn read(body: &[u8]) -> Served<Value> {
+pub(super) fn read_config(body: &[u8]) -> Served<Value> {
     serde_json::from_slice(body).map_err(|error| {
         Refusal::bad_request(format!(
             "error decoding YAML: the simulated API server reads apply patches as JSON: {error}"

@@ -20,7 +20,7 @@ pub(super) fn on_create(kind: Kind, tree: &mut Value, settings: &Settings, now: 
             let name = text(tree, &["metadata", "name"]).to_owned();
             set_absent(tree, &["metadata", "labels", "kubernetes.io/metadata.name"], name);
         }
-        Kind::Node => node(tree, settings, now),
+        Kind::Node => node_defaults(tree, settings, now),
         Kind::Pod => {
             pod_spec(json::slot(tree, &["spec"]));
             pod_tolerations(tree);
@@ -150,7 +150,7 @@ fn job(tree: &mut Value) {
 }
 
 /// A node that says nothing about itself is a healthy machine of the cluster's version.
-fn node(tree: &mut Value, settings: &Settings, now: Timestamp) {
+fn node_defaults(tree: &mut Value, settings: &Settings, now: Timestamp) {
     let name = text(tree, &["metadata", "name"]).to_owned();
     set_absent(tree, &["metadata", "labels", "kubernetes.io/hostname"], name.clone());
     set_absent(tree, &["metadata", "labels", "kubernetes.io/os"], "linux");
@@ -197,7 +197,7 @@ fn node(tree: &mut Value, settings: &Settings, now: Timestamp) {
 }
 
 /// The checks that a real API server makes and that a client's mistake would meet first.
-pub(super) fn check(resource: &Resource, name: &str, tree: &Value) -> Served<()> {
+pub(super) fn validate(resource: &Resource, name: &str, tree: &Value) -> Served<()> {
     let plain =
         |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-.:".contains(letter);
     let rbac = resource.group == "rbac.authorization.k8s.io";

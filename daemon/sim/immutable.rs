@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const IMMUTABLE: &str = "field is immutable";
 
-pub(super) fn check(resource: &Resource, name: &str, was: &Value, tree: &Value) -> Served<()> {
+pub(super) fn check_immutable(resource: &Resource, name: &str, was: &Value, tree: &Value) -> Served<()> {
     let same = |path: &[&str]| json::at(was, path) == json::at(tree, path);
     let fixed: &[&[&str]] = match resource.kind {
         Kind::Job => &[&["spec", "template"], &["spec", "selector"], &["spec", "completions"]],
@@ -15,7 +15,7 @@ pub(super) fn check(resource: &Resource, name: &str, was: &Value, tree: &Value) 
         Kind::StatefulSet => {
             &[&["spec", "selector"], &["spec", "serviceName"], &["spec", "volumeClaimTemplates"]]
         }
-        Kind::Pod => return pod(resource, name, was, tree),
+        Kind::Pod => return check_pod(resource, name, was, tree),
         _ => &[],
     };
     match fixed.iter().find(|path| !same(path)) {
@@ -29,7 +29,7 @@ pub(super) fn check(resource: &Resource, name: &str, was: &Value, tree: &Value) 
 }
 
 /// Of a pod's spec only images, tolerations and the deadline may change.
-fn pod(resource: &Resource, name: &str, was: &Value, tree: &Value) -> Served<()> {
+fn check_pod(resource: &Resource, name: &str, was: &Value, tree: &Value) -> Served<()> {
     if without_free_fields(was) == without_free_fields(tree) {
         return Ok(());
     }

@@ -218,7 +218,7 @@ fn pod_facts(tree: &Value) -> PodFacts {
         json::list(tree, &["spec", "containers"])
             .iter()
             .map(|container| {
-                quantity::parse(text(container, &["resources", "requests", what]), what == "cpu")
+                quantity::parse_quantity(text(container, &["resources", "requests", what]), what == "cpu")
             })
             .sum()
     };
@@ -238,7 +238,7 @@ fn pod_facts(tree: &Value) -> PodFacts {
 }
 
 fn node_facts(tree: &Value) -> NodeFacts {
-    let room = |what| quantity::parse(text(tree, &["status", "allocatable", what]), what == "cpu");
+    let room = |what| quantity::parse_quantity(text(tree, &["status", "allocatable", what]), what == "cpu");
     NodeFacts {
         unschedulable: json::flag(tree, &["spec", "unschedulable"]),
         ready: json::condition(tree, "Ready") == "True",

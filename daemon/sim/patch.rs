@@ -18,7 +18,7 @@ pub(super) fn json_patch(tree: &mut Value, body: &[u8]) -> Served<()> {
 }
 
 /// Applies an RFC 7386 merge patch.
-pub(super) fn merge(tree: &mut Value, body: &[u8]) -> Served<()> {
+pub(super) fn merge_patch(tree: &mut Value, body: &[u8]) -> Served<()> {
     json_patch::merge(tree, &object(body)?);
     Ok(())
 }

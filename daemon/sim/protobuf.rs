@@ -14,7 +14,7 @@ const MAGIC: &[u8] = b"k8s\0";
 /// A length-delimited field: its number and its bytes.
 type Field<'a> = (u64, &'a [u8]);
 
-pub(super) fn read(body: &[u8]) -> Served<Value> {
+pub(super) fn decode_envelope(body: &[u8]) -> Served<Value> {
     let broken = || Refusal::bad_request("the object provided is unrecognized: truncated protobuf");
     let envelope = body.strip_prefix(MAGIC).and_then(fields).ok_or_else(broken)?;
     let kind_fields = find(&envelope, 1).and_then(fields).ok_or_else(broken)?;
@@ -22,7 +22,7 @@ pub(super) fn read(body: &[u8]) -> Served<Value> {
     let (api_version, kind) = (string(find(&kind_fields, 1)), string(find(&kind_fields, 2)));
     let fields = fields(raw).ok_or_else(broken)?;
     let mut tree = json!({"apiVersion": api_version, "kind": kind});
-    set(&mut tree, &["metadata"], find(&fields, 1).and_then(metadata).unwrap_or_else(|| json!({})));
+    set(&mut tree, &["metadata"], find(&fields, 1).and_then(object_meta).unwrap_or_else(|| json!({})));
     match (api_version.as_str(), kind.as_str()) {
         ("v1", "ConfigMap") => {
             for (key, value) in entries(&fields, 2) {
@@ -46,7 +46,7 @@ fn refusal(what: &str) -> Refusal {
     )
 }
 
-fn metadata(bytes: &[u8]) -> Option<Value> {
+fn object_meta(bytes: &[u8]) -> Option<Value> {
     let fields = fields(bytes)?;
     let mut metadata = json!({});
     for (number, name) in [(1, "name"), (2, "generateName"), (3, "namespace")] {

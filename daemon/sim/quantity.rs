@@ -14,7 +14,7 @@ const SUFFIXES: &[(&str, f64)] = &[
 
 /// Milli-units where `milli` is set, units otherwise. What cannot be read is nothing.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped just before")]
-pub(super) fn parse(text: &str, milli: bool) -> u64 {
+pub(super) fn parse_quantity(text: &str, milli: bool) -> u64 {
     let (digits, factor) = SUFFIXES
         .iter()
         .find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|digits| (digits, *factor)))

@@ -128,7 +128,7 @@ impl Call {
             return Ok(Value::Null);
         }
         if self.content_type == protobuf::CONTENT_TYPE {
-            return protobuf::read(&self.body);
+            return protobuf::decode_envelope(&self.body);
         }
         if !matches!(self.content_type.as_str(), "" | "application/json") {
             return Err(unsupported(&self.content_type));

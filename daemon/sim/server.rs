@@ -111,7 +111,7 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = match http_body_util::Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return plain(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"),
+            Err(_) => return plain_text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"),
         };
         let answer = self.shared.visit(|cluster, now| cluster.handle(Request::from_parts(parts, body), now));
         let body = match answer.body {
@@ -188,7 +188,7 @@ async fn wait(shared: &Shared, happened: &mut watch::Receiver<u64>, until: Optio
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response {
+fn plain_text(status: StatusCode, text: &'static str) -> Response {
     let mut response = Response::new(axum::body::Body::from(text));
     *response.status_mut() = status;
     response

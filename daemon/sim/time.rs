@@ -12,7 +12,7 @@ pub(super) fn micros(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
@@ -23,7 +23,7 @@ pub(super) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {
 
 /// How long before `now` something was, as kubectl prints it.
 pub(super) fn age(then: &str, now: Timestamp) -> String {
-    let Some(then) = parse(then) else { return "<unknown>".to_owned() };
+    let Some(then) = parse_time(then) else { return "<unknown>".to_owned() };
     let secs = now.duration_since(then).as_secs().max(0);
     let (minutes, hours, days) = (secs / 60, secs / 3600, secs / 86_400);
     match secs {

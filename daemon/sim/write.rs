@@ -73,7 +73,7 @@ impl Cluster {
             set(&mut tree, &["metadata", "generation"], 1);
         }
         defaults::on_create(kind, &mut tree, &self.settings, now);
-        defaults::check(resource, &name, &tree)?;
+        defaults::validate(resource, &name, &tree)?;
         Ok((key, tree))
     }
 
@@ -144,7 +144,7 @@ impl Cluster {
         };
         match call.content_type.as_str() {
             "application/json-patch+json" => patch::json_patch(&mut tree, &call.body)?,
-            "application/merge-patch+json" => patch::merge(&mut tree, &call.body)?,
+            "application/merge-patch+json" => patch::merge_patch(&mut tree, &call.body)?,
             "application/strategic-merge-patch+json" => patch::strategic(&mut tree, &call.body)?,
             other => return Err(unsupported(other)),
         }
@@ -159,7 +159,7 @@ impl Cluster {
     }
 
     fn apply_call(&mut self, call: &Call, place: &Place, now: Timestamp) -> Served<Answer> {
-        let config = apply::read(&call.body)?;
+        let config = apply::read_config(&call.body)?;
         check_kind(place, &config)?;
         let manager = call.query.get("fieldManager");
         if manager.is_empty() {
@@ -204,8 +204,8 @@ impl Cluster {
         keep_what_is_not_theirs(place, was, &mut tree);
         if place.subresource.is_empty() {
             defaults::on_update(kind, &mut tree);
-            defaults::check(resource, &place.name, &tree)?;
-            super::immutable::check(resource, &place.name, was, &tree)?;
+            defaults::validate(resource, &place.name, &tree)?;
+            super::immutable::check_immutable(resource, &place.name, was, &tree)?;
         }
         if tree == *was {
             return Ok(Arc::clone(old));

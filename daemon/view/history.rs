@@ -19,13 +19,13 @@ use crate::record::{EndedRun, Record, Run, StepEnd, sentence, status};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct RunsPage {
-    pub runs: Vec<Row>,
+    pub runs: Vec<RunRow>,
 }
 
 /// One run of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct RunRow {
     pub cluster: String,
     pub run: String,
     pub commit: CommitId,
@@ -47,12 +47,12 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct StoryPage {
-    pub entries: Vec<Told>,
+    pub entries: Vec<StoryEntry>,
 }
 
 /// One entry of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Told {
+pub struct StoryEntry {
     pub cluster: String,
     pub sentence: String,
     /// The entry as the journal has it.
@@ -69,10 +69,10 @@ pub struct UnknownRun {
 impl RunsPage {
     pub fn of(records: &BTreeMap<String, Record>) -> Self {
         let all = records.iter().flat_map(|(cluster, record)| {
-            let ended = record.ended.iter().map(|run| Row::ended(cluster, run));
-            ended.chain(record.run.iter().map(|run| Row::in_progress(cluster, record, run)))
+            let ended = record.ended.iter().map(|run| RunRow::ended(cluster, run));
+            ended.chain(record.run.iter().map(|run| RunRow::in_progress(cluster, record, run)))
         });
-        let mut runs: Vec<Row> = all.collect();
+        let mut runs: Vec<RunRow> = all.collect();
         runs.sort_by(|a, b| (b.started, &a.cluster).cmp(&(a.started, &b.cluster)));
         Self { runs }
     }
@@ -85,11 +85,11 @@ impl Page for RunsPage {
         }
         let heads =
             ["CLUSTER", "RUN", "FROM", "TO", "STARTED", "TOOK", "OUTCOME", "STEPS", "SET ASIDE", "FAILED"];
-        table(heads, self.runs.iter().map(Row::words).collect())
+        table(heads, self.runs.iter().map(RunRow::words).collect())
     }
 }
 
-impl Row {
+impl RunRow {
     fn ended(cluster: &str, run: &EndedRun) -> Self {
         Self {
             cluster: cluster.to_owned(),
@@ -151,13 +151,13 @@ impl StoryPage {
     /// because a stop or a refused commit is part of its history.
     pub fn of(journals: &BTreeMap<String, Vec<Entry>>, run: &str) -> Result<Self, UnknownRun> {
         let all = journals.iter().flat_map(|(cluster, entries)| {
-            entries_of(entries, run).iter().map(|entry| Told {
+            entries_of(entries, run).iter().map(|entry| StoryEntry {
                 cluster: cluster.clone(),
                 sentence: sentence(entry),
                 entry: entry.clone(),
             })
         });
-        let entries: Vec<Told> = all.collect();
+        let entries: Vec<StoryEntry> = all.collect();
         if entries.is_empty() {
             return Err(UnknownRun { run: run.to_owned(), known: known(journals) });
         }

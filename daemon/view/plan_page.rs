@@ -11,7 +11,7 @@ use crate::model::decision::Reason;
 use crate::model::text::{plain, plural, written};
 
 /// What one stage does in one scope.
-struct Row {
+struct PlanRow {
     what: String,
     nodes: usize,
     how: String,
@@ -19,7 +19,7 @@ struct Row {
 
 impl PlanPage {
     /// Every hop with its rows.
-    fn hops(&self) -> Vec<(&Hop, Vec<Row>)> {
+    fn hops(&self) -> Vec<(&Hop, Vec<PlanRow>)> {
         let rows = |number: usize| {
             let stages = self.plan.stages.iter().filter(move |stage| stage.hop == number);
             stages.flat_map(|stage| rows_of(&self.plan, stage)).collect()
@@ -121,8 +121,8 @@ impl Page for PlanPage {
     }
 }
 
-fn rows_of(plan: &Plan, stage: &Stage) -> Vec<Row> {
-    let row = |what: &str, nodes: usize, how: String| Row { what: what.to_owned(), nodes, how };
+fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
+    let row = |what: &str, nodes: usize, how: String| PlanRow { what: what.to_owned(), nodes, how };
     let nodes = stage.steps.len();
     match stage.kind {
         StageKind::AwaitControlPlane => {

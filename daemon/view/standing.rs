@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::model::state::RunState;
-use crate::record::{Phase, Status};
+use crate::record::{ClusterPhase, Status};
 
 /// The exit codes of all commands, from good to bad; of several clusters the worst counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,16 +102,16 @@ impl ClusterStanding {
     }
 }
 
-impl From<Phase> for ClusterStanding {
-    fn from(phase: Phase) -> Self {
+impl From<ClusterPhase> for ClusterStanding {
+    fn from(phase: ClusterPhase) -> Self {
         match phase {
-            Phase::Stopped => Self::Stopped,
-            Phase::Halted => Self::Halted,
-            Phase::Running => Self::Moving,
-            Phase::Refused => Self::Refused,
-            Phase::Waiting => Self::Waiting,
-            Phase::Idle => Self::Idle,
-            Phase::AsDesired => Self::AsDesired,
+            ClusterPhase::Stopped => Self::Stopped,
+            ClusterPhase::Halted => Self::Halted,
+            ClusterPhase::Running => Self::Moving,
+            ClusterPhase::Refused => Self::Refused,
+            ClusterPhase::Waiting => Self::Waiting,
+            ClusterPhase::Idle => Self::Idle,
+            ClusterPhase::AsDesired => Self::AsDesired,
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct WhyPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
     /// Objections first, the strictest on top.
-    pub answers: Vec<Row>,
+    pub answers: Vec<AnswerRow>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -69,7 +69,7 @@ pub struct WhyPage {
 /// One gate's answer about one object.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct AnswerRow {
     pub gate: Gate,
     pub verdict: Verdict,
     pub reason: Reason,
@@ -83,10 +83,10 @@ pub struct Row {
 
 impl WhyPage {
     pub fn of(facts: Facts<'_>) -> Self {
-        let mut answers: Vec<Row> =
-            facts.answers.into_iter().map(|answer| Row::of(answer, facts.record)).collect();
+        let mut answers: Vec<AnswerRow> =
+            facts.answers.into_iter().map(|answer| AnswerRow::of(answer, facts.record)).collect();
         answers.sort_by(|a, b| {
-            let rank = |row: &Row| (std::cmp::Reverse(row.verdict), row.gate);
+            let rank = |row: &AnswerRow| (std::cmp::Reverse(row.verdict), row.gate);
             rank(a).cmp(&rank(b)).then_with(|| a.reason.cmp(&b.reason))
         });
         // Once for each object, however many steps got the answer.
@@ -114,7 +114,7 @@ impl WhyPage {
     }
 
     fn headline(&self) -> String {
-        let free = !self.answers.iter().any(Row::objects);
+        let free = !self.answers.iter().any(AnswerRow::objects);
         let standing = match (self.standing, &self.refused) {
             (ClusterStanding::Moving, _) if free && self.run.is_none() => {
                 "ready to run, nothing objects".to_owned()
@@ -150,7 +150,7 @@ impl Page for WhyPage {
             );
         }
         let heads = ["ANSWER", "GATE", "OBJECT", "SINCE", "COULD PASS", "WHY"];
-        let _ = write!(page, "\n{}", table(heads, self.answers.iter().map(Row::words).collect()));
+        let _ = write!(page, "\n{}", table(heads, self.answers.iter().map(AnswerRow::words).collect()));
         if let Some(next) = self.next {
             let _ = writeln!(page, "\nEverything could pass at {}.", minute(next));
         }
@@ -158,7 +158,7 @@ impl Page for WhyPage {
     }
 }
 
-impl Row {
+impl AnswerRow {
     /// An answer, with the time in the record since which it has been given.
     fn of(answer: Answer, record: &Record) -> Self {
         let same = |old: &&Since<Answer>| {

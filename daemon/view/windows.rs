@@ -20,7 +20,7 @@ const ONE_NODE: SignedDuration = SignedDuration::from_mins(15);
 /// The openings of some days, and everything about their policies that looks like a mistake.
 #[derive(Clone, Debug, Serialize)]
 pub struct WindowsPage {
-    pub openings: Vec<Row>,
+    pub openings: Vec<OpeningRow>,
     pub lints: Vec<Finding>,
     #[serde(skip)]
     days: u16,
@@ -29,7 +29,7 @@ pub struct WindowsPage {
 /// One opening of one cluster. It is shown uncut, even if a freeze overlaps it or the first day begins within it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct OpeningRow {
     pub window: String,
     pub cluster: String,
     /// `None` for `opens: always`, which has no beginning.
@@ -90,7 +90,7 @@ impl Page for WindowsPage {
             format!("no opening in {}\n", plural(self.days, "day"))
         } else {
             let heads = ["CLUSTER", "WINDOW", "OPENS", "CLOSES", "ZONE", "UTC", "FROZEN"];
-            table(heads, self.openings.iter().map(Row::words).collect())
+            table(heads, self.openings.iter().map(OpeningRow::words).collect())
         };
         for (index, lint) in self.lints.iter().enumerate() {
             let gap = if index == 0 { "\n" } else { "" };
@@ -106,20 +106,22 @@ fn rows(
     clusters: &[(String, BTreeMap<String, String>)],
     from: Timestamp,
     until: Timestamp,
-) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+) -> Vec<OpeningRow> {
+    let mut rows: Vec<OpeningRow> = Vec::new();
     for (cluster, labels) in clusters {
         let calendar = Calendar::of(policies, labels, cluster);
         for window in calendar.windows() {
             let spans = openings(window, from, until);
-            rows.extend(spans.iter().map(|span| Row::of(span, cluster, &window.time_zone, &calendar, from)));
+            rows.extend(
+                spans.iter().map(|span| OpeningRow::of(span, cluster, &window.time_zone, &calendar, from)),
+            );
         }
     }
     rows.sort_by(|a, b| (a.opens, &a.cluster, &a.window).cmp(&(b.opens, &b.cluster, &b.window)));
     rows
 }
 
-impl Row {
+impl OpeningRow {
     fn of(span: &Span, cluster: &str, zone: &TimeZone, calendar: &Calendar<'_>, from: Timestamp) -> Self {
         // Of an opening without a beginning, past freezes are left out.
         let stretch = span.stretch();

@@ -32,7 +32,7 @@ pub(super) enum Drained {
 }
 
 /// The drain of one node in this pass.
-struct Drain<'a> {
+struct NodeDrain<'a> {
     hand: &'a Hand<'a>,
     limits: &'a DrainLimits,
     ledger: Ledger<'a>,
@@ -51,7 +51,7 @@ pub(super) fn go_on(
 ) -> (Drained, Turn) {
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
     let room = MOST_AT_ONCE.saturating_sub(hand.live.overlay.asked_to_leave().count());
-    let mut drain = Drain { hand, limits, ledger: hand.ledger.clone(), room, turn };
+    let mut drain = NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn };
     for pod in hand.live.pods_on(&mv.node.name) {
         match case(hand.live, pod, limits, Some(claim), hand.now) {
             Case::Stays => {}
@@ -104,7 +104,7 @@ fn going(mv: &NodeMove, pod: &Pod) -> Reason {
     Reason::new(Key::Terminating, pod.object(), format!("it is leaving {}", mv.node.name))
 }
 
-impl Drain<'_> {
+impl NodeDrain<'_> {
     fn answer(&mut self, verdict: Verdict, reason: Reason) {
         self.turn.answers.push(Answer::new(Gate::Budget, verdict, reason));
     }

@@ -23,6 +23,15 @@ pub struct Named {
     pub passed_on: bool,
 }
 
+/// What a file declares, with the lines.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// Functions that are not in an `impl` or a `trait`.
+    pub functions: Vec<(usize, String)>,
+    /// Structs, enums, traits and type aliases.
+    pub types: Vec<(usize, String)>,
+}
+
 #[derive(Clone)]
 struct Token {
     line: usize,
@@ -192,6 +201,36 @@ impl Source {
         let pairs = self.tokens.iter().zip(self.tokens.iter().skip(1));
         let types = pairs.filter(|(word, _)| ["struct", "enum", "trait"].contains(&word.text.as_str()));
         types.map(|(_, name)| (name.line, name.text.clone())).collect()
+    }
+
+    /// The functions and types that a file declares. The insides of an `impl` or a `trait` are skipped.
+    pub fn declared(&self) -> Declared {
+        let mut found = Declared::default();
+        let mut at = 0;
+        while let Some(token) = self.tokens.get(at) {
+            let name = self.tokens.get(at + 1).filter(|next| next.text.starts_with(char::is_alphabetic));
+            let name = name.map(|name| (name.line, name.text.clone()));
+            let methods = match token.text.as_str() {
+                "fn" => {
+                    found.functions.extend(name);
+                    false
+                }
+                word @ ("struct" | "enum" | "trait" | "type") => {
+                    found.types.extend(name);
+                    word == "trait"
+                }
+                "impl" => self.begins_item(at),
+                _ => false,
+            };
+            let body = methods.then(|| (at..self.tokens.len()).find(|at| self.is(*at, "{"))).flatten();
+            at = body.map_or(at, |open| self.closing(open)) + 1;
+        }
+        found
+    }
+
+    /// Whether an item may begin here: the `impl` of `impl T {}`, not that of `-> impl T`.
+    fn begins_item(&self, at: usize) -> bool {
+        at == 0 || [";", "{", "}", "]", "unsafe"].iter().any(|before| self.is(at - 1, before))
     }
 
     fn is(&self, at: usize, text: &str) -> bool {

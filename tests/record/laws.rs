@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass::model::decision::{Gate, Key, Verdict};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunEvent, RunOutcome, What};
 use windlass::model::plan::Component;
-use windlass::record::{self, Phase, Record, status};
+use windlass::record::{self, ClusterPhase, Record, status};
 use windlass::view::standing::{ClusterStanding, Exit, worst};
 use windlass::view::status::StatusPage;
 
@@ -85,25 +85,25 @@ fn the_phase_is_the_first_that_applies() {
         let status = status(CLUSTER, &story.record);
         assert_eq!((status.phase, worst(ClusterStanding::all_of(&status))), (phase, exit));
     };
-    check(&story, Phase::Idle, Exit::NotYet);
-    check(story.accepted(), Phase::AsDesired, Exit::Done);
-    check(story.window_closed(), Phase::Waiting, Exit::NotYet);
-    check(story.run_started(), Phase::Running, Exit::NotYet);
-    check(story.window_closed(), Phase::Waiting, Exit::NotYet);
+    check(&story, ClusterPhase::Idle, Exit::NotYet);
+    check(story.accepted(), ClusterPhase::AsDesired, Exit::Done);
+    check(story.window_closed(), ClusterPhase::Waiting, Exit::NotYet);
+    check(story.run_started(), ClusterPhase::Running, Exit::NotYet);
+    check(story.window_closed(), ClusterPhase::Waiting, Exit::NotYet);
     let intent = started("w1", Component::Kubelet);
-    check(story.say([intent]), Phase::Running, Exit::NotYet);
+    check(story.say([intent]), ClusterPhase::Running, Exit::NotYet);
     let refused =
         What::Commit(CommitEvent::Refused { commit: commit("ffff"), problems: vec!["broken".into()] });
-    check(story.say([refused]), Phase::Running, Exit::NeedsAPerson);
+    check(story.say([refused]), ClusterPhase::Running, Exit::NeedsAPerson);
     let why = vec![reason(Key::NodeNotReady, "node/w1", "w1 is not Ready")];
     check(
         story.say([What::Interruption(InterruptionEvent::Halted { reasons: why })]),
-        Phase::Halted,
+        ClusterPhase::Halted,
         Exit::NeedsAPerson,
     );
     check(
         story.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]),
-        Phase::Stopped,
+        ClusterPhase::Stopped,
         Exit::NeedsAPerson,
     );
     check(
@@ -115,14 +115,14 @@ fn the_phase_is_the_first_that_applies() {
                 note: None,
             }),
         ]),
-        Phase::Running,
+        ClusterPhase::Running,
         Exit::NeedsAPerson,
     );
     let (outcome, none) =
         (done("w1", Component::Kubelet), What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }));
-    check(story.say([outcome, none]), Phase::Refused, Exit::NeedsAPerson);
+    check(story.say([outcome, none]), ClusterPhase::Refused, Exit::NeedsAPerson);
     story.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") })]);
-    check(story.ended(RunOutcome::Converged, Vec::new()), Phase::AsDesired, Exit::Done);
+    check(story.ended(RunOutcome::Converged, Vec::new()), ClusterPhase::AsDesired, Exit::Done);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn an_answer_that_allows_is_no_wait() {
     open.verdict = Verdict::Allow;
     story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers: vec![open] })]);
     let status = status(CLUSTER, &story.record);
-    assert_eq!((status.phase, status.waiting), (Phase::AsDesired, Vec::new()));
+    assert_eq!((status.phase, status.waiting), (ClusterPhase::AsDesired, Vec::new()));
 }
 
 #[test]

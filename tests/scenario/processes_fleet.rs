@@ -9,7 +9,7 @@ use windlass::execute::{Edges, Open};
 use windlass::model::state::{Identity, RunState};
 use windlass::record::Record;
 use windlass::serve::wanted::Known;
-use windlass::serve::{Batch, End, Keeper, Links, Lost, ServedUids, Settings, Watching, Wires, drive};
+use windlass::serve::{Batch, End, Keeper, Links, LoopSettings, Lost, ServedUids, Watching, Wires, drive};
 use windlass::view::cluster::View;
 
 use crate::world::{ALWAYS, CLUSTER, World, cluster_yaml, noon};
@@ -62,7 +62,7 @@ async fn serve(world: &World, name: &str, wires: &Wires, served: &ServedUids) ->
     let (_asked, ending) = watch::channel(false);
     let view = watch::Sender::new(View::new(name));
     let links = Links { wanted: wires.wanted.clone(), journal: wires.journal.clone(), ending };
-    let how = Settings { me, until_idle: true, served: served.clone(), view };
+    let how = LoopSettings { me, until_idle: true, served: served.clone(), view };
     drive(Edges::new(world.cluster(), world.clock.clone()), Arc::new(Open), links, how, Record::default())
         .await
 }

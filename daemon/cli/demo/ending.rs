@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::page::{Page, Tone};
+use super::page::{DemoPage, Tone};
 use super::world;
 use crate::git::{self, CommitInfo, DEFAULT_RECORD_BRANCH, Repository};
 use crate::model::text::plural;
@@ -54,7 +54,7 @@ pub(super) fn run_now(settings: git::Settings, cluster: &str) -> anyhow::Result<
 
 /// Shows what git has recorded. `repository` is where the rest is, if it is kept.
 pub(super) fn record(
-    page: &mut Page<'_>,
+    page: &mut DemoPage<'_>,
     repository: Option<&Path>,
     recorded: &Recorded,
 ) -> anyhow::Result<()> {
@@ -103,9 +103,9 @@ pub(super) fn counts(server: &Server) -> Counts {
             }
         }
         let serving = world::workloads_of(cluster);
-        let counts = |low: &&crate::sim::LowWater| serving.iter().any(|one| one.name == name(low));
+        let counts = |low: &&crate::sim::LowWater| serving.iter().any(|one| one.name == full_name(low));
         let mut low: Vec<_> = audit.low_water.values().filter(counts).collect();
-        low.sort_by_key(|low| (low.ready * 100 / low.replicas.max(1), name(low)));
+        low.sort_by_key(|low| (low.ready * 100 / low.replicas.max(1), full_name(low)));
         Counts {
             evicted: accepted.values().sum(),
             refused,
@@ -114,18 +114,23 @@ pub(super) fn counts(server: &Server) -> Counts {
             lowest: low
                 .iter()
                 .take(NAMED)
-                .map(|low| format!("{} {}/{}", name(low), low.ready, low.replicas))
+                .map(|low| format!("{} {}/{}", full_name(low), low.ready, low.replicas))
                 .collect(),
         }
     })
 }
 
-fn name(low: &crate::sim::LowWater) -> String {
+fn full_name(low: &crate::sim::LowWater) -> String {
     format!("{}/{}", low.namespace, low.name)
 }
 
 /// The result, in three lines.
-pub(super) fn result(page: &mut Page<'_>, outcome: &str, good: bool, counts: &Counts) -> anyhow::Result<()> {
+pub(super) fn result(
+    page: &mut DemoPage<'_>,
+    outcome: &str,
+    good: bool,
+    counts: &Counts,
+) -> anyhow::Result<()> {
     page.title("result")?;
     let tone = if good { Tone::Good } else { Tone::Bad };
     page.note(tone, outcome)?;

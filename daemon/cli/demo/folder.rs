@@ -9,12 +9,12 @@ use anyhow::Context as _;
 /// How many names are tried; a leftover of an earlier process with this process id is rare.
 const TRIES: u32 = 100;
 
-pub(super) struct Folder {
+pub(super) struct TempFolder {
     path: PathBuf,
     keep: bool,
 }
 
-impl Folder {
+impl TempFolder {
     pub(super) fn new(keep: bool) -> anyhow::Result<Self> {
         let parent = std::env::temp_dir();
         let process = std::process::id();
@@ -45,7 +45,7 @@ fn private() -> DirBuilder {
     builder
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         if !self.keep {
             // Nothing uses the folder any more. If the deletion fails, the system clears its temporary folder.

@@ -32,12 +32,12 @@ pub(super) struct Line {
 const WHO: usize = 9;
 
 /// Where the demo writes its lines.
-pub(super) struct Page<'a> {
+pub(super) struct DemoPage<'a> {
     out: &'a mut (dyn Write + Send),
     colours: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> DemoPage<'a> {
     pub(super) fn new(out: &'a mut (dyn Write + Send), colours: bool) -> Self {
         Self { out, colours }
     }

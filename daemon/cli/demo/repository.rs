@@ -25,7 +25,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
 ];
 
 /// A commit as a person makes it.
-pub(super) struct Change<'a> {
+pub(super) struct NewCommit<'a> {
     pub(super) author: (&'a str, &'a str),
     pub(super) message: &'a str,
     pub(super) at: Timestamp,
@@ -42,7 +42,7 @@ pub(super) fn create(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Commits files on top of the branch; returns the commit's id.
-pub(super) fn commit(path: &Path, change: &Change<'_>) -> anyhow::Result<String> {
+pub(super) fn commit(path: &Path, change: &NewCommit<'_>) -> anyhow::Result<String> {
     let doing = || format!("committing to {}", path.display());
     let repository = git2::Repository::open_bare(path).with_context(doing)?;
     let branch = format!("refs/heads/{BRANCH}");
@@ -156,7 +156,7 @@ mod tests {
         let path = folder.path().join("repo.git");
         create(&path).unwrap();
         for (second, version) in [(0, "v1.35.4"), (1, "v1.36.3")] {
-            let change = Change {
+            let change = NewCommit {
                 author: ("Ada Example", "ada@example.com"),
                 message: "demo: move\n",
                 at: Timestamp::from_second(1_800_000_000 + second).unwrap(),

@@ -5,9 +5,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::narrate::{Narrator, line};
-use super::page::{Line, Page, Tone};
+use super::page::{DemoPage, Line, Tone};
 use super::repository::changed_lines;
-use super::stage::{CLUSTER, Commit, Daemon, Stage};
+use super::stage::{CLUSTER, Commit, Daemon, DemoStage};
 use super::{Args, ending, world};
 use crate::git::DEFAULT_RECORD_BRANCH;
 use crate::model::entry::{Entry, RunEvent, StepEvent, What};
@@ -25,9 +25,9 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(20);
 const PATIENCE: SignedDuration = SignedDuration::from_mins(90);
 
 pub(super) struct Show<'a> {
-    stage: &'a Stage,
+    stage: &'a DemoStage,
     args: &'a Args,
-    page: Page<'a>,
+    page: DemoPage<'a>,
     narrator: Narrator,
     standing: Option<ClusterStanding>,
     /// The number of the last notice that was shown.
@@ -44,7 +44,7 @@ pub(super) struct Show<'a> {
 }
 
 /// Why the demo does not go on.
-enum Stop {
+enum ShowEnd {
     /// The expected standing was reached.
     Reached,
     /// Nothing more can happen without a person.
@@ -56,9 +56,9 @@ enum Stop {
 
 impl<'a> Show<'a> {
     pub(super) fn new(
-        stage: &'a Stage,
+        stage: &'a DemoStage,
         args: &'a Args,
-        page: Page<'a>,
+        page: DemoPage<'a>,
         ending: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -88,12 +88,12 @@ impl<'a> Show<'a> {
             }
         };
         let standing = match stop {
-            Stop::Reached => self.standing,
-            Stop::Stuck(standing) => Some(standing),
-            Stop::TooLong | Stop::Asked => None,
+            ShowEnd::Reached => self.standing,
+            ShowEnd::Stuck(standing) => Some(standing),
+            ShowEnd::TooLong | ShowEnd::Asked => None,
         };
         let standing = standing.map_or(ClusterStanding::Looking, ClusterStanding::from);
-        let asked = matches!(stop, Stop::Asked);
+        let asked = matches!(stop, ShowEnd::Asked);
         if asked {
             end(daemon).await?;
         } else if self.args.keep {
@@ -119,9 +119,9 @@ impl<'a> Show<'a> {
     }
 
     /// From the first commit to the end of the run that the second one starts.
-    async fn upgrade(&mut self, daemon: &mut Daemon) -> anyhow::Result<Stop> {
+    async fn upgrade(&mut self, daemon: &mut Daemon) -> anyhow::Result<ShowEnd> {
         let stop = self.follow(daemon, |show| show.standing == Some(ClusterStanding::AsDesired)).await?;
-        if !matches!(stop, Stop::Reached) {
+        if !matches!(stop, ShowEnd::Reached) {
             return Ok(stop);
         }
         self.stage.clock.sleep(PAUSE).await;
@@ -188,14 +188,18 @@ impl<'a> Show<'a> {
     }
 
     /// Shows what happens until `enough`.
-    async fn follow(&mut self, daemon: &mut Daemon, enough: impl Fn(&Self) -> bool) -> anyhow::Result<Stop> {
+    async fn follow(
+        &mut self,
+        daemon: &mut Daemon,
+        enough: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<ShowEnd> {
         let clock = self.stage.clock.clone();
         let until = clock.now().saturating_add(PATIENCE)?;
         let mut next_look = clock.now();
         loop {
             tokio::select! {
                 biased;
-                () = asked(&mut self.ending) => return Ok(Stop::Asked),
+                () = asked(&mut self.ending) => return Ok(ShowEnd::Asked),
                 view = daemon.changed() => {
                     let Some(view) = view else { return Err(ended_early(daemon).await) };
                     self.hear(&view)?;
@@ -206,13 +210,13 @@ impl<'a> Show<'a> {
                 }
             }
             if enough(self) {
-                return Ok(Stop::Reached);
+                return Ok(ShowEnd::Reached);
             }
             match self.standing {
                 Some(stuck @ (ClusterStanding::Halted | ClusterStanding::Refused)) => {
-                    return Ok(Stop::Stuck(stuck));
+                    return Ok(ShowEnd::Stuck(stuck));
                 }
-                Some(_) | None if clock.now() > until => return Ok(Stop::TooLong),
+                Some(_) | None if clock.now() > until => return Ok(ShowEnd::TooLong),
                 Some(_) | None => {}
             }
         }
@@ -328,10 +332,10 @@ impl<'a> Show<'a> {
     async fn keep(&mut self, daemon: &mut Daemon) -> anyhow::Result<()> {
         loop {
             match self.follow(daemon, |_| false).await? {
-                Stop::Asked => return Ok(()),
-                Stop::Reached | Stop::TooLong => {}
+                ShowEnd::Asked => return Ok(()),
+                ShowEnd::Reached | ShowEnd::TooLong => {}
                 // The daemon reports this once, and a person may change it.
-                Stop::Stuck(_) => self.standing = None,
+                ShowEnd::Stuck(_) => self.standing = None,
             }
         }
     }

@@ -12,11 +12,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::folder::Folder;
-use super::repository::{self, Change};
+use super::folder::TempFolder;
+use super::repository::{self, NewCommit};
 use super::{Args, world};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::ClusterApi;
 use crate::execute::Open;
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
 use crate::model::version::Version;
@@ -36,13 +36,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST: (&str, &str) = ("Grace Example", "grace@example.com");
 const SECOND: (&str, &str) = ("Ada Example", "ada@example.com");
 
-pub(super) struct Stage {
+pub(super) struct DemoStage {
     pub(super) repository: PathBuf,
     pub(super) kubeconfig: PathBuf,
     pub(super) clock: Clock,
     pub(super) server: Server,
     pub(super) first: Commit,
-    folder: Folder,
+    folder: TempFolder,
     /// The simulated cluster's time and its port; they end with the stage.
     _tasks: JoinSet<()>,
 }
@@ -79,10 +79,10 @@ impl Daemon {
     }
 }
 
-impl Stage {
+impl DemoStage {
     pub(super) async fn set(args: &Args) -> anyhow::Result<Self> {
         let origin: Timestamp = ORIGIN.parse().context("the time of the demonstration")?;
-        let folder = Folder::new(args.keep)?;
+        let folder = TempFolder::new(args.keep)?;
         let repository = folder.path().join("repository.git");
         let first = first_commit(repository.clone(), args.from.clone(), origin).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
@@ -131,7 +131,7 @@ impl Stage {
         let kubeconfig = self.kubeconfig.clone();
         let connect: Connect = Arc::new(move |context: String| {
             let kubeconfig = kubeconfig.clone();
-            Box::pin(async move { Ok(Cluster::connect(&kubeconfig, &context).await?) })
+            Box::pin(async move { Ok(ClusterApi::connect(&kubeconfig, &context).await?) })
         });
         let served = serve(Serve {
             git: self.git(),
@@ -156,7 +156,7 @@ impl Stage {
             let mut files = repository::files_at(&version);
             files.retain(|(path, _)| *path == repository::CLUSTER_FILE);
             let message = format!("{subject}\n\nThe release notes are read, the addons support it.\n");
-            commit(&path, &Change { author: SECOND, message: &message, at, files }, subject)
+            make_commit(&path, &NewCommit { author: SECOND, message: &message, at, files }, subject)
         })
         .await?
     }
@@ -169,12 +169,12 @@ async fn first_commit(path: PathBuf, version: Version, origin: Timestamp) -> any
         let subject = format!("demo: the cluster as it is, Kubernetes {version}");
         let message = format!("{subject}\n");
         let files = repository::files_at(&version);
-        commit(&path, &Change { author: FIRST, message: &message, at, files }, subject)
+        make_commit(&path, &NewCommit { author: FIRST, message: &message, at, files }, subject)
     })
     .await?
 }
 
-fn commit(path: &Path, change: &Change<'_>, subject: String) -> anyhow::Result<Commit> {
+fn make_commit(path: &Path, change: &NewCommit<'_>, subject: String) -> anyhow::Result<Commit> {
     let author = if change.author == FIRST { FIRST.0 } else { SECOND.0 };
     let id = repository::commit(path, change)?;
     Ok(Commit { at: change.at, author, subject, id })

@@ -9,7 +9,7 @@ pub(super) const NAMESPACES: &[&str] = &["batch", "data", "monitoring", "platfor
 
 /// Where pods may run.
 #[derive(Clone, Copy)]
-pub(super) enum Scope {
+pub(super) enum Placement {
     /// On workers without a taint.
     General,
     Batch,
@@ -35,14 +35,14 @@ impl Controller {
     }
 }
 
-pub(super) struct Workload {
+pub(super) struct DemoWorkload {
     pub(super) kind: Controller,
     pub(super) namespace: &'static str,
     pub(super) name: &'static str,
     pub(super) image: String,
     /// `None` for one pod per node.
     pub(super) replicas: Option<u32>,
-    pub(super) scope: Scope,
+    pub(super) placement: Placement,
     /// The field of its disruption budget, and the limit.
     pub(super) budget: Option<(&'static str, Value)>,
     /// How many seconds a pod takes to be Ready, if that is longer than usual.
@@ -53,7 +53,7 @@ pub(super) struct Workload {
     pub(super) scratch: bool,
 }
 
-impl Workload {
+impl DemoWorkload {
     fn new(kind: Controller, namespace: &'static str, name: &'static str, replicas: Option<u32>) -> Self {
         Self {
             kind,
@@ -61,7 +61,7 @@ impl Workload {
             name,
             image: format!("registry.example.com/{namespace}/{name}:2.4.1"),
             replicas,
-            scope: Scope::General,
+            placement: Placement::General,
             budget: None,
             slow_start: None,
             volume: None,
@@ -79,48 +79,56 @@ impl Workload {
     }
 
     fn everywhere(namespace: &'static str, name: &'static str, image: String) -> Self {
-        Self { image, scope: Scope::Everywhere, ..Self::new(Controller::DaemonSet, namespace, name, None) }
+        Self {
+            image,
+            placement: Placement::Everywhere,
+            ..Self::new(Controller::DaemonSet, namespace, name, None)
+        }
     }
 
     fn budget(self, field: &'static str, limit: impl Into<Value>) -> Self {
         Self { budget: Some((field, limit.into())), ..self }
     }
 
-    fn on(self, scope: Scope) -> Self {
-        Self { scope, ..self }
+    fn on(self, placement: Placement) -> Self {
+        Self { placement, ..self }
     }
 }
 
-pub(super) fn all(version: &Version) -> Vec<Workload> {
-    let coredns = Workload::deployment("kube-system", "coredns", 2).on(Scope::ControlPlane);
+pub(super) fn all(version: &Version) -> Vec<DemoWorkload> {
+    let coredns = DemoWorkload::deployment("kube-system", "coredns", 2).on(Placement::ControlPlane);
     vec![
-        Workload::everywhere("kube-system", "kube-proxy", format!("registry.k8s.io/kube-proxy:{version}")),
-        Workload::everywhere("kube-system", "cilium", "quay.io/cilium/cilium:v1.18.3".to_owned()),
-        Workload::everywhere(
+        DemoWorkload::everywhere(
+            "kube-system",
+            "kube-proxy",
+            format!("registry.k8s.io/kube-proxy:{version}"),
+        ),
+        DemoWorkload::everywhere("kube-system", "cilium", "quay.io/cilium/cilium:v1.18.3".to_owned()),
+        DemoWorkload::everywhere(
             "monitoring",
             "log-shipper",
             "registry.example.com/log-shipper:5.1.0".to_owned(),
         ),
-        Workload { image: "registry.k8s.io/coredns/coredns:v1.13.1".to_owned(), ..coredns },
-        Workload::deployment("shop", "cart", 3).budget("minAvailable", 2),
-        Workload::deployment("shop", "catalog", 4).budget("minAvailable", "75%"),
-        Workload::deployment("shop", "checkout", 3).budget("maxUnavailable", 1),
-        Workload {
+        DemoWorkload { image: "registry.k8s.io/coredns/coredns:v1.13.1".to_owned(), ..coredns },
+        DemoWorkload::deployment("shop", "cart", 3).budget("minAvailable", 2),
+        DemoWorkload::deployment("shop", "catalog", 4).budget("minAvailable", "75%"),
+        DemoWorkload::deployment("shop", "checkout", 3).budget("maxUnavailable", 1),
+        DemoWorkload {
             scratch: true,
-            ..Workload::deployment("shop", "frontend", 6).budget("maxUnavailable", "34%")
+            ..DemoWorkload::deployment("shop", "frontend", 6).budget("maxUnavailable", "34%")
         },
         // It fills its index before it is Ready, so the next of its pods has to wait for it.
-        Workload {
+        DemoWorkload {
             slow_start: Some(80),
-            ..Workload::deployment("shop", "search", 5).budget("maxUnavailable", 1)
+            ..DemoWorkload::deployment("shop", "search", 5).budget("maxUnavailable", 1)
         },
-        Workload::deployment("platform", "gateway", 3),
-        Workload::deployment("platform", "identity", 2).budget("minAvailable", 1),
-        Workload::deployment("platform", "mailer", 2),
-        Workload::stateful("data", "orders-db", 3, "50Gi").budget("maxUnavailable", 1),
-        Workload::stateful("data", "sessions", 3, "5Gi").budget("minAvailable", 2),
-        Workload::stateful("monitoring", "metrics", 2, "100Gi"),
-        Workload::deployment("batch", "renderer", 6).on(Scope::Batch),
+        DemoWorkload::deployment("platform", "gateway", 3),
+        DemoWorkload::deployment("platform", "identity", 2).budget("minAvailable", 1),
+        DemoWorkload::deployment("platform", "mailer", 2),
+        DemoWorkload::stateful("data", "orders-db", 3, "50Gi").budget("maxUnavailable", 1),
+        DemoWorkload::stateful("data", "sessions", 3, "5Gi").budget("minAvailable", 2),
+        DemoWorkload::stateful("monitoring", "metrics", 2, "100Gi"),
+        DemoWorkload::deployment("batch", "renderer", 6).on(Placement::Batch),
     ]
 }
 

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::workloads::{self, Scope, Workload};
+use super::workloads::{self, DemoWorkload, Placement};
 use crate::model::names;
 use crate::model::version::Version;
 use crate::sim::{Cluster, Effect, Kind, Settings, Timings, UpgradeRule};
@@ -112,7 +112,7 @@ fn machine(name: &str, zone: &str, pool: Option<&str>, place: usize, version: &V
 }
 
 /// How many objects the cluster has.
-pub(super) struct Counted {
+pub(super) struct ClusterSize {
     pub(super) control_plane: usize,
     pub(super) workers: usize,
     pub(super) zones: usize,
@@ -122,10 +122,10 @@ pub(super) struct Counted {
     pub(super) budgets: usize,
 }
 
-pub(super) fn count(cluster: &Cluster) -> Counted {
+pub(super) fn count(cluster: &Cluster) -> ClusterSize {
     let nodes = || cluster.objects(Kind::Node, "");
-    let servers = nodes().filter(|node| text(node.tree(), "/metadata/labels/pool").is_empty()).count();
-    Counted {
+    let servers = nodes().filter(|node| text_at(node.tree(), "/metadata/labels/pool").is_empty()).count();
+    ClusterSize {
         control_plane: servers,
         workers: nodes().count() - servers,
         zones: ZONES.len(),
@@ -164,7 +164,7 @@ pub(super) fn workloads_of(cluster: &Cluster) -> Vec<Serving> {
 /// The node of a pod; `None` once the pod is gone.
 pub(super) fn node_of(cluster: &Cluster, namespace: &str, pod: &str) -> Option<String> {
     let pod = cluster.object(Kind::Pod, namespace, pod)?;
-    Some(text(pod.tree(), "/spec/nodeName").to_owned()).filter(|node| !node.is_empty())
+    Some(text_at(pod.tree(), "/spec/nodeName").to_owned()).filter(|node| !node.is_empty())
 }
 
 fn is_ready(tree: &Value) -> bool {
@@ -172,14 +172,14 @@ fn is_ready(tree: &Value) -> bool {
     conditions
         .into_iter()
         .flatten()
-        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True")
+        .any(|condition| text_at(condition, "/type") == "Ready" && text_at(condition, "/status") == "True")
 }
 
-fn text<'a>(tree: &'a Value, path: &str) -> &'a str {
+fn text_at<'a>(tree: &'a Value, path: &str) -> &'a str {
     tree.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-impl Workload {
+impl DemoWorkload {
     /// The objects that a person would apply for it.
     fn objects(&self) -> Vec<Value> {
         let labels = json!({"app.kubernetes.io/name": self.name});
@@ -229,20 +229,20 @@ impl Workload {
             }],
         });
         let Some(spec) = pod.as_object_mut() else { return pod };
-        match self.scope {
-            Scope::General => {}
-            Scope::Batch => {
+        match self.placement {
+            Placement::General => {}
+            Placement::Batch => {
                 let toleration = json!([{"key": "workload", "operator": "Equal", "value": "batch", "effect": "NoSchedule"}]);
                 spec.insert("nodeSelector".to_owned(), json!({"pool": "batch"}));
                 spec.insert("tolerations".to_owned(), toleration);
             }
-            Scope::ControlPlane => {
+            Placement::ControlPlane => {
                 let toleration =
                     json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]);
                 spec.insert("nodeSelector".to_owned(), json!({"node-role.kubernetes.io/control-plane": ""}));
                 spec.insert("tolerations".to_owned(), toleration);
             }
-            Scope::Everywhere => {
+            Placement::Everywhere => {
                 spec.insert("hostNetwork".to_owned(), true.into());
                 spec.insert("tolerations".to_owned(), json!([{"operator": "Exists"}]));
                 spec.insert("priorityClassName".to_owned(), "system-node-critical".into());

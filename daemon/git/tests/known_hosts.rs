@@ -5,7 +5,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::git::known_hosts::{Verdict, filed_as, fingerprint, judge};
+use crate::git::known_hosts::{KeyTrust, filed_as, fingerprint, judge};
 
 /// An ed25519 key as it stands on the wire, made up of its kind and 32 equal bytes.
 fn key(fill: u8) -> Vec<u8> {
@@ -24,18 +24,18 @@ fn line(hosts: &str, fill: u8) -> String {
 #[test]
 fn plain_names() {
     let table = [
-        ("example.com", "example.com", Verdict::Known),
-        ("Example.com", "example.com", Verdict::Known),
-        ("other.com,example.com", "example.com", Verdict::Known),
-        ("*.example.com", "git.example.com", Verdict::Known),
-        ("*.example.com", "example.com", Verdict::Unknown),
-        ("git?.example.com", "git1.example.com", Verdict::Known),
-        ("*.example.com,!bad.example.com", "bad.example.com", Verdict::Unknown),
-        ("[example.com]:2222", "[example.com]:2222", Verdict::Known),
-        ("example.com", "[example.com]:2222", Verdict::Unknown),
-        ("# example.com", "example.com", Verdict::Unknown),
-        ("@cert-authority example.com", "example.com", Verdict::Unknown),
-        ("@revoked example.com", "example.com", Verdict::Revoked { line: 1 }),
+        ("example.com", "example.com", KeyTrust::Known),
+        ("Example.com", "example.com", KeyTrust::Known),
+        ("other.com,example.com", "example.com", KeyTrust::Known),
+        ("*.example.com", "git.example.com", KeyTrust::Known),
+        ("*.example.com", "example.com", KeyTrust::Unknown),
+        ("git?.example.com", "git1.example.com", KeyTrust::Known),
+        ("*.example.com,!bad.example.com", "bad.example.com", KeyTrust::Unknown),
+        ("[example.com]:2222", "[example.com]:2222", KeyTrust::Known),
+        ("example.com", "[example.com]:2222", KeyTrust::Unknown),
+        ("# example.com", "example.com", KeyTrust::Unknown),
+        ("@cert-authority example.com", "example.com", KeyTrust::Unknown),
+        ("@revoked example.com", "example.com", KeyTrust::Revoked { line: 1 }),
     ];
     for (hosts, name, expected) in table {
         assert_eq!(judge(&line(hosts, 1), name, &key(1)), expected, "{hosts} {name}");
@@ -45,18 +45,18 @@ fn plain_names() {
 #[test]
 fn another_key_of_the_same_kind_is_a_change() {
     let text = format!("# ours\n{}", line("example.com", 1));
-    assert_eq!(judge(&text, "example.com", &key(2)), Verdict::Changed { line: 2 });
+    assert_eq!(judge(&text, "example.com", &key(2)), KeyTrust::Changed { line: 2 });
     let both = format!("{text}{}", line("example.com", 2));
-    assert_eq!(judge(&both, "example.com", &key(2)), Verdict::Known);
+    assert_eq!(judge(&both, "example.com", &key(2)), KeyTrust::Known);
     let revoked = format!("{both}{}", line("@revoked *", 2));
-    assert_eq!(judge(&revoked, "example.com", &key(2)), Verdict::Revoked { line: 4 });
+    assert_eq!(judge(&revoked, "example.com", &key(2)), KeyTrust::Revoked { line: 4 });
 }
 
 #[test]
 fn a_key_of_another_kind_is_unknown() {
     let mut other = key(1);
     other[4..15].copy_from_slice(b"ssh-ed99999");
-    assert_eq!(judge(&line("example.com", 1), "example.com", &other), Verdict::Unknown);
+    assert_eq!(judge(&line("example.com", 1), "example.com", &other), KeyTrust::Unknown);
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn hashed_names_and_fingerprints_agree_with_openssh() {
     keygen(&["-H", "-f", "hosts"]).expect("it ran before");
     let hashed = std::fs::read_to_string(&hosts).expect("a file");
     assert!(hashed.starts_with("|1|") && !hashed.contains("example.com"), "{hashed}");
-    assert_eq!(judge(&hashed, "example.com", &raw), Verdict::Known);
-    assert_eq!(judge(&hashed, "[example.com]:2222", &raw), Verdict::Known);
-    assert_eq!(judge(&hashed, "example.org", &raw), Verdict::Unknown);
-    assert_eq!(judge(&hashed, "example.com", &key(1)), Verdict::Changed { line: 1 });
+    assert_eq!(judge(&hashed, "example.com", &raw), KeyTrust::Known);
+    assert_eq!(judge(&hashed, "[example.com]:2222", &raw), KeyTrust::Known);
+    assert_eq!(judge(&hashed, "example.org", &raw), KeyTrust::Unknown);
+    assert_eq!(judge(&hashed, "example.com", &key(1)), KeyTrust::Changed { line: 1 });
     let listed = keygen(&["-l", "-f", "key.pub"]).expect("it ran before");
     assert!(listed.contains(&fingerprint(&raw)), "{listed}");
 }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Barrier};
 
 use super::{RECORD, World, chain, entry, open};
-use crate::git::{AppendError, CommitId, GitError, Repository, Tag};
+use crate::git::{AppendError, CommitHash, GitError, Repository, Tag};
 
-fn tag(target: CommitId) -> Tag {
+fn tag(target: CommitHash) -> Tag {
     Tag { name: "windlass/demo/rollback/1".to_owned(), target, message: "rollback point 1".to_owned() }
 }
 
@@ -96,7 +96,8 @@ fn of_two_writers_one_wins() {
             })
         });
         let results = writers.map(|writer| writer.join().expect("no panic"));
-        let won: Vec<CommitId> = results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
+        let won: Vec<CommitHash> =
+            results.iter().filter_map(|result| result.as_ref().ok().copied()).collect();
         assert_eq!(won.len(), 1, "round {round}: {results:?}");
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             let lost = matches!(

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::{Append, Author, CommitId, Credentials, Repository, Settings};
+use super::{Append, Author, CommitHash, Credentials, Repository, Settings};
 
 /// libgit2 has one deadline per process, so all tests share it: long enough for a busy machine,
 /// short enough for the tests that let it pass.
@@ -93,12 +93,12 @@ impl World {
     }
 
     /// Commits files to a branch of the origin, on top of what is there.
-    pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitId {
+    pub(super) fn commit(&self, branch: &str, files: &[(&str, &str)]) -> CommitHash {
         let files: Vec<_> = files.iter().map(|(path, text)| ("100644", *path, *text)).collect();
         self.commit_modes(branch, &files)
     }
 
-    pub(super) fn commit_modes(&self, branch: &str, files: &[(&str, &str, &str)]) -> CommitId {
+    pub(super) fn commit_modes(&self, branch: &str, files: &[(&str, &str, &str)]) -> CommitHash {
         let name = format!("refs/heads/{branch}");
         let mut stream = format!("commit {name}\ncommitter Someone <someone@example.com> 1700000000 +0000\n");
         stream.push_str("data 7\nchange\n\n");
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// What the origin has, as git itself sees it.
-    pub(super) fn tip(&self, branch: &str) -> Option<CommitId> {
+    pub(super) fn tip(&self, branch: &str) -> Option<CommitHash> {
         let format = "--format=%(objectname)";
         let name = format!("refs/heads/{branch}");
         let out = self.git(&["-C", "origin.git", "for-each-ref", format, &name]);
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// The commits of the record, newest first.
-    pub(super) fn history(&self) -> Vec<CommitId> {
+    pub(super) fn history(&self) -> Vec<CommitHash> {
         let out = self.git(&["-C", "origin.git", "rev-list", RECORD]);
         out.lines().map(|id| id.parse().expect("an id")).collect()
     }
@@ -148,7 +148,7 @@ pub(super) fn open(settings: Settings) -> Repository {
 }
 
 /// One entry of the record: a file `demo/<name>.yaml`.
-pub(super) fn entry(expected: Option<CommitId>, name: &str) -> Append {
+pub(super) fn entry(expected: Option<CommitHash>, name: &str) -> Append {
     Append {
         expected,
         files: BTreeMap::from([(format!("demo/{name}.yaml"), format!("entry: {name}\n").into_bytes())]),
@@ -173,5 +173,5 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 fn a_repository_may_change_threads() {
     fn assert_send<T: Send>() {}
     assert_send::<Repository>();
-    assert_send::<super::Watcher>();
+    assert_send::<super::BranchWatch>();
 }

@@ -3,18 +3,18 @@
 use git2::{ObjectType, Oid};
 
 use super::{World, chain};
-use crate::git::{Blob, CommitId, GitError, Limits, Refusal};
+use crate::git::{Blob, BlobRefusal, CommitHash, GitError, Limits};
 
 fn text(text: &str) -> Blob {
     Blob::Text(text.to_owned())
 }
 
-fn refused(why: Refusal) -> Blob {
+fn refused(why: BlobRefusal) -> Blob {
     Blob::Refused { why }
 }
 
 /// A commit whose top has exactly these entries, however odd; git itself would not make it.
-fn hostile(world: &World, entries: &[(&str, &[u8], Oid)]) -> CommitId {
+fn hostile(world: &World, entries: &[(&str, &[u8], Oid)]) -> CommitHash {
     let repo = git2::Repository::open(world.origin()).expect("the origin");
     let mut raw = Vec::new();
     for (mode, name, id) in entries {
@@ -26,7 +26,7 @@ fn hostile(world: &World, entries: &[(&str, &[u8], Oid)]) -> CommitId {
     }
     let tree = repo.odb().expect("objects").write(ObjectType::Tree, &raw).expect("a tree");
     let commit = format!("tree {tree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nhostile\n");
-    CommitId(repo.odb().expect("objects").write(ObjectType::Commit, commit.as_bytes()).expect("a commit"))
+    CommitHash(repo.odb().expect("objects").write(ObjectType::Commit, commit.as_bytes()).expect("a commit"))
 }
 
 fn blob(world: &World, content: &[u8]) -> Oid {
@@ -73,10 +73,10 @@ fn links_and_submodules_are_named_and_not_followed() {
     let repo = world.local();
     let files = repo.read(&tip, &["desired-state", "policies/inner", "file/inner"], &Limits::default());
     let files = files.expect("files");
-    assert_eq!(files["desired-state/link.yaml"], refused(Refusal::Symlink));
-    assert_eq!(files["desired-state/module"], refused(Refusal::Submodule));
-    assert_eq!(files["policies"], refused(Refusal::Symlink));
-    assert_eq!(files["file"], refused(Refusal::NotAFolder));
+    assert_eq!(files["desired-state/link.yaml"], refused(BlobRefusal::Symlink));
+    assert_eq!(files["desired-state/module"], refused(BlobRefusal::Submodule));
+    assert_eq!(files["policies"], refused(BlobRefusal::Symlink));
+    assert_eq!(files["file"], refused(BlobRefusal::NotAFolder));
     assert_eq!(files["desired-state/run.sh"], text("#!"));
 }
 
@@ -109,12 +109,12 @@ fn odd_names_and_bytes_are_refused_one_by_one() {
         ["..", ".git", "a\u{fffd}b", "bell\u{fffd}", "caf\u{fffd}", "good", "latin", "twice", "zone"]
     );
     for name in ["..", ".git", "a\u{fffd}b", "bell\u{fffd}", "caf\u{fffd}"] {
-        assert_eq!(files[name], refused(Refusal::Name), "{name}");
+        assert_eq!(files[name], refused(BlobRefusal::Name), "{name}");
     }
     assert_eq!(files["good"], text("good"));
-    assert_eq!(files["latin"], refused(Refusal::Encoding));
-    assert_eq!(files["twice"], refused(Refusal::Twice));
-    assert_eq!(files["zone"], refused(Refusal::NotAFile));
+    assert_eq!(files["latin"], refused(BlobRefusal::Encoding));
+    assert_eq!(files["twice"], refused(BlobRefusal::Twice));
+    assert_eq!(files["zone"], refused(BlobRefusal::NotAFile));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_file_over_the_limit_is_refused_by_its_header() {
     let files = world.local().read(&tip, &["d"], &Limits::default()).expect("files");
     assert_eq!(files["d/exact"], text(&exact));
     let (size, limit) = (1_048_577, 1_048_576);
-    assert_eq!(files["d/over"], refused(Refusal::TooLarge { size, limit }));
+    assert_eq!(files["d/over"], refused(BlobRefusal::TooLarge { size, limit }));
 }
 
 #[test]

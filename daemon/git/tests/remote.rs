@@ -2,7 +2,7 @@
 
 use super::http_backend::{Fault, Server};
 use super::{RECORD, World, chain, entry, open};
-use crate::git::{AppendError, CommitId, GitError, Limits, Repository, Tag};
+use crate::git::{AppendError, CommitHash, GitError, Limits, Repository, Tag};
 
 fn served() -> (World, Server, Repository) {
     let world = World::new();
@@ -291,7 +291,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-fn tagged(expected: Option<CommitId>, name: &str, target: CommitId) -> crate::git::Append {
+fn tagged(expected: Option<CommitHash>, name: &str, target: CommitHash) -> crate::git::Append {
     let mut change = entry(expected, name);
     let name = "windlass/demo/rollback/1".to_owned();
     change.tags.push(Tag { name, target, message: "rollback point 1".to_owned() });

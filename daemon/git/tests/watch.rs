@@ -4,12 +4,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::{World, entry};
-use crate::git::{Watcher, watch};
+use crate::git::{BranchWatch, watch};
 
 /// The promise is one second; a busy machine gets more before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn watched(world: &World) -> (Watcher, Receiver<()>) {
+fn watched(world: &World) -> (BranchWatch, Receiver<()>) {
     let (send, wakes) = channel();
     let wake = Box::new(move || {
         let _ = send.send(());

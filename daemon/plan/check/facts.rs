@@ -1,11 +1,11 @@
 //! Checks each step: its id follows from its work, the facts that it expects hold when its turn comes, and the facts
 //! that it achieves hold once it is done. The executor decides by these facts.
 
-use super::Check;
+use super::PlanCheck;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
 
-impl<'a> Check<'a> {
+impl<'a> PlanCheck<'a> {
     /// The record knows a step only by its id. If the id did not follow from the work, the record of one step could
     /// be taken for that of another.
     pub(super) fn identity(&mut self, step: &Step) {
@@ -52,7 +52,7 @@ impl<'a> Check<'a> {
         self.require(waits, step, "does not expect the API servers to be there first");
     }
 
-    /// Checks the facts that the step achieves, once the step has been carried out on [`Check::now`].
+    /// Checks the facts that the step achieves, once the step has been carried out on [`PlanCheck::now`].
     pub(super) fn achieves(&mut self, step: &'a Step) {
         let promised = match &step.work {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),

@@ -2,9 +2,9 @@
 //! step that the rules that must always hold still do. It shares no code with the planner and trusts nothing that the
 //! plan says of itself. A plan with a finding must not be carried out.
 
+mod cluster_model;
 mod facts;
 mod shape;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,18 @@ use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, Work, Wo
 use crate::model::version::Version;
 use crate::provider::capabilities;
 
-use world::World;
+use cluster_model::ClusterModel;
 
 /// One finding is enough to stop; a person reads no more than this.
 const MOST_FINDINGS: usize = 100;
 
 /// The findings about a plan that was made for the cluster as it is now; empty if the plan may be carried out.
 pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
-    let mut check = Check {
+    let mut check = PlanCheck {
         plan,
         cluster: &desired.cluster,
         live,
-        now: World::of(&desired.cluster, live),
+        now: ClusterModel::of(&desired.cluster, live),
         findings: BTreeSet::new(),
     };
     check.shape(desired);
@@ -37,21 +37,21 @@ pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
     check.findings.into_iter().take(MOST_FINDINGS).collect()
 }
 
-struct Check<'a> {
+struct PlanCheck<'a> {
     plan: &'a Plan,
     cluster: &'a Cluster,
     live: &'a Live,
     /// The cluster after the steps so far.
-    now: World<'a>,
+    now: ClusterModel<'a>,
     findings: BTreeSet<Reason>,
 }
 
-impl<'a> Check<'a> {
-    fn note(&mut self, object: &(impl Object + ?Sized), text: impl Into<String>) {
+impl<'a> PlanCheck<'a> {
+    fn note(&mut self, object: &(impl FindingObject + ?Sized), text: impl Into<String>) {
         self.findings.insert(Reason::new(Key::PlanBroken, object.object(), text));
     }
 
-    fn require(&mut self, holds: bool, object: &(impl Object + ?Sized), text: &str) {
+    fn require(&mut self, holds: bool, object: &(impl FindingObject + ?Sized), text: &str) {
         if !holds {
             self.note(object, text);
         }
@@ -306,23 +306,23 @@ fn pools_of<'a>(cluster: &'a Cluster, node: &'a Node) -> impl Iterator<Item = &'
 }
 
 /// The object of a finding: a part of the plan by its name, or a step.
-trait Object {
+trait FindingObject {
     fn object(&self) -> String;
 }
 
-impl Object for str {
+impl FindingObject for str {
     fn object(&self) -> String {
         self.to_owned()
     }
 }
 
-impl Object for String {
+impl FindingObject for String {
     fn object(&self) -> String {
         self.clone()
     }
 }
 
-impl Object for Step {
+impl FindingObject for Step {
     fn object(&self) -> String {
         self.id.to_string()
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Check;
+use super::PlanCheck;
 use crate::model::desired::{Desired, Limit};
 use crate::model::plan::{Scope, StageKind};
 
-impl Check<'_> {
+impl PlanCheck<'_> {
     pub(super) fn shape(&mut self, desired: &Desired) {
         let plan = self.plan;
         let object = format!("cluster/{}", plan.cluster);

@@ -98,14 +98,14 @@ fn expected_scale(store: &Store, pods: &[&Arc<Object>]) -> Result<usize, String>
         if scales.contains_key(&owner.uid) {
             continue;
         }
-        let (uid, scale) = scale_of(store, pod, owner)?;
+        let (uid, scale) = controller_scale(store, pod, owner)?;
         scales.insert(uid, scale);
     }
     Ok(scales.values().sum())
 }
 
 /// The controller that counts, and its replicas: a `ReplicaSet`'s Deployment where it has one.
-fn scale_of(
+fn controller_scale(
     store: &Store,
     pod: &Object,
     owner: &crate::sim::object::Owner,
@@ -166,7 +166,7 @@ impl Cluster {
 fn still_disrupted(budget: &Object, pods: &[&Arc<Object>], at: Timestamp) -> Map<String, Value> {
     let all = json::at(budget.tree(), &["status", "disruptedPods"]).and_then(Value::as_object);
     let fresh = |since: &Value| {
-        let since = since.as_str().and_then(time::parse);
+        let since = since.as_str().and_then(time::parse_time);
         since.is_some_and(|since| at.duration_since(since) < DISRUPTION_TIMEOUT)
     };
     let waits = |name: &str| pods.iter().any(|pod| &*pod.key.name == name && !pod.deleting);

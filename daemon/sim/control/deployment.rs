@@ -40,7 +40,7 @@ impl Cluster {
     }
 
     fn parts(&self, owner: &Object) -> Vec<Part> {
-        let revision = pod::revision(template(owner));
+        let revision = pod::revision(pod::template(owner));
         let sets = self.store.owned_by(&owner.uid, Kind::ReplicaSet).filter(|set| !set.deleting);
         sets.map(|set| {
             let wanted = count(set.tree(), &["spec", "replicas"], 1);
@@ -49,15 +49,15 @@ impl Cluster {
                 wanted,
                 // Pods that are already too many are as good as gone.
                 ready: self.store.ready_of(&set.uid).min(wanted),
-                current: pod::revision(template(set)) == revision,
+                current: pod::revision(pod::template(set)) == revision,
             }
         })
         .collect()
     }
 
     fn add_replica_set(&mut self, owner: &Arc<Object>, at: Timestamp) {
-        let hash = pod::revision(template(owner));
-        let mut template = template(owner).clone();
+        let hash = pod::revision(pod::template(owner));
+        let mut template = pod::template(owner).clone();
         let mut selector =
             value_at(owner.tree(), &["spec", "selector"]).cloned().unwrap_or_else(|| json!({}));
         set(&mut template, &["metadata", "labels", "pod-template-hash"], hash.clone());
@@ -75,11 +75,11 @@ impl Cluster {
 
     fn report_deployment(&mut self, owner: &Object, wanted: usize, at: Timestamp) {
         let sets: Vec<_> = self.store.owned_by(&owner.uid, Kind::ReplicaSet).cloned().collect();
-        let revision = pod::revision(template(owner));
+        let revision = pod::revision(pod::template(owner));
         let pods = |set: &Arc<Object>| count(set.tree(), &["status", "replicas"], 0);
         let total: usize = sets.iter().map(pods).sum();
         let updated: usize =
-            sets.iter().filter(|set| pod::revision(template(set)) == revision).map(pods).sum();
+            sets.iter().filter(|set| pod::revision(pod::template(set)) == revision).map(pods).sum();
         let ready: usize = sets.iter().map(|set| self.store.ready_of(&set.uid)).sum();
         let (_, out) = limits(owner.tree(), wanted);
         let enough = ready >= wanted.saturating_sub(out);
@@ -107,10 +107,6 @@ impl Cluster {
             pod::set_condition(tree, json!({"type": "Progressing", "status": "True", "reason": reason}), at);
         });
     }
-}
-
-fn template(object: &Object) -> &Value {
-    value_at(object.tree(), &["spec", "template"]).unwrap_or(&Value::Null)
 }
 
 /// Pods that may be added above, and missing below, the wanted number.

@@ -58,7 +58,7 @@ impl Cluster {
     }
 
     fn start_of(&mut self, job: &Object, at: Timestamp) -> Timestamp {
-        let stated = time::parse(text(job.tree(), &["status", "startTime"]));
+        let stated = time::parse_time(text(job.tree(), &["status", "startTime"]));
         if stated.is_none() {
             self.edit(Kind::Job, &job.key, at, |tree| set(tree, &["status", "startTime"], time::seconds(at)));
         }

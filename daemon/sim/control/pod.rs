@@ -41,6 +41,11 @@ pub(super) fn owner_reference(owner: &Object) -> Value {
     })
 }
 
+/// The template from which a workload makes its pods.
+pub(super) fn template(workload: &Object) -> &Value {
+    json::at(workload.tree(), &["spec", "template"]).unwrap_or(&Value::Null)
+}
+
 /// What tells one revision of a template from another.
 pub(super) fn revision(template: &Value) -> String {
     let mut template = template.clone();
@@ -63,7 +68,7 @@ pub(in crate::sim) fn set_condition(tree: &mut Value, mut condition: Value, at: 
     }
 }
 
-fn row(kind: &str, status: bool) -> Value {
+fn condition_row(kind: &str, status: bool) -> Value {
     json!({"type": kind, "status": if status { "True" } else { "False" }})
 }
 
@@ -88,14 +93,14 @@ pub(super) fn run(tree: &mut Value, ready: bool, at: Timestamp) {
     set(tree, &["status", "podIP"], address.clone());
     set(tree, &["status", "podIPs"], json!([{"ip": address}]));
     for kind in ["PodReadyToStartContainers", "Initialized", "PodScheduled"] {
-        set_condition(tree, row(kind, true), at);
+        set_condition(tree, condition_row(kind, true), at);
     }
     set_ready(tree, ready, at);
 }
 
 pub(super) fn set_ready(tree: &mut Value, ready: bool, at: Timestamp) {
     for kind in ["ContainersReady", "Ready"] {
-        set_condition(tree, row(kind, ready), at);
+        set_condition(tree, condition_row(kind, ready), at);
     }
     let statuses = json::at(tree, &["status", "containerStatuses"]).cloned();
     if let Some(Value::Array(mut statuses)) = statuses {
@@ -110,7 +115,7 @@ pub(super) fn set_ready(tree: &mut Value, ready: bool, at: Timestamp) {
 pub(in crate::sim) fn stop(tree: &mut Value, phase: Phase, reason: &str, code: i32, at: Timestamp) {
     set(tree, &["status", "phase"], phase.name());
     for kind in ["ContainersReady", "Ready"] {
-        let mut condition = row(kind, false);
+        let mut condition = condition_row(kind, false);
         let why = if phase == Phase::Succeeded { "PodCompleted" } else { "PodFailed" };
         set(&mut condition, &["reason"], why);
         set_condition(tree, condition, at);

@@ -3,11 +3,11 @@
 use super::pod;
 use super::replicaset::set_counts;
 use crate::sim::cluster::Cluster;
-use crate::sim::json::{self, at as value_at, count, int, list, set, text};
+use crate::sim::json::{self, count, int, list, set, text};
 use crate::sim::object::{Key, Object};
 use crate::sim::resource::Kind;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 const REVISION: &str = "controller-revision-hash";
@@ -19,7 +19,7 @@ impl Cluster {
             return;
         };
         let wanted = count(owner.tree(), &["spec", "replicas"], 1);
-        let revision = pod::revision(template(&owner));
+        let revision = pod::revision(pod::template(&owner));
         if self.fill(&owner, wanted, &revision, at) {
             self.shrink(&owner, wanted, &revision, at);
         }
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     fn add_ordinal(&mut self, owner: &Arc<Object>, key: &Key, ordinal: usize, revision: &str, at: Timestamp) {
-        let mut tree = pod::from_template(template(owner), owner, &key.name);
+        let mut tree = pod::from_template(pod::template(owner), owner, &key.name);
         set(&mut tree, &["metadata", "labels", "statefulset.kubernetes.io/pod-name"], &*key.name);
         set(&mut tree, &["metadata", "labels", "apps.kubernetes.io/pod-index"], ordinal.to_string());
         set(&mut tree, &["metadata", "labels", REVISION], revision);
@@ -107,10 +107,6 @@ impl Cluster {
             self.delete_pod(pod, None, at);
         }
     }
-}
-
-fn template(object: &Object) -> &Value {
-    value_at(object.tree(), &["spec", "template"]).unwrap_or(&Value::Null)
 }
 
 fn ordinal_key(owner: &Object, ordinal: usize) -> Key {

@@ -8,7 +8,7 @@ use crate::model::plan::{Component, Fact, Truth};
 use crate::model::version::Version;
 use crate::provider::{VersionSource, capabilities};
 
-pub(super) struct World<'a> {
+pub(super) struct ClusterModel<'a> {
     /// By control plane node; one entry for the API endpoint if no control plane node is visible.
     pub(super) control_plane: BTreeMap<&'a str, Version>,
     /// The kubelets of all nodes. Nodes that the plan does not move are included, because the version skew counts for
@@ -16,7 +16,7 @@ pub(super) struct World<'a> {
     pub(super) kubelets: BTreeMap<&'a str, Version>,
 }
 
-impl<'a> World<'a> {
+impl<'a> ClusterModel<'a> {
     pub(super) fn of(cluster: &Cluster, live: &'a Live) -> Self {
         let source = capabilities(cluster.control_plane.provider).versions;
         let api_servers = live.api_servers();

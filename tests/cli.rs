@@ -225,7 +225,7 @@ fn one_upgrade_as_people_see_it() {
         3,
         &[
             "demo: ready to run, nothing objects; git asks for v1.36.3 (commit COMMIT)",
-            "passes  plan     cluster/demo",
+            "passes  plan      cluster/demo",
         ],
     );
 
@@ -254,7 +254,7 @@ fn one_upgrade_as_people_see_it() {
         let row = format!("passes  {:<7}  ", gate.as_str().unwrap());
         assert!(why.out.contains(&row), "`{row}` is not in:\n{}", why.out);
     }
-    why.check(0, &["passes  budget   cluster/demo                      nothing objects"]);
+    why.check(0, &["passes  budget    cluster/demo                      nothing objects"]);
     bench.commit("desired-state/demo/cluster.yaml", "nonsense\n");
     for places in [PLACES, "--repo repo.git"] {
         run(&format!("why {places}"))
@@ -388,7 +388,7 @@ fn why_says_when_a_closed_window_opens() {
         let said = bench.run(&format!("why {places}"));
         said.check(
             3,
-            &["waits   window   window/nights", "nights opens at", "Everything could pass at TIME."],
+            &["waits   window    window/nights", "nights opens at", "Everything could pass at TIME."],
         );
     }
     let said = bench.run(&format!("daemon {PLACES} --until-idle"));

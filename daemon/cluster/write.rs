@@ -243,6 +243,9 @@ fn refused(error: &CallError) -> WriteAnswer {
 }
 
 /// Why an eviction was refused: three kinds of 429, a 500 that never passes, and others.
+/// Seconds; what an answer asks for beyond that is not believed.
+const LONGEST_RETRY_AFTER: u32 = 60;
+
 fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) -> WriteAnswer {
     // A server that is busy or shutting down answers with plain text.
     let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
@@ -254,6 +257,8 @@ fn eviction_refused(parts: &http::response::Parts, body: &[u8], now: Timestamp) 
         parts.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let seconds =
         status.details.as_ref().map_or(0, |details| details.retry_after_seconds).max(header.unwrap_or(0));
+    // A server or a proxy may name any number; a node that is cordoned cannot wait for days.
+    let seconds = seconds.min(LONGEST_RETRY_AFTER);
     let later = (seconds > 0)
         .then(|| now.saturating_add(SignedDuration::from_secs(i64::from(seconds))).ok())
         .flatten();

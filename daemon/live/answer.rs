@@ -6,6 +6,10 @@ use super::WriteAnswer;
 use super::fold::Folder;
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Backoff, Lock, Probe, Published, Refusal, RefusalKind};
+use crate::model::time::later;
+
+/// An API server gives a request a minute (`--request-timeout`), also after its client has gone.
+const UNANSWERED: SignedDuration = SignedDuration::from_secs(60);
 
 impl Folder {
     pub(super) fn done(&mut self, key: &EffectKey, answer: WriteAnswer, now: Timestamp) {
@@ -82,6 +86,9 @@ impl Folder {
         let Some(uid) = key.evicted() else {
             return self.back_off(key, &message, now, SignedDuration::from_secs(2));
         };
+        if kind == RefusalKind::Unclear {
+            self.live.overlay.unanswered.insert(uid.clone(), later(now, UNANSWERED));
+        }
         let tries = self.live.overlay.refused.get(uid).map_or(0, |before| before.tries) + 1;
         let until = until.unwrap_or_else(|| after(now, SignedDuration::from_secs(5), tries));
         self.live.overlay.refused.insert(uid.clone(), Refusal { kind, message, until, tries });

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::shared::Shared;
 use crate::model::live::{
-    ClaimState, Id, Job, JobState, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Server, Uid,
-    Workload,
+    Attachment, ClaimState, Id, Job, JobState, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds,
+    Server, Uid, Workload,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
@@ -110,17 +110,22 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),
         do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
             || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
-        volume_claims: claims(spec),
+        claims: claims(meta.name.as_deref()?, spec, shared),
         containers_gone: containers_gone(status),
         exit_code: exit_code(status),
         server: server(object, shared),
     })
 }
 
-fn claims(spec: Option<&v1::PodSpec>) -> u32 {
+/// The claims that a pod mounts, by name. The claim of a generic ephemeral volume is named after the pod and the volume.
+fn claims(pod: &str, spec: Option<&v1::PodSpec>, shared: &mut Shared) -> Box<[Id]> {
     let volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
-    let claims = volumes.filter(|volume| volume.persistent_volume_claim.is_some()).count();
-    u32::try_from(claims).unwrap_or(u32::MAX)
+    let claim = |volume: &v1::Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{pod}-{}", volume.name)),
+        (None, None) => None,
+    };
+    volumes.filter_map(claim).map(|claim| shared.id(&claim)).collect()
 }
 
 fn grace(spec: Option<&v1::PodSpec>) -> u32 {
@@ -159,8 +164,10 @@ fn owner(meta: &ObjectMeta, shared: &mut Shared) -> Option<Arc<Owner>> {
 
 /// True if all containers have ended, even while a finalizer or a lost kubelet keeps the object.
 fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
-    let mut containers =
-        status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten().peekable();
+    let Some(status) = status else { return false };
+    // A native sidecar is an init container that goes on running; it ends after the others, within the grace period.
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let mut containers = all.peekable();
     containers.peek().is_some()
         && containers
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
@@ -300,8 +307,21 @@ fn job_state(object: &KubeJob) -> JobState {
     JobState::Waiting("no pod of it was created yet".to_owned())
 }
 
-pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Id)> {
-    Some((shared.id(object.metadata.name.as_deref()?), shared.id(&object.spec.node_name)))
+pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Attachment)> {
+    let volume = object.spec.source.persistent_volume_name.as_deref().map(|name| shared.id(name));
+    let attachment = Attachment { node: shared.id(&object.spec.node_name), volume };
+    Some((shared.id(object.metadata.name.as_deref()?), attachment))
+}
+
+/// A claim and its volume; `None` while it is not bound.
+pub(super) fn volume_claim(
+    object: &v1::PersistentVolumeClaim,
+    shared: &mut Shared,
+) -> Option<((Id, Id), Id)> {
+    let meta = &object.metadata;
+    let volume = object.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())?;
+    let claim = (shared.id(meta.namespace.as_deref()?), shared.id(meta.name.as_deref()?));
+    Some((claim, shared.id(volume)))
 }
 
 pub(super) fn note(map: &v1::ConfigMap) -> Note {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
-use k8s_openapi::api::core::v1::{self, ConfigMap};
+use k8s_openapi::api::core::v1::{self, ConfigMap, PersistentVolumeClaim};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 
@@ -83,6 +83,10 @@ impl Folder {
             if before.resource_version > pod.resource_version {
                 return;
             }
+            if before.resource_version < pod.resource_version {
+                // Whatever came of an eviction without an answer, this is what the pod is like after it.
+                self.live.overlay.unanswered.remove(&pod.uid);
+            }
             if before.node == pod.node {
                 pod.arrived = before.arrived;
             }
@@ -103,6 +107,7 @@ impl Folder {
             self.live.pods_generation += 1;
         }
         self.live.overlay.evicted.remove(uid);
+        self.live.overlay.unanswered.remove(uid);
         self.live.overlay.refused.remove(uid);
     }
 
@@ -177,9 +182,19 @@ impl Folder {
     }
 
     pub(super) fn put_attachment(&mut self, object: &VolumeAttachment, _: Timestamp) {
-        if let Some((name, node)) = convert::attachment(object, &mut self.shared) {
-            self.live.attachments.insert(name, node);
+        if let Some((name, attachment)) = convert::attachment(object, &mut self.shared) {
+            self.live.attachments.insert(name, attachment);
         }
+    }
+
+    pub(super) fn put_claim(&mut self, object: &PersistentVolumeClaim, _: Timestamp) {
+        if let Some((claim, volume)) = convert::volume_claim(object, &mut self.shared) {
+            self.live.claims.insert(claim, volume);
+        }
+    }
+
+    pub(super) fn drop_claim(&mut self, claim: &(Id, Id)) {
+        self.live.claims.remove(claim);
     }
 
     pub(super) fn drop_attachment(&mut self, name: &Id) {

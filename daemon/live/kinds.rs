@@ -124,6 +124,8 @@ kinds! {
         name -> Id, |live| live.jobs.keys().map(|name| Id::from(name.as_str())).collect(), Folder::put_job, Folder::drop_job;
     attachments: Attachment "volumeattachments" = storage::v1::VolumeAttachment, all(),
         name -> Id, |live| live.attachments.keys().cloned().collect(), Folder::put_attachment, Folder::drop_attachment;
+    claims: Claim "persistentvolumeclaims" = core::v1::PersistentVolumeClaim, all(),
+        namespaced -> (Id, Id), |live| live.claims.keys().cloned().collect(), Folder::put_claim, Folder::drop_claim;
     stop: Stop "configmap/windlass-stop" = core::v1::ConfigMap, named(NOTES, STOP),
         name -> Id, |live| live.stop.iter().map(|_| STOP.into()).collect(), Folder::put_stop, Folder::drop_stop;
     resume: Resume "configmap/windlass-resume" = core::v1::ConfigMap, named(NOTES, RESUME),

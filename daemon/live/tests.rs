@@ -43,6 +43,7 @@ fn seen(kind: Kind, how: How, value: &Value) -> Seen {
         Kind::DaemonSet => Watched::DaemonSet(event(how, value)),
         Kind::Job => Watched::Job(event(how, value)),
         Kind::Attachment => Watched::Attachment(event(how, value)),
+        Kind::Claim => Watched::Claim(event(how, value)),
         Kind::Stop => Watched::Stop(event(how, value)),
         Kind::Resume => Watched::Resume(event(how, value)),
     })
@@ -63,6 +64,7 @@ fn object(kind: Kind, name: &str) -> Value {
         Kind::StatefulSet => json!({"selector": selector, "template": {}, "serviceName": "web"}),
         Kind::Job => json!({"template": {}}),
         Kind::Attachment => json!({"attacher": "csi", "nodeName": "w1", "source": {}}),
+        Kind::Claim => json!({"volumeName": "pv-1"}),
         Kind::Stop | Kind::Resume => return json!({"metadata": meta}),
     };
     json!({"metadata": meta, "spec": spec})
@@ -91,6 +93,7 @@ fn kept(folder: &Folder, kind: Kind) -> usize {
         Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => live.workloads.len(),
         Kind::Job => live.jobs.len(),
         Kind::Attachment => live.attachments.len(),
+        Kind::Claim => live.claims.len(),
         Kind::Stop => live.stop.iter().len(),
         Kind::Resume => live.resume.iter().len(),
     }
@@ -174,6 +177,7 @@ fn each_kind_is_looked_for_where_its_objects_are() {
             "daemonsets everywhere",
             "jobs windlass-system",
             "volumeattachments everywhere",
+            "persistentvolumeclaims everywhere",
             "configmaps kube-system/windlass-stop",
             "configmaps kube-system/windlass-resume",
         ]
@@ -463,5 +467,21 @@ fn what_a_rollout_leaves_behind_is_not_kept() {
     ] {
         folder.fold(seen, now());
         assert_eq!(folder.live.workloads.len(), usize::from(kept), "{what}");
+    }
+}
+
+#[test]
+fn a_pod_is_not_gone_while_its_sidecar_runs() {
+    let pod = |sidecar: Value| {
+        json!({"metadata": {"name": "p", "namespace": "shop", "uid": "p", "resourceVersion": "1"},
+            "spec": {"nodeName": "w1", "containers": []},
+            "status": {"phase": "Running",
+                "containerStatuses": [{"name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 0}}}],
+                "initContainerStatuses": [{"name": "proxy", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": sidecar}]}})
+    };
+    for (sidecar, gone) in [(json!({"running": {}}), false), (json!({"terminated": {"exitCode": 0}}), true)] {
+        let mut folder = Folder::default();
+        folder.fold(seen(Kind::Pod, How::Applied, &pod(sidecar)), now());
+        assert_eq!(folder.live.pods.get(&"p".into()).unwrap().containers_gone, gone);
     }
 }

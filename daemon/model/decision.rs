@@ -286,6 +286,7 @@ keys! {
     Soaking => "soaking",
     // drains
     BudgetBlocks => "budgetBlocks",
+    BudgetUnhealthy => "budgetUnhealthy",
     BudgetNeverAllows => "budgetNeverAllows",
     SeveralBudgets => "severalBudgets",
     OwnerNotReady => "ownerNotReady",

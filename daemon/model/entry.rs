@@ -130,6 +130,13 @@ pub enum InterruptionEvent {
 pub struct Baseline {
     pub name: String,
     pub ready: u32,
+    /// False for an owner of a kind that is not watched, as a database's own resource: only its pods are known.
+    #[serde(default = "is_watched", skip_serializing_if = "Clone::clone")]
+    pub watched: bool,
+}
+
+fn is_watched() -> bool {
+    true
 }
 
 /// How far a step has come, as recorded. The variants are in the order in which a step reaches them.

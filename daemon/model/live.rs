@@ -38,8 +38,10 @@ pub struct Live {
     pub jobs: BTreeMap<String, Job>,
     /// Nodes that have a claim, readable or not.
     pub claimed: BTreeSet<Id>,
-    /// Volume attachments: the node by the name of the attachment.
-    pub attachments: BTreeMap<Id, Id>,
+    /// Volume attachments by name.
+    pub attachments: BTreeMap<Id, Attachment>,
+    /// The volume of each bound claim, by namespace and name of the claim.
+    pub claims: BTreeMap<(Id, Id), Id>,
     /// True once every kind has been listed. Before that, an object that is missing here may still exist.
     pub complete: bool,
     /// Kinds that cannot be listed or watched at present, by their name in the table of kinds, and why.
@@ -133,6 +135,14 @@ pub struct Budget {
     pub disrupted: BTreeSet<Id>,
     /// Why it can never allow a disruption while the workload has its present size; see `live::budget`.
     pub never: Option<String>,
+}
+
+/// A volume that is attached to a node, or on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub node: Id,
+    /// The name of its `PersistentVolume`; `None` for a volume that is described in the attachment itself.
+    pub volume: Option<Id>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

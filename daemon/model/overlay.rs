@@ -14,6 +14,9 @@ use super::work::StepId;
 pub struct Overlay {
     /// Pods whose eviction was accepted, by UID, until the pod is gone. Such a pod is not evicted again.
     pub evicted: BTreeMap<Uid, Timestamp>,
+    /// Pods whose eviction was sent and got no clear answer, and until when they count as leaving. The API server may
+    /// still carry it out: it goes on for a minute after the client has given up. A newer revision of the pod ends it.
+    pub unanswered: BTreeMap<Uid, Timestamp>,
     /// Why the last eviction of a pod was refused, and when it may be tried again.
     pub refused: BTreeMap<Uid, Refusal>,
     /// Effects and probes that were sent and not answered, each with the time after which it counts as lost. Long
@@ -64,11 +67,13 @@ pub enum RefusalKind {
 impl Overlay {
     /// Pods whose eviction was accepted or is in flight. They count as out of service.
     pub fn leaving(&self) -> impl Iterator<Item = &Uid> {
-        self.evicted.keys().chain(self.asked_to_leave())
+        self.evicted.keys().chain(self.unanswered.keys()).chain(self.asked_to_leave())
     }
 
     pub fn is_leaving(&self, uid: &Uid) -> bool {
-        self.evicted.contains_key(uid) || self.in_flight.contains_key(&EffectKey::Eviction(uid.clone()))
+        self.evicted.contains_key(uid)
+            || self.unanswered.contains_key(uid)
+            || self.in_flight.contains_key(&EffectKey::Eviction(uid.clone()))
     }
 
     /// Pods whose eviction is in flight.

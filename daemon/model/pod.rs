@@ -85,8 +85,8 @@ pub struct Pod {
     pub empty_dir: bool,
     /// True if it asks not to be disrupted (an annotation of cluster-autoscaler or Karpenter).
     pub do_not_disrupt: bool,
-    /// How many volume claims it has; their volumes must be detached after it is gone.
-    pub volume_claims: u32,
+    /// The volume claims that it mounts, by name.
+    pub claims: Box<[Id]>,
     /// True if all containers have ended, even while something keeps the object.
     pub containers_gone: bool,
     /// The exit code of its only container; `None` until that has ended.
@@ -113,6 +113,12 @@ impl Pod {
 
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// The name of an owner of which nothing but its pods is known: `owner/shop/pg`.
+    pub fn owner_name(&self) -> String {
+        let owner = self.owner.as_ref().map_or("none", |owner| &owner.name);
+        format!("owner/{}/{owner}", self.namespace)
     }
 
     /// `pod/shop/cart-0`.

@@ -54,6 +54,9 @@ pub(super) fn launch_script(image: &str) -> Script {
     Script { title: format!("the way to the host, by a Job of the image {image}"), text: LAUNCH.to_owned() }
 }
 
+/// How long a Job stays after its end: while it is there, a node that it left half upgraded is not given back.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// The whole Job. `script` runs on the host; the Job watches it for as long as `deadline`.
 pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Value {
     let (labels, annotations) = marks(order);
@@ -70,6 +73,7 @@ pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Valu
             // One pod, once. Whether to try again is decided by looking at the node, and is another Job.
             "backoffLimit": 0,
             "completions": 1,
+            "ttlSecondsAfterFinished": KEPT.as_secs(),
             "parallelism": 1,
             // It bounds the watching; the unit on the host has its own time limit.
             "activeDeadlineSeconds": deadline.as_secs(),

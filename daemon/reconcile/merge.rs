@@ -1,6 +1,6 @@
 //! Merges the turns of all parts of a pass into one tick.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +14,9 @@ use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
 use crate::verify::ledger::Ledger;
 use crate::work::{State, Turn};
+
+/// Without a run nothing is evicted.
+const NO_SIZES: &BTreeMap<String, u32> = &BTreeMap::new();
 
 pub(super) struct Merge<'a> {
     input: Input<'a>,
@@ -42,7 +45,10 @@ impl<'a> Merge<'a> {
             tick: Tick::default(),
             answers: Answers::default(),
             keys: BTreeSet::new(),
-            ledger: Ledger::new(input.live),
+            ledger: Ledger::new(
+                input.live,
+                input.record.run.as_ref().map_or(NO_SIZES, |run| &run.owner_sizes),
+            ),
             moves: false,
             wants_lease: false,
         }

@@ -157,6 +157,7 @@ impl Record {
                     plan: plan.clone(),
                     rollback_point: None,
                     steps: BTreeMap::new(),
+                    owner_sizes: BTreeMap::new(),
                     before: self.accepted_before.clone(),
                     log: self.log_from(commit, entry.at),
                     index: StepIndex::of(plan),

@@ -227,6 +227,7 @@ fn blocks_a_drain(key: Key) -> bool {
     matches!(
         key,
         Key::BudgetBlocks
+            | Key::BudgetUnhealthy
             | Key::BudgetNeverAllows
             | Key::SeveralBudgets
             | Key::OwnerNotReady

@@ -29,6 +29,8 @@ pub struct Run {
     pub steps: BTreeMap<StepId, StepRecord>,
     /// The last accepted commit with another version, to which a rollback would go back.
     pub before: Option<(CommitId, Version)>,
+    /// The Ready pods that each owner had before a node was taken out in this run, by its UID: the most that were seen.
+    pub owner_sizes: BTreeMap<String, u32>,
     /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,
@@ -97,6 +99,10 @@ impl Run {
         seq: u64,
         at: Timestamp,
     ) {
+        for (owner, before) in baseline {
+            let size = self.owner_sizes.entry(owner.clone()).or_default();
+            *size = before.ready.max(*size);
+        }
         let before = self.steps.get(id);
         let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
         let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);

@@ -109,4 +109,5 @@ impl InFlight {
 /// Forgets effects and probes whose deadline has passed. The watches show what came of them.
 pub(super) fn forget_lost(overlay: &mut Overlay, now: Timestamp) {
     overlay.in_flight.retain(|_, until| *until > now);
+    overlay.unanswered.retain(|_, until| *until > now);
 }

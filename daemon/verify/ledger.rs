@@ -14,6 +14,8 @@ use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
 #[derive(Clone, Debug)]
 pub struct Ledger<'a> {
     live: &'a Live,
+    /// The sizes of owners of which no object is watched: the most Ready pods that each had in this run, by UID.
+    sizes: &'a BTreeMap<String, u32>,
     taken: BTreeMap<(Id, Id), i32>,
     taken_of_owners: BTreeMap<Id, i64>,
     left: Rc<RefCell<Left>>,
@@ -43,8 +45,8 @@ impl Left {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn new(live: &'a Live) -> Self {
-        Self { live, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
+    pub fn new(live: &'a Live, sizes: &'a BTreeMap<String, u32>) -> Self {
+        Self { live, sizes, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
     }
 
     /// Why this pod may not be evicted now; `None` if it may. It takes nothing.
@@ -82,8 +84,15 @@ impl<'a> Ledger<'a> {
             let text = "the server cannot compute it (SyncFailed), so it allows nothing".to_owned();
             return Some(Reason::new(Key::BudgetBlocks, object, text));
         }
-        (self.left_of(key, budget) <= 0)
-            .then(|| Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present".to_owned()))
+        if self.left_of(key, budget) > 0 {
+            return None;
+        }
+        // Waiting does not help where pods crash: somebody has to mend them first.
+        if budget.observed && budget.current_healthy < budget.desired_healthy {
+            let text = "fewer of its pods are healthy than it demands, so it allows no disruption";
+            return Some(Reason::new(Key::BudgetUnhealthy, object, text));
+        }
+        Some(Reason::new(Key::BudgetBlocks, object, "it allows no disruption at present"))
     }
 
     fn left_of(&self, key: &(Id, Id), budget: &Budget) -> i32 {
@@ -117,7 +126,8 @@ impl<'a> Ledger<'a> {
 
     fn left_of_owner(&self, owner: &Id) -> i64 {
         let mut left = self.left.borrow_mut();
-        let left = left.owners.entry(owner.clone()).or_insert_with(|| allowance(self.live, owner));
+        let left =
+            left.owners.entry(owner.clone()).or_insert_with(|| allowance(self.live, owner, self.sizes));
         *left - self.taken_of_owners.get(owner).copied().unwrap_or(0)
     }
 
@@ -152,12 +162,17 @@ fn unseen(live: &Live, leaving: &[Uid], budget: &Budget) -> i32 {
 }
 
 /// How many more pods of this owner may go missing; negative if more are missing than may be.
-fn allowance(live: &Live, owner: &Id) -> i64 {
+fn allowance(live: &Live, owner: &Id, sizes: &BTreeMap<String, u32>) -> i64 {
     let pods = || live.pods_under(owner);
     let serves = |pod: &&Pod| pod.ready && pod.deleting.is_none() && !live.overlay.is_leaving(&pod.uid);
     let serving = i64::try_from(pods().filter(serves).count()).unwrap_or(i64::MAX);
     let replicas = live.workloads.get(owner).map_or_else(
-        || i64::try_from(pods().filter(|pod| !pod.finished()).count()).unwrap_or(i64::MAX),
+        || {
+            // Of a database's own resource only its pods are known. Counted anew after each loss, it would have a pod to
+            // spare until none is left.
+            let before = sizes.get(&**owner).copied().map_or(0, i64::from);
+            i64::try_from(pods().filter(|pod| !pod.finished()).count()).unwrap_or(i64::MAX).max(before)
+        },
         |workload| i64::from(workload.replicas),
     );
     let may_miss = (replicas / 4).max(1);

@@ -28,9 +28,11 @@ pub fn baseline(
                 continue;
             };
             let top = live.top_owner(owner);
-            owners
-                .entry(top.to_string())
-                .or_insert_with(|| Baseline { name: live.owner_name(&top), ready: ready_pods(live, &top) });
+            owners.entry(top.to_string()).or_insert_with(|| {
+                let (watched, ready) = (live.workloads.contains_key(&top), ready_pods(live, &top));
+                let name = if watched { live.owner_name(&top) } else { pod.owner_name() };
+                Baseline { name, ready, watched }
+            });
         }
     }
     if component == Component::Kubelet {
@@ -38,7 +40,7 @@ pub fn baseline(
             let Some(set) = pod.owner.as_ref().filter(|owner| owner.kind == OwnerKind::DaemonSet) else {
                 continue;
             };
-            let before = Baseline { name: live.owner_name(&set.uid), ready: 1 };
+            let before = Baseline { name: live.owner_name(&set.uid), ready: 1, watched: true };
             owners.insert(set.uid.to_string(), before);
         }
     }
@@ -50,16 +52,19 @@ pub fn baseline(
 pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
     let short = baseline.iter().filter_map(|(uid, before)| {
         let uid = Id::from(uid.as_str());
-        let workload = live.workloads.get(&uid)?;
-        if workload.kind == OwnerKind::DaemonSet {
-            return None;
-        }
-        let wanted = before.ready.min(workload.replicas);
+        let wanted = match live.workloads.get(&uid) {
+            Some(workload) if workload.kind == OwnerKind::DaemonSet => return None,
+            Some(workload) => before.ready.min(workload.replicas),
+            // A controller of a kind that is watched, and that was removed; of any other only its pods are known, and
+            // what does not come back is missing.
+            None if before.watched => return None,
+            None => before.ready,
+        };
         let ready = ready_pods(live, &uid);
         (ready < wanted).then(|| {
             Reason::new(
                 Key::OwnersRecovering,
-                live.owner_name(&uid),
+                before.name.clone(),
                 format!("fewer than {wanted} of its pods are Ready again"),
             )
         })

@@ -1,6 +1,8 @@
 //! What a drain does with each pod of a node, and what makes a drain impossible before it begins. It follows the
 //! Eviction API, not kubectl's loop: pods by UID, no DELETE, all blockers at once.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::Ledger;
@@ -34,7 +36,9 @@ pub enum Case {
 
 /// Why a drain of this node is impossible from the start: all blockers, not only the first.
 pub fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<Reason> {
-    let ledger = Ledger::new(live);
+    // What never lets a pod go does not depend on how many are missing.
+    let sizes = BTreeMap::new();
+    let ledger = Ledger::new(live, &sizes);
     let mut reasons: Vec<Reason> = Vec::new();
     for pod in live.pods_on(node) {
         match case(live, pod, limits, None, Timestamp::MIN) {

@@ -7,7 +7,7 @@ use super::turn::{Turn, waiting_since};
 use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::effect::Effect;
-use crate::model::live::{Pod, RefusalKind};
+use crate::model::live::{Id, Live, Pod, RefusalKind};
 use crate::model::plan::DrainLimits;
 use crate::model::time::later;
 use crate::model::work::NodeMove;
@@ -112,6 +112,12 @@ impl NodeDrain<'_> {
     /// Evicts one pod if everything allows it. True if the pod is on its way out.
     fn evict(&mut self, pod: &Pod) -> bool {
         let overlay = &self.hand.live.overlay;
+        if let Some(until) = overlay.unanswered.get(&pod.uid) {
+            let text = "its eviction got no clear answer, so it counts as leaving until it is seen again";
+            self.answer(Verdict::Wait, Reason::new(Key::EvictionRefused, pod.object(), text));
+            self.turn = std::mem::take(&mut self.turn).wakes(*until);
+            return false;
+        }
         if overlay.is_leaving(&pod.uid) {
             self.turn.moves = true;
             // An admission webhook answers 500 to every eviction of a pod. If each new try counted as progress, it
@@ -162,10 +168,10 @@ fn one_line(text: &str) -> String {
 /// then. Volumes of a pod that stays are not waited for.
 fn detached(hand: &Hand<'_>, mv: &NodeMove, claim: &Claim, turn: Turn) -> (Drained, Turn) {
     let live = hand.live;
-    let attached = live.attachments.values().filter(|node| ***node == *mv.node.name).count();
-    let stay: usize =
-        live.pods_on(&mv.node.name).filter(|pod| !pod.finished()).map(|pod| pod.volume_claims as usize).sum();
-    if attached <= stay {
+    let on_node = live.attachments.values().filter(|attached| *attached.node == *mv.node.name);
+    let mut leaving =
+        on_node.filter(|attached| !attached.volume.as_ref().is_some_and(|it| stays(live, mv, it)));
+    if leaving.next().is_none() {
         return (Drained::Yes, turn);
     }
     let object = hand.object();
@@ -174,4 +180,13 @@ fn detached(hand: &Hand<'_>, mv: &NodeMove, claim: &Claim, turn: Turn) -> (Drain
     let mut turn = turn.waits(Gate::Budget, Reason::new(Key::VolumesAttached, object, text));
     let drained = if turn.expired(since, DETACH, hand.now) { Drained::Yes } else { Drained::Going };
     (drained, turn)
+}
+
+/// True if a pod that stays on the node mounts this volume.
+fn stays(live: &Live, mv: &NodeMove, volume: &Id) -> bool {
+    let mut pods = live.pods_on(&mv.node.name).filter(|pod| !pod.finished());
+    pods.any(|pod| {
+        let mut claims = pod.claims.iter().map(|claim| (pod.namespace.clone(), claim.clone()));
+        claims.any(|claim| live.claims.get(&claim) == Some(volume))
+    })
 }

@@ -7,7 +7,7 @@
 //!   `startedFor:5s`, its newest component, and `etcdDown`; `job:running:10m` (`waiting`,
 //!   `complete`, `failed`, `failed:refused`, `failed:broken`);
 //! * of a pod: `gone` and `new` as for a node, `going`, `stuck`, `late`, `unready`, `pending`,
-//!   `volumes:1`, `essential`, `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
+//!   `volume:data`, `essential`, `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
 //!
 //! The run is the plan for what there was when it started; of each step that was begun it says how far it came and
 //! when: `claimed 5m`, `done 1h`, `setAside drainTimedOut 20m`, `failed jobFailed 10m`, each after the other where a

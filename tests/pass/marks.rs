@@ -9,8 +9,8 @@ use windlass::model::decision::Key;
 use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
-    Backoff, ClaimState, Job, JobState, Live, Lock, Node, Note, Owner, OwnerKind, Phase, Pod, Probe,
-    Published, Ready, Refusal, RefusalKind, Uid,
+    Attachment, Backoff, ClaimState, Job, JobState, Live, Lock, Node, Note, Owner, OwnerKind, Phase, Pod,
+    Probe, Published, Ready, Refusal, RefusalKind, Uid,
 };
 use windlass::model::names;
 use windlass::model::plan::{NodeRef, Scope, Step, StepId, WorkKind};
@@ -68,8 +68,10 @@ impl Then<'_> {
         };
         live.stop = around.stop.as_ref().map(|age| note(age, "uid-stop", STOP_REASON));
         live.resume = around.resume.as_ref().map(|age| note(age, RESUME_UID, "repaired"));
-        let volumes = around.volumes.iter().map(|(name, node)| (name.as_str().into(), node.as_str().into()));
-        live.attachments = volumes.collect();
+        for (volume, node) in &around.volumes {
+            let attachment = Attachment { node: node.as_str().into(), volume: Some(volume.as_str().into()) };
+            live.attachments.insert(format!("csi-{volume}").as_str().into(), attachment);
+        }
         live.published = published(self.record, around.published.as_deref());
         for kind in &around.unseen {
             live.unseen.insert(kind.clone().leak(), "403 Forbidden".to_owned());
@@ -272,7 +274,11 @@ impl Then<'_> {
             "late" => (pod.created, pod.arrived) = (self.now.into(), self.now.into()),
             "unready" => pod.ready = false,
             "pending" => (pod.phase, pod.ready) = (Phase::Pending, false),
-            "volumes" => pod.volume_claims = detail.parse().unwrap(),
+            // The claim and its volume have the same name.
+            "volume" => {
+                pod.claims = [detail.into()].into();
+                live.claims.insert((pod.namespace.clone(), detail.into()), detail.into());
+            }
             "essential" => {
                 let owner = pod.owner.clone().unwrap().uid.clone();
                 live.workloads.get_mut(&owner).unwrap().essential = true;

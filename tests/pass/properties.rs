@@ -254,7 +254,9 @@ impl Asker<'_> {
     fn about(&self, id: &StepId, moment: Option<Moment>, books: &Books) -> (Moment, Decision) {
         let (world, run) = (self.world(), self.scene.record.run.as_ref().unwrap());
         let (stage, step) = run.find(id).unwrap();
-        let moment = moment.unwrap_or_else(|| work::moment(&self.hand(id, &Ledger::new(&self.scene.live))));
+        let moment = moment.unwrap_or_else(|| {
+            work::moment(&self.hand(id, &Ledger::new(&self.scene.live, &sizes(&self.scene.record))))
+        });
         let (plan, stage, step) = (Some(&run.plan), Some(stage), Some(step));
         (moment, ask(&Question { moment, world: &world, plan, stage, step, books }))
     }
@@ -345,6 +347,11 @@ fn job_was_asked(asker: &Asker<'_>, manifest: &serde_json::Value) -> Result<(), 
     Ok(())
 }
 
+/// What owners had before this run, of the run in progress.
+fn sizes(record: &windlass::record::Record) -> BTreeMap<String, u32> {
+    record.run.as_ref().map(|run| run.owner_sizes.clone()).unwrap_or_default()
+}
+
 /// What may be named as a reason of a step: its node, the node's pods, their budgets and owners, its Job, its pool and
 /// zone, and what concerns the whole cluster.
 fn own_objects(scene: &Scene, id: &StepId) -> BTreeSet<String> {
@@ -388,7 +395,8 @@ fn reasons_are_its_own(scene: &Scene, tick: &Tick) -> Result<(), TestCaseError> 
     let asker = Asker { scene, tenure: tenure(&scene.live, &scene.record, &scene.me, scene.now) };
     for (id, _) in run.in_progress() {
         let (_, decision) = asker.about(id, None, &asker.books());
-        let ledger = Ledger::new(&scene.live);
+        let sizes = sizes(&scene.record);
+        let ledger = Ledger::new(&scene.live, &sizes);
         let turn = work::advance(&asker.hand(id, &ledger), &decision);
         // A control plane node waits for its peers.
         let peers = scene.live.control_plane().map(|node| format!("node/{}", node.name));

@@ -155,8 +155,11 @@ fn reasons() -> impl Strategy<Value = Vec<Reason>> {
 }
 
 fn step_event() -> impl Strategy<Value = StepEvent> {
-    let baseline =
-        btree_map(text(), (text(), any::<u32>()).prop_map(|(name, ready)| Baseline { name, ready }), 0..4);
+    let baseline = btree_map(
+        text(),
+        (text(), any::<u32>()).prop_map(|(name, ready)| Baseline { name, ready, watched: true }),
+        0..4,
+    );
     let phases = [StepPhase::Started, StepPhase::Claimed, StepPhase::Drained, StepPhase::Returned];
     prop_oneof![
         (any::<u32>(), baseline).prop_map(|(pods, baseline)| StepEvent::Started { pods, baseline }),

@@ -109,7 +109,7 @@ fn id(node: &str, component: Component) -> StepId {
 
 pub fn started(node: &str, component: Component) -> What {
     let pods = if component == Component::Kubelet { 12 } else { 0 };
-    let cart = Baseline { name: "deployment/shop/cart".to_owned(), ready: 3 };
+    let cart = Baseline { name: "deployment/shop/cart".to_owned(), ready: 3, watched: true };
     let baseline = BTreeMap::from([("uid-cart".to_owned(), cart)]);
     What::Step(id(node, component), StepEvent::Started { pods, baseline })
 }

@@ -223,3 +223,34 @@ async fn an_essential_daemon_set_pod_that_is_missing_is_waited_for() {
         .await;
     process.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn volumes_leave_also_where_a_daemon_set_mounts_a_share() {
+    let mut world = workers_only(3).await;
+    world.create(json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "share"},
+        "spec": {"accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}, "nfs": {"server": "nfs", "path": "/"}}}));
+    world.create(json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "share", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteMany"], "volumeName": "share", "resources": {"requests": {"storage": "1Gi"}}}}));
+    let mounts = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "share"}}],
+        "tolerations": [{"operator": "Exists"}]});
+    world.create(workload("DaemonSet", "logs", 0, &json!({}), &mounts));
+    let mut set = workload("StatefulSet", "db", 3, &json!({}), &json!({}));
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}}]);
+    world.create(set);
+    world.pass(MINUTE).await;
+    world.server.with(|cluster, _| cluster.settings.timings.volume_detach = SECOND * 45);
+    let mut process = world.start();
+    let mut changed = Vec::new();
+    let end = world
+        .watching(&mut process, |world| {
+            let attachments = world.list("/apis/storage.k8s.io/v1/volumeattachments");
+            let attached = |node: &Value| attachments.iter().any(|a| a["spec"]["nodeName"] == *node);
+            let jobs = world.list("/api/v1/namespaces/windlass-system/pods");
+            let early = jobs.iter().filter(|pod| pod["status"]["phase"] == "Running");
+            changed.extend(early.map(|pod| pod["spec"]["nodeName"].clone()).filter(attached));
+        })
+        .await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(changed, [] as [Value; 0], "changed with volumes attached");
+}

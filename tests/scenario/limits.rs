@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use windlass::model::decision::Key;
 use windlass::model::state::RunState;
-use windlass::sim::Kind;
+use windlass::sim::{How, Kind};
 
 use crate::world::World;
-use crate::world::fixtures::{large, workers_only};
-use crate::world::process::{MINUTE, SECOND};
+use crate::world::fixtures::{eviction, large, on, workers_only, workload};
+use crate::world::process::{HOUR, MINUTE, SECOND};
 
 /// How many nodes are out: of each pool, of each zone of pool a, of all workers, of the control plane.
 fn out(world: &World) -> BTreeMap<String, usize> {
@@ -140,5 +141,71 @@ async fn the_implicit_budget_is_of_the_deployment_not_of_each_replica_set() {
         world.pass(SECOND).await;
     }
     assert!(process.says(Key::OwnerNotReady, "deployment/default/web"), "{:#?}", process.view());
+    process.end().await;
+}
+
+/// The fewest pods of an app that served at once, looked at each second for a while.
+async fn fewest(world: &World, app: &str, length: SignedDuration) -> usize {
+    let mut fewest = usize::MAX;
+    let end = world.clock.now() + length;
+    while world.clock.now() < end {
+        let pods = world.list("/api/v1/namespaces/default/pods");
+        let serves = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array();
+            let ready = conditions
+                .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+            pod["metadata"]["labels"]["app"] == app && pod["metadata"]["deletionTimestamp"].is_null() && ready
+        };
+        fewest = fewest.min(pods.iter().filter(serves).count());
+        world.pass(SECOND).await;
+    }
+    fewest
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_an_unknown_kind_of_owner_are_not_taken_while_others_of_it_are_missing() {
+    let mut world = workers_only(3).await;
+    for n in 1..=3 {
+        world.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pg-{n}"), "namespace": "default",
+            "labels": {"app": "pg"}, "ownerReferences": [{"apiVersion": "postgresql.example.com/v1", "kind": "Cluster",
+            "name": "pg", "uid": "pg-uid", "controller": true}]},
+            "spec": {"nodeName": format!("w{n}"), "containers": [{"name": "c", "image": "pg:1"}]}}));
+    }
+    world.pass(MINUTE).await;
+    let process = world.daemon();
+    // The pods never come back: nothing in this cluster makes them anew.
+    assert_eq!(fewest(&world, "pg", HOUR).await, 2, "{:#?}", world.tail());
+    world.assert_waits(Key::OwnersRecovering, "owner/default/pg", "Ready again");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_without_an_answer_counts_against_its_owner() {
+    for (lost, watches_late) in [(2, 100), (u64::MAX, 500)] {
+        let mut world = workers_only(2).await;
+        world.create(workload("Deployment", "free", 4, &json!({"sim/start-seconds": "30"}), &json!({})));
+        world.pass(MINUTE * 2).await;
+        world.faults(|faults, _| {
+            faults.on(eviction(), 0, lost, How::AppliedButTimedOut);
+            faults.delay_watches(SignedDuration::from_millis(watches_late));
+        });
+        let process = world.daemon();
+        let fewest = fewest(&world, "free", MINUTE * 20).await;
+        assert!(fewest >= 3, "{lost} answers lost: {fewest} of 4 served: {:#?}", world.tail());
+        world.done_within(HOUR, "v1.36.3").await;
+        process.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_whose_pods_are_ill_is_told_as_such() {
+    let mut world = workers_only(3).await;
+    world.create(workload("Deployment", "ill", 3, &json!({"sim/ready": "false"}), &on("w1")));
+    world.budget("ill", json!({"minAvailable": 2}));
+    world.pass(MINUTE).await;
+    let process = world.daemon();
+    world.until("w1 is claimed", HOUR * 2, |world| world.node("w1").2).await;
+    world.pass(MINUTE).await;
+    assert!(process.says(Key::BudgetUnhealthy, "budget/default/ill"), "{:#?}", process.view().answers);
     process.end().await;
 }

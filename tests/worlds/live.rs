@@ -168,7 +168,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         mirror: false,
         empty_dir: false,
         do_not_disrupt: false,
-        volume_claims: 0,
+        claims: Box::default(),
         containers_gone: false,
         exit_code: None,
         server: None,

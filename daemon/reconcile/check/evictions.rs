@@ -41,7 +41,8 @@ impl<'a> Check<'a> {
             self.require(*count <= spare, &object, "more pods are evicted than it allows");
         }
         for owner in &evicted.owners {
-            let holds = may_miss(self.live(), owner, &evicted.uids);
+            let before = self.run().and_then(|run| run.owner_sizes.get(&**owner)).copied().unwrap_or(0);
+            let holds = may_miss(self.live(), owner, before, &evicted.uids);
             let object = self.live().owner_name(owner);
             self.require(holds, &object, "more of its pods would be missing than may be without a budget");
         }
@@ -132,13 +133,14 @@ fn spare(live: &Live, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
 }
 
 /// True if an owner without a budget misses no more than one pod, or a quarter of its pods, once these are gone.
-fn may_miss(live: &Live, owner: &Id, evicted: &BTreeSet<&Uid>) -> bool {
+/// `before` is how many Ready pods the owner had in this run.
+fn may_miss(live: &Live, owner: &Id, before: u32, evicted: &BTreeSet<&Uid>) -> bool {
     let (mut pods, mut serving) = (0_u32, 0_u32);
     for pod in live.pods_under(owner) {
         pods += u32::from(!pod.finished());
         let goes = pod.deleting.is_some() || live.overlay.is_leaving(&pod.uid) || evicted.contains(&pod.uid);
         serving += u32::from(pod.ready && !goes);
     }
-    let wanted = live.workloads.get(owner).map_or(pods, |workload| workload.replicas);
+    let wanted = live.workloads.get(owner).map_or(pods.max(before), |workload| workload.replicas);
     wanted.saturating_sub(serving) <= (wanted / 4).max(1)
 }

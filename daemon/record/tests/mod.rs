@@ -192,7 +192,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         mirror: true,
         empty_dir: false,
         do_not_disrupt: false,
-        volume_claims: 0,
+        claims: Box::default(),
         containers_gone: false,
         exit_code: None,
         server: Some(Box::new(server)),

@@ -1,19 +1,29 @@
-//! The watches: one stream per kind, whose events are folded elsewhere. A broken stream is started again without end.
+//! The watches: one stream per kind, whose events are folded elsewhere. A broken stream is started again without end, and
+//! tells that nothing is heard of its kind until it is back.
 
-use futures::{StreamExt, TryStreamExt};
+use std::time::Duration;
+
+use futures::StreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::{NamespaceResourceScope, Resource};
 use kube::Api;
-use kube::runtime::watcher;
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
-use super::ClusterApi;
+use super::{CallError, ClusterApi};
 use crate::clock::Clock;
 use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
 
-/// How long a broken watch rests: long enough not to add to an outage, short enough to see a stop in time.
+/// How long a broken watch rests at first: long enough not to add to an outage, short enough to be back at once.
 const REST: SignedDuration = SignedDuration::from_millis(500);
+const LONGEST_REST: SignedDuration = SignedDuration::from_secs(8);
+/// Objects in one page of a list.
+const PAGE: u32 = 500;
+/// Seconds after which the API server ends a watch.
+const WATCH: u32 = 290;
+/// The longest time until a page of a list, or the beginning of a watch.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts the watches of all kinds. They end when the set is dropped or the receiver is closed.
 pub fn watch(cluster: &ClusterApi, clock: &Clock, seen: &Sender<Seen>) -> JoinSet<()> {
@@ -31,7 +41,7 @@ struct Streams<'a> {
 
 impl Watch for Streams<'_> {
     fn all<K: Object>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched) {
-        self.stream(kind, Api::<K>::all(self.cluster.client.clone()), watcher::Config::default(), seen);
+        self.stream(kind, Api::<K>::all(self.cluster.client.clone()), None, seen);
     }
 
     fn within<K>(&mut self, kind: Kind, seen: fn(Event<Box<K>>) -> Watched, namespace: &'static str)
@@ -39,7 +49,7 @@ impl Watch for Streams<'_> {
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
         let api = Api::<K>::namespaced(self.cluster.client.clone(), namespace);
-        self.stream(kind, api, watcher::Config::default(), seen);
+        self.stream(kind, api, None, seen);
     }
 
     fn named<K>(
@@ -52,8 +62,7 @@ impl Watch for Streams<'_> {
         K: Object + Resource<Scope = NamespaceResourceScope>,
     {
         let api = Api::<K>::namespaced(self.cluster.client.clone(), namespace);
-        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        self.stream(kind, api, only, seen);
+        self.stream(kind, api, Some(format!("metadata.name={name}")), seen);
     }
 }
 
@@ -62,41 +71,155 @@ impl Streams<'_> {
         &mut self,
         kind: Kind,
         api: Api<K>,
-        config: watcher::Config,
+        fields: Option<String>,
         wrap: fn(Event<Box<K>>) -> Watched,
     ) {
-        let (clock, seen) = (self.clock.clone(), self.seen.clone());
-        self.tasks.spawn(async move {
-            let mut stream = watcher(api, config).boxed();
-            loop {
-                match stream.try_next().await {
-                    Ok(Some(event)) => {
-                        if seen.send(Seen::Watched(wrap(translate(event)))).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
-                    // The stream lists or watches again when it is polled next.
-                    Err(error) => {
-                        let why = super::chain(&error);
-                        tracing::debug!(kind = kind.name(), why, "watch interrupted");
-                        if seen.send(Seen::Unseen { kind, why }).await.is_err() {
-                            return;
-                        }
-                        clock.sleep(REST).await;
-                    }
-                }
-            }
-        });
+        let stream = Stream { kind, api, fields, wrap, clock: self.clock.clone(), seen: self.seen.clone() };
+        self.tasks.spawn(stream.run());
     }
 }
 
-fn translate<K>(event: watcher::Event<K>) -> Event<Box<K>> {
-    match event {
-        watcher::Event::Init => Event::Begin,
-        watcher::Event::InitApply(object) => Event::Listed(Box::new(object)),
-        watcher::Event::InitDone => Event::End,
-        watcher::Event::Apply(object) => Event::Applied(Box::new(object)),
-        watcher::Event::Delete(object) => Event::Deleted(Box::new(object)),
+/// Why a list or a watch is over.
+enum Over {
+    /// Nothing reads what is seen any more.
+    Closed,
+    /// The revision is too old to watch from: list anew.
+    Gone,
+    Failed(String),
+}
+
+/// The list and watch of one kind. Bookmarks, which an API server sends once a minute, are told as "heard": they are what
+/// tells a quiet watch from a dead one.
+struct Stream<K> {
+    kind: Kind,
+    api: Api<K>,
+    fields: Option<String>,
+    wrap: fn(Event<Box<K>>) -> Watched,
+    clock: Clock,
+    seen: Sender<Seen>,
+}
+
+impl<K: Object> Stream<K> {
+    /// Lists and watches until nothing reads it any more.
+    async fn run(self) {
+        let mut from: Option<String> = None;
+        let mut failures = 0;
+        loop {
+            let done = match from.take() {
+                None => self.list().await,
+                Some(revision) => self.watch(&revision, &mut from).await.map(|()| from.clone()),
+            };
+            let why = match done {
+                Ok(revision) => {
+                    (from, failures) = (revision, 0);
+                    continue;
+                }
+                Err(Over::Closed) => return,
+                Err(Over::Gone) => {
+                    from = None;
+                    "its revision is too old, so they are listed anew".to_owned()
+                }
+                Err(Over::Failed(why)) => why,
+            };
+            if self.tell(Seen::Unseen { kind: self.kind, why }).await.is_err() {
+                return;
+            }
+            failures += 1;
+            self.clock.sleep(rest(failures)).await;
+        }
     }
+
+    async fn tell(&self, seen: Seen) -> Result<(), Over> {
+        self.seen.send(seen).await.map_err(|_| Over::Closed)
+    }
+
+    async fn event(&self, event: Event<Box<K>>) -> Result<(), Over> {
+        self.tell(Seen::Watched((self.wrap)(event))).await
+    }
+
+    /// Lists all objects as etcd has them now, page by page; the revision to watch from.
+    async fn list(&self) -> Result<Option<String>, Over> {
+        let mut params =
+            ListParams { field_selector: self.fields.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut first = true;
+        loop {
+            let page = in_time(self.api.list(&params)).await?;
+            if std::mem::take(&mut first) {
+                self.event(Event::Begin).await?;
+            }
+            for object in page.items {
+                self.event(Event::Listed(Box::new(object))).await?;
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => {
+                    self.event(Event::End).await?;
+                    return Ok(page.metadata.resource_version);
+                }
+            }
+        }
+    }
+
+    /// Watches from a revision until the API server ends the watch. `from` follows what was seen, also when it fails.
+    async fn watch(&self, revision: &str, from: &mut Option<String>) -> Result<(), Over> {
+        let params = WatchParams {
+            field_selector: self.fields.clone(),
+            timeout: Some(WATCH),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        *from = Some(revision.to_owned());
+        let mut stream = in_time(self.api.watch(&params, revision)).await?.boxed();
+        self.tell(Seen::Heard(self.kind)).await?;
+        while let Some(event) = stream.next().await {
+            let event = event.map_err(over)?;
+            let (event, revision) = match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    let revision = object.metadata().resource_version.clone();
+                    (Some(Event::Applied(Box::new(object))), revision)
+                }
+                WatchEvent::Deleted(object) => {
+                    let revision = object.metadata().resource_version.clone();
+                    (Some(Event::Deleted(Box::new(object))), revision)
+                }
+                WatchEvent::Bookmark(bookmark) => (None, Some(bookmark.metadata.resource_version)),
+                WatchEvent::Error(status) => return Err(over(kube::Error::Api(status))),
+            };
+            if let Some(event) = event {
+                self.event(event).await?;
+            }
+            self.tell(Seen::Heard(self.kind)).await?;
+            if revision.is_some() {
+                *from = revision;
+            }
+        }
+        // From here until the next watch has been accepted nothing is heard of the kind.
+        self.tell(Seen::Unseen {
+            kind: self.kind,
+            why: "the watch ended, and the next one has not begun".to_owned(),
+        })
+        .await
+    }
+}
+
+/// A call with a time limit: an API server that accepts a request and never answers is no answer.
+async fn in_time<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Over> {
+    match tokio::time::timeout(CALL_LIMIT, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(over(error)),
+        Err(_) => Err(Over::Failed(format!("no answer within {} s", CALL_LIMIT.as_secs()))),
+    }
+}
+
+fn over(error: kube::Error) -> Over {
+    match error {
+        kube::Error::Api(status) if status.code == 410 => Over::Gone,
+        other => Over::Failed(CallError::of(other).words()),
+    }
+}
+
+/// How long a list or a watch rests after so many failures in a row: doubled each time, and never long enough to make a
+/// short outage longer.
+fn rest(failures: u32) -> SignedDuration {
+    REST.saturating_mul(1 << failures.saturating_sub(1).min(4)).min(LONGEST_REST)
 }

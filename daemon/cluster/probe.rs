@@ -3,13 +3,14 @@
 use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::Api;
+use kube::api::ListParams;
 
 use super::{CallError, ClusterApi, call};
 use crate::live::ProbeAnswer;
 use crate::model::live::{Lock, Probe};
-use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS};
+use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS, STOP};
 
 impl ClusterApi {
     /// Asks one probe. A failure is an answer too: nothing is known.
@@ -18,6 +19,7 @@ impl ClusterApi {
             Probe::ClusterUid => self.cluster_uid().await,
             Probe::Api => self.api_answer().await,
             Probe::Heartbeat(node) => self.heartbeat(node).await,
+            Probe::Node(node) => self.node(node).await,
             Probe::Lock => self.lock().await.map(ProbeAnswer::Lock),
             Probe::Published => self.published().await.map(ProbeAnswer::Published),
             Probe::Long(name) => {
@@ -46,6 +48,20 @@ impl ClusterApi {
         let lease = call(Api::<Lease>::namespaced(self.client.clone(), "kube-node-lease").get(node)).await?;
         let renewed = lease.spec.and_then(|spec| spec.renew_time);
         Ok(ProbeAnswer::Heartbeat(renewed.map(|time| time.0.to_string()).unwrap_or_default()))
+    }
+
+    /// Reads a node and its pods without a resource version: such reads are answered by etcd's quorum.
+    async fn node(&self, name: &str) -> Result<ProbeAnswer, CallError> {
+        let node = call(Api::<Node>::all(self.client.clone()).get_opt(name)).await?;
+        let on_node = ListParams::default().fields(&format!("spec.nodeName={name}"));
+        let pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?;
+        Ok(ProbeAnswer::Node(node.map(Box::new), pods.items))
+    }
+
+    /// True if a person has stopped the work, as etcd has it now.
+    pub async fn is_stopped(&self) -> Result<bool, CallError> {
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
+        Ok(call(maps.get_opt(STOP)).await?.is_some())
     }
 
     async fn lock(&self) -> Result<Option<Lock>, CallError> {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
@@ -18,6 +18,10 @@ use crate::cluster::{self, ClusterApi};
 use crate::live::{ProbeAnswer, Seen, WriteAnswer};
 use crate::model::effect::Effect;
 use crate::model::live::Probe;
+use crate::model::time::later;
+
+/// How long it is believed that there is no stop.
+const UNSTOPPED_FOR: SignedDuration = SignedDuration::from_secs(2);
 
 /// Whether the fence is asked before or after an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +46,8 @@ pub struct Edges {
     count: Arc<AtomicU64>,
     /// Until when effects may be sent under the lease; `None` while it is not held.
     pub deadline: Arc<Mutex<Option<Timestamp>>>,
+    /// When etcd last said that there is no stop.
+    unstopped: Arc<tokio::sync::Mutex<Option<Timestamp>>>,
 }
 
 impl Edges {
@@ -53,6 +59,7 @@ impl Edges {
             long: None,
             count: Arc::default(),
             deadline: Arc::default(),
+            unstopped: Arc::default(),
         }
     }
 
@@ -91,6 +98,7 @@ impl Edges {
                 | Probe::ClusterUid
                 | Probe::Api
                 | Probe::Heartbeat(_)
+                | Probe::Node(_)
                 | Probe::Lock
                 | Probe::Published,
                 _,
@@ -119,6 +127,25 @@ impl Edges {
 }
 
 impl Edges {
+    /// Why nothing may be written to nodes, pods and Jobs: a person has stopped the work, or it cannot be told whether
+    /// one has. A watch may be late or silent, so a stop is looked for by a read, at most two seconds before each write.
+    async fn stopped(&self) -> Option<String> {
+        // One read for all effects that are sent together.
+        let mut unstopped = self.unstopped.lock().await;
+        if unstopped.is_some_and(|at| later(at, UNSTOPPED_FOR) > self.clock.now()) {
+            return None;
+        }
+        let asked = self.clock.now();
+        match self.cluster.is_stopped().await {
+            Ok(false) => {
+                *unstopped = Some(asked);
+                None
+            }
+            Ok(true) => Some("a person has stopped the work".to_owned()),
+            Err(error) => Some(format!("it cannot be read whether a person has stopped the work: {error}")),
+        }
+    }
+
     /// True if the lease's renew deadline is still ahead.
     fn in_time(&self) -> bool {
         let deadline = *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -147,6 +174,15 @@ pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option
 
 async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
     let cluster = &edges.cluster;
+    let rules = effect.key().rules();
+    if rules.stops {
+        if let Some(why) = edges.stopped().await {
+            return WriteAnswer::Stale(why);
+        }
+        if rules.needs_lease && !edges.in_time() {
+            return WriteAnswer::Stale("the lease's renew deadline has passed".to_owned());
+        }
+    }
     match effect {
         Effect::Node { name, resource_version, patch } => {
             cluster.patch_node(&name, &resource_version, &patch).await

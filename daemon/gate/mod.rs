@@ -22,6 +22,7 @@ mod plan;
 mod question;
 mod record;
 mod stop;
+mod watch;
 mod window;
 
 use crate::model::decision::{Answer, Decision, Gate};
@@ -42,7 +43,7 @@ pub use question::{Moment, Others, Question, Sources, World};
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
 /// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
-const GATES: [(Gate, AnswersOf); 16] = [
+const GATES: [(Gate, AnswersOf); 17] = [
     (Gate::Identity, identity::answers),
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
@@ -58,6 +59,7 @@ const GATES: [(Gate, AnswersOf); 16] = [
     (Gate::Order, order::answers),
     (Gate::Lease, lease::answers),
     (Gate::Health, health::answers),
+    (Gate::Watch, watch::answers),
     (Gate::Record, record::answers),
 ];
 

@@ -32,6 +32,10 @@ impl Folder {
         match seen {
             Seen::Watched(watched) => self.watched(watched, now),
             Seen::Unseen { kind, why } => drop(self.live.unseen.insert(kind.name(), why)),
+            Seen::Heard(kind) => {
+                self.live.unseen.remove(kind.name());
+                self.live.heard.insert(kind.name(), now);
+            }
             Seen::Probed(probe, answer) => self.probed(probe, answer, now),
             Seen::Done(key, answer) => self.done(&key, answer, now),
         }
@@ -44,7 +48,10 @@ impl Folder {
             // The daemon cordons and claims w1, and the answer brings w1 at resourceVersion 120. Only then the watch
             // delivers the event of version 119. Taken in, it would remove the cordon and the claim from the picture
             // until the watch catches up, and a pass in between would decide without them.
-            if convert::revision(&before.resource_version) > convert::revision(&node.resource_version) {
+            let older =
+                convert::revision(&before.resource_version) > convert::revision(&node.resource_version);
+            // After etcd was restored, revisions begin anew below, and a list is how that shows.
+            if older && self.listings.nodes.is_none() {
                 return;
             }
             if before.kubelet == node.kubelet {
@@ -74,13 +81,14 @@ impl Folder {
         }
         self.live.leases.remove(name);
         self.live.claimed.remove(name);
+        self.live.reads.remove(name);
     }
 
     pub(super) fn put_pod(&mut self, object: &v1::Pod, now: Timestamp) {
         let Some(mut pod) = convert::pod(object, &mut self.shared, now) else { return };
         let before = self.live.pods.get(&pod.uid);
         if let Some(before) = before {
-            if before.resource_version > pod.resource_version {
+            if before.resource_version > pod.resource_version && self.listings.pods.is_none() {
                 return;
             }
             if before.resource_version < pod.resource_version {
@@ -115,7 +123,7 @@ impl Folder {
         let Some((key, budget)) = budget::convert(object, &mut self.shared) else { return };
         let before = self.live.budgets.get_mut(&key);
         if let Some(before) = before {
-            if before.resource_version > budget.resource_version {
+            if before.resource_version > budget.resource_version && self.listings.budgets.is_none() {
                 return;
             }
             before.resource_version = budget.resource_version;
@@ -229,15 +237,40 @@ impl Folder {
             (_, ProbeAnswer::Published(text)) => {
                 self.live.published = Some(Published { text: text.unwrap_or_default(), of: None });
             }
+            (Probe::Node(name), ProbeAnswer::Node(node, pods)) => {
+                self.read_node(name, node.as_deref(), &pods, now);
+            }
             (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
-            (_, ProbeAnswer::Nothing(_) | ProbeAnswer::Heartbeat(_) | ProbeAnswer::Long(_)) => {}
+            (
+                _,
+                ProbeAnswer::Nothing(_)
+                | ProbeAnswer::Heartbeat(_)
+                | ProbeAnswer::Long(_)
+                | ProbeAnswer::Node(..),
+            ) => {}
         }
         let key = EffectKey::Probe(probe);
         self.live.overlay.in_flight.remove(&key);
         if let EffectKey::Probe(probe) = key {
             self.live.probed.insert(probe, now);
         }
+    }
+
+    /// Takes in one node and its pods as etcd has them: what a watch has not shown yet is seen, and what is gone goes.
+    fn read_node(&mut self, name: &str, node: Option<&v1::Node>, pods: &[v1::Pod], now: Timestamp) {
+        let name = self.shared.id(name);
+        match node {
+            Some(node) => self.put_node(node, now),
+            None => self.drop_node(&name),
+        }
+        let there: BTreeSet<Uid> =
+            pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).map(Uid::from).collect();
+        let gone: Vec<Uid> =
+            self.live.pods_on(&name).map(|pod| pod.uid.clone()).filter(|uid| !there.contains(uid)).collect();
+        gone.iter().for_each(|uid| self.drop_pod(uid));
+        pods.iter().for_each(|pod| self.put_pod(pod, now));
+        self.live.reads.insert(name, now);
     }
 
     fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {

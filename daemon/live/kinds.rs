@@ -78,7 +78,7 @@ macro_rules! kinds {
 
         /// For each kind that is being listed: the keys that were known before and have not been listed so far.
         #[derive(Debug, Default)]
-        pub(super) struct Listings { $($field: Option<BTreeSet<$key_type>>),* }
+        pub(super) struct Listings { $(pub(super) $field: Option<BTreeSet<$key_type>>),* }
 
         /// Starts the watch of every kind.
         pub fn watch_all(by: &mut impl Watch) {
@@ -176,6 +176,7 @@ impl Folder {
                     (row.drop)(self, &gone);
                 }
                 self.live.unseen.remove(row.kind.name());
+                self.live.heard.insert(row.kind.name(), now);
                 self.listed.insert(row.kind);
                 let complete = self.missing().next().is_none();
                 self.live.complete = complete;

@@ -11,7 +11,7 @@ mod shared;
 mod tests;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
@@ -34,6 +34,8 @@ pub enum Event<K> {
 /// Everything that can be learnt of a cluster: from watches, from probes, and from the answers to writes.
 #[derive(Clone, Debug)]
 pub enum Seen {
+    /// A watch of one kind was accepted, or has spoken: what is known of the kind is current.
+    Heard(Kind),
     /// From the watch of one kind of objects.
     Watched(Watched),
     /// A kind cannot be listed or watched at present.
@@ -49,10 +51,15 @@ pub enum Seen {
 #[derive(Clone, Debug)]
 pub enum ProbeAnswer {
     ClusterUid(String),
-    Api { ready: bool, version: Option<Version> },
+    Api {
+        ready: bool,
+        version: Option<Version>,
+    },
     Heartbeat(String),
     Lock(Option<Lock>),
     Published(Option<String>),
+    /// A node and its pods as etcd has them now; `None` if there is no such node.
+    Node(Option<Box<Node>>, Vec<Pod>),
     Long(LongState),
     Nothing(String),
 }

@@ -485,3 +485,27 @@ fn a_pod_is_not_gone_while_its_sidecar_runs() {
         assert_eq!(folder.live.pods.get(&"p".into()).unwrap().containers_gone, gone);
     }
 }
+
+#[test]
+fn a_list_is_believed_after_etcd_was_restored() {
+    let mut folder = Folder::default();
+    for (revision, version, phase) in [("9000", "v1.36.3", "Running"), ("5000", "v1.35.4", "Pending")] {
+        let mut node = node("w1");
+        node["metadata"]["resourceVersion"] = json!(revision);
+        node["status"]["nodeInfo"]["kubeletVersion"] = json!(version);
+        let mut pod = object(Kind::Pod, "p");
+        pod["metadata"]["resourceVersion"] = json!(revision);
+        pod["status"] = json!({"phase": phase});
+        for (kind, [begin, end], _) in Lists::of_all() {
+            let listed = match kind {
+                Kind::Node => seen(kind, How::Listed, &node),
+                Kind::Pod => seen(kind, How::Listed, &pod),
+                _ => continue,
+            };
+            [begin, listed, end].into_iter().for_each(|seen| folder.fold(seen, now()));
+        }
+    }
+    let (node, pod) = (&folder.live.nodes["w1"], folder.live.pods.get(&"uid-p".into()).unwrap());
+    assert_eq!(node.kubelet.as_ref().unwrap().to_string(), "v1.35.4");
+    assert_eq!(pod.phase, crate::model::live::Phase::Pending);
+}

@@ -11,6 +11,8 @@ pub enum Probe {
     ClusterUid,
     /// `/readyz` and `/version` of the API endpoint.
     Api,
+    /// The node of this name and its pods, as etcd has them now.
+    Node(String),
     /// The heartbeat of the node of this name.
     Heartbeat(String),
     /// The lease whose holder may act.

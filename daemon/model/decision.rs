@@ -152,6 +152,7 @@ pub enum Gate {
     Order,
     Lease,
     Health,
+    Watch,
     Record,
 }
 
@@ -178,6 +179,7 @@ impl Gate {
             Self::Plan | Self::Hold => &[ReturnsUntouched, IsAboutNodes, IsPolicy, IsRecorded],
             Self::Budget | Self::Health => &[ReturnsUntouched, IsAboutNodes, IsRecorded],
             Self::Limit | Self::Canary | Self::Order => &[IsAboutNodes, IsRecorded],
+            Self::Watch => &[IsRecorded],
             Self::Lease | Self::Record => &[],
         }
     }
@@ -212,7 +214,7 @@ impl Gate {
     }
 
     /// In the order in which pages show them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Identity,
         Self::Mode,
         Self::Desired,
@@ -228,6 +230,7 @@ impl Gate {
         Self::Order,
         Self::Lease,
         Self::Health,
+        Self::Watch,
         Self::Record,
     ];
 }
@@ -328,4 +331,5 @@ keys! {
     RecordRefused => "recordRefused",
     GitUnreachable => "gitUnreachable",
     ApiUnreachable => "apiUnreachable",
+    NotCurrent => "notCurrent",
 }

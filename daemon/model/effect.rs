@@ -148,6 +148,8 @@ pub enum EffectKey {
 pub struct Rules {
     /// True if only the holder of the lease may carry it out.
     pub needs_lease: bool,
+    /// True for writes to nodes, pods and Jobs, and for long work: a stop keeps them back.
+    pub stops: bool,
     /// Set if only a watch shows the result. The effect is then not repeated until the watch does, or for this long:
     /// until then the picture is as it was before and would ask for it again.
     pub shown_within: Option<SignedDuration>,
@@ -161,13 +163,15 @@ impl EffectKey {
         match self {
             // The answer has the object as it is now. An evicted pod counts as leaving from the answer until a watch
             // shows that it is gone; long work counts as running until a probe shows its end.
-            Self::Node(_) | Self::StatusMap | Self::Eviction(_) | Self::Long(_) => {
-                Rules { needs_lease: true, shown_within: None }
+            Self::Node(_) | Self::Eviction(_) | Self::Long(_) => {
+                Rules { needs_lease: true, stops: true, shown_within: None }
             }
-            Self::Job(_) | Self::ResumeNote => Rules { needs_lease: true, shown_within: Some(SHOWN) },
+            Self::StatusMap => Rules { needs_lease: true, stops: false, shown_within: None },
+            Self::Job(_) => Rules { needs_lease: true, stops: true, shown_within: Some(SHOWN) },
+            Self::ResumeNote => Rules { needs_lease: true, stops: false, shown_within: Some(SHOWN) },
             // The answer has the lease, and the namespace exists before the lease can be held.
             Self::Lease | Self::Namespace | Self::Probe(_) => {
-                Rules { needs_lease: false, shown_within: None }
+                Rules { needs_lease: false, stops: false, shown_within: None }
             }
         }
     }
@@ -182,7 +186,9 @@ impl EffectKey {
     pub fn object(&self) -> String {
         match self {
             Self::Eviction(uid) => format!("pod/{uid}"),
-            Self::Node(name) | Self::Probe(Probe::Heartbeat(name)) => format!("node/{name}"),
+            Self::Node(name) | Self::Probe(Probe::Heartbeat(name) | Probe::Node(name)) => {
+                format!("node/{name}")
+            }
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),
             Self::Job(name) => format!("job/{name}"),
             Self::Lease | Self::Probe(Probe::Lock) => format!("lease/{}", names::LEASE),

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::claim::Claim;
 use super::desired::Selector;
+use super::time::later;
 use super::version::Version;
 use super::work::{Component, Fact, Truth};
 
@@ -19,6 +20,9 @@ pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
 pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
+
+/// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
+const SILENT: SignedDuration = SignedDuration::from_secs(90);
 
 /// A name, namespace, label key, label value or UID. It is interned: all objects that contain it share one copy.
 pub type Id = Arc<str>;
@@ -46,6 +50,10 @@ pub struct Live {
     pub complete: bool,
     /// Kinds that cannot be listed or watched at present, by their name in the table of kinds, and why.
     pub unseen: BTreeMap<&'static str, String>,
+    /// When each kind was heard of last: its list ended, or its watch was accepted or has spoken. By the kinds' names.
+    pub heard: BTreeMap<&'static str, Timestamp>,
+    /// When a node and its pods were last read as etcd has them, and not as a watch has told.
+    pub reads: BTreeMap<Id, Timestamp>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API endpoint says of itself, and since when it has answered every probe.
@@ -178,6 +186,21 @@ pub enum JobState {
 }
 
 impl Live {
+    /// Kinds of which the picture may be old, and why: the watch is broken or has been silent for too long. Nothing is
+    /// taken out or newly changed on the strength of such a picture.
+    pub fn not_current(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+        let broken = self.unseen.iter().map(|(kind, why)| (*kind, why.clone()));
+        let silent = self.heard.iter().filter(|(_, at)| later(**at, SILENT) <= now);
+        let silent = silent.filter(|(kind, _)| !self.unseen.contains_key(*kind));
+        let text = || format!("nothing was heard of them for {} s", SILENT.as_secs());
+        broken.chain(silent.map(|(kind, _)| (*kind, text()))).collect()
+    }
+
+    /// When the first kind will have been silent for too long, if nothing is heard of it until then.
+    pub fn current_until(&self) -> Option<Timestamp> {
+        self.heard.values().min().map(|at| later(*at, SILENT))
+    }
+
     /// The state of an upgrade Job. While its only pod is Pending nothing has run, whatever the Job's status counts.
     pub fn job_state(&self, job: &Job) -> JobState {
         let mut pods = self.pods.of(&job.uid).peekable();

@@ -55,10 +55,11 @@ fn look(input: &Input<'_>) -> Turn {
 
 /// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.
 fn blind(input: &Input<'_>) -> Turn {
-    let answers = input.live.unseen.iter().map(|(kind, why)| {
-        let text = format!("they cannot be listed: {why}");
-        Answer::wait(Gate::Health, Reason::new(Key::ApiUnreachable, *kind, text))
-    });
+    let answers = input
+        .live
+        .not_current(input.now)
+        .into_iter()
+        .map(|(kind, why)| Answer::wait(Gate::Watch, Reason::new(Key::NotCurrent, kind, why)));
     let Input { me, state, record, others, census, trouble, now, .. } = *input;
     let tenure = Tenure::default();
     let world =
@@ -90,7 +91,9 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     let general = Question { plan: fresh, ..Question::general(Moment::GoOn, &world, &books) };
     let may = gate::ask(&general);
     let another = may.objects(Gate::Identity);
-    merge.turn(Turn { answers: may.answers, ..Turn::default() });
+    // Watches come back by themselves, so a process that ends when nothing moves does not end here.
+    let moves = may.objects(Gate::Watch);
+    merge.turn(Turn { answers: may.answers, moves, wake_at: live.current_until(), ..Turn::default() });
     if another {
         return;
     }

@@ -21,6 +21,9 @@ use crate::verify::owners;
 /// How long no pod may have left a node before the drain counts as blocked and the claim notes since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
 
+/// How old the last quorum read of a node and its pods may be when the node begins to be changed.
+const READ_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// Takes the node as far as it goes now. `prove` checks whether its component is healthy.
 pub(super) fn advance(
     hand: &Hand<'_>,
@@ -50,12 +53,17 @@ pub(super) fn advance(
         State::Unclaimed => take(hand, mv, node, may, turn),
         State::Claimed => turn.moving().reached(&hand.step.id, StepPhase::Claimed),
         // A stop leaves the drain as it is: no pod is evicted, and no timeout is judged.
-        State::Draining if may.objects(Gate::Stop) => turn,
+        // Nor is one evicted on the strength of an old picture.
+        State::Draining if may.objects(Gate::Stop) || may.objects(Gate::Watch) => turn,
         State::Draining => drain(hand, mv, node, turn.moving()),
         State::Emptied => begin_change(hand, mv, may, turn.moving()),
         State::Changing => change(hand, mv, turn),
         // Nothing can be noted on the claim, or seen of the node, and the node is not to be blamed for that.
-        State::Proving if may.objects(Gate::Stop) || hand.tenure.held.is_none() => turn.moving(),
+        State::Proving
+            if may.objects(Gate::Stop) || may.objects(Gate::Watch) || hand.tenure.held.is_none() =>
+        {
+            turn.moving()
+        }
         State::Proving => prove(hand, mv, node, turn.moving()),
         State::Releasing => release(hand, node, turn.moving()),
         State::Recovering => recover(hand, turn),
@@ -155,6 +163,11 @@ fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration,
 fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> Turn {
     if !may.allows() {
         return turn.answers(may.objections().cloned());
+    }
+    // A watch may be behind: a pod that it has not shown yet would be taken down with its node.
+    let read = hand.live.reads.get(mv.node.name.as_str()).filter(|at| later(**at, READ_WITHIN) > hand.now);
+    if read.is_none() {
+        return turn.probe_often(Probe::Node(mv.node.name.clone()));
     }
     match our_jobs(hand, mv) {
         Some(jobs) => create_job(hand, mv, jobs, turn),

@@ -3,7 +3,7 @@
 //! * of a node: `was:v1.35.4`, the version at which its run found it, and `wasPool:general`, its pool; `gone`, `new` and `replaced` since then;
 //!   `claimed` by its step, `claimed:older`, `claimed:later`, `claimed:garbage`, `claimed:gone-run`,
 //!   `claimed:before`, by the run before; on the claim `uncordoned`, `wasCordoned`, `blocked:35m`, `reported:20s`;
-//!   `heartbeat:new` or `heartbeat:same`; `readyFor:5s`, `kubeletFor:5s`, `networkDown`; of a control plane node
+//!   `unread`, not read from etcd right before; `heartbeat:new` or `heartbeat:same`; `readyFor:5s`, `kubeletFor:5s`, `networkDown`; of a control plane node
 //!   `startedFor:5s`, its newest component, and `etcdDown`; `job:running:10m` (`waiting`,
 //!   `complete`, `failed`, `failed:refused`, `failed:broken`);
 //! * of a pod: `gone` and `new` as for a node, `going`, `stuck`, `late`, `unready`, `pending`,

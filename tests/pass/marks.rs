@@ -76,6 +76,9 @@ impl Then<'_> {
         for kind in &around.unseen {
             live.unseen.insert(kind.clone().leak(), "403 Forbidden".to_owned());
         }
+        // As after the read before a change, where a case does not say `unread`.
+        let names: Vec<_> = live.nodes.keys().cloned().collect();
+        live.reads = names.into_iter().map(|name| (name, self.now)).collect();
         self.overlay(live);
     }
 
@@ -152,6 +155,10 @@ impl Then<'_> {
                     let server = pod.server.as_mut().unwrap();
                     server.started = Some(self.since(detail));
                 });
+            }
+            "unread" => {
+                live.reads.remove(name);
+                return;
             }
             "etcdDown" => return change_server(live, "etcd", name, |pod| pod.ready = false),
             _ => {}

@@ -147,9 +147,83 @@ async fn a_kind_that_may_not_be_listed_is_named() {
     }
     let process = world.daemon();
     world.pass(MINUTE).await;
-    assert!(process.says(Key::ApiUnreachable, "volumeattachments"), "{:#?}", process.view());
+    assert!(process.says(Key::NotCurrent, "volumeattachments"), "{:#?}", process.view());
     assert!(world.begun().is_empty(), "nothing is concluded from a picture with holes");
     world.faults(|faults, _| faults.clear());
     world.done_within(HOUR, "v1.36.3").await;
+    process.end().await;
+}
+
+/// Lists and watches of a kind are refused from now on, and the watches that there are end.
+fn break_watches(world: &World, resource: &'static str, how: &How) {
+    for verb in ["list", "watch"] {
+        let when = When { verb, resource, ..When::default() };
+        world.faults(|faults, _| faults.on(when, 0, u64::MAX, how.clone()));
+    }
+    world.server.with(|cluster, _| cluster.cut_watches());
+}
+
+fn timed_out() -> How {
+    let message = "etcdserver: request timed out".to_owned();
+    How::Status { code: 500, reason: "InternalError", message }
+}
+
+/// Writes to nodes, pods and Jobs later than two seconds after a time.
+fn writes_after_a_stop(world: &World, stopped: Timestamp) -> Vec<String> {
+    let late = world.writes_after(stopped + SECOND * 2).into_iter();
+    late.filter(|line| !line.contains("/leases/") && !line.contains("upgrade-status")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_heard_while_its_watch_is_broken_or_silent() {
+    for broken in [true, false] {
+        let mut world = workers_only(4).await;
+        world.create(workload("Deployment", "slow", 24, &json!({"sim/stop-seconds": "25"}), &json!({})));
+        world.pass(MINUTE).await;
+        let process = world.daemon();
+        world.until("an eviction", MINUTE * 10, |world| world.evictions() > 0).await;
+        if broken {
+            break_watches(&world, "configmaps", &timed_out());
+        } else {
+            world.faults(|faults, _| faults.delay_watches(MINUTE * 4));
+        }
+        world.pass(SECOND).await;
+        world.note("windlass-stop", "the shop is down");
+        let stopped = world.clock.now();
+        world.pass(MINUTE * 4).await;
+        assert_eq!(writes_after_a_stop(&world, stopped), [] as [String; 0], "broken: {broken}");
+        process.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_breaks_later_is_told_and_no_further_node_is_taken_out() {
+    let mut world = workers_only(4).await;
+    let process = world.daemon();
+    world.until("a Job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    let forbidden = How::Status { code: 403, reason: "Forbidden", message: "pods is forbidden".to_owned() };
+    break_watches(&world, "pods", &forbidden);
+    let begun = world.begun();
+    world
+        .until("it is on record", SECOND * 30, |world| world.waits_for(Key::NotCurrent, "pods", "forbidden"))
+        .await;
+    assert!(process.says(Key::NotCurrent, "pods"), "{:#?}", process.view().answers);
+    world.pass(MINUTE * 20).await;
+    assert_eq!(world.begun(), begun, "{:#?}", world.tail());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_kubelet_is_replaced_under_pods_that_could_not_be_seen() {
+    let mut world = workers_only(4).await;
+    let process = world.daemon();
+    world.until("a Job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    break_watches(&world, "pods", &timed_out());
+    world.pass(SECOND).await;
+    world.deployment("shop", 12);
+    world.pass(SECOND * 30).await;
+    let jobs = world.jobs().len();
+    world.pass(MINUTE * 15).await;
+    assert_eq!((world.jobs().len(), world.evictions()), (jobs, 0), "{:#?}", world.tail());
     process.end().await;
 }

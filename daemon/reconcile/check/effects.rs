@@ -17,6 +17,8 @@ use crate::record::StepEnd;
 
 /// A lease holder that renewed within this time is alive, whatever length the lease itself has.
 const ALIVE: SignedDuration = SignedDuration::from_secs(30);
+/// A node and its pods were read from etcd within this before they begin to be changed.
+const READ: SignedDuration = SignedDuration::from_secs(10);
 
 impl Check<'_> {
     pub(super) fn effects(&mut self) {
@@ -92,6 +94,8 @@ impl Check<'_> {
         if of.progress.phase < StepPhase::Upgrading {
             let halted = self.record().halted.is_some();
             self.require(!halted, &object, "it is created while the run is halted");
+            let read = self.live().reads.get(&node.name).is_some_and(|at| later(*at, READ) > self.input.now);
+            self.require(read, &object, "it is created before its node and pods were read once more");
             let cordoned = node.unschedulable || !claim.cordoned;
             self.require(cordoned, &object, "it is created while its node is not cordoned");
             self.emptied(node, claim, of.step, &object);

@@ -21,6 +21,9 @@ pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
+/// The control plane components of a node whose versions count; etcd has versions of its own.
+const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
 /// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
 const SILENT: SignedDuration = SignedDuration::from_secs(90);
 
@@ -224,24 +227,24 @@ impl Live {
         }
     }
 
-    /// The oldest of API server, controller manager and scheduler on a control plane node; `None` while one of them
-    /// is not Ready or its version is unknown.
+    /// The oldest of API server, controller manager and scheduler on a control plane node; `None` while one of them is
+    /// missing, is not Ready, or its version is unknown.
+    ///
+    /// A kubelet replaces a static pod's mirror by a delete and a create. In between, the other two may be new and Ready
+    /// already, while kubeadm is still at work on the third.
     fn servers_of(&self, node: &str) -> Option<Version> {
-        let mut oldest: Option<Version> = None;
-        let mut api_server = false;
+        let mut versions: BTreeMap<&str, &Version> = BTreeMap::new();
         for pod in self.pods_on(node) {
             let Some(server) = &pod.server else { continue };
-            if &*server.component == "etcd" {
-                continue;
+            if COMPONENTS.contains(&&*server.component) {
+                if !pod.ready || pod.deleting.is_some() {
+                    return None;
+                }
+                versions.insert(&server.component, server.version.as_ref()?);
             }
-            if !pod.ready || pod.deleting.is_some() {
-                return None;
-            }
-            api_server |= &*server.component == "kube-apiserver";
-            let version = server.version.clone()?;
-            oldest = Some(oldest.map_or(version.clone(), |oldest| oldest.min(version)));
         }
-        oldest.filter(|_| api_server)
+        let oldest = versions.values().min().map(|oldest| (*oldest).clone());
+        oldest.filter(|_| versions.len() == COMPONENTS.len())
     }
 
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Pod> {

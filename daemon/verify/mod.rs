@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::claim::Reported;
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
-use crate::model::live::{Id, Live, Node, OwnerKind, Pod, Ready};
+use crate::model::live::{Id, JobState, Live, Node, OwnerKind, Pod, Ready};
 use crate::model::time::later;
 use crate::model::work::{Component, NodeMove};
 
@@ -62,6 +62,9 @@ pub fn kubelet(
         missing.push(Reason::new(Key::NodeNotReady, &*object, "it is not Ready"));
     }
     missing.extend(daemon_sets(live, node, baseline));
+    if node.control_plane {
+        missing.extend(static_pods(live, node));
+    }
     if !missing.is_empty() {
         return Outcome::Pending(missing, None);
     }
@@ -116,7 +119,9 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
         let text = format!("not all of its control plane components run {} and are Ready yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
-    if let Some(reason) = quorum(live, None) {
+    if let Some(reason) =
+        job_at_work(live, mv).or_else(|| etcd_not_ready(live, mv)).or_else(|| quorum(live, None))
+    {
         return Outcome::Pending(vec![reason], None);
     }
     let newest = live.pods_on(&mv.node.name).filter_map(|pod| pod.server.as_ref()?.started).max();
@@ -129,6 +134,35 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
         }
         Err(reason) => Outcome::Pending(vec![reason], None),
     }
+}
+
+/// The upgrade Job on a node, while it has not ended. kubeadm goes on for a while after the last component is new: it
+/// applies addons, and the next node must not begin beside it.
+fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
+    let mut jobs = live.jobs.iter().filter(|(_, job)| job.node == mv.node.name);
+    let (name, _) = jobs.find(|(_, job)| match live.job_state(job) {
+        JobState::Waiting(_) | JobState::Running => true,
+        JobState::Complete | JobState::Failed(_) => false,
+    })?;
+    let text = format!("the control plane components of {} are new, and it has not ended", mv.node.name);
+    Some(Reason::new(Key::Upgrading, format!("job/{name}"), text))
+}
+
+/// The etcd member of a node, where it has one, while it is not Ready.
+fn etcd_not_ready(live: &Live, mv: &NodeMove) -> Option<Reason> {
+    let mut pods = live.pods_on(&mv.node.name);
+    let etcd = pods.find(|pod| pod.server.as_ref().is_some_and(|server| &*server.component == "etcd"))?;
+    let ready = etcd.ready && etcd.deleting.is_none();
+    (!ready).then(|| Reason::new(Key::QuorumAtRisk, etcd.object(), "this member of etcd is not Ready yet"))
+}
+
+/// The static pods of a control plane node that are not Ready again after its kubelet was restarted. That the API answers
+/// through a load balancer proves nothing about one node.
+fn static_pods(live: &Live, node: &Node) -> Option<Reason> {
+    let has_any = live.pods_on(&node.name).any(|pod| pod.server.is_some());
+    let ready = live.runs(Component::ControlPlane, &node.name).is_some();
+    let text = "not all of its control plane components are Ready again";
+    (has_any && !ready).then(|| Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text))
 }
 
 fn pending(key: Key, object: &str, text: &str) -> Outcome {

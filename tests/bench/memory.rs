@@ -11,38 +11,27 @@
     reason = "a benchmark is a test to us, and a program to the compiler"
 )]
 
-use std::process::Command;
-
 use jiff::Timestamp;
 use windlass::live::{Event, Folder, Seen, Watched};
 
+#[path = "measure.rs"]
+#[expect(dead_code, reason = "each benchmark needs a part of it")]
+mod measure;
 #[path = "objects.rs"]
 mod objects;
 
+use measure::{each_size, memory};
 use objects::{job_pod, list};
 
-const SIZES: [usize; 3] = [100, 1_000, 5_000];
 /// So many Jobs' pods come and go after everything was listed.
 const CHURN: usize = 100_000;
 
 fn main() {
-    let size = std::env::args().find_map(|argument| argument.parse::<usize>().ok());
-    match size {
-        Some(size) => measure(size),
-        None => table(),
-    }
-}
-
-fn table() {
-    println!(
+    let head = format!(
         "{:>6} {:>8} {:>16} {:>16} {:>18} {:>10}",
         "nodes", "pods", "listed, B/pod", "again, B/pod", "after churn, B/pod", "peak"
     );
-    for size in SIZES {
-        let program = std::env::current_exe().unwrap();
-        let status = Command::new(program).arg(size.to_string()).status().unwrap();
-        assert!(status.success());
-    }
+    each_size(&head, measure);
 }
 
 fn measure(nodes: usize) {
@@ -70,11 +59,4 @@ fn measure(nodes: usize) {
 
 fn resident() -> u64 {
     memory("VmRSS:")
-}
-
-/// Bytes, from the system's own books.
-fn memory(line: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }

@@ -10,9 +10,7 @@
     reason = "a benchmark is a test to us, and a program to the compiler"
 )]
 
-use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use windlass::diff::diff;
 use windlass::model::desired::Desired;
@@ -21,43 +19,31 @@ use windlass::model::plan::Plan;
 use windlass::plan::{check, plan, seal};
 use windlass::provider::scripts;
 
+#[path = "measure.rs"]
+mod measure;
 #[path = "../worlds.rs"]
 #[expect(dead_code, unused_imports, reason = "the builder of worlds offers more than a benchmark needs")]
 mod worlds;
 
-const SIZES: [usize; 3] = [100, 1_000, 5_000];
+use measure::{each_size, median, memory};
+
 const PODS_PER_NODE: usize = 30;
-/// An odd number, so that the middle one is the median.
-const RUNS: usize = 11;
-
 fn main() {
-    let size = std::env::args().find_map(|argument| argument.parse::<usize>().ok());
-    match size {
-        Some(size) => measure(size),
-        None => table(),
-    }
-}
-
-fn table() {
-    println!(
+    let head = format!(
         "{:>6} {:>8} {:>7} {:>10} {:>10} {:>10} {:>12} {:>12}",
         "nodes", "pods", "steps", "diff", "plan", "check", "world", "peak"
     );
-    for size in SIZES {
-        let program = std::env::current_exe().unwrap();
-        let status = Command::new(program).arg(size.to_string()).status().unwrap();
-        assert!(status.success());
-    }
+    each_size(&head, measure);
 }
 
 fn measure(size: usize) {
     let (desired, live) = world(size);
-    let before = peak_mebibytes();
-    let diffs = median(|| diff(&desired, &live).len());
-    let plans = median(|| sealed(&desired, &live).stages.len());
+    let before = memory("VmHWM:") >> 20;
+    let diffs = median(1, || diff(&desired, &live).len());
+    let plans = median(1, || sealed(&desired, &live).stages.len());
     let made = sealed(&desired, &live);
     assert_eq!(made.blockers, []);
-    let checks = median(|| check(&made, &desired, &live).len());
+    let checks = median(1, || check(&made, &desired, &live).len());
     assert_eq!(check(&made, &desired, &live), []);
     let steps = made.steps().count();
     println!(
@@ -66,7 +52,7 @@ fn measure(size: usize) {
         diffs.as_secs_f64() * 1e3,
         plans.as_secs_f64() * 1e3,
         checks.as_secs_f64() * 1e3,
-        peak_mebibytes(),
+        memory("VmHWM:") >> 20,
     );
 }
 
@@ -75,31 +61,6 @@ fn sealed(desired: &Desired, live: &Live) -> Plan {
     let draft = plan(desired, live);
     let scripts = scripts(&desired.cluster, &draft.stages);
     seal(draft, &desired.cluster, &scripts).unwrap()
-}
-
-fn median(mut work: impl FnMut() -> usize) -> Duration {
-    let once = |_| {
-        let start = processor_time();
-        std::hint::black_box(work());
-        processor_time().saturating_sub(start)
-    };
-    let mut times: Vec<_> = (0..RUNS).map(once).collect();
-    times.sort();
-    times[RUNS / 2]
-}
-
-/// How long this thread has had a processor: what else the machine does meanwhile is not our measure.
-fn processor_time() -> Duration {
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(line.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap())
-}
-
-/// The most that this process has ever had in memory.
-fn peak_mebibytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
-    line.split_whitespace().next().and_then(|kibibytes| kibibytes.parse::<u64>().ok()).unwrap_or_default()
-        / 1024
 }
 
 /// A minor upgrade: three control plane nodes, ten pools, three zones, one workload for every ten pods and a

@@ -12,7 +12,6 @@
     reason = "a benchmark is a test to us, and a program to the compiler"
 )]
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,41 +30,27 @@ use windlass::plan::{asked, proposal};
 use windlass::reconcile::{Input, Tick, checked_tick};
 use windlass::record::Record;
 
+#[path = "measure.rs"]
+#[expect(dead_code, reason = "each benchmark needs a part of it")]
+mod measure;
 #[path = "objects.rs"]
 mod objects;
 #[path = "../worlds.rs"]
 #[expect(dead_code, unused_imports, reason = "the builder of worlds offers more than a benchmark needs")]
 mod worlds;
 
-const SIZES: [usize; 3] = [100, 1_000, 5_000];
-/// An odd number, so that the middle one is the median.
-const RUNS: usize = 11;
+use measure::{RUNS, each_size, median};
+
 /// So many changes of one pod are timed together, because a single one takes less than the system's clock can tell.
 const CHANGES: usize = 200;
 const EPOCH: u64 = 3;
 
 fn main() {
-    let size = std::env::args().find_map(|argument| argument.parse::<usize>().ok());
-    match size {
-        Some(size) => measure(size),
-        None => table(),
-    }
-}
-
-fn table() {
-    println!(
+    let head = format!(
         "{:>6} {:>8} | {:>12} {:>12} | {:>8} {:>9} {:>12} {:>12}",
-        "", "", "at rest", "", "a run", "pods", "", ""
+        "nodes", "pods", "rest: first", "one pod", "run: out", "leaving", "first", "one pod"
     );
-    println!(
-        "{:>6} {:>8} | {:>12} {:>12} | {:>8} {:>9} {:>12} {:>12}",
-        "nodes", "pods", "first", "one pod", "nodes", "leaving", "first", "one pod"
-    );
-    for size in SIZES {
-        let program = std::env::current_exe().unwrap();
-        let status = Command::new(program).arg(size.to_string()).status().unwrap();
-        assert!(status.success());
-    }
+    each_size(&head, measure);
 }
 
 fn measure(size: usize) {
@@ -94,26 +79,6 @@ fn measure(size: usize) {
         ms(run_pod),
         ms(plan_first),
     );
-}
-
-/// The median of several runs, divided by how many times each of them does the work.
-fn median(times: u32, mut work: impl FnMut() -> usize) -> Duration {
-    let once = |_| {
-        let start = processor_time();
-        std::hint::black_box(work());
-        processor_time().saturating_sub(start) / times
-    };
-    let mut times: Vec<_> = (0..RUNS).map(once).collect();
-    times.sort();
-    times[RUNS / 2]
-}
-
-/// How long this thread has had a processor: what else the machine does meanwhile is not our measure.
-fn processor_time() -> Duration {
-    // Gives the processor away for a moment, so that the system brings its books up to date.
-    std::thread::yield_now();
-    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(line.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap())
 }
 
 /// One cluster as its loop knows it.

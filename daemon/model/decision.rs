@@ -273,6 +273,7 @@ keys! {
     NoProvenSnapshot => "noProvenSnapshot",
     NodeInTwoPools => "nodeInTwoPools",
     NodeInNoPool => "nodeInNoPool",
+    NodeNotMovable => "nodeNotMovable",
     NoControlPlane => "noControlPlane",
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",

@@ -102,9 +102,8 @@ pub fn diff(desired: &Desired, live: &Live) -> Vec<Change> {
         }
     }
     let leaving = leaving(live);
-    let differs = |node: &&Node| {
-        !node.virtual_kubelet && node.kubelet.as_ref().is_none_or(|runs| !runs.is_as(to))
-    };
+    let differs =
+        |node: &&Node| !node.virtual_kubelet && node.kubelet.as_ref().is_none_or(|runs| !runs.is_as(to));
     for node in live.nodes.values().filter(differs) {
         let scope = membership(&desired.cluster, node).scope();
         let pods = leaving.get(&*node.name).copied().unwrap_or_default();

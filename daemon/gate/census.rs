@@ -31,7 +31,8 @@ impl Census {
     pub fn of(cluster: &Cluster, live: &Live) -> Self {
         let mut census = Self::default();
         for node in live.nodes.values() {
-            let older = |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.is_before(oldest));
+            let older =
+                |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.is_before(oldest));
             if census.oldest_kubelet.as_ref().is_none_or(older) {
                 census.oldest_kubelet.clone_from(&node.kubelet);
             }

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::shared::Shared;
 use crate::model::live::{
-    ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Server, Uid,
-    Workload,
+    ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Server,
+    Uid, Workload,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;

@@ -287,7 +287,10 @@ fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
             NODES,
         ),
         (json!({"spec": {"taints": [{"key": "other", "effect": "NoSchedule"}]}}), NOTHING),
-        (json!({"spec": {"taints": [{"key": "virtual-kubelet.io/provider", "value": "azure", "effect": "NoSchedule"}]}}), NODES),
+        (
+            json!({"spec": {"taints": [{"key": "virtual-kubelet.io/provider", "value": "azure", "effect": "NoSchedule"}]}}),
+            NODES,
+        ),
         (json!({"metadata": {"deletionTimestamp": "2026-11-23T12:00:00Z"}}), NODES),
     ];
     let unready = || json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
@@ -494,9 +497,7 @@ fn a_static_pod_of_the_control_plane_is_a_mirror_pod_of_its_own_node_in_kube_sys
         json!({"status": {"containerStatuses": [{"name": "a", "image": image, "imageID": "", "ready": true,
             "restartCount": 0, "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}]}})
     };
-    let owner = |kind: &str, uid: &str| {
-        json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": "cp1", "uid": uid, "controller": true}]}})
-    };
+    let owner = |kind: &str, uid: &str| json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": "cp1", "uid": uid, "controller": true}]}});
     let two = json!({"spec": {"containers": [{"name": "aaa", "image": "proxy:v9.9.9"}, {"name": "kube-apiserver", "image": "x:v1.35.5"}]},
         "status": {"containerStatuses": [{"name": "aaa", "image": "proxy:v9.9.9", "imageID": "", "ready": true, "restartCount": 0,
             "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}, {"name": "kube-apiserver", "image": "x:v1.35.3", "imageID": "",
@@ -524,7 +525,10 @@ fn a_static_pod_of_the_control_plane_is_a_mirror_pod_of_its_own_node_in_kube_sys
         (container(&format!("sha256:{digest}")), Some("v1.35.4")),
         (container("registry:5000/kube-apiserver:v1.35.3"), Some("v1.35.3")),
         (container("registry:5000/kube-apiserver"), Some("v1.35.4")),
-        (container("rancher/hardened-kubernetes:v1.35.3-rke2r1-build20251210"), Some("v1.35.3-rke2r1-build20251210")),
+        (
+            container("rancher/hardened-kubernetes:v1.35.3-rke2r1-build20251210"),
+            Some("v1.35.3-rke2r1-build20251210"),
+        ),
         (container("mirror/kube-apiserver:v1.35.3_vendor.1"), Some("v1.35.3+vendor.1")),
         // A container beside the API server.
         (two, Some("v1.35.3")),

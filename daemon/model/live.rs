@@ -231,8 +231,11 @@ impl Live {
                 Truth::of(self.runs(*component, node).map(|runs| runs.reaches(version)))
             }
             Fact::ControlPlaneAtLeast(version) => {
-                let seen: Vec<_> =
-                    self.api_servers().into_values().map(|seen| seen.map(|seen| seen.reaches(version))).collect();
+                let seen: Vec<_> = self
+                    .api_servers()
+                    .into_values()
+                    .map(|seen| seen.map(|seen| seen.reaches(version)))
+                    .collect();
                 // One API server that is too old makes it false, whatever the others run.
                 if seen.contains(&Some(false)) {
                     Truth::Fails

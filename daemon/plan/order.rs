@@ -130,7 +130,9 @@ impl<'a> Walk<'a> {
 
     fn behind(&self, to: &Version, also: impl Fn(&Member, &Version) -> bool) -> Vec<&'a Member<'a>> {
         let late = |member: &&Member| {
-            self.kubelets.get(member.name()).is_some_and(|kubelet| kubelet.is_before(to) && also(member, kubelet))
+            self.kubelets
+                .get(member.name())
+                .is_some_and(|kubelet| kubelet.is_before(to) && also(member, kubelet))
         };
         self.inventory.managed().filter(late).collect()
     }

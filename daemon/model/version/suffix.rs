@@ -38,11 +38,11 @@ pub(super) fn read(suffix: &str) -> Option<(Scheme, u64)> {
     }
     let (tail, scheme) =
         COUNTED.iter().find_map(|(prefix, scheme)| Some((body.strip_prefix(prefix)?, *scheme)))?;
-    Some((scheme, count(tail)?))
+    Some((scheme, leading_number(tail)?))
 }
 
 /// The number at the beginning of a text, if it ends there or at a sign.
-fn count(text: &str) -> Option<u64> {
+fn leading_number(text: &str) -> Option<u64> {
     let (digits, after) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let whole = after.is_empty() || after.starts_with(['-', '+', '.']);
     whole.then(|| digits.parse().ok()).flatten()

@@ -431,9 +431,7 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
     let kube = fs::read_to_string(bench.path("kube")).unwrap();
     let server = kube.split_whitespace().map(|word| word.trim_matches(|c| "\"'{},".contains(c)));
     let server = server.into_iter().find(|word| word.starts_with("http://")).unwrap();
-    let granted = format!(
-        "echo '{{\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":{{\\\"token\\\":\\\"'$S'\\\"}}}}'"
-    );
+    let granted = "echo '{\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":{\\\"token\\\":\\\"'$S'\\\"}}'";
     let exec = |script: &str| {
         format!(
             "exec: {{{EXEC}, command: /bin/sh, args: ['-c', \"{script}\", {MARKER}], env: [{{name: S, value: {MARKER}}}]}}"
@@ -444,7 +442,7 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
         format!("token: {MARKER}"),
         "tokenFile: token".to_owned(),
         format!("username: ada, password: {MARKER}"),
-        exec(&granted),
+        exec(granted),
         exec("echo $S $0 >&2; exit 1"),
         exec("echo $S"),
         format!("token: \"{MARKER}\\n\""),

@@ -13,7 +13,7 @@ use super::kubeconfig::ClientCertificate;
 use super::secret::Secret;
 
 /// How long it may take. It asks a cloud for a token, which takes seconds; what waits for a person waits for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// More than this of its standard error helps nobody.
 const MOST_SHOWN: usize = 600;
 

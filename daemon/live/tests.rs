@@ -262,6 +262,7 @@ const PODS: (u64, u64) = (0, 1);
 const BOTH: (u64, u64) = (1, 1);
 
 /// A change of an object as a JSON merge patch, and by how much it raises the two counters.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
     let condition = |status: &str, beat: &str, since: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": beat, "lastTransitionTime": since}]}});
     let label = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});

@@ -83,6 +83,7 @@ fn judged(cluster: &str, user: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn a_context_is_understood_as_kubectl_understands_it() {
     let https = "server: 'https://h:6443'";
     let with = |more: &str| format!("{https}, {more}");

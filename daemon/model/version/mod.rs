@@ -53,7 +53,7 @@ impl Version {
     /// to move between them, not that the texts are equal.
     ///
     /// Numbers and maturity decide. A vendor's suffix decides only where both versions have the same scheme and that
-    /// scheme counts (`+k3s1` before `+k3s2`). The suffixes of EKS and OpenShift are hashes and have no order, and the
+    /// scheme counts (`+k3s1` before `+k3s2`). The suffixes of EKS and `OpenShift` are hashes and have no order, and the
     /// nodes of one EKS cluster bear another one than its control plane.
     fn against(&self, other: &Self) -> Ordering {
         let numbers = |version: &Self| (version.major, version.minor, version.patch, version.maturity);
@@ -177,13 +177,18 @@ fn number(text: &str) -> Option<u16> {
 /// without the dot.
 fn maturity(rest: &str) -> Option<(Maturity, &str)> {
     let body = rest.strip_prefix('-')?;
-    let words: [(&str, fn(u16) -> Maturity); 3] =
-        [("alpha", Maturity::Alpha), ("beta", Maturity::Beta), ("rc", Maturity::Rc)];
-    let (tail, maturity) = words.iter().find_map(|(word, of)| Some((body.strip_prefix(word)?, of)))?;
+    let word = ["alpha", "beta", "rc"].into_iter().find(|word| body.starts_with(word))?;
+    let tail = body.strip_prefix(word)?;
     let tail = tail.strip_prefix('.').unwrap_or(tail);
     let (ordinal, suffix) = tail.split_at(tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len()));
     let whole = suffix.is_empty() || suffix.starts_with(['-', '+', '.']);
-    whole.then(|| Some((maturity(number(ordinal)?), suffix))).flatten()
+    let ordinal = number(ordinal).filter(|_| whole)?;
+    let maturity = match word {
+        "alpha" => Maturity::Alpha(ordinal),
+        "beta" => Maturity::Beta(ordinal),
+        _ => Maturity::Rc(ordinal),
+    };
+    Some((maturity, suffix))
 }
 
 impl fmt::Display for Version {

@@ -17,7 +17,7 @@ pub(super) enum Scheme {
 }
 
 /// The text between the sign and the number. What follows the number (`-build20250910` in an image of RKE2, `-tkg.1` in
-/// a release of VMware) is in the name of a package and in no kubelet's version, so it does not count.
+/// a release of `VMware`) is in the name of a package and in no kubelet's version, so it does not count.
 const COUNTED: [(&str, Scheme); 8] = [
     ("k3s", Scheme::K3s),
     ("rke2r", Scheme::Rke2),

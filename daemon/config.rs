@@ -83,7 +83,7 @@ pub struct RepositorySettings {
 /// How clusters are reached.
 #[derive(Clone, Debug, Default)]
 pub struct Clusters {
-    pub kubeconfig: Option<PathBuf>,
+    pub kubeconfigs: Vec<PathBuf>,
     /// The kubeconfig context by cluster, for contexts that do not have the cluster's name.
     pub contexts: BTreeMap<String, String>,
 }
@@ -303,22 +303,11 @@ impl<'a> Settled<'a> {
 
     fn present(&mut self, given: Option<Given<PathBuf>>) -> Option<PathBuf> {
         let given = given?;
+        let shown = format!("{} {}", given.origin, given.value.display());
         match std::fs::metadata(&given.value) {
-            Ok(found) if found.is_dir() => {
-                self.problems.push(format!(
-                    "{} {} is a folder, not a file",
-                    given.origin,
-                    given.value.display()
-                ));
-            }
+            Ok(found) if found.is_dir() => self.problems.push(format!("{shown} is a folder, not a file")),
             Ok(_) => {}
-            Err(error) => {
-                self.problems.push(format!(
-                    "{} {} cannot be read: {error}",
-                    given.origin,
-                    given.value.display()
-                ));
-            }
+            Err(error) => self.problems.push(format!("{shown} cannot be read: {error}")),
         }
         Some(given.value)
     }
@@ -348,9 +337,14 @@ impl<'a> Settled<'a> {
 
     fn clusters(&mut self, flag: Option<&PathBuf>, raw: Raw, environment: &Environment) -> Clusters {
         let given = self.path(flag, "--kubeconfig", raw.kubeconfig.as_ref(), "kubeconfig");
-        let usual = environment.kubeconfig.clone();
+        // Of a list, files may be missing, as for kubectl; not all of them.
+        if given.is_none() && environment.kubeconfigs.iter().any(|path| path.is_file()) {
+            return Clusters { kubeconfigs: environment.kubeconfigs.clone(), contexts: raw.contexts };
+        }
+        let usual = environment.kubeconfigs.first().cloned();
         let usual = usual.map(|value| Given { value, origin: "KUBECONFIG".to_owned(), from_file: false });
-        Clusters { kubeconfig: self.present(given.or(usual)), contexts: raw.contexts }
+        let kubeconfigs = self.present(given.or(usual)).into_iter().collect();
+        Clusters { kubeconfigs, contexts: raw.contexts }
     }
 
     /// A folder inside a repository: forward slashes, and no way out of it.
@@ -431,7 +425,7 @@ mod tests {
         assert_eq!(config.poll, SignedDuration::from_mins(2));
         assert_eq!(repository.git.cache, folder.path().join("cache"));
         assert_eq!(repository.git.record_url, Some(folder.path().join("./record").display().to_string()));
-        assert_eq!(config.clusters.kubeconfig, Some(folder.path().join("kube")));
+        assert_eq!(config.clusters.kubeconfigs, [folder.path().join("kube")]);
         assert_eq!((config.clusters.context("demo"), config.clusters.context("prod")), ("kind-demo", "prod"));
         assert_eq!(repository.git.author.to_string(), "A <a@b>");
     }
@@ -450,7 +444,7 @@ mod tests {
     fn those_who_look_take_the_repository_around_them_and_no_kubeconfig() {
         let environment = Environment {
             cache: Some("/cache".into()),
-            kubeconfig: Some("/nowhere/config".into()),
+            kubeconfigs: vec!["/nowhere/config".into()],
             ..Environment::default()
         };
         let repository = |flags| RepositorySettings::read(&flags, &environment).unwrap().git.url;

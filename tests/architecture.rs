@@ -92,7 +92,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("tokio", &["clock", "cluster", "execute", "git", "sim", "serve", "cli", "main"]),
     ("tracing", &["cluster", "git", "serve", "cli", "main"]),
     ("tracing_subscriber", &["main"]),
-    ("serde_saphyr", &["desired", "record", "config"]),
+    ("serde_saphyr", &["cluster", "config", "desired", "record"]),
 ];
 
 /// Functions over data: the stages, the nouns, the pages, the renderer of Jobs, and the pass itself.

@@ -421,3 +421,65 @@ fn a_daemon_serves_the_others_and_ends_in_order() {
     assert!(rest.iter().any(|line| line.contains("shutting down; no new work will start")), "{rest:#?}");
     bench.run("status demo --repo repo.git").check(4, &["refused", "desired    v1.36.3"]);
 }
+
+/// A marker in every secret of a kubeconfig: what is printed, logged at any level and recorded has none of them.
+#[test]
+fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
+    const MARKER: &str = "hunter2hunter2";
+    const EXEC: &str = "apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never";
+    let bench = Bench::new();
+    let kube = fs::read_to_string(bench.path("kube")).unwrap();
+    let server = kube.split_whitespace().map(|word| word.trim_matches(|c| "\"'{},".contains(c)));
+    let server = server.into_iter().find(|word| word.starts_with("http://")).unwrap();
+    let granted = "echo '{\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":{\\\"token\\\":\\\"'$S'\\\"}}'";
+    let exec = |script: &str| {
+        format!(
+            "exec: {{{EXEC}, command: /bin/sh, args: ['-c', \"{script}\", {MARKER}], env: [{{name: S, value: {MARKER}}}]}}"
+        )
+    };
+    fs::write(bench.path("token"), MARKER).unwrap();
+    let users = [
+        format!("token: {MARKER}"),
+        "tokenFile: token".to_owned(),
+        format!("username: ada, password: {MARKER}"),
+        exec(granted),
+        exec("echo $S $0 >&2; exit 1"),
+        exec("echo $S"),
+        format!("token: \"{MARKER}\\n\""),
+        format!("token: [{MARKER}]"),
+        format!("client-certificate-data: {MARKER}, client-key-data: {MARKER}"),
+        format!("auth-provider: {{name: oidc, config: {{client-secret: {MARKER}}}}}"),
+    ];
+    let mut shown = String::new();
+    for (user, cluster) in users
+        .iter()
+        .map(|user| (user.as_str(), format!("server: '{server}'")))
+        .chain([("", format!("server: 'https://127.0.0.1:1', proxy-url: 'http://u:{MARKER}@127.0.0.1:1'"))])
+    {
+        let text = format!(
+            "clusters: [{{name: k, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+             contexts: [{{name: demo, context: {{cluster: k, user: u}}}}]\n"
+        );
+        fs::write(bench.path("secrets"), text).unwrap();
+        let mut command = bench.command("plan --repo fleet --kubeconfig secrets");
+        let done = command.env("RUST_LOG", "trace").stdin(Stdio::null()).output().unwrap();
+        for part in [done.stdout, done.stderr] {
+            let part = String::from_utf8_lossy(&part).into_owned();
+            let line = part.lines().find(|line| line.contains(MARKER));
+            assert_eq!(line, None, "{user} / {cluster}");
+            shown.push_str(&part);
+        }
+    }
+    assert!(shown.contains("ended with exit status: 1, and said: (hidden) (hidden)"), "{shown}");
+    // A whole upgrade with a token, its log at the finest level, and everything that it wrote to the repository.
+    fs::write(bench.path("secrets"), kube.replace("{}", &format!("{{token: {MARKER}}}"))).unwrap();
+    let mut daemon = bench.command("daemon --repo repo.git --kubeconfig secrets --until-idle");
+    let done = daemon.env("RUST_LOG", "trace").stdin(Stdio::null()).output().unwrap();
+    let log = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(0), "{}", log.lines().last().unwrap_or_default());
+    assert!(log.contains("started w1") && !log.contains(MARKER));
+    let record =
+        Command::new("git").args(["log", "-p", "--all"]).current_dir(bench.path("repo.git")).output();
+    let record = String::from_utf8_lossy(&record.unwrap().stdout).into_owned();
+    assert!(record.contains("w1") && !record.contains(MARKER));
+}

@@ -1,5 +1,7 @@
 //! Jobs and scripts as a host gets them: legal for the API server, clean for a shell, and the same for every node of a kind.
 
+mod host;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! `windlass daemon`: settings and signals around [`crate::serve`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -43,13 +43,13 @@ pub struct Args {
 /// Runs until a signal, or until idle; returns the exit code.
 pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     let config = Config::read(&args.flags, environment)?;
-    let Some(kubeconfig) = config.clusters.kubeconfig.clone() else {
+    if config.clusters.kubeconfigs.is_empty() {
         bail!(
             "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
         );
-    };
+    }
     let (ending, ended) = signals()?;
-    let connect = connect(kubeconfig, config.clusters);
+    let connect = connect(config.clusters);
     let named = config.repository.branch.is_some();
     let (git, path) = source::located(config.repository);
     let start = |branch: String| Serve {
@@ -91,21 +91,21 @@ fn report(ended: &Ended) -> u8 {
 
 /// Makes the client of a cluster from its kubeconfig context. The file is read at every try, because it may be fixed
 /// meanwhile.
-fn connect(kubeconfig: PathBuf, clusters: Clusters) -> Connect {
+fn connect(clusters: Clusters) -> Connect {
     Arc::new(move |name: String| {
         let context = clusters.context(&name).to_owned();
-        let kubeconfig = kubeconfig.clone();
-        Box::pin(async move { answering(&kubeconfig, &context).await })
+        let kubeconfigs = clusters.kubeconfigs.clone();
+        Box::pin(async move { answering(&kubeconfigs, &context).await })
     })
 }
 
 /// A client of a cluster that has answered once; the error says what is wrong with the address or the rights.
-pub(super) async fn answering(kubeconfig: &Path, context: &str) -> anyhow::Result<ClusterApi> {
-    let cluster = ClusterApi::connect(kubeconfig, context).await?;
+pub(super) async fn answering(kubeconfigs: &[PathBuf], context: &str) -> anyhow::Result<ClusterApi> {
+    let cluster = ClusterApi::connect(kubeconfigs, context).await?;
     match cluster.ask(&Probe::ClusterUid).await {
         ProbeAnswer::Nothing(why) => bail!(
             "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",
-            kubeconfig.display()
+            kubeconfigs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
         ),
         _ => Ok(cluster),
     }

@@ -59,7 +59,7 @@ pub async fn run(
     out: &mut (dyn Write + Send),
     ending: watch::Receiver<bool>,
 ) -> anyhow::Result<u8> {
-    if args.to <= args.from {
+    if !args.to.is_after(&args.from) {
         bail!("{} is not newer than {}: the demonstration shows an upgrade", args.to, args.from);
     }
     let stage = DemoStage::set(args).await?;

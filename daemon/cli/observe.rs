@@ -38,12 +38,12 @@ impl Kube {
         environment: &Environment,
     ) -> anyhow::Result<ClusterApi> {
         let clusters = Clusters::read(config, self.kubeconfig.as_ref(), environment)?;
-        let Some(file) = &clusters.kubeconfig else {
+        if clusters.kubeconfigs.is_empty() {
             bail!(
                 "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
             )
-        };
-        answering(file, self.context.as_deref().unwrap_or(clusters.context(name))).await
+        }
+        answering(&clusters.kubeconfigs, self.context.as_deref().unwrap_or(clusters.context(name))).await
     }
 }
 

@@ -99,7 +99,7 @@ async fn looked(
 ) -> anyhow::Result<(Option<Live>, Option<String>)> {
     let config = args.repository.config.as_deref();
     let named = args.kube.kubeconfig.is_some() || args.kube.context.is_some() || config.is_some();
-    if !named && environment.kubeconfig.is_none() {
+    if !named && environment.kubeconfigs.is_empty() {
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
     match observe::look(&args.kube, name, config, environment, clock).await {

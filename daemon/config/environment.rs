@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// The environment variables that Windlass uses, read once.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// The first file of `KUBECONFIG`, or `~/.kube/config` where that exists.
-    pub kubeconfig: Option<PathBuf>,
+    /// The files of `KUBECONFIG`, or `~/.kube/config` where that exists.
+    pub kubeconfigs: Vec<PathBuf>,
     /// `XDG_CACHE_HOME/windlass`, or `~/.cache/windlass`.
     pub cache: Option<PathBuf>,
     /// `RUST_LOG`, as a filter for what is logged.
@@ -24,7 +24,7 @@ impl Environment {
         let usual = home.as_ref().map(|home| home.join(".kube/config")).filter(|path| path.is_file());
         let caches = path("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
         Self {
-            kubeconfig: path("KUBECONFIG").as_deref().and_then(first).or(usual),
+            kubeconfigs: path("KUBECONFIG").as_deref().map_or_else(|| usual.into_iter().collect(), list),
             cache: caches.map(|caches| caches.join("windlass")),
             log: text("RUST_LOG"),
             host: host(text("HOSTNAME")),
@@ -38,11 +38,15 @@ impl Environment {
     }
 }
 
-/// `KUBECONFIG` may name several files, which kubectl merges. Windlass takes the first that exists.
-fn first(value: &Path) -> Option<PathBuf> {
-    let files: Vec<PathBuf> =
-        std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect();
-    files.iter().find(|path| path.is_file()).or(files.first()).cloned()
+/// `KUBECONFIG` may name several files, each once, which are merged as kubectl does.
+fn list(value: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for path in std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()) {
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// The machine's name as the kernel has it; in a container that is the pod's name.

@@ -151,7 +151,7 @@ fn provider(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Provider> {
 /// Refuses a suffix such as `+k3s1`: it names a build that kubeadm and its packages do not know.
 fn vendor(version: &Version, place: Place, provider: Provider, problems: &mut Problems<'_>) {
     match provider {
-        Provider::Kubeadm if !version.suffix.is_empty() => {
+        Provider::Kubeadm if !version.suffix().is_empty() => {
             problems.within("kubernetes.version", place, |problems| {
                 problems.push_fix(
                     place,

@@ -169,6 +169,14 @@ fn opening(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Opening> {
 
 fn day(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Weekday> {
     let (word, _) = scalar(node, problems)?;
+    if let Some(days) = days_of(word) {
+        problems.push_fix(
+            node.place,
+            format_args!("{} is more than one day", quoted(word)),
+            format_args!("write each of them, as in `days: [{}]`", days.join(", ")),
+        );
+        return None;
+    }
     // `Tuesday` and `TUE` are close enough to say which of the seven is meant.
     let short: String = word.to_ascii_lowercase().chars().take(3).collect();
     match DAYS.iter().find(|(day, _)| day.eq_ignore_ascii_case(&short)) {
@@ -184,6 +192,58 @@ fn day(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Weekday> {
         None => choice(DAYS, &[], node, problems),
     }
 }
+
+/// The days of a text that means several: `Mon-Fri`, `Sat..Sun`, `Fri to Mon`, `weekdays`; `None` for any other.
+fn days_of(text: &str) -> Option<Vec<&'static str>> {
+    let lower = text.to_lowercase();
+    let place = |name: &str| {
+        let short: String = name.trim().chars().take(3).collect();
+        DAYS.iter().position(|(day, _)| day.eq_ignore_ascii_case(&short))
+    };
+    let (first, last) = match lower.as_str() {
+        "weekday" | "weekdays" | "workdays" | "working days" => (0, 4),
+        "weekend" | "weekends" => (5, 6),
+        "daily" | "everyday" | "every day" | "all" | "any" | "*" => (0, 6),
+        _ => {
+            let signs = ["-", "\u{2013}", "..", " to ", "/", ":"];
+            let (first, last) = signs.iter().find_map(|sign| lower.split_once(sign))?;
+            (place(first)?, place(last.trim_start_matches('.'))?)
+        }
+    };
+    // `Fri-Mon` goes over the end of the week.
+    let length = (last + DAYS.len() - first) % DAYS.len() + 1;
+    let days = DAYS.iter().cycle().skip(first).take(length);
+    Some(days.map(|(day, _)| *day).collect())
+}
+
+/// Abbreviations that people write for a zone, and a city of it. None of them is a name of the IANA data, and some mean
+/// several zones; the fix names the city, so that a person sees which one was taken.
+const ABBREVIATIONS: &[(&str, &str)] = &[
+    ("pst", "America/Los_Angeles"),
+    ("pdt", "America/Los_Angeles"),
+    ("pt", "America/Los_Angeles"),
+    ("mdt", "America/Denver"),
+    ("cst", "America/Chicago"),
+    ("cdt", "America/Chicago"),
+    ("edt", "America/New_York"),
+    ("bst", "Europe/London"),
+    ("cest", "Europe/Berlin"),
+    ("mez", "Europe/Berlin"),
+    ("mesz", "Europe/Berlin"),
+    ("eest", "Europe/Athens"),
+    ("west", "Europe/Lisbon"),
+    ("msk", "Europe/Moscow"),
+    ("ist", "Asia/Kolkata"),
+    ("jst", "Asia/Tokyo"),
+    ("kst", "Asia/Seoul"),
+    ("sgt", "Asia/Singapore"),
+    ("hkt", "Asia/Hong_Kong"),
+    ("aest", "Australia/Sydney"),
+    ("aedt", "Australia/Sydney"),
+    ("nzst", "Pacific/Auckland"),
+    ("nzdt", "Pacific/Auckland"),
+    ("brt", "America/Sao_Paulo"),
+];
 
 /// A local time of day in hours and minutes: `22:00`.
 fn time(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Time> {
@@ -247,8 +307,18 @@ fn time_zone(node: &YamlNode, problems: &mut Problems<'_>) -> Option<TimeZone> {
     // Most people write their city: the fix for `Berlin` is `Europe/Berlin`.
     let city =
         known.iter().find(|zone| zone.rsplit('/').next().is_some_and(|city| city.to_lowercase() == lower));
-    let hint = city.map(String::as_str).or_else(|| nearest(text, known.iter().map(String::as_str)));
     let message = format!("unknown time zone {}", quoted(text));
+    if let Some((_, zone)) = ABBREVIATIONS.iter().find(|(short, _)| *short == lower) {
+        problems.push_fix(
+            node.place,
+            message,
+            format_args!("write the name of a city: `{zone}`, if that is meant"),
+        );
+        return None;
+    }
+    // The nearest name of a few letters is another zone, not another spelling.
+    let near = || nearest(text, known.iter().map(String::as_str)).filter(|_| text.len() > 4);
+    let hint = city.map(String::as_str).or_else(near);
     match hint {
         Some(hint) => problems.push(node.place, format_args!("{message}; did you mean `{hint}`?")),
         None => problems.push_fix(

@@ -31,6 +31,20 @@ pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Pr
     }
 }
 
+/// Reports a file whose content lies in Git LFS: the repository has only a note of where it is.
+pub(super) fn is_lfs_pointer(first: u32, chunk: &str, problems: &mut Problems<'_>) -> bool {
+    let pointer = chunk.starts_with("version https://git-lfs.github.com/spec/");
+    if pointer {
+        let place = Place { line: first.saturating_add(1), column: 1, width: u32::MAX };
+        problems.push_fix(
+            place,
+            "this is a pointer of Git LFS, not the file: Windlass reads what git itself stores",
+            "take the file out of LFS: remove its pattern from .gitattributes, and run `git add --renormalize .`",
+        );
+    }
+    pointer
+}
+
 /// The message and the fix for common mistakes; `None` for others, which are reported in the reader's own words.
 fn explained(kind: &ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {

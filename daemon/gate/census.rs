@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diff::{Membership, membership};
+use crate::diff::{Beyond, Membership, membership};
 use crate::model::desired::Cluster;
 use crate::model::live::{Id, Live, Node, Ready};
 use crate::model::version::Version;
@@ -14,7 +14,7 @@ use crate::record::Run;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
     pools: BTreeMap<String, PoolCensus>,
-    /// Nodes that no pool selects and that do not run the desired version. Windlass does not touch them.
+    /// Nodes that no pool selects or moves, and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
     /// The oldest version that any kubelet reports.
     oldest_kubelet: Option<Version>,
@@ -31,17 +31,22 @@ impl Census {
     pub fn of(cluster: &Cluster, live: &Live) -> Self {
         let mut census = Self::default();
         for node in live.nodes.values() {
-            let older = |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet < oldest);
+            let older =
+                |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.is_before(oldest));
             if census.oldest_kubelet.as_ref().is_none_or(older) {
                 census.oldest_kubelet.clone_from(&node.kubelet);
             }
             let pool = match membership(cluster, node) {
                 Membership::Pool(pool) => pool,
-                Membership::Nowhere if node.kubelet.as_ref() != Some(&cluster.version) => {
-                    census.left_alone.insert(node.name.clone());
+                Membership::Nowhere | Membership::Beyond(Beyond::System(_)) => {
+                    if node.kubelet.as_ref().is_none_or(|runs| !runs.is_as(&cluster.version)) {
+                        census.left_alone.insert(node.name.clone());
+                    }
                     continue;
                 }
-                Membership::Nowhere | Membership::ControlPlane | Membership::Several(_) => continue,
+                Membership::ControlPlane
+                | Membership::Several(_)
+                | Membership::Beyond(Beyond::VirtualKubelet) => continue,
             };
             let of_pool = census.pools.entry(pool.name.clone()).or_default();
             of_pool.total += 1;
@@ -67,7 +72,7 @@ impl Census {
         self.pools.get(pool).into_iter().flat_map(|pool| pool.out.keys())
     }
 
-    /// Nodes that no pool selects and that do not run the desired version.
+    /// Nodes that no pool selects or moves, and that do not run the desired version.
     pub fn left_alone(&self) -> impl Iterator<Item = &Id> {
         self.left_alone.iter()
     }

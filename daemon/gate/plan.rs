@@ -44,7 +44,8 @@ fn nodes_without_pool(world: &World<'_>, plan: &Plan) -> Vec<Answer> {
     let objects = world.census.left_alone().map(|node| format!("node/{node}")).take(MOST_NAMED);
     let risk = |object: String| {
         let mut risks = plan.risks.iter();
-        risks.find(|risk| risk.key == Key::NodeInNoPool && risk.object == object)
+        let left = |key: Key| matches!(key, Key::NodeInNoPool | Key::NodeNotMovable);
+        risks.find(|risk| left(risk.key) && risk.object == object)
     };
     objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
 }
@@ -92,6 +93,7 @@ pub fn left_pool(desired: &Desired, node: &Node, pool: &str) -> Option<Reason> {
             let text = "no pool selects it any more: it is not touched, and the run is not complete";
             Some(Reason::new(Key::NodeInNoPool, object, text))
         }
+        Membership::Beyond(beyond) => Some(Reason::new(Key::NodeNotMovable, object, beyond.to_string())),
         Membership::Several(pools) => {
             let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
             let text = format!("the pools {} select it; a node belongs to one", names.join(" and "));

@@ -41,9 +41,18 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
             .flatten()
             .map(|(pod, _)| Id::from(pod.as_str()))
             .collect(),
-        never: status.filter(|_| observed).and_then(|status| never(spec, status.expected_pods.unwrap_or(0))),
+        never: without_bounds(spec).or_else(|| {
+            status.filter(|_| observed).and_then(|status| never(spec, status.expected_pods.unwrap_or(0)))
+        }),
     };
     Some((key, budget))
+}
+
+/// Why a budget without a bound never allows a disruption: the disruption controller then expects no pods
+/// (`getExpectedPodCount`), and from zero pods none may go.
+fn without_bounds(spec: &PodDisruptionBudgetSpec) -> Option<String> {
+    let none = spec.min_available.is_none() && spec.max_unavailable.is_none();
+    none.then(|| "it has neither minAvailable nor maxUnavailable, and then none may ever go".to_owned())
 }
 
 /// Why this budget can never allow a disruption of a workload of this size; `None` if it can.
@@ -138,6 +147,19 @@ mod tests {
             (expression("DoesNotExist", &[]), &[("app", "")], false),
         ] {
             assert_eq!(selects(text.clone(), labels), selected, "{text} of {labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_budget_without_bounds_never_allows_anything_whatever_its_status_says() {
+        for (min, max, blocked) in [(None, None, true), (Some(1), None, false), (None, Some(1), false)] {
+            let object = PodDisruptionBudget {
+                metadata: serde_json::from_value(serde_json::json!({"name": "a", "namespace": "s"})).unwrap(),
+                spec: Some(spec(min.map(IntOrString::Int), max.map(IntOrString::Int))),
+                status: None,
+            };
+            let (_, budget) = convert(&object, &mut Shared::default()).unwrap();
+            assert_eq!(budget.never.is_some(), blocked, "{min:?} {max:?}");
         }
     }
 

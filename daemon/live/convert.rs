@@ -11,10 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use super::shared::Shared;
 use crate::model::live::{
-    Attachment, ClaimState, Id, Job, JobState, Node, Note, Owner, OwnerKind, Phase, Pod, Ready, Seconds,
-    Server, Uid, Workload,
+    Attachment, ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready,
+    Seconds, Server, Uid, Workload,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
+use crate::model::servers;
+use crate::model::version::Version;
 
 /// The annotation of a mirror pod, which the kubelet runs from a file. It cannot be evicted.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -42,6 +44,8 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
             .find(|condition| condition.type_ == kind)
     };
     let ready = condition("Ready");
+    let taints = || spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+    let virtual_kubelet = is_virtual(&labels, taints().map(|taint| &taint.key));
     Some(Node {
         name: shared.id(meta.name.as_deref()?),
         uid: shared.id(meta.uid.as_deref()?),
@@ -51,6 +55,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         labels,
         kubelet: status
             .and_then(|status| status.node_info.as_ref())
+            .filter(|_| !virtual_kubelet)
             .and_then(|info| info.kubelet_version.parse().ok()),
         kubelet_since: now,
         ready: match ready.map(|condition| condition.status.as_str()) {
@@ -63,13 +68,37 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         unschedulable_since: now,
         claim: annotation(CLAIM).map(claim),
         hold: annotation(HOLD).map(|reason| reason.chars().filter(|c| !c.is_control()).take(200).collect()),
-        to_be_deleted: spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten().any(|taint| {
-            matches!(taint.key.as_str(), "ToBeDeletedByClusterAutoscaler" | "karpenter.sh/disrupted")
-        }),
+        to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
             .is_some_and(|condition| condition.status == "True"),
+        virtual_kubelet,
     })
+}
+
+/// True if a taint says that somebody is removing the node, or that its machine is about to go.
+fn being_removed(taint: &v1::Taint) -> bool {
+    const KEYS: [&str; 6] = [
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        // Karpenter before v1.
+        "karpenter.sh/disruption",
+        "cloud.google.com/impending-node-termination",
+        "node.cloudprovider.kubernetes.io/shutdown",
+        "node.kubernetes.io/out-of-service",
+    ];
+    KEYS.contains(&taint.key.as_str()) || taint.key.starts_with("aws-node-termination-handler/")
+}
+
+/// True if a node is the front of another system: virtual kubelets bear a label by their own convention, and a taint
+/// with the name of their provider. Liqo has words of its own.
+fn is_virtual(labels: &Labels, mut taints: impl Iterator<Item = impl AsRef<str>>) -> bool {
+    let bears = |key: &str, value: &str| labels.get(key).is_some_and(|found| &**found == value);
+    bears("type", "virtual-kubelet")
+        || bears("liqo.io/type", "virtual-node")
+        || taints.any(|key| {
+            matches!(key.as_ref(), "virtual-kubelet.io/provider" | "virtual-node.liqo.io/not-allowed")
+        })
 }
 
 fn claim(text: &str) -> ClaimState {
@@ -85,16 +114,18 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
     let status = object.status.as_ref();
     let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
     let mut volumes = spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten();
+    let (namespace, name) = (meta.namespace.as_deref()?, meta.name.as_deref()?);
+    let node = spec.and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty());
+    let owner = owner(meta, shared);
+    let mirror = annotation(MIRROR).is_some();
+    let component = servers::component((namespace, name), mirror, owner.as_deref(), node);
     Some(Pod {
         uid: Uid::from(meta.uid.as_deref()?),
         resource_version: revision(meta.resource_version.as_deref().unwrap_or_default()),
-        namespace: shared.id(meta.namespace.as_deref()?),
-        name: meta.name.as_deref()?.into(),
-        node: spec
-            .and_then(|spec| spec.node_name.as_deref())
-            .filter(|name| !name.is_empty())
-            .map(|n| shared.id(n)),
-        owner: owner(meta, shared),
+        namespace: shared.id(namespace),
+        name: name.into(),
+        node: node.map(|name| shared.id(name)),
+        owner,
         labels: shared.labels(meta.labels.as_ref()),
         phase: phase(status.and_then(|status| status.phase.as_deref())),
         ready: status
@@ -106,14 +137,14 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         arrived: now.into(),
         created: meta.creation_timestamp.as_ref().map_or_else(Seconds::default, |time| time.0.into()),
         grace_seconds: grace(spec),
-        mirror: annotation(MIRROR).is_some(),
+        mirror,
         empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),
         do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
             || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
         claims: claims(meta.name.as_deref()?, spec, shared),
         containers_gone: containers_gone(status),
         exit_code: exit_code(status),
-        server: server(object, shared),
+        server: component.and_then(|component| server(object, component, shared)),
     })
 }
 
@@ -181,25 +212,30 @@ fn exit_code(status: Option<&v1::PodStatus>) -> Option<i32> {
     }
 }
 
-/// The version of a control plane static pod. It is read from the running image, not from the manifest, which may
-/// already name the next version.
-fn server(object: &KubePod, shared: &mut Shared) -> Option<Box<Server>> {
-    let labels = object.metadata.labels.as_ref()?;
-    if labels.get("tier").map(String::as_str) != Some("control-plane") {
-        return None;
-    }
-    let component = labels.get("component")?;
-    let container = object.status.as_ref()?.container_statuses.as_ref()?.first();
-    let wanted = object.spec.as_ref()?.containers.first()?.image.as_deref().unwrap_or_default();
-    let image = container.map(|c| c.image.as_str()).filter(|image| image.contains(':')).unwrap_or(wanted);
-    // Some runtimes report the image by digest. Then the tag in the manifest of a running container is used.
-    let tag = |image: &str| image.rsplit_once(':').and_then(|(_, tag)| tag.replace('_', "+").parse().ok());
+/// What a static pod of the control plane runs. The version is read from the running image, not from the manifest,
+/// which may already name the next version.
+fn server(object: &KubePod, component: &str, shared: &mut Shared) -> Option<Box<Server>> {
+    // The kubelet sorts the statuses by name, and a static pod may have containers beside the component.
+    let containers = &object.spec.as_ref()?.containers;
+    let wanted = containers.iter().find(|c| c.name == component).or(containers.first())?;
+    let statuses = object.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let container = statuses.into_iter().flatten().find(|status| status.name == wanted.name);
     let running = container.and_then(|c| c.state.as_ref()).and_then(|state| state.running.as_ref());
+    // Some runtimes report the image by digest. Then the tag in the manifest of a running container is used.
+    let shown = container.and_then(|c| tag(&c.image));
     Some(Box::new(Server {
         component: shared.id(component),
-        version: running.and_then(|_| tag(image).or_else(|| tag(wanted))),
+        version: running.and_then(|_| shown.or_else(|| tag(wanted.image.as_deref()?))),
         started: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
     }))
+}
+
+/// The version in the tag of an image: `registry:5000/kube-apiserver:v1.36.3@sha256:…`. A tag cannot have a `+`, so an
+/// `_` stands for it.
+fn tag(image: &str) -> Option<Version> {
+    let name = image.split('@').next()?;
+    let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
+    tag.replace('_', "+").parse().ok()
 }
 
 fn workload(

@@ -317,7 +317,9 @@ impl Folder {
 
 /// True if the two states of a node differ in anything that a plan, a limit or a gate reads.
 fn concerns_plans(before: &Node, after: &Node) -> bool {
-    let facts = |node: &Node| (node.ready, node.unschedulable, node.control_plane, node.to_be_deleted);
+    let facts = |node: &Node| {
+        (node.ready, node.unschedulable, node.control_plane, node.to_be_deleted, node.virtual_kubelet)
+    };
     facts(before) != facts(after)
         || before.uid != after.uid
         || before.kubelet != after.kubelet

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::Probe;
+use crate::model::work::Component;
 
 fn now() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
@@ -243,7 +244,8 @@ fn api_server() -> Value {
     let image = "registry.k8s.io/kube-apiserver:v1.35.4";
     json!({
         "metadata": {"name": "kube-apiserver-cp1", "namespace": "kube-system", "uid": "uid-api", "resourceVersion": "1",
-            "labels": {"tier": "control-plane", "component": "kube-apiserver"}},
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "cp1", "uid": "uid-cp1", "controller": true}]},
         "spec": {"nodeName": "cp1", "containers": [{"name": "a", "image": image}]},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
             "containerStatuses": [{"name": "a", "image": image, "imageID": "", "ready": true, "restartCount": 0,
@@ -264,6 +266,7 @@ const PODS: (u64, u64) = (0, 1);
 const BOTH: (u64, u64) = (1, 1);
 
 /// A change of an object as a JSON merge patch, and by how much it raises the two counters.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
     let condition = |status: &str, beat: &str, since: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "lastHeartbeatTime": beat, "lastTransitionTime": since}]}});
     let label = |key: &str, value: &str| json!({"metadata": {"labels": {key: value}}});
@@ -289,6 +292,11 @@ fn changes() -> Vec<(Kind, Value, Value, (u64, u64))> {
             NODES,
         ),
         (json!({"spec": {"taints": [{"key": "other", "effect": "NoSchedule"}]}}), NOTHING),
+        (
+            json!({"spec": {"taints": [{"key": "virtual-kubelet.io/provider", "value": "azure", "effect": "NoSchedule"}]}}),
+            NODES,
+        ),
+        (json!({"metadata": {"deletionTimestamp": "2026-11-23T12:00:00Z"}}), NODES),
     ];
     let unready = || json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
     let of_pod = [
@@ -508,4 +516,93 @@ fn a_list_is_believed_after_etcd_was_restored() {
     let (node, pod) = (&folder.live.nodes["w1"], folder.live.pods.get(&"uid-p".into()).unwrap());
     assert_eq!(node.kubelet.as_ref().unwrap().to_string(), "v1.35.4");
     assert_eq!(pod.phase, crate::model::live::Phase::Pending);
+}
+
+/// The version that a control plane node `cp1` has with this API server pod and two whole other components.
+fn with_api_server(change: &Value) -> Option<String> {
+    let mut folder = small();
+    folder.fold(seen(Kind::Node, How::Applied, &node("cp1")), now());
+    for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        let mut pod = api_server();
+        pod["metadata"]["name"] = json!(format!("{component}-cp1"));
+        pod["metadata"]["uid"] = json!(format!("uid-of-{component}"));
+        pod["metadata"]["resourceVersion"] = json!("2");
+        if component == "kube-apiserver" {
+            pod["metadata"]["uid"] = json!("uid-api");
+            json_patch::merge(&mut pod, change);
+        }
+        folder.fold(seen(Kind::Pod, How::Applied, &pod), now());
+    }
+    folder.live.runs(Component::ControlPlane, "cp1").map(|version| version.to_string())
+}
+
+#[test]
+fn a_static_pod_of_the_control_plane_is_a_mirror_pod_of_its_own_node_in_kube_system() {
+    let container = |image: &str| {
+        json!({"status": {"containerStatuses": [{"name": "a", "image": image, "imageID": "", "ready": true,
+            "restartCount": 0, "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}]}})
+    };
+    let owner = |kind: &str, uid: &str| json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": "cp1", "uid": uid, "controller": true}]}});
+    let two = json!({"spec": {"containers": [{"name": "aaa", "image": "proxy:v9.9.9"}, {"name": "kube-apiserver", "image": "x:v1.35.5"}]},
+        "status": {"containerStatuses": [{"name": "aaa", "image": "proxy:v9.9.9", "imageID": "", "ready": true, "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}, {"name": "kube-apiserver", "image": "x:v1.35.3", "imageID": "",
+            "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-11-01T00:00:00Z"}}}]}});
+    let digest = "ab".repeat(32);
+    for (change, expected) in [
+        (json!({}), Some("v1.35.4")),
+        // Labels prove nothing, and their absence neither.
+        (json!({"metadata": {"labels": {"component": "etcd", "tier": "x"}}}), Some("v1.35.4")),
+        // What somebody else may make.
+        (json!({"metadata": {"namespace": "tenant"}}), None),
+        (json!({"metadata": {"annotations": null}}), None),
+        (json!({"metadata": {"ownerReferences": null}}), None),
+        (owner("ReplicaSet", "uid-cp1"), None),
+        (owner("Node", "uid-of-the-node-before"), None),
+        (json!({"metadata": {"name": "kube-apiserver-old-cp1"}}), None),
+        (json!({"metadata": {"name": "kube-vip-cp1"}}), None),
+        // A component that is missing, restarts or goes is not known.
+        (json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}), None),
+        (json!({"metadata": {"deletionTimestamp": "2026-11-23T12:00:00Z"}}), None),
+        // Images.
+        (container("registry.k8s.io/kube-apiserver:v1.35.3"), Some("v1.35.3")),
+        (container(&format!("registry.k8s.io/kube-apiserver:v1.35.3@sha256:{digest}")), Some("v1.35.3")),
+        (container(&format!("registry.k8s.io/kube-apiserver@sha256:{digest}")), Some("v1.35.4")),
+        (container(&format!("sha256:{digest}")), Some("v1.35.4")),
+        (container("registry:5000/kube-apiserver:v1.35.3"), Some("v1.35.3")),
+        (container("registry:5000/kube-apiserver"), Some("v1.35.4")),
+        (
+            container("rancher/hardened-kubernetes:v1.35.3-rke2r1-build20251210"),
+            Some("v1.35.3-rke2r1-build20251210"),
+        ),
+        (container("mirror/kube-apiserver:v1.35.3_vendor.1"), Some("v1.35.3+vendor.1")),
+        // A container beside the API server.
+        (two, Some("v1.35.3")),
+    ] {
+        assert_eq!(with_api_server(&change).as_deref(), expected, "{change}");
+    }
+}
+
+#[test]
+fn a_node_that_somebody_removes_is_known_by_its_taint() {
+    for (key, value, expected) in [
+        ("ToBeDeletedByClusterAutoscaler", "1700000000", true),
+        ("karpenter.sh/disrupted", "", true),
+        ("karpenter.sh/disruption", "disrupting", true),
+        ("aws-node-termination-handler/spot-itn", "x", true),
+        ("aws-node-termination-handler/scheduled-maintenance", "x", true),
+        ("cloud.google.com/impending-node-termination", "", true),
+        ("node.cloudprovider.kubernetes.io/shutdown", "", true),
+        ("node.kubernetes.io/out-of-service", "nodeshutdown", true),
+        // It only asks the scheduler to prefer other nodes.
+        ("DeletionCandidateOfClusterAutoscaler", "1700000000", false),
+        ("node.kubernetes.io/unschedulable", "", false),
+        ("dedicated", "gpu", false),
+    ] {
+        let mut object = node("w1");
+        object["spec"] = json!({"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]});
+        object["metadata"]["resourceVersion"] = json!("2");
+        let mut folder = small();
+        folder.fold(seen(Kind::Node, How::Applied, &object), now());
+        assert_eq!(folder.live.nodes.get("w1").unwrap().to_be_deleted, expected, "{key}");
+    }
 }

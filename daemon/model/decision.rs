@@ -276,6 +276,7 @@ keys! {
     NoProvenSnapshot => "noProvenSnapshot",
     NodeInTwoPools => "nodeInTwoPools",
     NodeInNoPool => "nodeInNoPool",
+    NodeNotMovable => "nodeNotMovable",
     NoControlPlane => "noControlPlane",
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",

@@ -21,9 +21,6 @@ pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
-/// The control plane components of a node whose versions count; etcd has versions of its own.
-const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-
 /// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
 const SILENT: SignedDuration = SignedDuration::from_secs(90);
 
@@ -112,6 +109,9 @@ pub struct Node {
     /// True if the node has the annotation that keeps the autoscaler from removing it.
     pub scale_down_disabled: bool,
     pub network_unavailable: bool,
+    /// True if no kubelet of Kubernetes runs it: a virtual kubelet stands for another system, and its version says
+    /// nothing about skew. Its `kubelet` is `None`.
+    pub virtual_kubelet: bool,
 }
 
 /// What the `ConfigMap` `upgrade-status` holds.
@@ -227,26 +227,6 @@ impl Live {
         }
     }
 
-    /// The oldest of API server, controller manager and scheduler on a control plane node; `None` while one of them is
-    /// missing, is not Ready, or its version is unknown.
-    ///
-    /// A kubelet replaces a static pod's mirror by a delete and a create. In between, the other two may be new and Ready
-    /// already, while kubeadm is still at work on the third.
-    fn servers_of(&self, node: &str) -> Option<Version> {
-        let mut versions: BTreeMap<&str, &Version> = BTreeMap::new();
-        for pod in self.pods_on(node) {
-            let Some(server) = &pod.server else { continue };
-            if COMPONENTS.contains(&&*server.component) {
-                if !pod.ready || pod.deleting.is_some() {
-                    return None;
-                }
-                versions.insert(&server.component, server.version.as_ref()?);
-            }
-        }
-        let oldest = versions.values().min().map(|oldest| (*oldest).clone());
-        oldest.filter(|_| versions.len() == COMPONENTS.len())
-    }
-
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Pod> {
         self.pods.on(node)
     }
@@ -277,38 +257,18 @@ impl Live {
         self.nodes.control_plane()
     }
 
-    /// The version of each API server by node. A hosted control plane has one entry, with the version of its API
-    /// endpoint.
-    pub fn api_servers(&self) -> BTreeMap<Id, Option<Version>> {
-        let servers: BTreeMap<_, _> =
-            self.control_plane().map(|node| (node.name.clone(), self.api_server_of(node))).collect();
-        match servers.len() {
-            0 => BTreeMap::from([(Id::from("kubernetes"), self.api.version.clone())]),
-            // With one instance, the API endpoint is that instance.
-            1 => servers
-                .into_iter()
-                .map(|(name, version)| (name, version.or(self.api.version.clone())))
-                .collect(),
-            _ => servers,
-        }
-    }
-
-    fn api_server_of(&self, node: &Node) -> Option<Version> {
-        self.pods_on(&node.name)
-            .find(|pod| pod.server.as_ref().is_some_and(|server| &*server.component == "kube-apiserver"))
-            .filter(|pod| pod.ready && pod.deleting.is_none())
-            .and_then(|pod| pod.server.as_ref()?.version.clone())
-    }
-
     /// What is known of a fact. It is unknown where the version is unknown, as while a static pod is not Ready.
     pub fn truth(&self, fact: &Fact) -> Truth {
         match fact {
             Fact::RunsAtLeast(component, node, version) => {
-                Truth::of(self.runs(*component, node).map(|runs| runs >= *version))
+                Truth::of(self.runs(*component, node).map(|runs| runs.reaches(version)))
             }
             Fact::ControlPlaneAtLeast(version) => {
-                let seen: Vec<_> =
-                    self.api_servers().into_values().map(|seen| seen.map(|seen| seen >= *version)).collect();
+                let seen: Vec<_> = self
+                    .api_servers()
+                    .into_values()
+                    .map(|seen| seen.map(|seen| seen.reaches(version)))
+                    .collect();
                 // One API server that is too old makes it false, whatever the others run.
                 if seen.contains(&Some(false)) {
                     Truth::Fails
@@ -351,6 +311,11 @@ impl Live {
 }
 
 impl Node {
+    /// `kubernetes.io/os`; Linux where no label says so.
+    pub fn system(&self) -> &str {
+        self.labels.get("kubernetes.io/os").map_or("linux", |system| system)
+    }
+
     /// True if the node has a cordon that Windlass must not remove: it is unschedulable, and no claim says that
     /// Windlass cordoned it.
     ///

@@ -15,6 +15,7 @@ mod overlay;
 pub mod plan;
 mod pod;
 mod seconds;
+pub mod servers;
 pub mod state;
 pub mod text;
 pub mod time;

@@ -201,7 +201,7 @@ pub enum MoveKind {
 
 /// One statement about a cluster. Planner, checker and executor all use it, so "upgraded" means the same to all of
 /// them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fact {
     /// This component of this node runs at least this version; an operator may have moved it further.

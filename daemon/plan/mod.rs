@@ -137,14 +137,14 @@ impl<'a> Inventory<'a> {
 
     /// The oldest version that a control plane node runs.
     fn oldest_control_plane(&self) -> Option<Version> {
-        self.control_plane.values().flatten().min().cloned()
+        Version::oldest(self.control_plane.values().flatten()).cloned()
     }
 
     /// The newest API server. It is looked up separately, because on a node in the middle of an upgrade the
     /// controllers are older than the API server.
     fn newest_api_server(&self) -> Option<Version> {
         let api_servers = self.live.api_servers();
-        self.control_plane.values().chain(api_servers.values()).flatten().max().cloned()
+        Version::newest(self.control_plane.values().chain(api_servers.values()).flatten()).cloned()
     }
 
     /// Nodes in the scope of a pool or of the control plane.
@@ -161,7 +161,10 @@ impl<'a> Member<'a> {
     fn pool(&self) -> Option<&'a Pool> {
         match &self.membership {
             Membership::Pool(pool) => Some(pool),
-            Membership::ControlPlane | Membership::Nowhere | Membership::Several(_) => None,
+            Membership::ControlPlane
+            | Membership::Nowhere
+            | Membership::Several(_)
+            | Membership::Beyond(_) => None,
         }
     }
 }

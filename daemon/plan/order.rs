@@ -44,11 +44,12 @@ fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTree
 /// last hop goes to the target as written.
 fn targets(inventory: &Inventory, at: &Version) -> Vec<Version> {
     let target = inventory.target();
-    if inventory.control_plane.values().flatten().all(|version| version == target) {
+    if inventory.control_plane.values().flatten().all(|version| version.is_as(target)) {
         return Vec::new();
     }
     let between = (at.minor + 1..target.minor).map(|minor| {
-        let seen = inventory.control_plane.values().flatten().filter(|version| version.minor == minor).min();
+        let of_minor = inventory.control_plane.values().flatten().filter(|version| version.minor == minor);
+        let seen = Version::oldest(of_minor);
         seen.cloned().unwrap_or_else(|| newest_known(minor))
     });
     between.chain([target.clone()]).collect()
@@ -102,7 +103,7 @@ impl<'a> Walk<'a> {
         let provider = self.inventory.cluster.control_plane.provider;
         let mut steps = Vec::new();
         for member in self.inventory.managed() {
-            let Some(from) = self.control_plane.get(member.name()).filter(|from| *from < to) else {
+            let Some(from) = self.control_plane.get(member.name()).filter(|from| from.is_before(to)) else {
                 continue;
             };
             let mv = Move { from, to, provider, api_servers: at, canary: false };
@@ -116,7 +117,8 @@ impl<'a> Walk<'a> {
     /// the last version is exact; on the way there any patch of the minor will do, because skew is about minors.
     fn certain(&self, to: &Version) -> Version {
         let exact = self.inventory.provider().moves_control_plane() || to == self.inventory.target();
-        if exact { to.clone() } else { Version::new(to.major, to.minor, 0).min(to.clone()) }
+        let first = Version::new(to.major, to.minor, 0);
+        if exact || !first.is_before(to) { to.clone() } else { first }
     }
 
     /// Plans everything that is left, to the target.
@@ -128,7 +130,9 @@ impl<'a> Walk<'a> {
 
     fn behind(&self, to: &Version, also: impl Fn(&Member, &Version) -> bool) -> Vec<&'a Member<'a>> {
         let late = |member: &&Member| {
-            self.kubelets.get(member.name()).is_some_and(|kubelet| kubelet < to && also(member, kubelet))
+            self.kubelets
+                .get(member.name())
+                .is_some_and(|kubelet| kubelet.is_before(to) && also(member, kubelet))
         };
         self.inventory.managed().filter(late).collect()
     }
@@ -136,9 +140,8 @@ impl<'a> Walk<'a> {
     /// Plans the control plane's kubelets one by one, then workers. They belong to the hop that brought the control
     /// plane to `to`; if an earlier run did that, the plan gets a hop for what is left.
     fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
-        let Some(oldest) = members.iter().filter_map(|member| self.kubelets.get(member.name())).min() else {
-            return;
-        };
+        let runs = members.iter().filter_map(|member| self.kubelets.get(member.name()));
+        let Some(oldest) = Version::oldest(runs) else { return };
         if self.hops.is_empty() {
             self.hops.push(Hop { from: oldest.clone(), to: to.clone() });
         }

@@ -71,11 +71,15 @@ fn several_pools(member: &Member) -> Option<Reason> {
     Some(Reason::new(Key::NodeInTwoPools, object(member), text))
 }
 
-/// Why one kubelet's version blocks the plan. A node in no pool is never moved, but its version skew counts.
+/// Why one kubelet's version blocks the plan. A node that no pool moves is never touched, but its version skew counts,
+/// where it is known.
 fn kubelet_blocker(inventory: &Inventory, member: &Member) -> Option<Reason> {
     let target = inventory.target();
     let managed = member.membership.scope_name().is_some();
     let Some(kubelet) = &member.node.kubelet else {
+        if !managed {
+            return None;
+        }
         let text = "its kubelet's version is unknown: status.nodeInfo.kubeletVersion was asked";
         return Some(Reason::new(Key::VersionUnknown, object(member), text));
     };
@@ -85,7 +89,7 @@ fn kubelet_blocker(inventory: &Inventory, member: &Member) -> Option<Reason> {
             format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
         return Some(Reason::new(Key::SkewTooLarge, object(member), text));
     }
-    if managed && kubelet > target {
+    if managed && kubelet.is_after(target) {
         return Some(Reason::new(Key::Downgrade, object(member), down("its kubelet runs", kubelet, target)));
     }
     let moves = target.minors_ahead_of(&oldest) > 0;
@@ -103,7 +107,7 @@ fn control_plane_blockers(inventory: &Inventory) -> Vec<Reason> {
     let target = inventory.target();
     let newer = inventory.control_plane.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
     let mut reasons: Vec<_> = newer
-        .filter(|(_, version)| *version > target)
+        .filter(|(_, version)| version.is_after(target))
         .map(|(name, version)| {
             let seen = inventory.live.nodes.contains_key(name.as_str());
             let object = if seen { format!("node/{name}") } else { cluster(inventory) };
@@ -127,13 +131,7 @@ fn control_plane_blockers(inventory: &Inventory) -> Vec<Reason> {
     reasons
 }
 
-/// The text of a downgrade. Equal numbers with another vendor suffix are no downgrade to a person, but which of the
-/// two builds is newer is not known.
 fn down(what: &str, runs: &Version, target: &Version) -> String {
-    let numbers = |version: &Version| (version.major, version.minor, version.patch, version.maturity);
-    if numbers(runs) == numbers(target) {
-        return format!("{what} {runs}, and {target} does not follow it: write the version with its suffix");
-    }
     format!(
         "{what} {runs}, newer than {target}; Kubernetes does not go down, and a version in git never asks for it"
     )

@@ -79,7 +79,7 @@ struct Terms<'a> {
 
 fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
     let of = |member: &'a Member<'a>| {
-        let kubelet = member.node.kubelet.as_ref().filter(|kubelet| *kubelet < inventory.target())?;
+        let kubelet = member.node.kubelet.as_ref().filter(|kubelet| kubelet.is_before(inventory.target()))?;
         let pool = member.pool().map(|pool| &pool.drain);
         let ours = &CONTROL_PLANE_LIMITS.drain;
         let terms = Terms {
@@ -130,9 +130,18 @@ impl<'a> Survey<'a> {
         let newest = inventory.newest_api_server();
         for member in &inventory.nodes {
             let object = format!("node/{}", member.name());
-            if member.membership == Membership::Nowhere {
-                let text = "no pool selects it: it is not touched, and the run will not be complete";
-                self.add(Key::NodeInNoPool, &object, text.to_owned());
+            match &member.membership {
+                Membership::Nowhere => {
+                    let text = if member.node.kubelet.is_some() {
+                        "no pool selects it: it is not touched, and the run will not be complete"
+                    } else {
+                        "no pool selects it, and its version cannot be read: it is not touched; see for yourself that \
+                         its kubelet is not too old"
+                    };
+                    self.add(Key::NodeInNoPool, &object, text.to_owned());
+                }
+                Membership::Beyond(beyond) => self.add(Key::NodeNotMovable, &object, beyond.to_string()),
+                Membership::ControlPlane | Membership::Pool(_) | Membership::Several(_) => {}
             }
             if let (Some(kubelet), Some(api_server)) = (&member.node.kubelet, &newest)
                 && !kubelet.may_lag(api_server)
@@ -147,7 +156,7 @@ impl<'a> Survey<'a> {
                 inventory
                     .control_plane
                     .get(member.name())
-                    .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs < inventory.target()))
+                    .is_some_and(|runs| runs.as_ref().is_some_and(|runs| runs.is_before(inventory.target())))
             };
             if self.by_name.contains_key(member.name()) || control_plane_behind() {
                 self.node(member, &object);

@@ -11,6 +11,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_hours(2);
 pub(super) const EXTERNAL: Capabilities = Capabilities {
     control_plane: Mover::SomebodyElse,
     kubelet: Mover::SomebodyElse,
+    system: None,
     versions: VersionSource::ApiServers,
     patience: PerComponent { control_plane: PATIENCE, kubelet: PATIENCE },
     // How long it really takes is unknown. This is what we would take ourselves, so that no hop begins in the last

@@ -33,6 +33,8 @@ pub struct Capabilities {
     pub control_plane: Mover,
     /// Who upgrades the kubelet of a node, after the drain if there is one.
     pub kubelet: Mover,
+    /// The operating system of the nodes whose kubelets it can upgrade; `None` for any.
+    pub system: Option<&'static str>,
     /// Where the version of a control plane is read.
     pub versions: VersionSource,
     /// How long a component may take from the beginning of its move until the node is healthy; after that the step

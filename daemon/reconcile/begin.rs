@@ -106,5 +106,5 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
 /// The oldest version that the plan moves. If only workers move, that is theirs and not that of the API servers.
 fn oldest(fresh: &Plan) -> Version {
     let from = fresh.steps().map(Step::from).chain([&fresh.from]);
-    from.min().unwrap_or(&fresh.from).clone()
+    Version::oldest(from).unwrap_or(&fresh.from).clone()
 }

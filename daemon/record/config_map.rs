@@ -177,7 +177,7 @@ fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
         RunOutcome::Converged => true,
         RunOutcome::Superseded | RunOutcome::Cancelled => false,
     };
-    converged && run.to == accepted.version
+    converged && run.to.is_as(&accepted.version)
 }
 
 fn put_waits(page: &mut BoundedText, status: &Status) {

@@ -1,8 +1,6 @@
 //! The control plane of a hop as one unit: whether it was changed, whether it is finished, and which of its nodes is
 //! first.
 
-use std::collections::BTreeSet;
-
 use super::{Record, Run, StepEnd};
 use crate::model::entry::RunOutcome;
 use crate::model::live::Live;
@@ -63,6 +61,8 @@ impl Record {
     pub fn left_mid_hop(&self, live: &Live, to: &Version) -> bool {
         let last = self.ended.iter().rev().find(|run| run.outcome != RunOutcome::Cancelled);
         let ours = last.is_some_and(|run| run.outcome == RunOutcome::Superseded && run.to == *to);
-        ours && live.api_servers().values().flatten().collect::<BTreeSet<_>>().len() > 1
+        let servers = live.api_servers();
+        let oldest = Version::oldest(servers.values().flatten());
+        ours && oldest.is_some_and(|oldest| servers.values().flatten().any(|runs| runs.is_after(oldest)))
     }
 }

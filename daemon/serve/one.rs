@@ -1,10 +1,13 @@
 //! One cluster of a process, from its first connection to the end of its loop; after an error that may pass, the loop
 //! starts again.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use super::ask::Journal;
@@ -46,7 +49,9 @@ pub(super) async fn one(
     let mut ending = settings.ending.clone();
     let mut rest = Rest::new();
     loop {
-        let end = once(settings, &me, wired, start).await;
+        // A mistake of ours in one cluster's loop ends neither that loop for good nor the others.
+        let caught = AssertUnwindSafe(once(settings, &me, wired, start)).catch_unwind().await;
+        let end = caught.unwrap_or_else(|panic| Err(anyhow!("its loop panicked: {}", said_by(&*panic))));
         let trouble = match end {
             Ok(End::Lost(why) | End::Unwritable(why)) if !settings.until_idle => {
                 format!("reading the record again: {why}")
@@ -62,6 +67,12 @@ pub(super) async fn one(
         // Another process may have written meanwhile.
         start = Start::Afresh;
     }
+}
+
+/// What a panic said.
+fn said_by(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
 async fn once(settings: &Serve, me: &Identity, wired: &Wired, start: Start) -> anyhow::Result<End> {

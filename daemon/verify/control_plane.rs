@@ -25,11 +25,7 @@ pub fn steady(live: &Live, change: Timestamp) -> Result<Timestamp, Reason> {
 /// etcd needs more than half of its members. The readiness of its static pods is the kubelet's probe of etcd's own
 /// health endpoint.
 pub fn quorum(live: &Live, without: Option<&str>) -> Option<Reason> {
-    let members: Vec<_> = live
-        .control_plane()
-        .flat_map(|node| live.pods_on(&node.name).map(move |pod| (node, pod)))
-        .filter(|(_, pod)| pod.server.as_ref().is_some_and(|server| &*server.component == "etcd"))
-        .collect();
+    let members: Vec<_> = live.etcd_pods().collect();
     let ready = members
         .iter()
         .filter(|(node, pod)| pod.ready && pod.deleting.is_none() && without != Some(&*node.name))

@@ -44,7 +44,7 @@ pub fn kubelet(
         return pending(Key::NodeGone, &object, "the node is not there");
     };
     // An operator who moves it may have gone further than the target.
-    if node.kubelet.as_ref().is_none_or(|kubelet| *kubelet < mv.to) {
+    if node.kubelet.as_ref().is_none_or(|kubelet| kubelet.is_before(&mv.to)) {
         let text = format!("its kubelet does not report {} yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
@@ -115,7 +115,7 @@ fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) 
 pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome {
     let object = format!("node/{}", mv.node.name);
     let seen = live.runs(Component::ControlPlane, &mv.node.name);
-    if seen.is_none_or(|seen| seen < mv.to) {
+    if seen.is_none_or(|seen| seen.is_before(&mv.to)) {
         let text = format!("not all of its control plane components run {} and are Ready yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
@@ -124,7 +124,8 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
     {
         return Outcome::Pending(vec![reason], None);
     }
-    let newest = live.pods_on(&mv.node.name).filter_map(|pod| pod.server.as_ref()?.started).max();
+    let pods = live.nodes.get(mv.node.name.as_str()).into_iter().flat_map(|node| live.static_pods(node));
+    let newest = pods.filter_map(|(_, server)| server.started).max();
     match steady(live, newest.unwrap_or(Timestamp::UNIX_EPOCH)) {
         Ok(at) if now >= at => Outcome::Done,
         Ok(at) => {

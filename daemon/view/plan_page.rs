@@ -30,7 +30,7 @@ impl PlanPage {
     /// `v1.34.2 → v1.36.3`, from the oldest version. If the control plane is done already, that is a kubelet's.
     fn way(&self) -> String {
         let from = self.plan.hops.first().map_or(&self.plan.from, |hop| &hop.from);
-        if *from == self.plan.to {
+        if from.is_as(&self.plan.to) {
             format!("→ {}", self.plan.to)
         } else {
             format!("{from} → {}", self.plan.to)

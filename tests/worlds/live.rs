@@ -86,6 +86,7 @@ fn plain_node(name: &str) -> Node {
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,
+        virtual_kubelet: false,
     }
 }
 
@@ -101,6 +102,7 @@ pub fn add_node(live: &mut Live, name: &str, words: &str) -> Vec<String> {
             "held" => node.hold = Some("disk is being replaced".to_owned()),
             "notReady" => node.ready = Ready::False,
             "leaving" => node.to_be_deleted = true,
+            "virtual" => node.virtual_kubelet = true,
             "unknown" => {}
             label if label.contains('=') => {
                 let (key, value) = label.split_once('=').unwrap();

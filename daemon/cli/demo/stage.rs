@@ -131,7 +131,7 @@ impl DemoStage {
         let kubeconfig = self.kubeconfig.clone();
         let connect: Connect = Arc::new(move |context: String| {
             let kubeconfig = kubeconfig.clone();
-            Box::pin(async move { Ok(ClusterApi::connect(&kubeconfig, &context).await?) })
+            Box::pin(async move { Ok(ClusterApi::connect(&[kubeconfig], &context).await?) })
         });
         let served = serve(Serve {
             git: self.git(),

@@ -39,11 +39,11 @@ impl<'a> ClusterModel<'a> {
     }
 
     pub(super) fn oldest_api_server(&self) -> Option<&Version> {
-        self.control_plane.values().min()
+        Version::oldest(self.control_plane.values())
     }
 
     pub(super) fn newest_api_server(&self) -> Option<&Version> {
-        self.control_plane.values().max()
+        Version::newest(self.control_plane.values())
     }
 
     pub(super) fn move_whole_control_plane(&mut self, version: &Version) {
@@ -69,7 +69,7 @@ impl<'a> ClusterModel<'a> {
     /// What is known of a fact now. A plan says nothing about health: every node that exists counts as Ready.
     pub(super) fn truth(&self, fact: &Fact, live: &Live) -> Truth {
         let at_least =
-            |runs: Option<&Version>, version: &Version| Truth::of(runs.map(|runs| runs >= version));
+            |runs: Option<&Version>, version: &Version| Truth::of(runs.map(|runs| runs.reaches(version)));
         match fact {
             Fact::RunsAtLeast(Component::ControlPlane, node, version) => {
                 at_least(self.control_plane.get(node.as_str()), version)

@@ -31,7 +31,7 @@ impl<'a> PlanCheck<'a> {
             Work::Kubelet(mv) => {
                 self.expects_node(step, mv);
                 let certain = self.certain(&mv.to);
-                self.expects_api_servers(step, |version| *version >= certain);
+                self.expects_api_servers(step, |version| version.reaches(&certain));
             }
             Work::AwaitControlPlane { .. } => {}
         }
@@ -58,7 +58,7 @@ impl<'a> PlanCheck<'a> {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {
-                Fact::ControlPlaneAtLeast(version) => *version >= self.certain(to),
+                Fact::ControlPlaneAtLeast(version) => version.reaches(&self.certain(to)),
                 Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => false,
             }),
         };
@@ -79,11 +79,8 @@ impl<'a> PlanCheck<'a> {
     /// The version that is certain of a control plane that has moved to `to`. If an external provider moves it, the
     /// patch is certain only for the last version.
     fn certain(&self, to: &Version) -> Version {
-        let mut version = to.clone();
-        if !self.moves_control_plane() && *to != self.plan.to {
-            version.patch = 0;
-            version.suffix.clear();
-        }
-        version
+        let first = Version::new(to.major, to.minor, 0);
+        let exact = self.moves_control_plane() || *to == self.plan.to;
+        if exact || first.reaches(to) { to.clone() } else { first }
     }
 }

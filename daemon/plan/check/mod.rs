@@ -249,7 +249,7 @@ impl<'a> PlanCheck<'a> {
 
     fn direction(&mut self, step: &Step, stage: &Stage) {
         self.require(*step.to() == stage.to, step, "goes to another version than its stage");
-        self.require(step.to() > step.from(), step, "does not go up");
+        self.require(step.to().is_after(step.from()), step, "does not go up");
         let one = step.to().minors_ahead_of(step.from()) <= 1;
         self.require(
             one || step.work.kind() == WorkKind::Kubelet,
@@ -274,14 +274,14 @@ impl<'a> PlanCheck<'a> {
         let target = &self.cluster.version;
         let mut late = Vec::new();
         for (name, runs) in &self.now.control_plane {
-            if runs != target {
+            if !runs.is_as(target) {
                 late.push((format!("node/{name}"), format!("its control plane ends at {runs}")));
             }
         }
         for node in self.live.nodes.values() {
             let ours = node.control_plane || pools_of(self.cluster, node).next().is_some();
             match self.now.kubelets.get(&*node.name) {
-                Some(runs) if ours && runs != target => {
+                Some(runs) if ours && !runs.is_as(target) => {
                     late.push((format!("node/{}", node.name), format!("its kubelet ends at {runs}")));
                 }
                 None if ours => {
@@ -302,7 +302,10 @@ impl<'a> PlanCheck<'a> {
 
 fn pools_of<'a>(cluster: &'a Cluster, node: &'a Node) -> impl Iterator<Item = &'a Pool> {
     let label = |key: &str| node.labels.get(key).map(|value| &**value);
-    cluster.pools.iter().filter(move |pool| pool.selector.matches(label))
+    let system = label("kubernetes.io/os").unwrap_or("linux");
+    let moves = move |pool: &Pool| capabilities(pool.provider).system.is_none_or(|only| only == system);
+    let selected = cluster.pools.iter().filter(move |pool| pool.selector.matches(label));
+    selected.filter(move |pool| !node.virtual_kubelet && moves(pool))
 }
 
 /// The object of a finding: a part of the plan by its name, or a step.

@@ -41,7 +41,7 @@ impl PlanCheck<'_> {
         }
         for (number, hop) in plan.hops.iter().enumerate() {
             let object = format!("hop/{number}");
-            self.require(hop.to > hop.from, &object, "does not go up");
+            self.require(hop.to.is_after(&hop.from), &object, "does not go up");
             let mut stages = plan.stages.iter().filter(|stage| stage.hop == number).peekable();
             self.require(stages.peek().is_some(), &object, "nothing is done in this hop");
             let moves_control_plane = stages.any(|stage| match stage.kind {

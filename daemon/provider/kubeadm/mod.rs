@@ -10,6 +10,8 @@ use super::{Capabilities, HostJobs, Mover, PerComponent, VersionSource};
 pub(super) const KUBEADM: Capabilities = Capabilities {
     control_plane: Mover::OurJobs(&JOBS),
     kubelet: Mover::OurJobs(&JOBS),
+    // The Job enters the namespaces of a Linux host. A node of Windows would be emptied and its Job never start.
+    system: Some("linux"),
     versions: VersionSource::StaticPods,
     patience: PerComponent {
         // `kubeadm upgrade` allows five minutes for each of four components, and pulls images first.

@@ -222,7 +222,7 @@ impl<'a> Check<'a> {
         step.achieves.iter().all(|fact| match fact {
             Fact::ControlPlaneAtLeast(version) => {
                 servers.values().flatten().count() == servers.len()
-                    && servers.values().flatten().all(|runs| runs >= version)
+                    && servers.values().flatten().all(|runs| runs.reaches(version))
             }
             Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => true,
         })
@@ -232,6 +232,6 @@ impl<'a> Check<'a> {
     fn has_arrived(&self, id: &StepId) -> bool {
         let step = self.run().and_then(|run| run.find(id)).map(|(_, step)| step);
         let Some((component, mv)) = step.and_then(|step| step.work.node_move()) else { return false };
-        self.live().runs(component, &mv.node.name).is_some_and(|runs| runs >= mv.to)
+        self.live().runs(component, &mv.node.name).is_some_and(|runs| runs.reaches(&mv.to))
     }
 }

@@ -111,6 +111,7 @@ fn control_plane_node(name: &Id) -> Node {
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,
+        virtual_kubelet: false,
     }
 }
 

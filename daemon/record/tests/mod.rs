@@ -14,7 +14,7 @@ use super::Record;
 use crate::model::CommitId;
 use crate::model::desired::{Kubeadm, PackageSource, Provider};
 use crate::model::entry::{Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What};
-use crate::model::live::{Id, Live, Phase, Pod, Server};
+use crate::model::live::{Id, Live, Owner, OwnerKind, Phase, Pod, Server};
 use crate::model::plan::{Hop, NodeMove, NodeRef, Plan, Scope, Stage, StageKind, Step, StepId, Work};
 use crate::model::version::Version;
 
@@ -173,6 +173,8 @@ fn worker(node: &str) -> StepId {
 
 /// Adds the API server's static pod of a control plane node.
 fn api_server(live: &mut Live, node: &Id, version: &Version) {
+    let uid = live.nodes.get(node).map(|node| node.uid.clone()).unwrap();
+    let owner = Owner { kind: OwnerKind::Node, uid, name: Arc::clone(node) };
     let server =
         Server { component: Arc::from("kube-apiserver"), version: Some(version.clone()), started: None };
     let pod = Pod {
@@ -181,7 +183,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         namespace: Arc::from("kube-system"),
         name: format!("kube-apiserver-{node}").into(),
         node: Some(Arc::clone(node)),
-        owner: None,
+        owner: Some(owner.into()),
         labels: Arc::default(),
         phase: Phase::Running,
         ready: true,

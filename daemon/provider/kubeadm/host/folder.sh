@@ -13,8 +13,11 @@ find_binaries() {
 	say "found $* of $target in $folder"
 }
 
+keep_held() { :; }
+
 # Replaces one binary in one move, so that there is no moment without it; the one before it is kept.
 take() {
+	changed=yes
 	for each in "$@"; do
 		there=$(command -v "$each") || there=/usr/bin/$each
 		if cmp -s "$folder/$each" "$there"; then

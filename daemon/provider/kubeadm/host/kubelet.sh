@@ -27,13 +27,17 @@ wait_for_kubelet() {
 	return 1
 }
 
+# It is replaced after the kubelet; a run that was cut may have come no further.
+kubectl_done() { ! command -v kubectl >/dev/null || [ "$(version_of "$(command -v kubectl)")" = "$target" ]; }
+
 need_host
 kubelet=$(command -v kubelet) || refuse "no kubelet is installed on this host"
 need_role
 now=$(version_of "$kubelet")
 ! newer "$now" "$target" || refuse "$kubelet is $now, newer than $target: a kubelet is taken down by hand, on an emptied node"
 lock
-if [ "$(version_of "$kubelet")" = "$target" ] && kubelet_process >/dev/null; then
+if [ "$(version_of "$kubelet")" = "$target" ] && kubelet_process >/dev/null && kubectl_done; then
+	keep_held kubeadm kubelet kubectl
 	say "done: the kubelet runs $target already"
 	exit 0
 fi

@@ -9,13 +9,15 @@ umask 022
 cd /
 state=/var/lib/windlass
 manifests=/etc/kubernetes/manifests
-doing='beginning' ended=no
+doing='beginning' ended=no changed=no
 
 say() {
 	doing=$*
 	printf '%s windlass: %s\n' "$(date -u +%H:%M:%SZ)" "$*"
 }
+# Only a host that is as it was found may be called refused.
 refuse() {
+	[ "$changed" = no ] || fail "$*"
 	ended=yes
 	printf '%s windlass: refused: %s; nothing was changed\n' "$(date -u +%H:%M:%SZ)" "$*"
 	exit 10
@@ -35,9 +37,22 @@ run() {
 		code=0
 		"$@" 2>&1 </dev/null || code=$?
 		echo "$code" >"$state/exit"
-	} | sed -u "s/$(printf '\033')\[[0-9;]*m//g; s/^/    /"
+	} | sed -u "s/$(printf '\033')\[[0-9;]*m//g; s/^/    /" | tee "$state/said"
 	return "$(cat "$state/exit")"
 }
+
+# Runs a command of a package manager. Another one may hold a lock that apt does not wait for by itself (that of its lists, and
+# of its downloads); a machine's own daily update holds it for minutes.
+run_when_free() {
+	for _ in $(seq 30); do
+		! run "$@" || return 0
+		[ -n "$(lock_held)" ] || return 1
+		say "another package manager is at work on this host: tries again in 10 seconds"
+		sleep 10
+	done
+	return 1
+}
+lock_held() { grep -E 'Could not get lock|Unable to (lock|acquire)|transaction lock' "$state/said" | head -n 1 | sed 's/^ *//'; }
 
 # ---- what is true of this host
 
@@ -51,9 +66,8 @@ version_of() {
 }
 
 # The tag of a static pod's image, as its manifest has it.
-manifest_version() {
-	sed -n 's/^ *image: .*:\(v[0-9][^@"]*\).*$/\1/p' "$manifests/$1.yaml" 2>/dev/null | head -n 1
-}
+manifest_version() { version_in "$manifests/$1.yaml"; }
+version_in() { sed -n 's/^ *image: .*:\(v[0-9][^@"]*\).*$/\1/p' "$1" 2>/dev/null | head -n 1; }
 
 control_plane() {
 	[ -f $manifests/kube-apiserver.yaml ] || [ -f $manifests/kube-controller-manager.yaml ] || [ -f $manifests/kube-scheduler.yaml ]
@@ -75,8 +89,10 @@ need_host() {
 
 # At least so many MiB free where a path lies or will lie.
 need_room() {
-	free=$(df -Pk "$1" | awk 'NR == 2 {print int($4 / 1024)}')
-	[ "$free" -ge "$2" ] || refuse "$1 has $free MiB free and needs $2 MiB for $3"
+	place=$1
+	while [ ! -e "$place" ] && [ "$place" != / ]; do place=$(dirname "$place"); done
+	free=$(df -Pk "$place" | awk 'NR == 2 {print int($4 / 1024)}')
+	[ "${free:-0}" -ge "$2" ] || refuse "$1 has $free MiB free and needs $2 MiB for $3"
 }
 
 # Two of these never work on one host at the same time. The kernel releases the lock when its last holder has gone: kubeadm holds it

@@ -1,0 +1,96 @@
+//! The control plane as its pods show it: which pod is which component of which node, and which versions run. It does
+//! not know who upgrades them, nor whether one may be away.
+
+use std::collections::BTreeMap;
+
+use super::live::{Id, Live, Node};
+use super::names::NOTES;
+use super::pod::{Owner, OwnerKind, Pod, Server};
+use super::version::Version;
+
+/// The components whose version is that of a control plane node. etcd has versions of its own.
+const VERSIONED: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+const ETCD: &str = "etcd";
+
+/// The component that a pod is by its own fields; `None` if it is no static pod of the control plane.
+///
+/// Labels are not asked: everybody who may create a pod may write `component: etcd` on it, and addons of the control
+/// plane bear `tier: control-plane` too. A static pod is shown by a mirror pod, whose controller is its node and whose
+/// name ends in the name of the node; and only few may create pods in `kube-system`.
+/// [`Live::static_pods`] also compares the UID of the node.
+pub fn component(
+    pod: (&str, &str),
+    mirror: bool,
+    owner: Option<&Owner>,
+    node: Option<&str>,
+) -> Option<&'static str> {
+    let ((namespace, name), node) = (pod, node?);
+    let of_node = owner.is_some_and(|owner| owner.kind == OwnerKind::Node && *owner.name == *node);
+    if namespace != NOTES || !mirror || !of_node {
+        return None;
+    }
+    let file = name.strip_suffix(node)?.strip_suffix('-')?;
+    VERSIONED.into_iter().chain([ETCD]).find(|component| *component == file)
+}
+
+impl Live {
+    /// The static pods of the control plane on one node, whatever their state. This and [`component`] alone decide
+    /// which pods those are.
+    pub fn static_pods<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = (&'a Pod, &'a Server)> {
+        self.pods_on(&node.name).filter_map(|pod| {
+            let owner = pod.owner.as_ref().filter(|owner| owner.uid == node.uid);
+            Some((pod, pod.server.as_deref().filter(|_| owner.is_some())?))
+        })
+    }
+
+    /// The static pods of etcd on all control plane nodes: those of its members that the cluster shows.
+    pub fn etcd_pods(&self) -> impl Iterator<Item = (&Node, &Pod)> {
+        self.control_plane().flat_map(|node| {
+            let pods = self.static_pods(node).filter(|(_, server)| &*server.component == ETCD);
+            pods.map(move |(pod, _)| (node, pod))
+        })
+    }
+
+    /// The oldest of API server, controller manager and scheduler on a control plane node; `None` while one of them
+    /// is missing or not Ready, or its version is unknown.
+    pub(super) fn servers_of(&self, node: &str) -> Option<Version> {
+        let node = self.nodes.get(node)?;
+        let versions: Option<Vec<_>> =
+            VERSIONED.iter().map(|component| self.server_version(node, component)).collect();
+        Version::oldest(&versions?).cloned()
+    }
+
+    /// The version of each API server by node. A hosted control plane has one entry, with the version of its API
+    /// endpoint.
+    ///
+    /// Where no control plane node shows a static pod of an API server, something else than kubeadm runs them. k3s is
+    /// one program: the kubelet of a control plane node tells its version. Otherwise the API endpoint has to answer for
+    /// all of them.
+    pub fn api_servers(&self) -> BTreeMap<Id, Option<Version>> {
+        let shown =
+            |node| self.static_pods(node).any(|(_, server)| VERSIONED.first() == Some(&&*server.component));
+        let hidden = !self.control_plane().any(shown);
+        let front_door = || self.api.version.clone();
+        let mut servers = BTreeMap::new();
+        for node in self.control_plane() {
+            let version = match &node.kubelet {
+                Some(kubelet) if hidden && kubelet.is_one_program() => Some(kubelet.clone()),
+                Some(_) | None if hidden => front_door(),
+                Some(_) | None => self.server_version(node, "kube-apiserver"),
+            };
+            servers.insert(node.name.clone(), version);
+        }
+        match servers.len() {
+            0 => BTreeMap::from([(Id::from("kubernetes"), front_door())]),
+            // With one instance, the API endpoint is that instance.
+            1 => servers.into_iter().map(|(name, version)| (name, version.or_else(front_door))).collect(),
+            _ => servers,
+        }
+    }
+
+    /// The version of one component on a node; `None` while its static pod is missing, not Ready or being deleted.
+    fn server_version(&self, node: &Node, component: &str) -> Option<Version> {
+        let (pod, server) = self.static_pods(node).find(|(_, server)| &*server.component == component)?;
+        server.version.clone().filter(|_| pod.ready && pod.deleting.is_none())
+    }
+}

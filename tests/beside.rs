@@ -100,7 +100,7 @@ pub async fn carry_on(world: &World, work: &Arc<Slow>, fence: &dyn Fence) -> boo
                 assert!(!folder.live.overlay.in_flight.contains_key(&key));
                 let effect = Effect::BeginLong { name: NAME.to_owned() };
                 assert_eq!(effect.key(), key);
-                let Some(seen) = perform(&edges, effect, fence).await else { return false };
+                let Some(seen) = Box::pin(perform(&edges, effect, fence)).await else { return false };
                 folder.fold(seen, clock.now());
             }
             Some(LongState::Running) => assert!(folder.live.overlay.in_flight.contains_key(&key)),

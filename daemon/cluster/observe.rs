@@ -150,13 +150,12 @@ impl<K: Object> Stream<K> {
             for object in page.items {
                 self.event(Event::Listed(Box::new(object))).await?;
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => {
-                    self.event(Event::End).await?;
-                    return Ok(page.metadata.resource_version);
-                }
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            if next.is_none() {
+                self.event(Event::End).await?;
+                return Ok(page.metadata.resource_version);
             }
+            params.continue_token = next;
         }
     }
 

@@ -268,8 +268,12 @@ impl Folder {
             pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).map(Uid::from).collect();
         let gone: Vec<Uid> =
             self.live.pods_on(&name).map(|pod| pod.uid.clone()).filter(|uid| !there.contains(uid)).collect();
-        gone.iter().for_each(|uid| self.drop_pod(uid));
-        pods.iter().for_each(|pod| self.put_pod(pod, now));
+        for uid in &gone {
+            self.drop_pod(uid);
+        }
+        for pod in pods {
+            self.put_pod(pod, now);
+        }
         self.live.reads.insert(name, now);
     }
 

@@ -510,7 +510,9 @@ fn a_list_is_believed_after_etcd_was_restored() {
                 Kind::Pod => seen(kind, How::Listed, &pod),
                 _ => continue,
             };
-            [begin, listed, end].into_iter().for_each(|seen| folder.fold(seen, now()));
+            for seen in [begin, listed, end] {
+                folder.fold(seen, now());
+            }
         }
     }
     let (node, pod) = (&folder.live.nodes["w1"], folder.live.pods.get(&"uid-p".into()).unwrap());

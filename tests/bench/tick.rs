@@ -123,7 +123,7 @@ impl Scene {
         live.published = Some(Published { text: String::new(), of: None });
         let ready = objects::pods_of(size - 1, size, 1).nth(4).unwrap();
         let mut unready = ready.clone();
-        unready.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status = "False".to_owned();
+        "False".clone_into(&mut unready.status.as_mut().unwrap().conditions.as_mut().unwrap()[0].status);
         let desired = Arc::new(desired("v1.35.4"));
         let state = DesiredState {
             newest: desired.commit.clone(),
@@ -200,25 +200,26 @@ impl Scene {
 
     /// Passes until nothing more is written down or done. Nodes are claimed at once; every other effect stays on its way.
     fn settle(&mut self) {
-        for _ in 0..100 {
-            let tick = self.pass();
-            if !tick.entries.is_empty() {
-                for what in tick.entries {
-                    self.write(what, tick.frozen.as_ref());
-                }
-                self.fresh = None;
-                continue;
-            }
-            if tick.effects.is_empty() {
-                return;
-            }
+        let settled = (0..100).any(|_| self.is_settled_after_a_pass());
+        assert!(settled, "the passes do not settle");
+    }
+
+    fn is_settled_after_a_pass(&mut self) -> bool {
+        let tick = self.pass();
+        let settled = tick.entries.is_empty() && tick.effects.is_empty();
+        if tick.entries.is_empty() {
             for (effect, _) in tick.effects {
                 self.carry_out(effect);
             }
             let cluster = &self.state.desired.as_ref().unwrap().cluster;
             self.census = Census::of(cluster, &self.folder.live);
+        } else {
+            for what in tick.entries {
+                self.write(what, tick.frozen.as_ref());
+            }
+            self.fresh = None;
         }
-        panic!("the passes do not settle");
+        settled
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -383,6 +383,9 @@ fn kept(host: &Host, day: &str, files: &[(&str, &str)]) {
     }
 }
 
+/// What is missing, what is at the target already, what was kept and when; then the ending and its words.
+type PutBack<'a> = (&'a str, &'a [&'a str], &'a str, Vec<(&'a str, &'a str)>, i32, &'a str);
+
 #[test]
 fn only_a_manifest_that_this_upgrade_took_away_is_put_back() {
     let date = Command::new("date").arg("+%F").output().unwrap();
@@ -390,10 +393,8 @@ fn only_a_manifest_that_this_upgrade_took_away_is_put_back() {
     let old = "2025-03-01";
     let (api, manager, scheduler) = ("kube-apiserver", "kube-controller-manager", "kube-scheduler");
     let whole = |version| [(api, version), (manager, version), (scheduler, version)];
-    // What is missing, what is at the target already, what was kept and when; then the ending and its words.
-    type Row<'a> = (&'a str, &'a [&'a str], &'a str, Vec<(&'a str, &'a str)>, i32, &'a str);
     let upgraded = [api, manager];
-    let rows: Vec<Row> = vec![
+    let rows: Vec<PutBack<'_>> = vec![
         (scheduler, &[], &today, whole("v1.35.4").into(), 0, "puts back"),
         (scheduler, &upgraded, &today, whole("v1.35.4").into(), 0, "puts back"),
         (api, &[], &today, vec![(api, "v1.35.4")], 0, "puts back"),

@@ -31,6 +31,7 @@ impl Folder {
     pub fn fold(&mut self, seen: Seen, now: Timestamp) {
         match seen {
             Seen::Watched(watched) => self.watched(watched, now),
+            Seen::Unseen { kind, .. } | Seen::Heard(kind) if kind.is_optional() => {}
             Seen::Unseen { kind, why } => drop(self.live.unseen.insert(kind.name(), why)),
             Seen::Heard(kind) => {
                 self.live.unseen.remove(kind.name());

@@ -132,6 +132,14 @@ kinds! {
         name -> Id, |live| live.resume.iter().map(|_| RESUME.into()).collect(), Folder::put_resume, Folder::drop_resume;
 }
 
+impl Kind {
+    /// True for a kind without which everything is still decided, only later: while no claim is known, a drain waits for
+    /// every attached volume of its node, also for those of pods that stay, at most six minutes.
+    pub fn is_optional(self) -> bool {
+        self == Self::Claim
+    }
+}
+
 fn name(meta: &ObjectMeta, shared: &mut Shared) -> Id {
     shared.id(meta.name.as_deref().unwrap_or_default())
 }
@@ -176,7 +184,9 @@ impl Folder {
                     (row.drop)(self, &gone);
                 }
                 self.live.unseen.remove(row.kind.name());
-                self.live.heard.insert(row.kind.name(), now);
+                if !row.kind.is_optional() {
+                    self.live.heard.insert(row.kind.name(), now);
+                }
                 self.listed.insert(row.kind);
                 let complete = self.missing().next().is_none();
                 self.live.complete = complete;
@@ -191,6 +201,6 @@ impl Folder {
 
     /// The kinds that have not been listed yet.
     pub fn missing(&self) -> impl Iterator<Item = Kind> + use<'_> {
-        Kind::ALL.iter().copied().filter(|kind| !self.listed.contains(kind))
+        Kind::ALL.iter().copied().filter(|kind| !kind.is_optional() && !self.listed.contains(kind))
     }
 }

@@ -2,8 +2,9 @@
 
 use windlass::cli::demo;
 
-/// Fast enough for a test, slow enough for a busy machine to keep its lease: twenty seconds are half a second here.
-const SPEED: u32 = 40;
+/// Fast enough for a test, slow enough for a busy machine to keep its lease and to meet a Job before it ends: twenty
+/// seconds are one second here.
+const SPEED: u32 = 20;
 
 fn args() -> demo::Args {
     let version = |text: &str| text.parse().unwrap();

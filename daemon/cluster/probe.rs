@@ -50,12 +50,17 @@ impl ClusterApi {
         Ok(ProbeAnswer::Heartbeat(renewed.map(|time| time.0.to_string()).unwrap_or_default()))
     }
 
-    /// Reads a node and its pods without a resource version: such reads are answered by etcd's quorum.
+    /// Reads a node and its pods without a resource version: etcd's quorum answers such lists. What a server returns
+    /// beside what was asked for is passed over.
     async fn node(&self, name: &str) -> Result<ProbeAnswer, CallError> {
-        let node = call(Api::<Node>::all(self.client.clone()).get_opt(name)).await?;
+        let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let nodes = call(Api::<Node>::all(self.client.clone()).list(&of_name)).await?;
+        let node = nodes.items.into_iter().find(|node| node.metadata.name.as_deref() == Some(name));
         let on_node = ListParams::default().fields(&format!("spec.nodeName={name}"));
-        let pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?;
-        Ok(ProbeAnswer::Node(node.map(Box::new), pods.items))
+        let pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?.items;
+        let is_on_node =
+            |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name));
+        Ok(ProbeAnswer::Node(node.map(Box::new), pods.into_iter().filter(is_on_node).collect()))
     }
 
     /// True if a person has stopped the work, as etcd has it now.

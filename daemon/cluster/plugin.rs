@@ -14,7 +14,7 @@ use super::secret::Secret;
 
 /// How long it may take. It asks a cloud for a token, which takes seconds; what waits for a person waits for ever.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// More than this of its standard error helps nobody.
+/// How much of its standard error a message quotes.
 const MOST_SHOWN: usize = 600;
 
 /// What the program gave.

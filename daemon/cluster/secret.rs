@@ -1,4 +1,4 @@
-//! A text that nobody may read: it has no `Display`, and its `Debug` shows nothing of it.
+//! A secret text: it has no `Display`, and its `Debug` shows nothing of it.
 
 use std::fmt;
 

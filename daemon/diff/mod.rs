@@ -37,7 +37,7 @@ pub enum Membership<'a> {
     Pool(&'a Pool),
     Nowhere,
     Several(Vec<&'a Pool>),
-    /// Nobody here can move it, whatever pool selects it.
+    /// Windlass cannot move it, whatever pool selects it.
     Beyond(Beyond<'a>),
 }
 
@@ -51,7 +51,7 @@ pub enum Beyond<'a> {
 }
 
 impl Membership<'_> {
-    /// The scope of the node; `None` if no pool, or more than one, selects it, or if nobody can move it.
+    /// The scope of the node; `None` if no pool, or more than one, selects it, or if Windlass cannot move it.
     pub fn scope(&self) -> Option<Scope> {
         match self {
             Self::ControlPlane => Some(Scope::ControlPlane),

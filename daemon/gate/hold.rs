@@ -45,7 +45,7 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
     reasons
 }
 
-/// Why nothing is written to the node, whoever has it: a person's hold, and a claim that is not ours to take.
+/// Why Windlass writes nothing to the node: a person holds it, or a later leader or an unreadable claim has it.
 fn reserved(question: &Question<'_>, node: &Node) -> Vec<Reason> {
     let why = node.hold.as_ref().map(|why| format!("a person holds it: {why}"));
     let hold = why.map(|why| Reason::new(Key::Held, format!("node/{}", node.name), why));

@@ -148,7 +148,7 @@ pub enum StepPhase {
     Claimed,
     /// Every pod that the drain moves is gone, and their volumes are detached.
     Drained,
-    /// The Job may be created now, or the external provider is waited for.
+    /// The Job of the step was seen, or the external provider is waited for.
     Upgrading,
     /// The node runs the target version and has sent a heartbeat since.
     Upgraded,

@@ -2,6 +2,7 @@
 //! It knows nothing of clusters or of the content of a repository.
 
 mod environment;
+mod file;
 mod flags;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,12 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 pub use environment::Environment;
-pub use flags::{Flags, RepositoryFlags};
+pub use flags::{Flags, LogFormat, RepositoryFlags};
+
+use file::read_file;
 
 use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
+use crate::model::image::image_complaint;
 
 const DEFAULT_POLL: SignedDuration = SignedDuration::from_secs(60);
 /// The shortest and the longest poll interval: git hosts limit requests, so more than one a second helps nothing;
@@ -25,8 +29,6 @@ const SHORTEST_POLL: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_POLL: SignedDuration = SignedDuration::from_hours(24);
 /// How long a read from or a write to a silent git host may take.
 pub const GIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest settings file. A settings file is a page; a larger file is another file.
-const LARGEST_FILE: u64 = 1 << 20;
 
 /// What a settings file may say.
 #[derive(Default, Deserialize)]
@@ -41,6 +43,8 @@ struct Raw {
     cache: Option<Spanned<String>>,
     author: RawAuthor,
     credentials: RawCredentials,
+    image: Option<Spanned<String>>,
+    log_format: Option<Spanned<String>>,
     kubeconfig: Option<Spanned<String>>,
     contexts: BTreeMap<String, String>,
 }
@@ -78,6 +82,8 @@ pub struct RepositorySettings {
     pub branch: Option<String>,
     /// The folder that was named; empty if none was.
     pub path: String,
+    /// The image of the upgrade Jobs for cluster files that name none.
+    pub image: Option<String>,
 }
 
 /// How clusters are reached.
@@ -113,6 +119,11 @@ impl Config {
         let repository = settled.repository(&flags.repository, &raw, None, environment);
         let poll = settled.given(flags.poll.as_ref(), "--poll", raw.poll.as_ref(), "poll");
         let poll = poll.map_or(DEFAULT_POLL, |given| settled.poll(&given));
+        if let Some(given) = settled.given(None, "", raw.log_format.as_ref(), "logFormat")
+            && LogFormat::named(&given.value).is_none()
+        {
+            settled.problems.push(format!("{} `{}` is neither `text` nor `json`", given.origin, given.value));
+        }
         let clusters = settled.clusters(flags.kubeconfig.as_ref(), raw, environment);
         let config = repository.map(|repository| Self { repository, poll, clusters });
         settled.done(config)
@@ -144,42 +155,6 @@ impl Clusters {
     /// The kubeconfig context of a cluster.
     pub fn context<'a>(&'a self, cluster: &'a str) -> &'a str {
         self.contexts.get(cluster).map_or(cluster, String::as_str)
-    }
-}
-
-fn read_file(path: &Path) -> Result<Raw, String> {
-    let shown = path.display();
-    let size =
-        std::fs::metadata(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?.len();
-    if size > LARGEST_FILE {
-        return Err(format!("--config {shown} has {size} bytes; a settings file has at most {LARGEST_FILE}"));
-    }
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("--config {shown} cannot be read: {error}"))?;
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(Raw::default());
-    }
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
-        let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
-        format!("{shown}{place}: {}", words(&error))
-    })
-}
-
-/// What is wrong with the file, in our words where the YAML reader's message is about itself.
-fn words(error: &serde_saphyr::Error) -> String {
-    match error.without_snippet() {
-        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is given twice"),
-        serde_saphyr::Error::Unexpected { expected: "string scalar", .. } => "expected text".to_owned(),
-        serde_saphyr::Error::Unexpected { expected: "mapping start", .. } => {
-            "expected keys with values, as `key: value`".to_owned()
-        }
-        other => {
-            let told = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            let told = told.lines().next().unwrap_or_default();
-            // The message begins with the place already.
-            told.split_once(" at line ").map_or(told, |(told, _)| told).to_owned()
-        }
     }
 }
 
@@ -230,6 +205,7 @@ impl<'a> Settled<'a> {
             raw.record_branch.as_ref(),
             "recordBranch",
         );
+        let image = self.given(None, "", raw.image.as_ref(), "image").map(|given| self.image(given));
         let credentials = self.credentials(flags, &raw.credentials);
         let cache = self.path(flags.cache.as_ref(), "--cache", raw.cache.as_ref(), "cache");
         let Some(cache) = cache.map(|given| given.value).or_else(|| environment.cache.clone()) else {
@@ -257,7 +233,7 @@ impl<'a> Settled<'a> {
             },
             timeout: GIT_TIMEOUT,
         };
-        Some(RepositorySettings { git, branch, path })
+        Some(RepositorySettings { git, branch, path, image })
     }
 
     fn given<T: Clone>(
@@ -378,6 +354,14 @@ impl<'a> Settled<'a> {
         }
     }
 
+    /// The image of a Job that is root on every host: a reference that says what it runs.
+    fn image(&mut self, given: Given<String>) -> String {
+        if let Some(complaint) = image_complaint(&given.value) {
+            self.problems.push(format!("{} `{}` {complaint}", given.origin, given.value));
+        }
+        given.value
+    }
+
     /// An address. A local path in the settings file is relative to that file's folder, like every path there.
     fn address(&self, given: Given<String>) -> String {
         let local = given.value == "." || given.value.starts_with("./") || given.value.starts_with("../");
@@ -416,13 +400,19 @@ mod tests {
     #[test]
     fn a_file_says_everything_and_flags_override() {
         let text = "repo: https://git.example.com/fleet.git\nbranch: trunk\npath: fleet/\nrecordRepo: ./record\n\
-                    poll: 5m\ncache: cache\nauthor: {name: A, email: a@b}\nkubeconfig: kube\ncontexts: {demo: kind-demo}\n";
+                    poll: 5m\nlogFormat: json\nimage: registry.example.com/windlass:1\ncache: cache\nauthor: {name: A, email: a@b}\nkubeconfig: kube\ncontexts: {demo: kind-demo}\n";
         let (folder, config) = read(text, Flags { poll: Some("2m".into()), ..Flags::default() });
         let config = config.unwrap();
         let repository = config.repository;
         assert_eq!(repository.git.url, "https://git.example.com/fleet.git");
         assert_eq!((repository.branch.as_deref(), repository.path.as_str()), (Some("trunk"), "fleet"));
         assert_eq!(config.poll, SignedDuration::from_mins(2));
+        assert_eq!(repository.image.as_deref(), Some("registry.example.com/windlass:1"));
+        let file =
+            RepositoryFlags { config: Some(folder.path().join("windlass.yaml")), ..Default::default() };
+        let flags = Flags { repository: file, ..Flags::default() };
+        assert_eq!(LogFormat::of(&flags), LogFormat::Json);
+        assert_eq!(LogFormat::of(&Flags { log_format: Some(LogFormat::Text), ..flags }), LogFormat::Text);
         assert_eq!(repository.git.cache, folder.path().join("cache"));
         assert_eq!(repository.git.record_url, Some(folder.path().join("./record").display().to_string()));
         assert_eq!(config.clusters.kubeconfigs, [folder.path().join("kube")]);
@@ -457,16 +447,18 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let told = told(
-            "path: ../up\npoll: soon\nkubeconfig: gone\ncredentials:\n  tokenFile: /nowhere/token\n",
+            "path: ../up\npoll: soon\nimage: windlass\nlogFormat: xml\nkubeconfig: gone\ncredentials:\n  tokenFile: /nowhere/token\n",
             Flags::default(),
         );
         insta::assert_snapshot!(told, @r"
-        5 problems in the settings
+        7 problems in the settings
           windlass.yaml:1:7: path `../up` is not a plain folder inside the repository
-          windlass.yaml:5:14: credentials.tokenFile /nowhere/token cannot be read: No such file or directory (os error 2)
+          windlass.yaml:3:8: image `windlass` has neither a tag nor a digest, so it would change under you
+          windlass.yaml:7:14: credentials.tokenFile /nowhere/token cannot be read: No such file or directory (os error 2)
           no repository is named: pass --repo, or set `repo` in the settings file
           windlass.yaml:2:7: poll `soon` is no length of time; write `60s` or `5m`
-          windlass.yaml:3:13: kubeconfig gone cannot be read: No such file or directory (os error 2)
+          windlass.yaml:4:12: logFormat `xml` is neither `text` nor `json`
+          windlass.yaml:5:13: kubeconfig gone cannot be read: No such file or directory (os error 2)
         ");
     }
 

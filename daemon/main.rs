@@ -1,18 +1,21 @@
 //! Parses arguments, sets up logging, and is the one place that prints an error chain.
 
+mod log;
+
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
 use windlass::cli::{self, Cli};
-use windlass::clock::Clock;
-use windlass::config::Environment;
+use windlass::config::{Environment, LogFormat};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const USUAL_LOG: &str = "info,kube=off,kube_client=off,kube_runtime=off,notify=warn";
 
 /// Any error, also a usage error. It is not 2, because `windlass plan` exits with 2 when there is something to do.
 const FAILED: u8 = 1;
+/// The reader closed the pipe: what a shell reports for a program that SIGPIPE ended.
+const CLOSED_PIPE: u8 = 141;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,8 +31,13 @@ fn main() -> ExitCode {
     // about single requests are off because the sender of a request logs them with the object. The message that a
     // watched folder of a repository is gone is off because it needs no action.
     let demo = matches!(cli.command, cli::Command::Demo(_));
-    let usual = if demo { "error,kube_client=off" } else { "info,kube_client=off,notify=warn" };
-    log(environment.log.as_deref().unwrap_or(usual));
+    let usual = if demo { "error,kube=off,kube_client=off" } else { USUAL_LOG };
+    let format = match &cli.command {
+        cli::Command::Daemon(args) => LogFormat::of(&args.flags),
+        _ => LogFormat::Text,
+    };
+    let colours = std::io::stderr().is_terminal() && !environment.plain;
+    log::begin(environment.log.as_deref().unwrap_or(usual), format, colours);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the runtime")),
@@ -44,36 +52,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Log lines for people go to stderr, one a line. Stdout belongs to the output of the command.
-fn log(filter: &str) {
-    let filter = EnvFilter::new(filter);
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .with_timer(LogTime)
-        .compact()
-        .init();
-}
-
-/// A log time to the second, `2026-11-24T22:03:07Z`, to compare with a window or a commit.
-struct LogTime;
-
-impl FormatTime for LogTime {
-    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
-        write!(line, "{}", Clock::Wall.now().strftime("%Y-%m-%dT%H:%M:%SZ"))
-    }
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    [io, json].contains(&Some(ErrorKind::BrokenPipe))
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    let closed = error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
-    });
-    // The reader of the pipe has closed it on purpose.
-    if closed {
-        return ExitCode::SUCCESS;
+    // The reader of the pipe has closed it on purpose. The code is not 0, because the answer may not have been "all is
+    // well", and not 1, because nothing failed.
+    if error.chain().any(is_broken_pipe) {
+        return ExitCode::from(CLOSED_PIPE);
     }
     let _ = writeln!(std::io::stderr(), "windlass: {error:#}");
     ExitCode::from(FAILED)

@@ -29,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("provider", &["model"]),
     ("sim", &[]),
     ("config", &["model", "git"]),
+    ("log", &["clock", "config"]),
     // `verify` and `provider` for baselines and the namespace of the lease; the rest is asked by gates and work.
     ("reconcile", &["model", "gate", "work", "verify", "record", "provider"]),
     ("work", &["model", "record", "verify", "provider"]),
@@ -90,8 +91,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config", "main"]),
     ("anyhow", &["serve", "cli", "main"]),
     ("tokio", &["clock", "cluster", "execute", "git", "sim", "serve", "cli", "main"]),
-    ("tracing", &["cluster", "git", "serve", "cli", "main"]),
-    ("tracing_subscriber", &["main"]),
+    ("tracing", &["cluster", "git", "serve", "cli", "log", "main"]),
+    ("tracing_subscriber", &["log"]),
     ("serde_saphyr", &["cluster", "config", "desired", "record"]),
 ];
 

@@ -23,10 +23,14 @@ spec:
   mode: act
   kubernetes: {version: v1.36.3}
   maxUnavailable: 2
-  controlPlane: {provider: external}
+  controlPlane:
+    provider: external
+    kubeadm: {image: windlass:0.1.0@sha256:b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184}
   nodePools:
     - {name: general, provider: kubeadm, selector: {matchLabels: {pool: general}}, canary: 0, maxUnavailable: 2}
 ";
+
+const NOT_TAKEN_UP: &str = "demo: no daemon has accepted the newest commit yet";
 
 /// A folder with a repository and a kubeconfig, and the cluster that they are about.
 struct Bench {
@@ -232,7 +236,7 @@ fn one_upgrade_as_people_see_it() {
     stopped_and_resumed(&bench);
     let done = run("daemon PLACES --until-idle");
     done.check(0, &[]);
-    for part in ["the process before this one has ended", "started w1", "started w2", "ended converged"] {
+    for part in ["before=", "started w1", "started w2", "ended converged"] {
         assert!(done.err.contains(part), "`{part}` is not in:\n{}", done.err);
     }
     run("status --repo repo.git").check(0, &["demo: as desired", "last run   COMMIT-1 converged TIME"]);
@@ -255,7 +259,15 @@ fn one_upgrade_as_people_see_it() {
         assert!(why.out.contains(&row), "`{row}` is not in:\n{}", why.out);
     }
     why.check(0, &["passes  budget    cluster/demo                      nothing objects"]);
+    let dead = "status --repo repo.git --kubeconfig kube";
+    run(dead).check(0, &["daemon     none holds the lease"]);
+    bench.commit("desired-state/demo/cluster.yaml", &CLUSTER.replace("v1.36.3", "v1.36.4"));
+    run("status --repo repo.git").check(
+        3,
+        &[NOT_TAKEN_UP, "newest     commit COMMIT asks for v1.36.4: no daemon has accepted it yet"],
+    );
     bench.commit("desired-state/demo/cluster.yaml", "nonsense\n");
+    run("status --repo repo.git").check(4, &["demo: the newest commit is not valid"]);
     for places in [PLACES, "--repo repo.git"] {
         run(&format!("why {places}"))
             .check(4, &["demo: the newest commit COMMIT is refused; v1.36.3 stays in force (commit COMMIT)"]);
@@ -298,7 +310,9 @@ fn a_record_in_its_own_repository_needs_no_other_branch() {
     for places in
         ["--repo record.git", "--repo repo.git --record-repo record.git", "--record-repo record.git"]
     {
-        bench.run(&format!("status {places}")).check(3, &["no cluster has a record yet"]);
+        let compares = places.contains("repo.git");
+        let told = if compares { NOT_TAKEN_UP } else { "no cluster has a record yet" };
+        bench.run(&format!("status {places}")).check(3, &[told]);
         bench.run(&format!("history {places}")).check(0, &["no run is recorded"]);
     }
     bench.run("stop demo --reason 'a look around' --kubeconfig kube").check(0, &[]);
@@ -309,7 +323,10 @@ fn a_record_in_its_own_repository_needs_no_other_branch() {
         bench.run(&format!("status {places}")).check(3, &["demo: stopped, until `windlass resume`"]);
         bench.run(&format!("history {places}")).check(0, &["no run is recorded"]);
     }
-    bench.run("status --repo repo.git").check(3, &["no cluster has a record yet"]);
+    bench.run("status --repo repo.git").check(3, &[NOT_TAKEN_UP]);
+    bench.run("status --repo repo.git --record-branch nope").complains("the repository has no branch nope");
+    bench.run("status --repo repo.git --path nope").complains("check --branch and --path");
+    bench.run("history --repo repo.git --record-branch nope").complains("the repository has no branch nope");
     bench.run("status --repo repo.git --record-repo gone").complains("opening the repository at gone");
 }
 

@@ -22,7 +22,7 @@ const ROLES: [Role; 4] =
 
 fn kubeadm(from: PackageSource, ignore: &[&str]) -> Kubeadm {
     let ignore_preflight_errors = ignore.iter().map(|name| (*name).to_owned()).collect();
-    Kubeadm { from, image: "docker.io/library/busybox:test".into(), ignore_preflight_errors }
+    Kubeadm { from, image: Some("docker.io/library/busybox:test".into()), ignore_preflight_errors }
 }
 
 fn folder() -> PackageSource {

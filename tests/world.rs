@@ -374,6 +374,10 @@ metadata: {name: always}
 spec: {clusters: {}, timeZone: UTC, opens: always}
 ";
 
+/// The image of the upgrade Jobs, named so that it can never change.
+pub const IMAGE: &str =
+    "windlass:0.1.0@sha256:b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184";
+
 pub fn cluster_yaml(version: &str, more: &str) -> String {
     format!(
         "apiVersion: windlass.dev/v1alpha1
@@ -382,7 +386,7 @@ metadata: {{name: demo, labels: {{ring: demo}}}}
 spec:
   mode: act
   kubernetes: {{version: {version}}}
-  controlPlane: {{provider: kubeadm}}
+  controlPlane: {{provider: kubeadm, kubeadm: {{image: {IMAGE}}}}}
   etcd: {{unproven: the simulated cluster has nothing to lose}}
 {}",
         if more.is_empty() { POOL } else { more }
@@ -398,7 +402,7 @@ pub fn observed_yaml(version: &str, more: &str) -> String {
 pub fn hosted_yaml(version: &str) -> String {
     let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, provider: kubeadm, canary: 0}]\n";
     cluster_yaml(version, pool)
-        .replace("controlPlane: {provider: kubeadm}", "controlPlane: {provider: external}")
+        .replace("controlPlane: {provider: kubeadm,", "controlPlane: {provider: external,")
 }
 
 pub const POOL: &str = "  nodePools:

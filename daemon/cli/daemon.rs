@@ -23,7 +23,7 @@ use crate::serve::{Connect, Ended, Serve, Views, serve};
 /// branch windlass/status. A cluster uses the kubeconfig context with its name. On SIGTERM the daemon finishes the
 /// request in progress, records it and exits.
 ///
-/// Exit codes with --until-idle: 0 as desired, 3 waiting, 4 a person is needed (halted, refused), 1 an error.
+/// Exit codes with --until-idle: 0 as desired, 3 waiting, 4 a person is needed, 1 an error.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass daemon --repo https://git.example.com/fleet.git --token-file /run/secrets/token --kubeconfig fleet.kubeconfig
@@ -51,10 +51,12 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
     let (ending, ended) = signals()?;
     let connect = connect(config.clusters);
     let named = config.repository.branch.is_some();
+    let image = config.repository.image.clone();
     let (git, path) = source::located(config.repository);
     let start = |branch: String| Serve {
         git: crate::git::Settings { branch, ..git.clone() },
         path: path.clone(),
+        image: image.clone(),
         poll: config.poll,
         clock: Clock::Wall,
         fence: Arc::new(Open),
@@ -111,17 +113,20 @@ pub(super) async fn answering(kubeconfigs: &[PathBuf], context: &str) -> anyhow:
     }
 }
 
-/// True once SIGTERM or SIGINT has come. A second one ends the process at once.
+/// True once SIGTERM, SIGINT or SIGHUP has come. A second one ends the process at once.
 pub(super) fn signals() -> anyhow::Result<(watch::Sender<bool>, watch::Receiver<bool>)> {
     let (ending, ended) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    // A terminal that goes away.
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     let told = ending.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             if told.send_replace(true) {
                 tracing::warn!(

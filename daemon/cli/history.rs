@@ -30,6 +30,7 @@ pub struct Args {
 
 pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
+    let records = records.named(args.repository.record_branch.as_deref())?;
     let cluster = args.cluster.as_deref();
     match &args.run {
         None => super::write(&RunsPage::of(&records.of(cluster)?), args.output, out)?,

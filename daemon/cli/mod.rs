@@ -27,7 +27,7 @@ use crate::view::Page;
     about = "GitOps for Kubernetes upgrades: git says which versions, Windlass upgrades the clusters, git records it all",
     max_term_width = 100,
     after_help = "Exit codes: 0 done or as desired, 1 an error (of usage, too), 2 a plan has something to do,
-3 not there yet (running, waiting, stopped), 4 a person is needed (halted, refused)."
+3 not there yet (running, waiting, stopped), 4 a person is needed (halted, refused, or nobody else can lift it)."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -64,7 +64,8 @@ pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Se
         Command::Daemon(args) => daemon::run(args, environment).await,
         Command::Demo(args) => {
             let (_end, ending) = daemon::signals()?;
-            demo::run(args, std::io::stdout().is_terminal(), out, ending).await
+            let colours = std::io::stdout().is_terminal() && !environment.plain;
+            demo::run(args, colours, out, ending).await
         }
         Command::Validate(args) => validate::run(args, environment, out),
         Command::Plan(args) => plan::run(args, environment, &clock, out).await,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 
 use super::observe::Kube;
+use crate::cluster::ClusterApi;
 use crate::config::Environment;
 use crate::model::names::{NOTES, RESUME, STOP};
 
@@ -53,7 +54,7 @@ pub struct ResumeArgs {
 pub async fn stop(args: &StopArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let reason = reason(&args.reason)?;
     let cluster = args.kube.connect(&args.cluster, args.config.as_deref(), environment).await?;
-    let left = cluster.leave_note(STOP, reason, &environment.who()).await;
+    let left = cluster.leave_note(STOP, reason, &author(&cluster, environment).await).await;
     left.with_context(|| format!("writing the ConfigMap {NOTES}/{STOP} to {}", args.cluster))?;
     let name = &args.cluster;
     writeln!(out, "{name} is stopped: {reason}")?;
@@ -73,20 +74,29 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     let cluster = args.kube.connect(&args.cluster, args.config.as_deref(), environment).await?;
     let name = &args.cluster;
     // The resume note comes first: if the second call fails, the cluster stays stopped.
-    let left = cluster.leave_note(RESUME, reason, &environment.who()).await;
+    let left = cluster.leave_note(RESUME, reason, &author(&cluster, environment).await).await;
     left.with_context(|| format!("writing the ConfigMap {NOTES}/{RESUME} to {name}"))?;
     let stopped = cluster.take_note(STOP).await;
     let stopped = stopped.with_context(|| format!("deleting the ConfigMap {NOTES}/{STOP} of {name}"))?;
     if stopped {
         writeln!(out, "{name} is no longer stopped: {reason}")?;
     } else {
-        writeln!(out, "{name} was not stopped")?;
+        writeln!(out, "{name} was not stopped; the resume is noted: {reason}")?;
     }
     writeln!(
         out,
-        "If {name} is halted, the daemon ends the halt when it reads this; otherwise nothing changes."
+        "If {name} is halted, the daemon ends the halt when it reads this. Check: windlass status {name}"
     )?;
     Ok(0)
+}
+
+/// Who writes the note: the user at this terminal, and the user whom the API server knows, which tells more in a
+/// container or a cron job.
+async fn author(cluster: &ClusterApi, environment: &Environment) -> String {
+    match cluster.user().await {
+        Some(user) => format!("{} (as {user})", environment.who()),
+        None => environment.who(),
+    }
 }
 
 fn reason(text: &str) -> anyhow::Result<&str> {

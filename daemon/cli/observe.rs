@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
 use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
-use crate::model::live::{Live, Probe};
+use crate::model::live::{CallFailure, Live, Probe};
 
 /// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -53,15 +53,24 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let watches = cluster::watch(cluster, clock, &seen_in);
     let listed = async {
-        while !folder.live.complete {
+        while !folder.live.complete && !lacks_rights(&folder) {
             let Some(next) = seen.recv().await else { break };
             folder.fold(next, clock.now());
         }
     };
-    if tokio::time::timeout(PATIENCE, listed).await.is_err() {
-        let missing: Vec<&str> = folder.missing().map(Kind::name).collect();
+    let in_time = tokio::time::timeout(PATIENCE, listed).await.is_ok();
+    if lacks_rights(&folder) {
+        let missing: Vec<&str> = folder.live.unseen.values().map(CallFailure::words).collect();
+        bail!("{}; docs/security.md has the role", missing.join("; "));
+    }
+    if !in_time {
+        let why = |kind: Kind| {
+            let why = folder.live.unseen.get(kind.name()).map_or("no answer", CallFailure::words);
+            format!("{} ({why})", kind.name())
+        };
+        let missing: Vec<String> = folder.missing().map(why).collect();
         bail!(
-            "the cluster could not be listed within {} s: {} did not come; RUST_LOG=debug says why",
+            "the cluster could not be listed within {} s: {} did not come",
             PATIENCE.as_secs(),
             missing.join(", ")
         );
@@ -72,6 +81,12 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
     Ok(folder.live)
+}
+
+/// True if every kind that was not listed fails for want of a right: waiting longer changes nothing.
+fn lacks_rights(folder: &Folder) -> bool {
+    let lacks = |kind: Kind| folder.live.unseen.get(kind.name()).is_some_and(CallFailure::is_missing_right);
+    folder.missing().next().is_some() && folder.missing().all(lacks)
 }
 
 /// Connects to a cluster and reads it once.

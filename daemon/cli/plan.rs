@@ -1,14 +1,23 @@
 //! `windlass plan`: the desired state from git, the running versions from the cluster, and the plan between the two.
 
 use std::io::Write;
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::observe::{self, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::diff;
+use crate::gate::{Census, Forecast, Others, Sources, World, forecast};
+use crate::model::desired::Desired;
+use crate::model::live::Live;
+use crate::model::plan::Plan;
+use crate::model::state::{DesiredState, Identity, Tenure};
 use crate::plan;
 use crate::provider;
+use crate::record::Record;
 use crate::view::Page as _;
 use crate::view::plan::{PlanPage, Script};
 
@@ -41,7 +50,7 @@ pub struct Args {
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people; the order of nodes is in the JSON
+    /// For people
     Text,
     /// For programs
     Json,
@@ -68,7 +77,8 @@ pub async fn run(
         let shown = provider::scripts(&desired.cluster, &fresh.stages).into_iter();
         scripts.extend(shown.map(|script| Script { title: script.title, text: script.text }));
     }
-    let page = PlanPage::of(&fresh, &changes, scripts);
+    let page =
+        PlanPage::of(&fresh, &changes, scripts).foreseen(foreseen(desired, &live, &fresh, clock.now()));
     let text = match args.output {
         Format::Text => page.text(),
         Format::Json => page.json()?,
@@ -76,4 +86,36 @@ pub async fn run(
     };
     out.write_all(text.as_bytes())?;
     Ok(page.exit().code())
+}
+
+/// What the gates would say of the plan now, if no run were in progress.
+fn foreseen(desired: Desired, live: &Live, plan: &Plan, now: Timestamp) -> Forecast {
+    let me = Identity {
+        cluster: desired.cluster.name.clone(),
+        holder: String::new(),
+        predecessor: None,
+        twin: None,
+    };
+    let census = Census::of(&desired.cluster, live);
+    let state = DesiredState {
+        newest: desired.commit.clone(),
+        desired: Some(Arc::new(desired)),
+        asked: plan.asked.clone(),
+        problems: Vec::new(),
+        rewritten: false,
+        by: None,
+    };
+    let (record, others, tenure) = (Record::default(), Others::new(), Tenure::default());
+    let world = World::new(Sources {
+        me: &me,
+        state: &state,
+        live: Some(live),
+        record: &record,
+        others: &others,
+        census: &census,
+        tenure: &tenure,
+        trouble: None,
+        now,
+    });
+    forecast(&world, plan)
 }

@@ -31,10 +31,12 @@ impl RecordBranch {
         Ok(Self { repository, tip, branch, local })
     }
 
-    /// Reads again where the branch is.
-    pub fn refresh(&mut self) -> anyhow::Result<()> {
-        self.tip = self.repository.fetch_record()?;
-        Ok(())
+    /// An error if the branch was named by a person and does not exist: "no record" would be a wrong answer.
+    pub fn named(self, name: Option<&str>) -> anyhow::Result<Self> {
+        match name {
+            Some(name) if self.tip.is_none() => bail!("the repository has no branch {name} with a record"),
+            Some(_) | None => Ok(self),
+        }
     }
 
     /// The files of all clusters.
@@ -57,9 +59,5 @@ impl RecordBranch {
             records.insert(name, record);
         }
         Ok(records)
-    }
-
-    pub fn is_local(&self) -> bool {
-        self.local
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
-use crate::desired::{self, File, Loaded};
+use crate::desired::{File, Loaded};
 use crate::git::{self, GitError, Repository};
 use crate::model::CommitId;
 use crate::model::state::DesiredState;
@@ -24,12 +24,14 @@ pub struct Source {
     path: String,
     record_branch: String,
     local: bool,
+    /// The image of the upgrade Jobs for cluster files that name none.
+    image: Option<String>,
 }
 
 impl Source {
     /// Opens a repository and reads where its branches are. A local one may be named by any folder in it.
     pub fn open(given: RepositorySettings) -> anyhow::Result<Self> {
-        let named = given.branch.is_some();
+        let (named, image) = (given.branch.is_some(), given.image.clone());
         let (settings, path) = located(given);
         let local = Path::new(&settings.url).is_dir();
         let record_branch = settings.record_branch.clone();
@@ -50,7 +52,7 @@ impl Source {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { repository, desired, record, path, record_branch, local })
+        Ok(Self { repository, desired, record, path, record_branch, local, image })
     }
 
     /// The repository around a folder.
@@ -76,7 +78,7 @@ impl Source {
 
     pub fn load(&self, rev: Option<&str>) -> anyhow::Result<Loaded> {
         let (commit, files) = self.files(rev)?;
-        Ok(desired::load(&commit, &files))
+        Ok(wanted::load(&commit, &files, self.image.as_deref()))
     }
 
     /// The record of every cluster, or why it cannot be used.
@@ -90,7 +92,7 @@ impl Source {
         &mut self,
         records: &BTreeMap<String, Result<Record, record::ReadError>>,
     ) -> anyhow::Result<BTreeMap<String, DesiredState>> {
-        let mut known = Known::new(accepted(records));
+        let mut known = Known::new(accepted(records)).with_image(self.image.clone());
         let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
         Ok(wanted.unwrap_or_default())
     }

@@ -1,15 +1,25 @@
-//! `windlass status`: where each cluster stands according to the record in the repository, once or whenever it
-//! changes.
+//! `windlass status`: where each cluster stands according to its record, compared with the desired branch and, on
+//! request, with the lease in the cluster; once, or whenever it changes.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write};
+use std::path::Path;
 
+use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
 
 use super::Output;
+use super::observe::Kube;
 use super::records::RecordBranch;
+use super::source::{Source, unknown};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
-use crate::view::status::StatusPage;
+use crate::live::ProbeAnswer;
+use crate::model::live::Probe;
+use crate::model::state::DesiredState;
+use crate::record::Record;
+use crate::view::beside::Acting;
+use crate::view::status::{BesideRecords, StatusPage};
 
 /// How often `--watch` reads: a local branch costs nothing, a git host counts requests.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -17,24 +27,28 @@ const LOOK_AGAIN_REMOTE: SignedDuration = SignedDuration::from_secs(15);
 /// Moves the cursor home and clears the terminal.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Show where each cluster stands, from the record in the repository
+/// Show where each cluster stands: its record, compared with the newest commit
 ///
-/// Of several clusters the worst decides the exit code: 0 as desired, 3 not there yet (running, waiting, stopped),
-/// 4 a person is needed (halted, or the newest commit is refused).
+/// With --kubeconfig it also asks each cluster whether its daemon is alive. Of several clusters the worst decides the
+/// exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass status
-  windlass status prod-eu --repo https://git.example.com/fleet.git --watch")]
+  windlass status prod-eu --repo https://git.example.com/fleet.git --watch
+  windlass status --kubeconfig fleet.kubeconfig       # for an alarm: it also finds a daemon that died")]
 pub struct Args {
     /// The cluster to show [default: all of them]
     #[arg(value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// Keep running, and draw again whenever the record changes
+    /// Keep running, and draw again whenever something changes
     #[arg(long, conflicts_with = "output")]
     pub watch: bool,
     /// The format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// Ask each cluster for the daemon's lease, through this kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<std::path::PathBuf>,
     #[command(flatten)]
     repository: RepositoryFlags,
 }
@@ -45,27 +59,95 @@ pub async fn run(
     clock: &Clock,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let mut records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
-    let cluster = args.cluster.as_deref();
-    let mut shown = StatusPage::of(&records.of(cluster)?);
+    let settings = RepositorySettings::read(&args.repository, environment)?;
+    let local = Path::new(settings.git.record_url.as_deref().unwrap_or(&settings.git.url)).is_dir();
+    let mut shown = status_page(args, &settings, environment, clock).await?;
     super::write(&shown, args.output, out)?;
     let screen = args.watch && std::io::stdout().is_terminal();
-    let rest = if records.is_local() { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
+    let rest = if local { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
     if !args.watch {
         return Ok(shown.exit().code());
     }
     loop {
         out.flush()?;
         clock.sleep(rest).await;
-        if let Err(error) = records.refresh() {
-            tracing::warn!("{error:#}");
-            continue;
-        }
-        let now = StatusPage::of(&records.of(cluster)?);
-        if shown != now {
+        let now = match status_page(args, &settings, environment, clock).await {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                continue;
+            }
+        };
+        if !shown.same_news(&now) {
             out.write_all(if screen { CLEAR } else { "\n" }.as_bytes())?;
             super::write(&now, args.output, out)?;
             shown = now;
         }
+    }
+}
+
+async fn status_page(
+    args: &Args,
+    settings: &RepositorySettings,
+    environment: &Environment,
+    clock: &Clock,
+) -> anyhow::Result<StatusPage> {
+    let (mut records, mut wanted) = read(args, settings)?;
+    if let Some(cluster) = &args.cluster {
+        let wants = |wanted: &BTreeMap<String, DesiredState>| wanted.contains_key(cluster);
+        if !records.contains_key(cluster) && !wanted.as_ref().is_ok_and(wants) {
+            bail!(unknown("the record", cluster, records.keys().map(String::as_str)));
+        }
+        records.retain(|name, _| name == cluster);
+        if let Ok(wanted) = &mut wanted {
+            wanted.retain(|name, _| name == cluster);
+        }
+    }
+    let mut acting = BTreeMap::new();
+    if args.kubeconfig.is_some() {
+        let names = records.keys().chain(wanted.iter().flat_map(BTreeMap::keys));
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            acting.insert(name.clone(), lease_of(args, name, environment, clock).await);
+        }
+    }
+    Ok(StatusPage::of(&records, &BesideRecords { wanted, acting }, clock.now()))
+}
+
+type RecordsAndWanted = (BTreeMap<String, Record>, Result<BTreeMap<String, DesiredState>, String>);
+
+/// The records, and the desired states if they can be read: the repository may hold the record alone.
+fn read(args: &Args, settings: &RepositorySettings) -> anyhow::Result<RecordsAndWanted> {
+    let flags = &args.repository;
+    let named = flags.branch.is_some() || flags.path.is_some();
+    let wanted = match wanted(settings) {
+        Ok(wanted) if wanted.is_empty() && named => {
+            bail!("there is no cluster below desired-state/; check --branch and --path")
+        }
+        Ok(wanted) if wanted.is_empty() => Err("it has no cluster below desired-state/".to_owned()),
+        Ok(wanted) => Ok(wanted),
+        Err(error) if named => return Err(error),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    let branch = RecordBranch::open(settings.clone())?.named(flags.record_branch.as_deref())?;
+    Ok((branch.of(None)?, wanted))
+}
+
+fn wanted(settings: &RepositorySettings) -> anyhow::Result<BTreeMap<String, DesiredState>> {
+    let mut source = Source::open(settings.clone())?;
+    let records = source.all_records()?;
+    source.wanted(&records)
+}
+
+async fn lease_of(args: &Args, name: &str, environment: &Environment, clock: &Clock) -> Acting {
+    let kube = Kube { kubeconfig: args.kubeconfig.clone(), context: None };
+    let asked = async {
+        let cluster = kube.connect(name, args.repository.config.as_deref(), environment).await?;
+        Ok::<_, anyhow::Error>(cluster.ask(&Probe::Lock).await)
+    };
+    match asked.await.with_context(|| format!("asking {name}")) {
+        Ok(ProbeAnswer::Lock(lock)) => Acting::of(lock.as_ref(), clock.now()),
+        Ok(ProbeAnswer::Nothing(why)) => Acting::Unknown { why },
+        Ok(_) => Acting::Unknown { why: "the answer is not about the lease".to_owned() },
+        Err(error) => Acting::Unknown { why: format!("{error:#}") },
     }
 }

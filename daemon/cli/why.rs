@@ -13,9 +13,9 @@ use super::observe::{self, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
-use crate::gate::{Census, Others, Sources, World, of_every_gate, without_cluster};
+use crate::gate::{Census, Others, Sources, World, of_every_gate, silent_holder, without_cluster};
 use crate::model::decision::{Answer, Gate, Verdict};
-use crate::model::live::Live;
+use crate::model::live::{Live, Lock};
 use crate::model::state::{DesiredState, Identity};
 use crate::plan;
 use crate::reconcile::{self, Input};
@@ -29,7 +29,7 @@ const NO_HOLDER: &str = "windlass-why";
 /// Show what a cluster waits for: every gate, its answer, since when, and when it could next pass
 ///
 /// With a kubeconfig the cluster is read as well; nothing is written anywhere. Exit codes: 0 as desired, 3 not there yet
-/// (running, waiting, stopped), 4 a person is needed (halted, refused).
+/// (running, waiting, stopped), 4 a person is needed.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass why prod-eu --kubeconfig fleet.kubeconfig
@@ -151,19 +151,27 @@ fn told(
     };
     let outlook = reconcile::outlook(input);
     let answers = of_every_gate(outlook.answers, &world);
+    let lock = live.lock.as_ref();
+    let answers: Vec<Answer> = answers.into_iter().map(|answer| lease(answer, lock, now)).collect();
     let true_too = [
         (live.stop.is_some(), ClusterStanding::Stopped),
         (record.halted.is_some(), ClusterStanding::Halted),
         (!state.problems.is_empty(), ClusterStanding::Refused),
+        (answers.iter().any(Answer::needs_a_person), ClusterStanding::NeedsAPerson),
     ];
     let true_too = true_too.into_iter().filter_map(|(holds, standing)| holds.then_some(standing));
     let standings = std::iter::once(outlook.state.into()).chain(true_too).collect();
-    Ok((standings, answers.into_iter().map(lease).collect()))
+    Ok((standings, answers))
 }
 
-/// The lease is most likely held by the daemon itself, and for the daemon that is no objection.
-fn lease(answer: Answer) -> Answer {
-    if answer.gate == Gate::Lease { Answer { verdict: Verdict::Allow, next: None, ..answer } } else { answer }
+/// The lease is most likely held by the daemon itself, and for the daemon that is no objection, as long as it renews
+/// the lease.
+fn lease(answer: Answer, lock: Option<&Lock>, now: Timestamp) -> Answer {
+    if answer.gate != Gate::Lease {
+        return answer;
+    }
+    let silent = lock.and_then(|lock| silent_holder(lock, now));
+    silent.unwrap_or(Answer { verdict: Verdict::Allow, next: None, ..answer })
 }
 
 /// Where the cluster stands according to git and the record.

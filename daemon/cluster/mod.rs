@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use kube::Client;
 
+use crate::model::live::CallFailure;
+use crate::model::text::one_line;
+
 pub use observe::watch;
 
 /// The longest time of a single call. What has not been answered by then is looked at again.
@@ -99,7 +102,14 @@ impl CallError {
     }
 
     fn words(&self) -> String {
-        self.to_string()
+        self.failure().words().to_owned()
+    }
+
+    fn failure(&self) -> CallFailure {
+        match self {
+            Self::Status(status) => CallFailure::of(status.code, &status.message),
+            Self::Transport(_) | Self::Silent => CallFailure::Other(self.to_string()),
+        }
     }
 }
 
@@ -113,5 +123,5 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    words.chars().take(400).collect()
+    one_line(&words)
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::{CallError, ClusterApi};
 use crate::clock::Clock;
 use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
+use crate::model::live::CallFailure;
 
 /// How long a broken watch rests at first: long enough not to add to an outage, short enough to be back at once.
 const REST: SignedDuration = SignedDuration::from_millis(500);
@@ -85,7 +86,7 @@ enum Over {
     Closed,
     /// The revision is too old to watch from: list anew.
     Gone,
-    Failed(String),
+    Failed(CallFailure),
 }
 
 /// The list and watch of one kind. Bookmarks, which an API server sends once a minute, are told as "heard": they are what
@@ -117,7 +118,7 @@ impl<K: Object> Stream<K> {
                 Err(Over::Closed) => return,
                 Err(Over::Gone) => {
                     from = None;
-                    "its revision is too old, so they are listed anew".to_owned()
+                    CallFailure::Other("its revision is too old, so they are listed anew".to_owned())
                 }
                 Err(Over::Failed(why)) => why,
             };
@@ -195,7 +196,7 @@ impl<K: Object> Stream<K> {
         // From here until the next watch has been accepted nothing is heard of the kind.
         self.tell(Seen::Unseen {
             kind: self.kind,
-            why: "the watch ended, and the next one has not begun".to_owned(),
+            why: CallFailure::Other("the watch ended, and the next one has not begun".to_owned()),
         })
         .await
     }
@@ -206,14 +207,16 @@ async fn in_time<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Resul
     match tokio::time::timeout(CALL_LIMIT, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(over(error)),
-        Err(_) => Err(Over::Failed(format!("no answer within {} s", CALL_LIMIT.as_secs()))),
+        Err(_) => {
+            Err(Over::Failed(CallFailure::Other(format!("no answer within {} s", CALL_LIMIT.as_secs()))))
+        }
     }
 }
 
 fn over(error: kube::Error) -> Over {
     match error {
         kube::Error::Api(status) if status.code == 410 => Over::Gone,
-        other => Over::Failed(CallError::of(other).words()),
+        other => Over::Failed(CallError::of(other).failure()),
     }
 }
 

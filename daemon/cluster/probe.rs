@@ -2,10 +2,11 @@
 
 use http::Request;
 use jiff::Timestamp;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 
 use super::{CallError, ClusterApi, call};
 use crate::live::ProbeAnswer;
@@ -27,6 +28,13 @@ impl ClusterApi {
             }
         };
         answer.unwrap_or_else(|error| ProbeAnswer::Nothing(error.words()))
+    }
+
+    /// The name by which the API server knows this user; `None` if it does not say.
+    pub async fn user(&self) -> Option<String> {
+        let api = Api::<SelfSubjectReview>::all(self.client.clone());
+        let review = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await.ok()?;
+        review.status?.user_info?.username
     }
 
     async fn cluster_uid(&self) -> Result<ProbeAnswer, CallError> {

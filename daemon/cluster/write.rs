@@ -16,7 +16,7 @@ use super::{CallError, ClusterApi, call};
 use crate::live::WriteAnswer;
 use crate::model::claim::Claim;
 use crate::model::effect::{LeaseMove, NodePatch};
-use crate::model::live::RefusalKind;
+use crate::model::live::{CallFailure, RefusalKind};
 use crate::model::names::{CLAIM, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
 
 /// The merge patch of a node change, with its precondition.
@@ -81,7 +81,7 @@ impl ClusterApi {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes());
         let Ok(request) = request else {
-            return WriteAnswer::Failed("the pod's name makes no path".to_owned());
+            return WriteAnswer::Failed(CallFailure::Other("the pod's name makes no path".to_owned()));
         };
         // Sent raw, because a header says when to try again, and the client's own errors drop it.
         let sent = async {
@@ -99,7 +99,11 @@ impl ClusterApi {
     pub async fn create_job(&self, manifest: &Value) -> WriteAnswer {
         let job: Job = match serde_json::from_value(manifest.clone()) {
             Ok(job) => job,
-            Err(error) => return WriteAnswer::Failed(format!("the Job's manifest is not one: {error}")),
+            Err(error) => {
+                return WriteAnswer::Failed(CallFailure::Other(format!(
+                    "the Job's manifest is not one: {error}"
+                )));
+            }
         };
         match call(
             Api::<Job>::namespaced(self.client.clone(), NAMESPACE).create(&PostParams::default(), &job),
@@ -131,7 +135,9 @@ impl ClusterApi {
         let space: Namespace = match serde_json::from_value(manifest.clone()) {
             Ok(space) => space,
             Err(error) => {
-                return WriteAnswer::Failed(format!("the namespace's manifest is not one: {error}"));
+                return WriteAnswer::Failed(CallFailure::Other(format!(
+                    "the namespace's manifest is not one: {error}"
+                )));
             }
         };
         match call(Api::<Namespace>::all(self.client.clone()).create(&PostParams::default(), &space)).await {
@@ -238,7 +244,7 @@ fn refused(error: &CallError) -> WriteAnswer {
     match error.code() {
         404 => WriteAnswer::Missing,
         409 => WriteAnswer::Stale(error.words()),
-        _ => WriteAnswer::Failed(error.words()),
+        _ => WriteAnswer::Failed(error.failure()),
     }
 }
 

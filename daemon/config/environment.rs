@@ -11,6 +11,8 @@ pub struct Environment {
     pub cache: Option<PathBuf>,
     /// `RUST_LOG`, as a filter for what is logged.
     pub log: Option<String>,
+    /// True if colours are not wanted: `NO_COLOR` is set, or `TERM` is `dumb`.
+    pub plain: bool,
     pub host: String,
     pub user: String,
 }
@@ -27,6 +29,7 @@ impl Environment {
             kubeconfigs: path("KUBECONFIG").as_deref().map_or_else(|| usual.into_iter().collect(), list),
             cache: caches.map(|caches| caches.join("windlass")),
             log: text("RUST_LOG"),
+            plain: text("NO_COLOR").is_some() || text("TERM").as_deref() == Some("dumb"),
             host: host(text("HOSTNAME")),
             user: text("USER").or_else(|| text("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::file::read_file;
+
 /// What the daemon is told.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
@@ -10,9 +12,42 @@ pub struct Flags {
     /// How often a remote repository is asked for changes [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub poll: Option<String>,
+    /// How log lines are written [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
     /// A kubeconfig with a context for each cluster [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+impl LogFormat {
+    /// The format for the daemon's log. It is needed before anything else is read, so a file that cannot be read is
+    /// no error here; reading all settings reports it.
+    pub fn of(flags: &Flags) -> Self {
+        let named = || {
+            let raw = read_file(flags.repository.config.as_deref()?).ok()?;
+            LogFormat::named(&raw.log_format?.value)
+        };
+        flags.log_format.or_else(named).unwrap_or_default()
+    }
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
 }
 
 /// Which repository is meant and how it is reached, for the daemon and for those who look.

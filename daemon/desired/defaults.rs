@@ -38,10 +38,6 @@ pub const FOREIGN_CORDON: ForeignCordon = ForeignCordon::Skip;
 /// At the close no further node is taken out, and no node is left half done.
 pub const AT_CLOSE: AtClose = AtClose::FinishNode;
 
-/// The image of the upgrade Job, under the name that the project's Dockerfile gives it on a node that loaded it. No
-/// registry is assumed; a cluster that pulls the image names it in `controlPlane.kubeadm.image`.
-pub const IMAGE: &str = concat!("windlass:", env!("CARGO_PKG_VERSION"));
-
 /// No wait, window or deadline is longer than a week: an opening longer than that would overlap its own next one.
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 

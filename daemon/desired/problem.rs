@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::model::text::{UNSEEN, harmless};
+
 /// How many problems are kept per file; a person fixes the first few and runs the check again.
 pub(super) const MAX_PER_FILE: usize = 50;
 
@@ -118,7 +120,7 @@ fn excerpt(line: &str, place: Place) -> (String, (usize, usize)) {
     let length = line.chars().count();
     let at = usize::try_from(place.column.saturating_sub(1)).unwrap_or(0).min(length);
     let start = if length > SHOWN_LINE { at.saturating_sub(SHOWN_BEFORE) } else { 0 };
-    let body: String = line.chars().skip(start).take(SHOWN_LINE).map(harmless).collect();
+    let body: String = line.chars().skip(start).take(SHOWN_LINE).map(excerpted).collect();
     let left = if start > 0 { "…" } else { "" };
     let right = if length > start + SHOWN_LINE { "…" } else { "" };
     let before = at - start + left.chars().count();
@@ -133,26 +135,20 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 fn shown(text: &str, most: usize) -> String {
-    let mut cut: String = text.chars().take(most).map(harmless).collect();
+    let mut cut: String = text.chars().take(most).map(excerpted).collect();
     if text.chars().nth(most).is_some() {
         cut.push('…');
     }
     cut
 }
 
-/// Replaces control characters and invisible marks, which would drive a terminal or reorder the line.
-fn harmless(c: char) -> char {
+/// A character of a file as an excerpt shows it: each control character is seen too, because it is often the mistake.
+fn excerpted(c: char) -> char {
     match c {
         // A tab is shown as an arrow, one column wide.
         '\t' => '→',
-        c if c.is_control() => '\u{fffd}',
-        '\u{ad}'
-        | '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => '\u{fffd}',
-        c => c,
+        c if c.is_control() => UNSEEN,
+        c => harmless(c),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
 use crate::live::{ProbeAnswer, Seen, WriteAnswer};
 use crate::model::effect::Effect;
-use crate::model::live::Probe;
+use crate::model::live::{CallFailure, Probe};
 use crate::model::time::later;
 
 /// How long it is believed that there is no stop.
@@ -200,7 +200,7 @@ async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
         Effect::ForgetResume { uid } => cluster.forget_resume(&uid).await,
         Effect::BeginLong { name } => match &edges.long {
             Some(long) => long.begin(&name).await,
-            None => WriteAnswer::Failed(format!("nothing here can begin {name}")),
+            None => WriteAnswer::Failed(CallFailure::Other(format!("nothing here can begin {name}"))),
         },
     }
 }

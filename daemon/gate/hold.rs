@@ -36,11 +36,11 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
     let mut reasons = reserved(question, node);
     let skips = question.limits().is_none_or(|limits| limits.foreign_cordon == ForeignCordon::Skip);
     if node.is_cordoned_by_others() && skips {
-        let text = "somebody else has cordoned it; it is upgraded after they uncordon it";
+        let text = "somebody else has cordoned it; it is skipped until they uncordon it";
         reasons.push(Reason::new(Key::ForeignCordon, object(), text));
     }
     if node.to_be_deleted {
-        reasons.push(Reason::new(Key::Held, object(), "an autoscaler has marked it for removal"));
+        reasons.push(Reason::new(Key::MarkedForRemoval, object(), "an autoscaler has marked it for removal"));
     }
     reasons
 }

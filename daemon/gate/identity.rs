@@ -24,14 +24,19 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 /// Why this is not the cluster that the record knows, or not one to be served under this name; `None` if it is, and
 /// while its UID was not read yet.
 pub fn other_cluster(me: &Identity, live: &Live, record: &Record) -> Option<Reason> {
-    let text = match (&me.twin, &record.cluster_uid, &live.cluster_uid) {
+    let (key, text) = match (&me.twin, &record.cluster_uid, &live.cluster_uid) {
         (Some(twin), ..) => {
-            format!("it is the same cluster as {twin}, behind another context; only {twin} is served")
+            let text =
+                format!("it is the same cluster as {twin}, behind another context; only {twin} is served");
+            (Key::ServedTwice, text)
         }
-        (None, Some(known), Some(seen)) if known != seen => format!(
-            "this cluster's kube-system has UID {seen}, the record knows {known}: it is another cluster; check the kubeconfig context"
+        (None, Some(known), Some(seen)) if known != seen => (
+            Key::OtherCluster,
+            format!(
+                "this cluster's kube-system has UID {seen}, the record knows {known}: it is another cluster; check the kubeconfig context"
+            ),
         ),
         (None, ..) => return None,
     };
-    Some(Reason::new(Key::OtherCluster, format!("cluster/{}", me.cluster), text))
+    Some(Reason::new(key, format!("cluster/{}", me.cluster), text))
 }

@@ -1,12 +1,19 @@
 //! The limit gate: how many nodes may be out at once in a pool, in a zone and in the cluster, for whatever cause. A
 //! node that is out already takes no further room. Control plane nodes are in no pool; they go one at a time.
 
+use std::collections::BTreeSet;
+
 use super::census::Books;
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Limit;
 use crate::model::plan::{Plan, PoolLimits};
+use crate::model::text::list;
 use crate::model::work::{Scope, Step};
+use crate::record::Run;
+
+/// How many nodes that are out already are named.
+const MOST_NAMED: usize = 5;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let (Some(plan), Some(step)) = (question.plan, question.step) else { return Vec::new() };
@@ -26,7 +33,13 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let mut reasons = Vec::new();
     if reached.pool {
         let (total, _) = question.books.pool(pool);
-        let text = format!("{} of {total} of its nodes may be out at once, and are", limits.max_unavailable);
+        let others = out_for_others(question, pool);
+        let most = format!("at most {} of its {total} nodes may be out at once", limits.max_unavailable);
+        let text = if others.is_empty() {
+            format!("{most}, and that many are")
+        } else {
+            format!("{most}; out already, and not by this run: {}", list(&others, MOST_NAMED))
+        };
         reasons.push(Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
     }
     if reached.zone {
@@ -38,6 +51,13 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         reasons.push(Reason::new(Key::ClusterLimitReached, question.world.object(), text));
     }
     reasons.into_iter().map(|reason| Answer::wait(Gate::Limit, reason)).collect()
+}
+
+/// The nodes of a pool that are out and that this run has not taken out.
+fn out_for_others<'a>(question: &Question<'a>, pool: &str) -> Vec<&'a str> {
+    let ours: BTreeSet<&str> =
+        question.run().into_iter().flat_map(Run::in_progress).filter_map(|(id, _)| id.node_name()).collect();
+    question.world.census.out_of(pool).map(|node| &**node).filter(|node| !ours.contains(node)).collect()
 }
 
 /// Which limits leave no room for a node of a pool and a zone.

@@ -9,11 +9,13 @@ mod canary;
 mod census;
 mod commit;
 mod every;
+mod forecast;
 mod freeze;
 mod halt;
 mod health;
 mod hold;
 mod identity;
+mod image;
 mod lease;
 mod limit;
 mod mode;
@@ -33,21 +35,24 @@ pub use calendar::{
 };
 pub use census::{Books, Census};
 pub use every::{of_every_gate, without_cluster};
+pub use forecast::{Forecast, forecast};
 pub use identity::other_cluster;
-pub use lease::held_elsewhere;
+pub use lease::{held_elsewhere, is_silent, lease_age, silent_holder};
 pub use limit::{Full, full};
 pub use plan::{blockers, gives_way, left_pool};
 pub use question::{Moment, Others, Question, Sources, World};
+pub use watch::not_current;
 
 /// The answers of one gate to a question; empty if it has no objection and nothing to report.
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
 /// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
-const GATES: [(Gate, AnswersOf); 17] = [
+const GATES: [(Gate, AnswersOf); 18] = [
     (Gate::Identity, identity::answers),
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
     (Gate::Plan, plan::answers),
+    (Gate::Image, image::answers),
     (Gate::Window, window::answers),
     (Gate::Freeze, freeze::answers),
     (Gate::Stop, stop::answers),

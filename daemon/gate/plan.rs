@@ -83,11 +83,11 @@ pub fn left_pool(desired: &Desired, node: &Node, pool: &str) -> Option<Reason> {
         Membership::Pool(found) if found.name == pool => None,
         Membership::Pool(found) => {
             let text = format!("it belongs to pool {} now, and the plan has it in pool {pool}", found.name);
-            Some(Reason::new(Key::PlanStale, object, text))
+            Some(Reason::new(Key::PoolChanged, object, text))
         }
         Membership::ControlPlane => {
             let text = format!("it is a control plane node now, and the plan has it in pool {pool}");
-            Some(Reason::new(Key::PlanStale, object, text))
+            Some(Reason::new(Key::PoolChanged, object, text))
         }
         Membership::Nowhere => {
             let text = "no pool selects it any more: it is not touched, and the run is not complete";

@@ -6,6 +6,7 @@
 use git2::{ErrorClass, ErrorCode};
 
 use super::error::{Cause, GitError};
+use crate::model::text::flat;
 
 pub(super) fn failure(place: String, tried: String, error: git2::Error) -> GitError {
     let (code, class, source) = (error.code(), error.class(), Cause(error));
@@ -65,7 +66,6 @@ pub(super) fn words(bytes: &[u8], secrets: &[String]) -> String {
         text = text.replace(secret.as_str(), "***");
     }
     let lines = text.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
-    let plain =
-        lines.map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned());
+    let plain = lines.map(flat);
     plain.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::known_hosts::KnownHostsError;
 use super::read::BlobRefusal;
 use super::types::CommitHash;
+use crate::model::text::flat;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -118,7 +119,6 @@ impl std::error::Error for Cause {}
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Some of its texts are a server's, and those may hold anything.
-        let plain: String = self.0.message().chars().filter(|c| !c.is_control()).collect();
-        f.write_str(plain.trim())
+        f.write_str(&flat(self.0.message()))
     }
 }

@@ -32,6 +32,13 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
+impl Settings {
+    /// The address without a password.
+    pub fn shown_url(&self) -> String {
+        super::address::shown(&self.url)
+    }
+}
+
 impl fmt::Debug for Settings {
     /// Addresses may hold passwords, so they are shown as everywhere else.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

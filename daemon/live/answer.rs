@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::WriteAnswer;
 use super::fold::Folder;
 use crate::model::effect::{EffectKey, LongState};
-use crate::model::live::{Backoff, Lock, Probe, Published, Refusal, RefusalKind};
+use crate::model::live::{Backoff, CallFailure, Lock, Probe, Published, Refusal, RefusalKind};
 use crate::model::time::later;
 
 /// An API server gives a request a minute (`--request-timeout`), also after its client has gone.
@@ -35,14 +35,19 @@ impl Folder {
                     // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
-                self.back_off(key, &why, now, SignedDuration::from_millis(500));
+                self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(500));
             }
             WriteAnswer::Missing => match key.evicted() {
                 Some(uid) => self.drop_pod(uid),
-                None => self.back_off(key, "it is not there", now, SignedDuration::from_secs(2)),
+                None => self.back_off(
+                    key,
+                    CallFailure::Other("it is not there".to_owned()),
+                    now,
+                    SignedDuration::from_secs(2),
+                ),
             },
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
-            WriteAnswer::Failed(why) => self.back_off(key, &why, now, SignedDuration::from_secs(2)),
+            WriteAnswer::Failed(why) => self.back_off(key, why, now, SignedDuration::from_secs(2)),
         }
     }
 
@@ -69,10 +74,10 @@ impl Folder {
         }
     }
 
-    fn back_off(&mut self, key: &EffectKey, why: &str, now: Timestamp, first: SignedDuration) {
+    fn back_off(&mut self, key: &EffectKey, why: CallFailure, now: Timestamp, first: SignedDuration) {
         let tries = self.live.overlay.backoff.get(key).map_or(0, |before| before.tries) + 1;
         let until = after(now, first, tries);
-        self.live.overlay.backoff.insert(key.clone(), Backoff { until, tries, why: why.to_owned() });
+        self.live.overlay.backoff.insert(key.clone(), Backoff { until, tries, why });
     }
 
     fn refused(
@@ -84,7 +89,7 @@ impl Folder {
         now: Timestamp,
     ) {
         let Some(uid) = key.evicted() else {
-            return self.back_off(key, &message, now, SignedDuration::from_secs(2));
+            return self.back_off(key, CallFailure::Other(message), now, SignedDuration::from_secs(2));
         };
         if kind == RefusalKind::Unclear {
             self.live.overlay.unanswered.insert(uid.clone(), later(now, UNANSWERED));

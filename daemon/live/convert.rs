@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{self, Pod as KubePod};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -12,10 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::shared::Shared;
 use crate::model::live::{
     Attachment, ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready,
-    Seconds, Server, Uid, Workload,
+    Seconds, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
+use crate::model::text::{flat, shorten};
 use crate::model::version::Version;
 
 /// The annotation of a mirror pod, which the kubelet runs from a file. It cannot be evicted.
@@ -24,6 +24,11 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// The grace period in seconds of a pod that does not set one (the API server's default).
 const DEFAULT_GRACE: i64 = 30;
+/// The longest reason of a hold, and the longest text of a note, in characters.
+const MOST_HOLD: usize = 200;
+const MOST_NOTE: usize = 500;
+/// The longest words of a Job that are kept, in characters: enough for the last lines of a log.
+const MOST_SAID: usize = 300;
 
 /// Resource versions are ordered numbers within one kind.
 pub(super) fn revision(text: &str) -> u64 {
@@ -67,7 +72,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         unschedulable_since: now,
         claim: annotation(CLAIM).map(claim),
-        hold: annotation(HOLD).map(|reason| reason.chars().filter(|c| !c.is_control()).take(200).collect()),
+        hold: annotation(HOLD).map(|reason| shorten(&flat(reason), MOST_HOLD)),
         to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
@@ -144,6 +149,7 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         claims: claims(meta.name.as_deref()?, spec, shared),
         containers_gone: containers_gone(status),
         exit_code: exit_code(status),
+        said: said(meta, status),
         server: component.and_then(|component| server(object, component, shared)),
     })
 }
@@ -174,7 +180,7 @@ fn phase(text: Option<&str>) -> Phase {
     }
 }
 
-fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+pub(super) fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
@@ -212,6 +218,30 @@ fn exit_code(status: Option<&v1::PodStatus>) -> Option<i32> {
     }
 }
 
+/// The words of the container of an upgrade Job: its termination message, which for a container without one is the end
+/// of its log; or why it does not start, with the name of an image that cannot be pulled. They are on one line of
+/// bounded length. Other pods have none, because nothing reads them.
+fn said(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Box<str>> {
+    let ours = meta.namespace.as_deref() == Some(names::NAMESPACE)
+        && meta.labels.as_ref().is_some_and(|labels| labels.contains_key(names::RUN));
+    let state = status.filter(|_| ours)?.container_statuses.as_deref()?.first()?.state.as_ref()?;
+    let ended = state.terminated.as_ref().map(|ended| (&ended.reason, &ended.message));
+    let waits = || state.waiting.as_ref().map(|waits| (&waits.reason, &waits.message));
+    let (reason, message) = ended.or_else(waits)?;
+    let text = flat(message.as_deref().unwrap_or_default());
+    let text = match (state.waiting.as_ref().and(reason.as_deref()), text.is_empty()) {
+        (Some("ContainerCreating" | "PodInitializing"), true) => return None,
+        (Some(reason), true) => flat(reason),
+        (Some(reason), false) => format!("{}: {text}", flat(reason)),
+        (None, _) => text,
+    };
+    // The end says most: a log ends with its error.
+    let skipped = text.chars().count().saturating_sub(MOST_SAID);
+    let end: String = text.chars().skip(skipped).collect();
+    let cut = if skipped > 0 { "…" } else { "" };
+    if end.is_empty() { None } else { Some(format!("{cut}{end}").into()) }
+}
+
 /// What a static pod of the control plane runs. The version is read from the running image, not from the manifest,
 /// which may already name the next version.
 fn server(object: &KubePod, component: &str, shared: &mut Shared) -> Option<Box<Server>> {
@@ -236,67 +266,6 @@ fn tag(image: &str) -> Option<Version> {
     let name = image.split('@').next()?;
     let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
     tag.replace('_', "+").parse().ok()
-}
-
-fn workload(
-    meta: &ObjectMeta,
-    kind: OwnerKind,
-    replicas: i32,
-    shared: &mut Shared,
-) -> Option<(Id, Workload)> {
-    let uid = shared.id(meta.uid.as_deref()?);
-    let workload = Workload {
-        kind,
-        namespace: shared.id(meta.namespace.as_deref()?),
-        name: shared.id(meta.name.as_deref()?),
-        replicas: u32::try_from(replicas).unwrap_or(0),
-        parent: None,
-        essential: false,
-    };
-    Some((uid, workload))
-}
-
-pub(super) fn deployment(object: &Deployment, shared: &mut Shared) -> Option<(Id, Workload)> {
-    let replicas = object.spec.replicas.unwrap_or(1);
-    workload(&object.metadata, OwnerKind::Deployment, replicas, shared)
-}
-
-pub(super) fn replica_set(object: &ReplicaSet, shared: &mut Shared) -> Option<(Id, Workload)> {
-    let replicas = object.spec.replicas.unwrap_or(1);
-    let (uid, mut set) = workload(&object.metadata, OwnerKind::ReplicaSet, replicas, shared)?;
-    set.parent = controller(&object.metadata).map(|owner| shared.id(&owner.uid));
-    Some((uid, set))
-}
-
-pub(super) fn stateful_set(object: &StatefulSet, shared: &mut Shared) -> Option<(Id, Workload)> {
-    let replicas = object.spec.replicas.unwrap_or(1);
-    workload(&object.metadata, OwnerKind::StatefulSet, replicas, shared)
-}
-
-pub(super) fn daemon_set(object: &DaemonSet, shared: &mut Shared) -> Option<(Id, Workload)> {
-    let (uid, mut set) = workload(&object.metadata, OwnerKind::DaemonSet, 0, shared)?;
-    set.essential = object
-        .spec
-        .template
-        .spec
-        .as_ref()
-        .is_some_and(|spec| essential(object.metadata.name.as_deref().unwrap_or_default(), spec));
-    Some((uid, set))
-}
-
-/// True if a `DaemonSet` provides networking, proxy or storage: it is node-critical, or it installs a network or
-/// storage plugin on the host.
-fn essential(name: &str, spec: &v1::PodSpec) -> bool {
-    const PLUGINS: [&str; 4] =
-        ["/etc/cni", "/opt/cni", "/var/lib/kubelet/plugins", "/var/lib/kubelet/plugins_registry"];
-    name == "kube-proxy"
-        || spec.priority_class_name.as_deref() == Some("system-node-critical")
-        || spec.volumes.iter().flatten().any(|volume| {
-            volume
-                .host_path
-                .as_ref()
-                .is_some_and(|host| PLUGINS.iter().any(|plugin| host.path.starts_with(plugin)))
-        })
 }
 
 pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
@@ -362,15 +331,21 @@ pub(super) fn volume_claim(
 
 pub(super) fn note(map: &v1::ConfigMap) -> Note {
     let field = |key: &str| {
-        let text = map.data.as_ref().and_then(|data| data.get(key)).cloned().unwrap_or_default();
+        let text = map.data.as_ref().and_then(|data| data.get(key)).map(String::as_str).unwrap_or_default();
         // People write these texts, and commits and terminals show them: one line of bounded length.
-        text.chars().filter(|c| !c.is_control()).take(500).collect::<String>()
+        shorten(&flat(text), MOST_NOTE)
     };
     let meta = &map.metadata;
     Note {
         uid: meta.uid.clone().unwrap_or_default(),
         reason: field("reason"),
-        by: field("by"),
+        by: Some(field("by")).filter(|by| !by.is_empty()).or_else(|| manager(meta)).unwrap_or_default(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     }
+}
+
+/// Who made an object that does not say so itself: `somebody with kubectl-create`.
+fn manager(meta: &ObjectMeta) -> Option<String> {
+    let first = meta.managed_fields.as_ref()?.first()?.manager.as_deref()?;
+    Some(format!("somebody with {}", shorten(&flat(first), MOST_HOLD)))
 }

@@ -12,6 +12,7 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 use super::convert;
 use super::kinds::{Kind, Listings};
 use super::shared::Shared;
+use super::workload;
 use super::{ProbeAnswer, Seen, budget};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
@@ -141,12 +142,12 @@ impl Folder {
     }
 
     pub(super) fn put_deployment(&mut self, object: &Deployment, _: Timestamp) {
-        let workload = convert::deployment(object, &mut self.shared);
+        let workload = workload::deployment(object, &mut self.shared);
         self.put_workload(workload);
     }
 
     pub(super) fn put_replica_set(&mut self, object: &ReplicaSet, _: Timestamp) {
-        let Some((uid, set)) = convert::replica_set(object, &mut self.shared) else { return };
+        let Some((uid, set)) = workload::replica_set(object, &mut self.shared) else { return };
         // Each Deployment keeps ten old `ReplicaSets`. One without pods tells nothing, and on a large cluster they
         // would be most of all controllers.
         let wants_none =
@@ -158,12 +159,12 @@ impl Folder {
     }
 
     pub(super) fn put_stateful_set(&mut self, object: &StatefulSet, _: Timestamp) {
-        let workload = convert::stateful_set(object, &mut self.shared);
+        let workload = workload::stateful_set(object, &mut self.shared);
         self.put_workload(workload);
     }
 
     pub(super) fn put_daemon_set(&mut self, object: &DaemonSet, _: Timestamp) {
-        let workload = convert::daemon_set(object, &mut self.shared);
+        let workload = workload::daemon_set(object, &mut self.shared);
         self.put_workload(workload);
     }
 

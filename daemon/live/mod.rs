@@ -9,6 +9,7 @@ mod kinds;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,7 +18,7 @@ pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
 
 use crate::model::effect::{EffectKey, LongState};
-use crate::model::live::{Lock, Probe, RefusalKind};
+use crate::model::live::{CallFailure, Lock, Probe, RefusalKind};
 use crate::model::version::Version;
 
 /// What a watch reports of one kind of object.
@@ -41,7 +42,7 @@ pub enum Seen {
     /// A kind cannot be listed or watched at present.
     Unseen {
         kind: Kind,
-        why: String,
+        why: CallFailure,
     },
     Probed(Probe, ProbeAnswer),
     Done(EffectKey, WriteAnswer),
@@ -81,5 +82,5 @@ pub enum WriteAnswer {
     /// The object does not exist.
     Missing,
     Refused(RefusalKind, String, Option<Timestamp>),
-    Failed(String),
+    Failed(CallFailure),
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all};
 use crate::model::effect::{EffectKey, LongState};
-use crate::model::live::Probe;
+use crate::model::live::{CallFailure, Probe};
 use crate::model::work::Component;
 
 fn now() -> Timestamp {
@@ -151,9 +151,9 @@ fn the_picture_is_complete_when_every_kind_was_listed_once() {
         let needed = Kind::ALL[at..].iter().copied().filter(|kind| !kind.is_optional());
         assert!(folder.missing().eq(needed));
         assert!(!folder.live.complete);
-        folder.fold(Seen::Unseen { kind, why: "forbidden".to_owned() }, now());
+        folder.fold(Seen::Unseen { kind, why: CallFailure::Other("forbidden".to_owned()) }, now());
         let told = (!kind.is_optional()).then_some("forbidden");
-        assert_eq!(folder.live.unseen.get(kind.name()).map(String::as_str), told);
+        assert_eq!(folder.live.unseen.get(kind.name()).map(CallFailure::words), told);
         for seen in list {
             folder.fold(seen, now());
         }
@@ -433,7 +433,12 @@ fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it
             Some(LongState::NotBegun),
             None,
         ),
-        ("it could not be begun", vec![answered(WriteAnswer::Failed("no".to_owned()))], None, None),
+        (
+            "it could not be begun",
+            vec![answered(WriteAnswer::Failed(CallFailure::Other("no".to_owned())))],
+            None,
+            None,
+        ),
     ] {
         let mut folder = Folder::default();
         folder.live.overlay.in_flight.insert(key.clone(), lost_at);

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::plain;
+
 /// A reason: a key for programs and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,8 +18,10 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// Much of the text and of the object is from outside, so both are made harmless here, for every page, commit and
+    /// log that shows them.
     pub fn new(key: Key, object: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { key, object: object.into(), text: text.into() }
+        Self { key, object: plain(&object.into()), text: plain(&text.into()) }
     }
 }
 
@@ -64,6 +68,17 @@ impl Answer {
     #[must_use]
     pub fn until(self, next: Option<Timestamp>) -> Self {
         Self { next, ..self }
+    }
+
+    /// True if only a person can change the answer, and no person has chosen it: exit code 4, whatever the name. A
+    /// stop, a hold and `mode: observe` are what somebody wants, and a plan that is out of date is made again.
+    pub fn needs_a_person(&self) -> bool {
+        let chosen = matches!(
+            self.reason.key,
+            Key::Stopped | Key::Held | Key::ObserveOnly | Key::PlanStale | Key::PoolChanged | Key::SetAside
+        );
+        // A denial with a time ends by itself.
+        self.verdict == Verdict::Deny && !chosen && self.next.is_none()
     }
 
     /// True if both answers come from the same gate and are about the same reason key and object.
@@ -141,6 +156,7 @@ pub enum Gate {
     Mode,
     Desired,
     Plan,
+    Image,
     Window,
     Freeze,
     Stop,
@@ -173,7 +189,7 @@ impl Gate {
         match self {
             Self::Identity => &[IsPolicy, IsRecorded],
             Self::Desired | Self::Stop => &[NeedsNoCluster, IsPolicy, IsRecorded],
-            Self::Mode | Self::Window | Self::Freeze | Self::Halt => {
+            Self::Mode | Self::Image | Self::Window | Self::Freeze | Self::Halt => {
                 &[ReturnsUntouched, NeedsNoCluster, IsPolicy, IsRecorded]
             }
             Self::Plan | Self::Hold => &[ReturnsUntouched, IsAboutNodes, IsPolicy, IsRecorded],
@@ -214,11 +230,12 @@ impl Gate {
     }
 
     /// In the order in which pages show them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Identity,
         Self::Mode,
         Self::Desired,
         Self::Plan,
+        Self::Image,
         Self::Window,
         Self::Freeze,
         Self::Stop,
@@ -264,6 +281,7 @@ keys! {
     // people
     Stopped => "stopped",
     Held => "held",
+    MarkedForRemoval => "markedForRemoval",
     ForeignCordon => "foreignCordon",
     ForeignClaim => "foreignClaim",
     Halted => "halted",
@@ -271,8 +289,13 @@ keys! {
     CommitRefused => "commitRefused",
     HistoryRewritten => "historyRewritten",
     OtherCluster => "otherCluster",
+    ServedTwice => "servedTwice",
     Downgrade => "downgrade",
     SkewTooLarge => "skewTooLarge",
+    TooManyMinors => "tooManyMinors",
+    VersionNotKnown => "versionNotKnown",
+    NoImage => "noImage",
+    ImageNotPinned => "imageNotPinned",
     NoProvenSnapshot => "noProvenSnapshot",
     NodeInTwoPools => "nodeInTwoPools",
     NodeInNoPool => "nodeInNoPool",
@@ -281,6 +304,7 @@ keys! {
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",
     PlanStale => "planStale",
+    PoolChanged => "poolChanged",
     PassBroken => "passBroken",
     // limits and order
     LimitReached => "limitReached",
@@ -307,10 +331,14 @@ keys! {
     StuckTerminating => "stuckTerminating",
     VolumesAttached => "volumesAttached",
     LateArrival => "lateArrival",
+    DrainBlocked => "drainBlocked",
     DrainTimedOut => "drainTimedOut",
+    JobsTimedOut => "jobsTimedOut",
     SetAside => "setAside",
+    LeftCordoned => "leftCordoned",
     // the upgrade of one node
     Upgrading => "upgrading",
+    UpgradeTimedOut => "upgradeTimedOut",
     JobNotStarted => "jobNotStarted",
     JobFailed => "jobFailed",
     JobRefused => "jobRefused",
@@ -322,15 +350,19 @@ keys! {
     Settling => "settling",
     OwnersRecovering => "ownersRecovering",
     ExternalProvider => "externalProvider",
+    ExternalTimedOut => "externalTimedOut",
     // the control plane
     QuorumAtRisk => "quorumAtRisk",
     ApiNotSteady => "apiNotSteady",
     ServersMixed => "serversMixed",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",
+    LeaseSilent => "leaseSilent",
     RecordUnreachable => "recordUnreachable",
     RecordRefused => "recordRefused",
     GitUnreachable => "gitUnreachable",
     ApiUnreachable => "apiUnreachable",
+    WriteRefused => "writeRefused",
+    RightMissing => "rightMissing",
     NotCurrent => "notCurrent",
 }

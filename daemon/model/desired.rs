@@ -61,7 +61,9 @@ pub enum Provider {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubeadm {
     pub from: PackageSource,
-    pub image: String,
+    /// The image of the upgrade Jobs; `None` if neither the file nor the daemon's settings name one.
+    #[serde(default)]
+    pub image: Option<String>,
     pub ignore_preflight_errors: Vec<String>,
 }
 

@@ -49,7 +49,13 @@ pub enum ClusterEvent {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum CommitEvent {
     /// This commit is in force for the cluster from now on.
-    Accepted { commit: CommitId, version: Version },
+    Accepted {
+        commit: CommitId,
+        version: Version,
+        /// Who wrote the commit; `None` if git does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Authored>,
+    },
     /// The newest commit is not valid for this cluster. The last accepted commit stays in force.
     Refused { commit: CommitId, problems: Vec<String> },
 }
@@ -64,6 +70,9 @@ pub enum RunEvent {
         to: Version,
         digest: String,
         nodes: u32,
+        /// Why it starts if the commit is not news: a node that fell back, or a new one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// The point to go back to. It is on the remote before the first step starts.
     RollbackPoint {
@@ -122,6 +131,17 @@ pub enum InterruptionEvent {
         reason: String,
     },
     StopEnded,
+}
+
+/// Who wrote a desired commit, and what they said of it. The record may be in a repository that does not have the
+/// commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authored {
+    /// `Anna Meyer <anna@example.com>`.
+    pub author: String,
+    pub at: Timestamp,
+    pub subject: String,
 }
 
 /// The Ready pods of one owner when the intent was written.

@@ -14,6 +14,7 @@ use super::work::{Component, Fact, Truth};
 
 pub use super::asked::{Api, Lock, Note, Probe};
 pub use super::effect::LongState;
+pub use super::failure::CallFailure;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
@@ -49,7 +50,7 @@ pub struct Live {
     /// True once every kind has been listed. Before that, an object that is missing here may still exist.
     pub complete: bool,
     /// Kinds that cannot be listed or watched at present, by their name in the table of kinds, and why.
-    pub unseen: BTreeMap<&'static str, String>,
+    pub unseen: BTreeMap<&'static str, CallFailure>,
     /// When each kind was heard of last: its list ended, or its watch was accepted or has spoken. By the kinds' names.
     pub heard: BTreeMap<&'static str, Timestamp>,
     /// When a node and its pods were last read as etcd has them, and not as a watch has told.
@@ -191,11 +192,11 @@ pub enum JobState {
 impl Live {
     /// Kinds of which the picture may be old, and why: the watch is broken or has been silent for too long. Nothing is
     /// taken out or newly changed on the strength of such a picture.
-    pub fn not_current(&self, now: Timestamp) -> Vec<(&'static str, String)> {
+    pub fn not_current(&self, now: Timestamp) -> Vec<(&'static str, CallFailure)> {
         let broken = self.unseen.iter().map(|(kind, why)| (*kind, why.clone()));
         let silent = self.heard.iter().filter(|(_, at)| later(**at, SILENT) <= now);
         let silent = silent.filter(|(kind, _)| !self.unseen.contains_key(*kind));
-        let text = || format!("nothing was heard of them for {} s", SILENT.as_secs());
+        let text = || CallFailure::Other(format!("nothing was heard of them for {} s", SILENT.as_secs()));
         broken.chain(silent.map(|(kind, _)| (*kind, text()))).collect()
     }
 
@@ -209,9 +210,17 @@ impl Live {
         let mut pods = self.pods.of(&job.uid).peekable();
         let pending = pods.peek().is_some() && pods.all(|pod| pod.phase == Phase::Pending);
         match &job.state {
-            JobState::Running if pending => JobState::Waiting("its pod does not start".to_owned()),
+            JobState::Running if pending => {
+                let why = self.job_words(job).map_or_else(String::new, |words| format!(": {words}"));
+                JobState::Waiting(format!("its pod does not start{why}"))
+            }
             state => state.clone(),
         }
+    }
+
+    /// The last words of a Job's pod: why it failed, or why it does not start; `None` if it has said nothing.
+    pub fn job_words(&self, job: &Job) -> Option<&str> {
+        self.pods.of(&job.uid).filter_map(|pod| pod.said.as_deref()).last()
     }
 
     /// The exit code of a Job's pod; `None` while it runs, and if its pod or container was removed.

@@ -7,6 +7,8 @@ pub mod decision;
 pub mod desired;
 pub mod effect;
 pub mod entry;
+mod failure;
+pub mod image;
 mod labels;
 pub mod live;
 pub mod names;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::decision::Key;
 use super::effect::EffectKey;
+use super::failure::CallFailure;
 use super::uid::Uid;
 use super::work::StepId;
 
@@ -36,7 +37,7 @@ pub struct Overlay {
 pub struct Backoff {
     pub until: Timestamp,
     pub tries: u32,
-    pub why: String,
+    pub why: CallFailure,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

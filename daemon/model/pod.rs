@@ -91,6 +91,8 @@ pub struct Pod {
     pub containers_gone: bool,
     /// The exit code of its only container; `None` until that has ended.
     pub exit_code: Option<i32>,
+    /// Of the pod of an upgrade Job: how its container ended in its own words, or why it does not start.
+    pub said: Option<Box<str>>,
     /// Set for a static pod of the control plane.
     pub server: Option<Box<Server>>,
 }

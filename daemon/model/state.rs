@@ -8,6 +8,7 @@ use super::CommitId;
 use super::claim::Claim;
 use super::decision::Answer;
 use super::desired::Desired;
+use super::entry::Authored;
 use super::plan::Plan;
 
 /// What git asks of one cluster.
@@ -23,6 +24,8 @@ pub struct DesiredState {
     pub problems: Vec<String>,
     /// True if the newest commit does not descend from the commit in force.
     pub rewritten: bool,
+    /// Who wrote the commit in force; `None` if git does not say.
+    pub by: Option<Authored>,
 }
 
 impl DesiredState {
@@ -84,6 +87,8 @@ pub enum RunState {
     Moving,
     /// Nothing is in progress; a gate, a person or an external provider has to act first.
     Waiting,
+    /// Nothing is in progress, and only a person can change that.
+    NeedsAPerson,
     Halted,
     Refused,
 }

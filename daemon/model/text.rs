@@ -58,16 +58,49 @@ pub fn count(count: usize) -> u32 {
     count.try_into().unwrap_or(u32::MAX)
 }
 
-/// Text from outside without the characters that a terminal would act on. Spaces stay, so a script keeps its
-/// indentation.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Stands where text from outside has a character that is not seen.
+pub const UNSEEN: char = '\u{fffd}';
+
+/// A character of text from outside as it may be shown and recorded. This is the only rule for that.
+///
+/// A control character drives a terminal and ends a line: it becomes a space. A mark of the direction of text makes a
+/// line read differently from what it says, and a character without width makes two names look alike: both become
+/// [`UNSEEN`], so a reader sees that something was there.
+pub fn harmless(c: char) -> char {
+    match c {
+        c if c.is_control() => ' ',
+        '\u{2028}' | '\u{2029}' => ' ',
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}' => UNSEEN,
+        c => c,
+    }
 }
 
-/// Text on one line without control characters, so text from outside cannot end a paragraph or forge a trailer.
+/// Text from outside with each character [`harmless`]. Spaces stay, so a script keeps its indentation.
+pub fn plain(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
+/// Text on one line, each character [`harmless`], so text from outside cannot end a paragraph or forge a trailer.
 pub fn flat(text: &str) -> String {
-    let blank = |c: char| c.is_control() || c.is_whitespace();
-    text.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    plain(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The first line of a text. For a problem in a file that is its place and message, without the excerpt.
@@ -164,6 +197,12 @@ mod tests {
     fn text_from_elsewhere_stays_on_its_line() {
         let text = " a\u{1b}[2J\n\tb ";
         assert_eq!((plain(text).as_str(), flat(text).as_str()), (" a [2J  b ", "a [2J b"));
+        let hidden = "pay\u{202e}lap\u{200b}\u{e0041}";
+        assert_eq!(
+            (plain(hidden).as_str(), one_line(hidden).as_str()),
+            ("pay\u{fffd}lap\u{fffd}\u{fffd}", "pay\u{fffd}lap\u{fffd}\u{fffd}")
+        );
+        assert_eq!(plain("Größe, 日本語, naïve"), "Größe, 日本語, naïve");
         assert_eq!(first_line("a: wrong\n   | a"), "a: wrong");
         assert_eq!(shorten("äöü", 2), "ä…");
         assert_eq!(one_line(&"x".repeat(500)).chars().count(), SENTENCE_CHARS);

@@ -2,6 +2,7 @@
 //! windows, no time, and not how many nodes are out; the gates check those for each step.
 
 mod check;
+mod means;
 mod node;
 mod order;
 mod patches;
@@ -62,6 +63,7 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let (hops, stages) =
         if blockers.is_empty() { order::stages(&inventory, &loads) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
+    let risks = risks.into_iter().chain(means::risks(&desired.cluster, &hops, &stages)).collect();
     Plan {
         cluster: desired.cluster.name.clone(),
         commit: desired.commit.clone(),
@@ -72,7 +74,7 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
         pools: limits(&desired.cluster),
         max_unavailable: desired.cluster.max_unavailable,
         kubeadm: desired.cluster.control_plane.kubeadm.clone(),
-        risks,
+        risks: risk::first_of_each(risks),
         blockers: risk::first_of_each(blockers.into_iter().collect()),
         digest: String::new(),
         asked: String::new(),

@@ -31,3 +31,9 @@ pub(super) fn newest_known(minor: u16) -> Version {
     let patch = NEWEST.iter().find(|(known, _)| *known == minor).map_or(0, |(_, patch)| *patch);
     Version::new(1, minor, patch)
 }
+
+/// True if the table has the version's minor and a patch that is not older. A later release may know more.
+pub(super) fn is_listed(version: &Version) -> bool {
+    let patch = NEWEST.iter().find(|(known, _)| *known == version.minor).map(|(_, patch)| *patch);
+    version.major == 1 && patch.is_some_and(|patch| version.patch <= patch)
+}

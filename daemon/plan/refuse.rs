@@ -126,14 +126,14 @@ fn control_plane_blockers(inventory: &Inventory) -> Vec<Reason> {
         let text = format!(
             "from {oldest} to {target} is more than {MOST_HOPS} minors, which one change may not ask for"
         );
-        reasons.push(Reason::new(Key::SkewTooLarge, cluster(inventory), text));
+        reasons.push(Reason::new(Key::TooManyMinors, cluster(inventory), text));
     }
     reasons
 }
 
 fn down(what: &str, runs: &Version, target: &Version) -> String {
     format!(
-        "{what} {runs}, newer than {target}; Kubernetes does not go down, and a version in git never asks for it"
+        "{what} {runs}, newer than {target}; Kubernetes supports no downgrade, so Windlass does none: commit {runs} or later, or see Going back in docs/operating.md"
     )
 }
 

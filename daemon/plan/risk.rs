@@ -31,7 +31,7 @@ impl Loads<'_> {
 }
 
 /// The load of every node that is behind, and the risks of moving it.
-pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, Vec<Reason>) {
+pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reason>) {
     let behind = nodes_behind(inventory);
     let mut survey = Survey {
         live: inventory.live,
@@ -58,7 +58,7 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, Vec<Reason>) {
         }
     }
     let loads = survey.behind.into_iter().map(|node| (node.name, node.load)).collect();
-    (Loads(loads), first_of_each(survey.risks))
+    (Loads(loads), survey.risks)
 }
 
 /// A node that is behind, its pods, and the drain settings that hold for them.

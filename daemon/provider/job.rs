@@ -50,8 +50,12 @@ pub fn nothing_was_changed(exit_code: Option<i32>) -> bool {
     exit_code == Some(REFUSED)
 }
 
-pub(super) fn launch_script(image: &str) -> Script {
-    Script { title: format!("the way to the host, by a Job of the image {image}"), text: LAUNCH.to_owned() }
+pub(super) fn launch_script(image: Option<&str>) -> Script {
+    let title = match image {
+        Some(image) => format!("the way to the host, by a Job of the image {image}"),
+        None => "the way to the host, by a Job whose image is not named yet".to_owned(),
+    };
+    Script { title, text: LAUNCH.to_owned() }
 }
 
 /// How long a Job stays after its end: while it is there, a node that it left half upgraded is not given back.

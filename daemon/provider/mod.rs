@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::desired::{Cluster, Kubeadm, Provider};
-use crate::model::plan::{Component, NodeMove, Stage, StageKind, StepId};
+use crate::model::plan::{Component, NodeMove, Stage, StageKind, Step, StepId};
 use crate::model::version::Version;
 
 pub use job::{LabelValue, REFUSED, job_name, label_value, namespace, nothing_was_changed};
@@ -200,6 +200,19 @@ impl Role {
     }
 }
 
+/// Said where a Job has no image.
+pub const NO_IMAGE: &str = "no image is named for the upgrade Jobs: write spec.controlPlane.kubeadm.image in the \
+                            cluster's file, or `image` in the daemon's settings, with a digest";
+
+/// True if a Job of ours carries out the step.
+pub fn runs_a_job(step: &Step) -> bool {
+    let mover = step.node_move().zip(step.component());
+    mover.is_some_and(|(mv, component)| match capabilities(mv.provider).mover(component) {
+        Mover::OurJobs(_) => true,
+        Mover::SomebodyElse => false,
+    })
+}
+
 /// Every script that a plan's stages would run on a host, for a reviewer. It is the same for every node of a role, so
 /// it has no node's name.
 pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
@@ -228,7 +241,7 @@ pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
         }
     }
     if !scripts.is_empty() {
-        scripts.insert(0, job::launch_script(&kubeadm.image));
+        scripts.insert(0, job::launch_script(kubeadm.image.as_deref()));
     }
     scripts
 }

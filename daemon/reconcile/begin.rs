@@ -13,8 +13,11 @@ use crate::model::live::Probe;
 use crate::model::plan::{Plan, Stage};
 use crate::model::version::Version;
 use crate::model::work::{MoveKind, Step};
-use crate::record::text::count;
+use crate::record::text::{count, list};
 use crate::work::Turn;
+
+/// How many nodes the cause of a run names.
+const MOST_CAUSES: usize = 3;
 
 /// How often the API endpoint is asked for its version while no run is in progress: an external provider may upgrade
 /// it.
@@ -53,6 +56,7 @@ pub(super) fn begin(
         from: oldest(fresh),
         to: fresh.to.clone(),
         digest: fresh.digest.clone(),
+        why: cause(world, desired, fresh),
         nodes: count(fresh.steps().filter_map(Step::node).collect::<BTreeSet<_>>().len()),
     }));
     turn.entries.push(What::Run(RunEvent::RollbackPoint { id }));
@@ -101,6 +105,18 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
         answers.retain(|answer| answer.verdict == Verdict::Allow || answer.gate.is_about_nodes());
     }
     (answers, if unit { all } else { any })
+}
+
+/// Why a run begins that the commit in force has had before: the nodes that do not run its version. The first run of
+/// a commit begins because of the commit.
+fn cause(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Option<String> {
+    world.record.runs_of_commit.get(&desired.commit.0)?;
+    let mut nodes: Vec<String> = Vec::new();
+    for step in fresh.steps() {
+        let node = step.node().map(|node| format!("{node} runs {}", step.from()));
+        nodes.extend(node.filter(|told| !nodes.contains(told)));
+    }
+    Some(format!("because {}", list(&nodes, MOST_CAUSES)))
 }
 
 /// The oldest version that the plan moves. If only workers move, that is theirs and not that of the API servers.

@@ -69,7 +69,7 @@ fn plan_outdated(world: &World<'_>, live: &Live, run: &Run, index: usize) -> Opt
         let Scope::Pool(pool) = &step.id.scope else { return None };
         let node = step.node().and_then(|node| live.nodes.get(node))?;
         let moved = gate::left_pool(world.desired()?, node, pool);
-        last = Some(moved.filter(|reason| reason.key == Key::PlanStale)?);
+        last = Some(moved.filter(|reason| reason.key == Key::PoolChanged)?);
     }
     last
 }

@@ -8,7 +8,7 @@ use super::explain::Answers;
 use super::{Input, Tick};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
-use crate::model::live::Probe;
+use crate::model::live::{Backoff, Probe};
 use crate::model::plan::Plan;
 use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
@@ -130,9 +130,7 @@ impl<'a> Merge<'a> {
             self.wake(Some(backoff.until));
             // One or two failures are a race or a short outage, which a retry gets over.
             if backoff.tries > 2 {
-                let text = format!("the API server was asked several times to change it: {}", backoff.why);
-                let reason = Reason::new(Key::ApiUnreachable, effect.object(), text);
-                self.answers.add([Answer::wait(Gate::Health, reason)]);
+                self.answers.add([write_refused(&effect, backoff)]);
             }
             return;
         }
@@ -149,4 +147,14 @@ impl<'a> Merge<'a> {
         self.tick.status.answers = self.answers.into_list();
         Merged { tick: self.tick, moves: self.moves }
     }
+}
+
+/// The answer about a write that failed several times. Only a person can give a missing right.
+fn write_refused(effect: &Effect, backoff: &Backoff) -> Answer {
+    if backoff.why.is_missing_right() {
+        let text = format!("the daemon lacks a right: {}; docs/security.md has the role", backoff.why);
+        return Answer::deny(Gate::Health, Reason::new(Key::RightMissing, effect.object(), text));
+    }
+    let text = format!("the API server was asked several times to change it: {}", backoff.why);
+    Answer::wait(Gate::Health, Reason::new(Key::WriteRefused, effect.object(), text))
 }

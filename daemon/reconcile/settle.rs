@@ -5,6 +5,7 @@ use super::Input;
 use crate::gate::other_cluster;
 use crate::model::effect::Effect;
 use crate::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, What};
+use crate::model::live::Note;
 use crate::model::version::Version;
 use crate::work::Turn;
 
@@ -35,6 +36,11 @@ fn notes(input: &Input<'_>, turn: &mut Turn) {
             let (by, reason) = (stop.by.clone(), stop.reason.clone());
             Some(What::Interruption(InterruptionEvent::Stopped { by, reason }))
         }
+        // A person stopped it with kubectl, and another one says why afterwards.
+        (Some(stop), Some(known)) if says_more(stop, &known.value, record.stopped_by.as_deref()) => {
+            let (by, reason) = (stop.by.clone(), stop.reason.clone());
+            Some(What::Interruption(InterruptionEvent::Stopped { by, reason }))
+        }
         (None, Some(_)) => Some(What::Interruption(InterruptionEvent::StopEnded)),
         (Some(_), Some(_)) | (None, None) => None,
     });
@@ -42,17 +48,25 @@ fn notes(input: &Input<'_>, turn: &mut Turn) {
         // A person resumes after a halt; the deletion of the note fails for a while, and another node fails and halts
         // the run again. The old note must not end that halt: the person has not seen it. So the record keeps the
         // note's UID.
+        //
+        // The words of the person are recorded in any case: `windlass resume` also ends a stop, and then the stop may be
+        // over before its note is seen here.
         let spent = record.resumed_by.as_ref() == Some(&note.uid);
-        if record.halted.is_some() && !spent {
+        if spent {
+            // The resume is recorded, so the note is used up and is deleted.
+            let effect = Effect::ForgetResume { uid: note.uid.clone() };
+            turn.effects.push((effect, record.next_seq.saturating_sub(1)));
+        } else {
             let (by, reason, uid) = (note.by.clone(), note.reason.clone(), note.uid.clone());
             let event = InterruptionEvent::Resumed { by, reason, note: Some(uid) };
             turn.entries.push(What::Interruption(event));
-        } else {
-            // The resume is recorded, or there was no halt to end: either way the note is used up and is deleted.
-            let effect = Effect::ForgetResume { uid: note.uid.clone() };
-            turn.effects.push((effect, record.next_seq.saturating_sub(1)));
         }
     }
+}
+
+/// True if the note of a stop has words that the record does not have. A note without words adds nothing.
+fn says_more(stop: &Note, reason: &str, by: Option<&str>) -> bool {
+    !stop.reason.is_empty() && (stop.reason != reason || by != Some(&stop.by))
 }
 
 /// Records a commit that comes into force, and records it again when a refused commit was taken back.
@@ -65,7 +79,7 @@ fn commits(input: &Input<'_>) -> Vec<What> {
     let known = record.accepted.as_ref().is_some_and(|(commit, _)| *commit == desired.commit);
     if !known || record.refused.is_some() {
         let (commit, version) = (desired.commit.clone(), desired.cluster.version.clone());
-        entries.push(What::Commit(CommitEvent::Accepted { commit, version }));
+        entries.push(What::Commit(CommitEvent::Accepted { commit, version, by: state.by.clone() }));
     }
     if !known && record.halted.is_some() && asks_for_something_else(input, &desired.cluster.version) {
         let by = format!("commit {}", desired.commit.short());

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::merge::{Merge, Merged};
 use super::{Input, Tick, begin, choose, lease, publish, settle, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
-use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::decision::Gate;
 use crate::model::desired::Mode;
 use crate::model::entry::StepPhase;
 use crate::model::live::{Live, Probe};
@@ -55,11 +55,7 @@ fn look(input: &Input<'_>) -> Turn {
 
 /// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.
 fn blind(input: &Input<'_>) -> Turn {
-    let answers = input
-        .live
-        .not_current(input.now)
-        .into_iter()
-        .map(|(kind, why)| Answer::wait(Gate::Watch, Reason::new(Key::NotCurrent, kind, why)));
+    let answers = gate::not_current(input.live, input.now);
     let Input { me, state, record, others, census, trouble, now, .. } = *input;
     let tenure = Tenure::default();
     let world =

@@ -57,6 +57,7 @@ pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
         () if moving => RunState::Moving,
         () if input.record.halted.is_some() => RunState::Halted,
         () if refused => RunState::Refused,
+        () if tick.status.answers.iter().any(Answer::needs_a_person) => RunState::NeedsAPerson,
         () if objects || input.record.run.is_some() => RunState::Waiting,
         () => RunState::AsDesired,
     }

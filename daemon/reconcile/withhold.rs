@@ -26,7 +26,7 @@ fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
         states: tick.states,
         watched: tick.watched,
         stands_by: tick.stands_by,
-        status: ClusterState { answers, state: RunState::Waiting },
+        status: ClusterState { answers, state: RunState::NeedsAPerson },
         wake_at: Some(later(input.now, AGAIN)),
         ..Tick::default()
     };
@@ -55,8 +55,14 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let me = Identity { cluster: "demo".into(), holder: "me".into(), predecessor: None, twin: None };
         let newest = CommitId("c0ffee".into());
-        let state =
-            DesiredState { newest, desired: None, asked: String::new(), problems: vec![], rewritten: false };
+        let state = DesiredState {
+            newest,
+            desired: None,
+            asked: String::new(),
+            problems: vec![],
+            rewritten: false,
+            by: None,
+        };
         let (live, record) = (Live::default(), Record::default());
         let (census, others) = (Census::default(), Others::default());
         let input = Input {
@@ -80,7 +86,7 @@ mod tests {
         assert_eq!(withheld.effects, []);
         let told = [Answer::deny(Gate::Plan, findings[0].clone())];
         assert_eq!(withheld.status.answers, told);
-        assert_eq!(withheld.status.state, RunState::Waiting);
+        assert_eq!(withheld.status.state, RunState::NeedsAPerson);
         assert_eq!(withheld.wake_at, Some(later(now, AGAIN)));
         assert_eq!(withheld.entries, [What::Cluster(ClusterEvent::Waiting { answers: told.to_vec() })]);
 

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::run::{StepEnd, StepRecord};
+use super::text::count;
 use crate::model::decision::{Answer, Key, Verdict};
+use crate::model::entry::Authored;
 use crate::model::plan::StepId;
 
 /// How many ended waits are kept, the longest ones; a person reads no more of them in a report.
@@ -16,10 +18,15 @@ const ATTEMPTS_KEPT: usize = 200;
 /// How many halts and stops are kept. A person ends each, so a run has few.
 const INTERRUPTIONS_KEPT: usize = 100;
 
+/// How long after a stop the note with its words may be seen: two watches of one API server.
+const SEEN_APART: SignedDuration = SignedDuration::from_mins(1);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunLog {
     /// When the run's commit was accepted; `None` if the journal does not say.
     pub accepted: Option<Timestamp>,
+    /// Who wrote the run's commit.
+    pub by: Option<Authored>,
     /// The present waits by key and object: the last answer, and since when, from the run's start at the earliest.
     pub open: BTreeMap<(Key, String), (Answer, Timestamp)>,
     /// Ended waits, in the order in which they ended.
@@ -83,11 +90,12 @@ impl Waited {
 impl RunLog {
     /// A run that starts takes over the present waits; they count from its start.
     pub(super) fn begin<'a>(
-        accepted: Option<Timestamp>,
+        accepted: Option<(Timestamp, Option<Authored>)>,
         waiting: impl Iterator<Item = &'a Answer>,
         at: Timestamp,
     ) -> Self {
-        let mut log = Self { accepted, ..Self::default() };
+        let (accepted, by) = accepted.map_or((None, None), |(at, by)| (Some(at), by));
+        let mut log = Self { accepted, by, ..Self::default() };
         log.wait(waiting, at);
         log
     }
@@ -144,8 +152,33 @@ impl RunLog {
         let open = |it: &&mut Interruption| it.kind == kind && it.until.is_none();
         for interruption in self.interruptions.iter_mut().filter(open) {
             interruption.until = Some(at);
-            interruption.ended_by = by.map(str::to_owned);
+            interruption.ended_by = by.map(str::to_owned).or(interruption.ended_by.take());
         }
+    }
+
+    /// Notes who ends the last stop, and why. The note with these words and the end of the stop are seen in either
+    /// order.
+    pub(super) fn stop_explained(&mut self, by: &str, at: Timestamp) {
+        let just_now = |until: Timestamp| at.duration_since(until) <= SEEN_APART;
+        if let Some(stop) = self.last_stop().filter(|stop| stop.until.is_none_or(just_now)) {
+            stop.ended_by.get_or_insert_with(|| by.to_owned());
+        }
+    }
+
+    /// Notes the better words of the stop that lasts.
+    pub(super) fn stop_reworded(&mut self, text: &str) {
+        if let Some(stop) = self.last_stop().filter(|stop| stop.until.is_none()) {
+            text.clone_into(&mut stop.text);
+        }
+    }
+
+    /// How often the run has halted.
+    pub fn halts(&self) -> u32 {
+        count(self.interruptions.iter().filter(|it| it.kind == InterruptionKind::Halt).count())
+    }
+
+    fn last_stop(&mut self) -> Option<&mut Interruption> {
+        self.interruptions.iter_mut().rev().find(|it| it.kind == InterruptionKind::Stop)
     }
 
     /// The log of a run that ends at this instant: every wait ends with it.

@@ -66,7 +66,7 @@ fn subject(entries: &[Entry], after: &Record) -> String {
         entries.iter().filter(|entry| weight(&entry.what) == weight(&first.what)).collect();
     match &first.what {
         What::Cluster(ClusterEvent::Met { .. }) => "first contact".to_owned(),
-        What::Commit(CommitEvent::Accepted { commit, version }) => {
+        What::Commit(CommitEvent::Accepted { commit, version, .. }) => {
             format!("commit {} accepted, now desired: {version}", commit.short())
         }
         What::Commit(CommitEvent::Refused { commit, problems }) => {

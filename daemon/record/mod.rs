@@ -29,7 +29,9 @@ use jiff::Timestamp;
 
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Key, Reason};
-use crate::model::entry::{ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, What};
+use crate::model::entry::{
+    Authored, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, What,
+};
 use crate::model::plan::Plan;
 use crate::model::version::Version;
 
@@ -60,6 +62,8 @@ pub struct Record {
     pub cluster_uid: Option<String>,
     pub accepted: Option<(CommitId, Version)>,
     pub accepted_at: Option<Timestamp>,
+    /// Who wrote the accepted commit.
+    pub accepted_by: Option<Authored>,
     /// The last accepted commit with another version than that of the accepted one.
     pub accepted_before: Option<(CommitId, Version)>,
     pub refused: Option<(CommitId, Vec<String>)>,
@@ -103,6 +107,8 @@ pub struct EndedRun {
     pub steps_done: u32,
     pub set_aside: u32,
     pub failed: u32,
+    /// How often it halted.
+    pub halts: u32,
     pub rollback_point: Option<String>,
 }
 
@@ -126,8 +132,9 @@ impl Record {
         match &entry.what {
             What::Cluster(ClusterEvent::Met { uid }) => self.cluster_uid = Some(uid.clone()),
             What::Cluster(ClusterEvent::Waiting { answers }) => self.wait(answers, entry.at),
-            What::Commit(CommitEvent::Accepted { commit, version }) => {
+            What::Commit(CommitEvent::Accepted { commit, version, by }) => {
                 self.accept(commit, version, entry.at);
+                self.accepted_by.clone_from(by);
             }
             What::Commit(CommitEvent::Refused { commit, problems }) => {
                 self.refused = Some((commit.clone(), problems.clone()));
@@ -189,7 +196,8 @@ impl Record {
     fn log_from(&self, commit: &CommitId, at: Timestamp) -> RunLog {
         let accepted =
             self.accepted_at.filter(|_| self.accepted.as_ref().is_some_and(|(id, _)| id == commit));
-        RunLog::begin(accepted, self.waiting.iter().map(|answer| &answer.value), at)
+        let by = self.accepted_by.clone().filter(|_| accepted.is_some());
+        RunLog::begin(accepted.map(|at| (at, by)), self.waiting.iter().map(|answer| &answer.value), at)
     }
 
     /// Replaces the waits. An answer that stays the same keeps its time, whatever the others do.
@@ -220,12 +228,19 @@ impl Record {
             InterruptionEvent::Resumed { by, reason, note } => {
                 self.halted = None;
                 self.resumed_by = note.clone().or(self.resumed_by.take());
-                log.interruption_ended(InterruptionKind::Halt, Some(&text::said(by, reason)), at);
+                let said = text::said(by, reason);
+                log.interruption_ended(InterruptionKind::Halt, Some(&said), at);
+                log.stop_explained(&said, at);
             }
             InterruptionEvent::Stopped { by, reason } => {
-                self.stopped = Some(Since { value: reason.clone(), since: at });
+                let since = self.stopped.as_ref().map_or(at, |stopped| stopped.since);
+                if self.stopped.is_some() {
+                    log.stop_reworded(&text::said(by, reason));
+                } else {
+                    log.interrupt(InterruptionKind::Stop, text::said(by, reason), at);
+                }
+                self.stopped = Some(Since { value: reason.clone(), since });
                 self.stopped_by = Some(by.clone());
-                log.interrupt(InterruptionKind::Stop, text::said(by, reason), at);
             }
             InterruptionEvent::StopEnded => {
                 self.stopped = None;
@@ -241,6 +256,7 @@ impl Record {
             text::count(run.steps.values().filter(|step| step.end.as_ref().is_some_and(want)).count())
         };
         self.ended.push(EndedRun {
+            halts: run.log.halts(),
             steps_done: ended(|end| matches!(end, StepEnd::Done)),
             set_aside: ended(|end| matches!(end, StepEnd::SetAside { .. })),
             failed: ended(|end| matches!(end, StepEnd::Failed(_))),

@@ -61,7 +61,7 @@ fn summary(page: &mut String, run: &Run, how: RunOutcome, ended: Timestamp) {
     };
     row("Run", format!("`{}`", run.id));
     row("Outcome", outcome(how).to_owned());
-    row("Requested by", format!("commit `{}`; `git show` names its author", run.commit));
+    row("Requested by", requested(run));
     if let Some(accepted) = run.log.accepted {
         row(
             "Accepted",
@@ -79,6 +79,20 @@ fn summary(page: &mut String, run: &Run, how: RunOutcome, ended: Timestamp) {
     row("Nodes", parts::node_counts(counts));
     row("Plan", format!("`{}`", run.digest));
     row("Leader epoch at the start", run.epoch.to_string());
+}
+
+/// The commit, and who wrote it: the reader of a record in a repository of its own does not have the commit.
+fn requested(run: &Run) -> String {
+    match &run.log.by {
+        Some(by) => format!(
+            "commit `{}` by {}, {}: {}",
+            run.commit,
+            parts::cell(&by.author),
+            second(by.at),
+            parts::cell(&by.subject)
+        ),
+        None => format!("commit `{}`; `git show` names its author", run.commit),
+    }
 }
 
 fn going_back(page: &mut String, cluster: &str, run: &Run) {

@@ -68,7 +68,7 @@ fn span_row(page: &mut String, hop: usize, name: &str, to: &str, run: &Run, stag
     let steps: Vec<&Step> = stages.iter().flat_map(|stage| &stage.steps).collect();
     let records: Vec<&StepRecord> = steps.iter().filter_map(|step| run.steps.get(&step.id)).collect();
     let done = records.iter().filter(|record| record.end == Some(StepEnd::Done)).count();
-    let began = records.iter().filter_map(|record| record.started()).min();
+    let began = records.iter().filter_map(|record| record.began()).min();
     let ended = records.iter().filter_map(|record| record.ended).max();
     let _ = writeln!(
         page,
@@ -189,11 +189,21 @@ pub(super) fn waits(page: &mut String, log: &RunLog) {
 }
 
 pub(super) fn blocked_drains(page: &mut String, log: &RunLog) {
-    let blocked = longest(log, blocks_a_drain);
+    let mut blocked: BTreeMap<(Key, &str), (u32, SignedDuration)> = BTreeMap::new();
+    for waited in log.waits.iter().filter(|waited| blocks_a_drain(waited.answer.reason.key)) {
+        let reason = &waited.answer.reason;
+        let (times, all) = blocked.entry((reason.key, &reason.object)).or_default();
+        (*times, *all) = (*times + 1, all.saturating_add(waited.length()));
+    }
     if blocked.is_empty() {
-        page.push_str("None.\n");
-    } else {
-        wait_table(page, &blocked);
+        return page.push_str("None.\n");
+    }
+    // The table above has each of them with its time and its message.
+    let mut rows: Vec<_> = blocked.into_iter().collect();
+    rows.sort_by_key(|(_, (_, all))| std::cmp::Reverse(*all));
+    page.push_str("| object | reason | times | in all |\n|---|---|---|---|\n");
+    for ((key, object), (times, all)) in rows.into_iter().take(WAIT_ROWS) {
+        let _ = writeln!(page, "| {} | `{}` | {times} | {} |", cell(object), key.as_str(), length(all));
     }
 }
 
@@ -241,7 +251,7 @@ fn blocks_a_drain(key: Key) -> bool {
             | Key::StuckTerminating
             | Key::VolumesAttached
             | Key::LateArrival
-            | Key::DrainTimedOut
+            | Key::DrainBlocked
     )
 }
 
@@ -317,7 +327,7 @@ fn result(record: &StepRecord) -> &'static str {
 }
 
 fn whole(record: &StepRecord) -> Option<SignedDuration> {
-    between(record.started(), record.ended)
+    between(record.began(), record.ended)
 }
 
 fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<SignedDuration> {
@@ -329,7 +339,7 @@ fn dash() -> String {
 }
 
 /// Text from outside in a table or list: one line that neither ends the cell nor becomes Markdown.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in one_line(text).chars() {
         match c {

@@ -150,6 +150,12 @@ impl StepRecord {
         self.at.get(&StepPhase::Started).copied()
     }
 
+    /// When work on the present attempt began. All intents of a hop's control plane are written together, so a node
+    /// may wait for its turn long after its intent; a step without a node begins with its intent.
+    pub fn began(&self) -> Option<Timestamp> {
+        self.at.get(&StepPhase::Claimed).copied().or(self.started())
+    }
+
     /// True if the node was changed, or may have been, in this attempt or an earlier one.
     pub fn is_touched(&self) -> bool {
         self.touched || self.phase >= StepPhase::Upgrading

@@ -37,8 +37,9 @@ fn cluster(event: &ClusterEvent) -> String {
 
 fn commit(event: &CommitEvent) -> String {
     match event {
-        CommitEvent::Accepted { commit, version } => {
-            format!("accepted commit {}, which asks for Kubernetes {version}", commit.short())
+        CommitEvent::Accepted { commit, version, by } => {
+            let by = by.as_ref().map_or_else(String::new, |by| format!(" by {}", one_line(&by.author)));
+            format!("accepted commit {}{by}, which asks for Kubernetes {version}", commit.short())
         }
         CommitEvent::Refused { commit, problems } => refused(commit.short(), problems),
     }
@@ -46,11 +47,11 @@ fn commit(event: &CommitEvent) -> String {
 
 fn run(run: Option<&str>, event: &RunEvent) -> String {
     match event {
-        RunEvent::Started { commit, from, to, digest, nodes } => format!(
-            "started run {} from {from} to {to} on {}, as commit {} asks (plan {})",
+        RunEvent::Started { commit, from, to, digest, nodes, why } => format!(
+            "started run {} from {from} to {to} on {}, {} (plan {})",
             one_line(run.unwrap_or("without a name")),
             plural(*nodes, "node"),
-            commit.short(),
+            why.as_ref().map_or_else(|| format!("as commit {} asks", commit.short()), |why| one_line(why)),
             short_digest(digest),
         ),
         RunEvent::RollbackPoint { id } => format!("recorded rollback point {}", one_line(id)),

@@ -36,6 +36,7 @@ pub fn status(cluster: &str, record: &Record) -> Status {
             commit: commit.clone(),
             version: version.clone(),
             at: record.accepted_at,
+            by: record.accepted_by.clone(),
         }),
         refused: refused_commit(record),
         stopped: record.stopped.as_ref().map(|stopped| StoppedSince {
@@ -171,6 +172,7 @@ fn last_run(run: &EndedRun) -> LastRun {
         steps_done: run.steps_done,
         set_aside: run.set_aside,
         failed: run.failed,
+        halts: run.halts,
         reasons: run.reasons.iter().take(REASONS_LISTED).cloned().collect(),
     }
 }

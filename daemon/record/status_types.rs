@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::CommitId;
-use crate::model::decision::{Gate, Key, Reason, Verdict};
-use crate::model::entry::{RunOutcome, StepPhase};
+use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use crate::model::entry::{Authored, RunOutcome, StepPhase};
 use crate::model::plan::{Hop, StageKind};
 use crate::model::version::Version;
 
@@ -80,6 +80,9 @@ pub struct AcceptedCommit {
     pub version: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Authored>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +122,14 @@ pub struct WaitingFor {
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+}
+
+impl WaitingFor {
+    /// True if only a person can end the wait, and no person wants it; see [`Answer::needs_a_person`].
+    pub fn needs_a_person(&self) -> bool {
+        let reason = Reason { key: self.key, object: String::new(), text: String::new() };
+        Answer { gate: self.gate, verdict: self.verdict, reason, next: self.next }.needs_a_person()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,6 +247,8 @@ pub struct LastRun {
     pub steps_done: u32,
     pub set_aside: u32,
     pub failed: u32,
+    #[serde(default)]
+    pub halts: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
 }

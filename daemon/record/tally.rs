@@ -201,7 +201,7 @@ impl Pace {
             self.left = self.left.saturating_add(1);
             return;
         };
-        self.first = self.first.into_iter().chain(step.at.get(&StepPhase::Started).copied()).min();
+        self.first = self.first.into_iter().chain(step.began()).min();
         match step.end {
             None => self.left = self.left.saturating_add(1),
             Some(StepEnd::Done) => {

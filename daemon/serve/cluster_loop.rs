@@ -15,6 +15,7 @@ use super::lease::LeaseWatch;
 use super::look::{Picture, ServedUids};
 use super::publish::Publisher;
 use super::push::{FLUSH, Recorder};
+use super::said;
 use crate::clock::Clock;
 use crate::execute::{Edges, Fence};
 use crate::live::Seen;
@@ -139,6 +140,9 @@ impl Loop {
             self.report(findings, now);
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
             self.lease.observe(tick.stands_by, lock, &self.me.holder, recorded);
+            if let Some((before, now)) = self.lease.news(tick.stands_by, lock, &self.me.holder) {
+                said::acts(&self.me.cluster, &before, &now, self.recorder.record());
+            }
             if self.lease.must_reread() {
                 // The pass used an old record, so its result is dropped.
                 return Decided::unfinished(RunState::Moving, None);

@@ -33,9 +33,11 @@ pub enum End {
 pub(super) fn at_rest(state: RunState) -> Option<End> {
     match state {
         RunState::Looking | RunState::Moving => None,
-        RunState::AsDesired | RunState::Waiting | RunState::Halted | RunState::Refused => {
-            Some(End::Idle(state))
-        }
+        RunState::AsDesired
+        | RunState::Waiting
+        | RunState::NeedsAPerson
+        | RunState::Halted
+        | RunState::Refused => Some(End::Idle(state)),
     }
 }
 

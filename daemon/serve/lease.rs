@@ -34,6 +34,17 @@ pub(super) struct LeaseWatch {
     /// The last transition of the lease whose entries are known to be in the record.
     known: Option<u64>,
     released: bool,
+    /// Who acts on the cluster, as it was last told.
+    told: Acts,
+}
+
+/// Who acts on the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Acts {
+    #[default]
+    Nobody,
+    WeDo,
+    Another(String),
 }
 
 impl LeaseWatch {
@@ -42,6 +53,22 @@ impl LeaseWatch {
     pub(super) fn observe(&mut self, stands_by: bool, lock: Option<&Lock>, holder: &str, recorded: u64) {
         let held = self.was_held_meanwhile(lock, holder, recorded);
         self.standby = self.standby.after(stands_by, held);
+    }
+
+    /// Who acts on the cluster, if that has changed since it was last told, and who acted before.
+    pub(super) fn news(
+        &mut self,
+        stands_by: bool,
+        lock: Option<&Lock>,
+        holder: &str,
+    ) -> Option<(Acts, Acts)> {
+        let now = match lock {
+            Some(lock) if lock.holder == holder => Acts::WeDo,
+            Some(lock) if stands_by => Acts::Another(lock.holder.clone()),
+            Some(_) | None => Acts::Nobody,
+        };
+        let before = std::mem::replace(&mut self.told, now.clone());
+        (before != now).then_some((before, now))
     }
 
     /// True if another process has held the lease since this loop read the record, or since it held the lease itself.

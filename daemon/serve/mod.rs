@@ -15,6 +15,7 @@ mod process;
 mod publish;
 mod push;
 mod retry;
+mod said;
 mod settings;
 pub mod wanted;
 

@@ -8,17 +8,24 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use futures::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::ask::Journal;
 use super::cluster_loop::{Links, LoopSettings, drive};
 use super::idle::End;
 use super::look::ServedUids;
+use super::push::Recorder;
 use super::retry::Rest;
 use super::settings::Serve;
 use crate::cluster::ClusterApi;
 use crate::execute::Edges;
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::entry::{ClusterEvent, What};
+use crate::model::live::Live;
 use crate::model::state::{DesiredState, Identity};
+use crate::model::text::one_line;
+use crate::model::time::later;
 use crate::record::Record;
 use crate::view::cluster::View;
 
@@ -48,6 +55,7 @@ pub(super) async fn one(
 ) -> anyhow::Result<End> {
     let mut ending = settings.ending.clone();
     let mut rest = Rest::new();
+    let mut away = Away::default();
     loop {
         // A mistake of ours in one cluster's loop ends neither that loop for good nor the others.
         let caught = AssertUnwindSafe(once(settings, &me, wired, start)).catch_unwind().await;
@@ -56,7 +64,10 @@ pub(super) async fn one(
             Ok(End::Lost(why) | End::Unwritable(why)) if !settings.until_idle => {
                 format!("reading the record again: {why}")
             }
-            Err(error) if !settings.until_idle => format!("cannot be served yet; trying again: {error:#}"),
+            Err(error) if !settings.until_idle => {
+                away.note(settings, &me.cluster, wired, &format!("{error:#}")).await;
+                format!("cannot be served yet; trying again: {error:#}")
+            }
             end => return end,
         };
         if *ending.borrow() {
@@ -66,6 +77,42 @@ pub(super) async fn one(
         rest.take(&settings.clock, &mut ending).await;
         // Another process may have written meanwhile.
         start = Start::Afresh;
+    }
+}
+
+/// How long a cluster may be out of reach before that is recorded; a restart of an API server is no news.
+const AWAY: SignedDuration = SignedDuration::from_mins(2);
+
+/// A cluster that cannot be reached, so that no loop runs that could record it.
+#[derive(Default)]
+struct Away {
+    since: Option<Timestamp>,
+    recorded: bool,
+}
+
+impl Away {
+    /// Records once that the cluster has been out of reach for a while. Otherwise the record would go on saying what
+    /// it said last, most often that all is well.
+    async fn note(&mut self, settings: &Serve, cluster: &str, wired: &Wired, why: &str) {
+        let now = settings.clock.now();
+        let since = *self.since.get_or_insert(now);
+        if self.recorded || later(since, AWAY) > now {
+            return;
+        }
+        self.recorded = true;
+        let Ok(record) = wired.journal.record(cluster).await else { return };
+        let text = format!("the daemon cannot reach the cluster: {}", one_line(why));
+        let reason = Reason::new(Key::ApiUnreachable, format!("cluster/{cluster}"), text);
+        let others = record.waiting.iter().map(|wait| wait.value.clone());
+        let others = others.filter(|answer| answer.reason.key != Key::ApiUnreachable);
+        let answers = others.chain([Answer::wait(Gate::Health, reason)]).collect();
+        let epoch = record.last_epoch;
+        let mut recorder = Recorder::new(cluster, record);
+        recorder.write_down(vec![What::Cluster(ClusterEvent::Waiting { answers })], None, epoch, now);
+        if let Ok((_, batch)) = recorder.batch(&Live::default(), None, now) {
+            // Whoever has written meanwhile knows more.
+            drop(wired.journal.append(batch).await);
+        }
     }
 }
 

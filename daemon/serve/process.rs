@@ -31,16 +31,16 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The worst of the clusters: 0 as desired, 3 waiting, 4 halted or refused, 1 an error.
+    /// The worst of the clusters: 0 as desired, 3 waiting, 4 a person is needed, 1 an error.
     pub fn exit_code(&self) -> u8 {
         let rank = |end: &Result<End, String>| match end {
             Ok(End::Asked | End::Idle(RunState::AsDesired)) => (0, 0),
+            Ok(End::Idle(RunState::Waiting | RunState::Moving | RunState::Looking)) => (1, 3),
             // Only a person can change a rule of the git host.
             Ok(
-                End::Idle(RunState::Waiting | RunState::Moving | RunState::Looking)
+                End::Idle(RunState::NeedsAPerson | RunState::Halted | RunState::Refused)
                 | End::Unrecorded { refused: true, .. },
-            ) => (1, 3),
-            Ok(End::Idle(RunState::Halted | RunState::Refused)) => (2, 4),
+            ) => (2, 4),
             Ok(End::Lost(_) | End::Fenced | End::Unwritable(_) | End::Unrecorded { refused: false, .. })
             | Err(_) => (3, 1),
         };
@@ -62,7 +62,9 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     if let Err(error) = &watcher {
         tracing::warn!(%error, "changes are found by polling only");
     }
-    let known = Known::new(accepted(&opened.records)).with_work(under_way(&opened.records));
+    let known = Known::new(accepted(&opened.records))
+        .with_work(under_way(&opened.records))
+        .with_image(settings.image.clone());
     let watching =
         Watching { path: settings.path.clone(), poll: identity::jittered(settings.poll, &me.name) };
     let (keeper, wires) = Keeper::new(opened.repository, settings.clock.clone(), watching, opened.tip, known);
@@ -70,11 +72,16 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     let _ = wake.set(wires.wake.clone());
     let mut keepers = JoinSet::new();
     keepers.spawn(keeper.run());
-    if let Some(before) = &me.predecessor {
-        tracing::info!(holder = %me.name, %before, "serving; the process before this one has ended");
-    } else {
-        tracing::info!(holder = %me.name, "serving");
-    }
+    let before = me.predecessor.as_deref();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        repository = settings.git.shown_url(),
+        branch = settings.git.branch,
+        record = settings.git.record_branch,
+        holder = %me.name,
+        before,
+        "serving"
+    );
     let loops = Loops {
         records: Some(opened.records),
         wires,
@@ -237,10 +244,11 @@ mod tests {
             (vec![idle(RunState::AsDesired), idle(RunState::Waiting)], 3),
             (vec![idle(RunState::Halted), idle(RunState::Waiting)], 4),
             (vec![idle(RunState::Refused), idle(RunState::AsDesired)], 4),
+            (vec![idle(RunState::NeedsAPerson), idle(RunState::Waiting)], 4),
             (vec![Ok(End::Lost("x".into())), idle(RunState::Halted)], 1),
             (vec![Ok(End::Unwritable("x".into())), idle(RunState::AsDesired)], 1),
             (vec![Err("x".into()), idle(RunState::AsDesired)], 1),
-            (vec![Ok(End::Unrecorded { refused: true, why: "x".into() }), idle(RunState::AsDesired)], 3),
+            (vec![Ok(End::Unrecorded { refused: true, why: "x".into() }), idle(RunState::AsDesired)], 4),
             (vec![Ok(End::Unrecorded { refused: false, why: "x".into() }), idle(RunState::Halted)], 1),
         ] {
             let clusters =

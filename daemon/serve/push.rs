@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::ask::{Batch, Trouble};
+use super::said;
 use crate::model::decision::{Key, Reason};
 use crate::model::effect::Effect;
 use crate::model::entry::{ClusterEvent, Entry, RunEvent, StepEvent, What};
@@ -77,7 +78,7 @@ impl Recorder {
                 ) => run.as_ref().map(|run| run.id.clone()),
             };
             let entry = Entry { seq: self.record.next_seq, at, run, epoch, what };
-            tracing::info!(cluster = %self.cluster, seq = entry.seq, "{}", record::sentence(&entry));
+            said::log(&self.cluster, &entry);
             let ended = record::advance(&mut self.record, std::slice::from_ref(&entry), self.frozen.as_ref());
             self.ended = ended.or(self.ended.take());
             self.unsent.push(entry);

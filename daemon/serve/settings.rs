@@ -25,6 +25,8 @@ pub struct Serve {
     pub git: git::Settings,
     /// Folder of `desired-state/` and `policies/` in the repository; empty for its root.
     pub path: String,
+    /// The image of the upgrade Jobs for cluster files that name none.
+    pub image: Option<String>,
     /// How often a remote is polled; spread by a tenth, so that many daemons do not poll at once.
     pub poll: SignedDuration,
     pub clock: Clock,

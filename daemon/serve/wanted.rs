@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::desired::{self, File};
+use crate::desired::{self, File, Loaded};
 use crate::git::{Blob, CommitHash, GitError, Limits, Repository};
 use crate::model;
 use crate::model::desired::Desired;
+use crate::model::entry::Authored;
 use crate::model::state::DesiredState;
+use crate::model::text::one_line;
 use crate::plan;
 
 /// What is known from before: the commit in force for each cluster, and the tip that was read last.
@@ -21,6 +23,8 @@ pub struct Known {
     /// Clusters whose begun work is finished even if their folders are deleted.
     work: BTreeSet<String>,
     tip: Option<CommitHash>,
+    /// The image of the upgrade Jobs for cluster files that name none.
+    image: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,12 +44,29 @@ impl Known {
         Self { in_force: in_force.collect(), ..Self::default() }
     }
 
+    /// Names the image of the upgrade Jobs for cluster files that name none.
+    #[must_use]
+    pub fn with_image(mut self, image: Option<String>) -> Self {
+        self.image = image;
+        self
+    }
+
     /// Names the clusters with a run that has begun and not ended.
     #[must_use]
     pub fn with_work(mut self, clusters: BTreeSet<String>) -> Self {
         self.work = clusters;
         self
     }
+}
+
+/// The desired states in some files. `image` is that of the upgrade Jobs for cluster files that name none.
+pub fn load(commit: &model::CommitId, files: &BTreeMap<String, File>, image: Option<&str>) -> Loaded {
+    let mut loaded = desired::load(commit, files);
+    for desired in loaded.clusters.values_mut().flatten() {
+        let named = &mut desired.cluster.control_plane.kubeadm.image;
+        *named = named.take().or_else(|| image.map(str::to_owned));
+    }
+    loaded
 }
 
 /// Fetches, and reads the tip if it has changed; `None` if it has not.
@@ -60,7 +81,7 @@ pub fn look(
     }
     let newest = model::CommitId(tip.to_string());
     let files = read(repository, &tip, path)?;
-    let loaded = desired::load(&newest, &files);
+    let loaded = load(&newest, &files, known.image.as_deref());
     let mut all = BTreeMap::new();
     for (cluster, found) in loaded.clusters {
         recall(repository, path, known, &cluster);
@@ -85,7 +106,8 @@ pub fn look(
                 broken(known, &cluster, &newest, problems, &loaded.policies)
             }
         };
-        all.insert(cluster, wanted);
+        let by = wanted.desired.as_ref().and_then(|desired| authored(repository, &desired.commit));
+        all.insert(cluster, DesiredState { by, ..wanted });
     }
     for cluster in known.work.clone() {
         if all.contains_key(&cluster) {
@@ -146,19 +168,34 @@ fn state(newest: &model::CommitId, desired: Option<Desired>, mut problems: Vec<S
             (None, String::new())
         }
     };
-    DesiredState { newest: newest.clone(), desired: desired.map(Arc::new), asked, problems, rewritten: false }
+    DesiredState {
+        newest: newest.clone(),
+        desired: desired.map(Arc::new),
+        asked,
+        problems,
+        rewritten: false,
+        by: None,
+    }
 }
 
 /// Reads the commit in force once, if this process has only its id from the record.
 fn recall(repository: &Repository, path: &str, known: &mut Known, cluster: &str) {
+    let image = known.image.clone();
     let Some(before) = known.in_force.get_mut(cluster).filter(|before| before.digest.is_none()) else {
         return;
     };
     let Ok(commit) = before.commit.0.parse::<CommitHash>() else { return };
     let Ok(files) = read(repository, &commit, path) else { return };
     before.digest = Some(digest(&files, cluster));
-    let mut loaded = desired::load(&before.commit, &files);
+    let mut loaded = load(&before.commit, &files, image.as_deref());
     before.desired = loaded.clusters.remove(cluster).and_then(Result::ok);
+}
+
+/// Who wrote a commit, in harmless words.
+fn authored(repository: &Repository, commit: &model::CommitId) -> Option<Authored> {
+    let info = repository.log(&commit.0.parse().ok()?, 1).ok()?.into_iter().next()?;
+    let (author, subject) = (one_line(&info.author.to_string()), one_line(info.subject()));
+    Some(Authored { author, at: info.time, subject })
 }
 
 fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitHash) -> bool {

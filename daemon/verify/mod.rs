@@ -129,8 +129,11 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
     match steady(live, newest.unwrap_or(Timestamp::UNIX_EPOCH)) {
         Ok(at) if now >= at => Outcome::Done,
         Ok(at) => {
-            let reason =
-                Reason::new(Key::Settling, "api", "it answers and has to answer for 10 s without a break");
+            let reason = Reason::new(
+                Key::ApiNotSteady,
+                "api",
+                "it answers and has to answer for 10 s without a break",
+            );
             Outcome::Pending(vec![reason], Some(at))
         }
         Err(reason) => Outcome::Pending(vec![reason], None),

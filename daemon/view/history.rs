@@ -40,6 +40,8 @@ pub struct RunRow {
     pub steps_done: u32,
     pub set_aside: u32,
     pub failed: u32,
+    /// How often it halted.
+    pub halts: u32,
     pub digest: String,
 }
 
@@ -83,8 +85,19 @@ impl Page for RunsPage {
         if self.runs.is_empty() {
             return "no run is recorded\n".to_owned();
         }
-        let heads =
-            ["CLUSTER", "RUN", "FROM", "TO", "STARTED", "TOOK", "OUTCOME", "STEPS", "SET ASIDE", "FAILED"];
+        let heads = [
+            "CLUSTER",
+            "RUN",
+            "FROM",
+            "TO",
+            "STARTED",
+            "TOOK",
+            "OUTCOME",
+            "STEPS",
+            "SET ASIDE",
+            "FAILED",
+            "HALTS",
+        ];
         table(heads, self.runs.iter().map(RunRow::words).collect())
     }
 }
@@ -103,6 +116,7 @@ impl RunRow {
             steps_done: run.steps_done,
             set_aside: run.set_aside,
             failed: run.failed,
+            halts: run.halts,
             digest: run.digest.clone(),
         }
     }
@@ -122,11 +136,12 @@ impl RunRow {
             steps_done: count(done.count()),
             set_aside: counts.set_aside,
             failed: counts.failed,
+            halts: run.log.halts(),
             digest: run.digest.clone(),
         }
     }
 
-    fn words(&self) -> [String; 10] {
+    fn words(&self) -> [String; 11] {
         let took = self.ended.map(|ended| length(ended.duration_since(self.started)));
         let outcome = if self.ended.is_none() { "in progress" } else { self.outcome };
         [
@@ -140,6 +155,7 @@ impl RunRow {
             self.steps_done.to_string(),
             self.set_aside.to_string(),
             self.failed.to_string(),
+            self.halts.to_string(),
         ]
     }
 }

@@ -2,7 +2,9 @@
 //! done, when it may be disrupted. Each page is a type that one function makes from the program's values. Its JSON is
 //! the type as it is; text and Markdown are written from it. A page loads nothing and does not know the time.
 
+pub mod beside;
 pub mod cluster;
+mod group;
 pub mod history;
 pub mod plan;
 mod plan_page;

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::standing::Exit;
 use crate::diff;
+use crate::gate;
 use crate::model::CommitId;
-use crate::model::decision::Reason;
+use crate::model::decision::{Answer, Reason};
 use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
 use crate::model::plan;
 use crate::model::version::Version;
@@ -24,9 +25,42 @@ pub struct PlanPage {
     pub nodes: usize,
     /// How many pods are evicted, counted each time their node is drained. An estimate: pods come and go.
     pub pods_to_move: u64,
+    /// What is known before the run; `None` if the gates were not asked.
+    #[serde(flatten)]
+    pub forecast: Option<PlanForecast>,
     /// The scripts that would run on the nodes; empty unless requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<Script>,
+}
+
+/// Which nodes would be left out, when the run could begin, and about how long it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanForecast {
+    /// The nodes of the plan that would not be taken out at present. The run stays open until they are.
+    pub left_out: Vec<LeftOut>,
+    /// What windows and freezes say now.
+    pub calendar: Vec<Answer>,
+    /// An estimate; it does not include waits for windows and for budgets.
+    pub estimated_seconds: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    pub node: String,
+    pub reasons: Vec<Reason>,
+}
+
+impl PlanForecast {
+    pub fn of(forecast: gate::Forecast) -> Self {
+        let left_out = forecast.left_out.into_iter().map(|(node, reasons)| LeftOut { node, reasons });
+        Self {
+            left_out: left_out.collect(),
+            calendar: forecast.calendar,
+            estimated_seconds: forecast.length.as_secs(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -182,7 +216,13 @@ impl PlanPage {
         let drained = steps().filter(|step| step.drain);
         let leaving = drained.filter_map(|step| pods.get(step.node.as_str())).map(|pods| u64::from(*pods));
         let (nodes, pods_to_move) = (nodes.len(), leaving.sum());
-        Self { plan, changes, nodes, pods_to_move, scripts }
+        Self { plan, changes, nodes, pods_to_move, forecast: None, scripts }
+    }
+
+    /// The page with what the gates would say.
+    #[must_use]
+    pub fn foreseen(self, forecast: gate::Forecast) -> Self {
+        Self { forecast: Some(PlanForecast::of(forecast)), ..self }
     }
 
     pub fn exit(&self) -> Exit {

@@ -6,15 +6,21 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::Page;
+use super::group::{grouped, objects_words};
 use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
-use crate::model::decision::Reason;
-use crate::model::text::{plain, plural, written};
+use crate::model::decision::{Answer, Reason, Verdict};
+use crate::model::text::{length, list, minute, plain, plural, written};
+
+/// How many nodes of a row are named; JSON has all.
+const NAMED: usize = 20;
 
 /// What one stage does in one scope.
 struct PlanRow {
     what: String,
     nodes: usize,
     how: String,
+    /// The nodes in their order.
+    names: Vec<String>,
 }
 
 impl PlanPage {
@@ -39,11 +45,52 @@ impl PlanPage {
 
     /// `2 hops, 15 nodes, about 214 pods to move`.
     fn summary(&self) -> String {
-        let (hops, nodes) = (plural(self.plan.hops.len(), "hop"), plural(self.nodes, "node"));
+        let hops = plural(self.plan.hops.len(), "hop");
+        let left_out = self.forecast.as_ref().map_or(0, |forecast| forecast.left_out.len());
+        let nodes = match left_out {
+            0 => plural(self.nodes, "node"),
+            _ => format!("{} of {}", self.nodes.saturating_sub(left_out), plural(self.nodes, "node")),
+        };
         match self.pods_to_move {
             0 => format!("{hops}, {nodes}, no pod has to move"),
             pods => format!("{hops}, {nodes}, about {} to move", plural(pods, "pod")),
         }
+    }
+
+    /// When it could begin, how long it takes, and what its Jobs run.
+    fn foreseen_lines(&self) -> Vec<(&'static str, String)> {
+        let Some(forecast) = &self.forecast else { return Vec::new() };
+        let objects: Vec<&Answer> =
+            forecast.calendar.iter().filter(|answer| answer.verdict != Verdict::Allow).collect();
+        let when = match objects.as_slice() {
+            [] => forecast.calendar.first().map_or_else(
+                || "now, as far as windows and freezes go".to_owned(),
+                |answer| format!("now: {}", answer.reason.text),
+            ),
+            some => {
+                let next: Option<Vec<_>> = some.iter().map(|answer| answer.next).collect();
+                let next = next.and_then(|all| all.into_iter().max());
+                let next = next.map_or_else(
+                    || "not before a person acts".to_owned(),
+                    |at| format!("not before {}", minute(at)),
+                );
+                let why: Vec<&str> = some.iter().map(|answer| answer.reason.text.as_str()).collect();
+                format!("{next}: {}", why.join("; "))
+            }
+        };
+        let takes = length(SignedDuration::from_secs(forecast.estimated_seconds));
+        let image = self.plan.kubeadm.image.as_deref().unwrap_or("none is named").to_owned();
+        vec![
+            ("when", when),
+            ("takes", format!("about {takes}, an estimate without waits for windows and budgets")),
+            ("image", image),
+        ]
+    }
+
+    /// Why each node would be left out.
+    fn left_out(&self) -> Vec<Reason> {
+        let nodes = self.forecast.iter().flat_map(|forecast| &forecast.left_out);
+        nodes.flat_map(|left| left.reasons.clone()).collect()
     }
 
     /// The page for a comment on a pull request. No text from a cluster can become a table, a tag or a mention.
@@ -64,11 +111,18 @@ impl PlanPage {
                     let hop =
                         if number == 0 { format!("{} → {}", hop.from, hop.to) } else { String::new() };
                     let nodes = if row.nodes == 0 { String::new() } else { row.nodes.to_string() };
-                    let _ =
-                        writeln!(out, "| {hop} | {} | {nodes} | {} |", escaped(&row.what), escaped(&row.how));
+                    let order = if row.names.is_empty() { "" } else { "; in this order: " };
+                    let how = format!("{}{order}{}", row.how, list(&row.names, NAMED));
+                    let _ = writeln!(out, "| {hop} | {} | {nodes} | {} |", escaped(&row.what), escaped(&how));
                 }
             }
         }
+        if !plan.is_empty() {
+            for (head, line) in self.foreseen_lines() {
+                let _ = writeln!(out, "\n{head}: {}", escaped(&line));
+            }
+        }
+        markdown_reasons(&mut out, "Left out until a person acts; the run stays open", &self.left_out());
         markdown_reasons(&mut out, &format!("{} to know of", plural(plan.risks.len(), "risk")), &plan.risks);
         for script in &self.scripts {
             let _ = writeln!(out, "\n<details><summary>{}</summary>\n", escaped(&script.title));
@@ -106,9 +160,19 @@ impl Page for PlanPage {
                     1 => writeln!(out, "  {:widest$}      1 node   {}", row.what, row.how),
                     many => writeln!(out, "  {:widest$}  {many:>5} nodes  {}", row.what, row.how),
                 };
+                if !row.names.is_empty() {
+                    let _ = writeln!(out, "    {}", list(&row.names, NAMED));
+                }
+            }
+        }
+        if !plan.is_empty() && self.forecast.is_some() {
+            out.push('\n');
+            for (head, line) in self.foreseen_lines() {
+                let _ = writeln!(out, "{head:<6} {}", plain(&line));
             }
         }
         reasons(&mut out, "blocked", &plan.blockers);
+        reasons(&mut out, "left out until a person acts; the run stays open", &self.left_out());
         reasons(&mut out, "risks", &plan.risks);
         for script in &self.scripts {
             let _ = writeln!(out, "\nscript  {}", plain(&script.title));
@@ -122,21 +186,24 @@ impl Page for PlanPage {
 }
 
 fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
-    let row = |what: &str, nodes: usize, how: String| PlanRow { what: what.to_owned(), nodes, how };
-    let nodes = stage.steps.len();
+    let row = |what: &str, steps: &[&Step], how: String| {
+        let names = steps.iter().map(|step| step.node.clone()).filter(|node| !node.is_empty()).collect();
+        PlanRow { what: what.to_owned(), nodes: steps.len(), how, names }
+    };
+    let all: Vec<&Step> = stage.steps.iter().collect();
     match stage.kind {
         StageKind::AwaitControlPlane => {
             let how = format!("not moved by Windlass, which waits until it runs {}", awaited(plan, stage));
-            vec![row("control plane", 0, how)]
+            vec![row("control plane", &[], how)]
         }
-        StageKind::ControlPlane => vec![row("control plane servers", nodes, "one at a time".to_owned())],
+        StageKind::ControlPlane => vec![row("control plane servers", &all, "one at a time".to_owned())],
         StageKind::ControlPlaneKubelets => {
-            let drained = drained(&stage.steps.iter().collect::<Vec<_>>());
-            vec![row("control plane kubelets", nodes, format!("one at a time, {drained}"))]
+            let drained = drained(&all);
+            vec![row("control plane kubelets", &all, format!("one at a time, {drained}"))]
         }
         StageKind::Workers => by_pool(stage)
             .into_iter()
-            .map(|(pool, steps)| row(pool, steps.len(), worker_words(plan.pools.get(pool), &steps)))
+            .map(|(pool, steps)| row(pool, &steps, worker_words(plan.pools.get(pool), &steps)))
             .collect(),
     }
 }
@@ -193,10 +260,13 @@ fn reasons(out: &mut String, title: &str, reasons: &[Reason]) {
     }
     let _ = writeln!(out, "\n{title}");
     // A long name shifts only its own line.
-    let widths = reasons.iter().map(|reason| reason.object.chars().count());
+    let groups = grouped(reasons, |reason| (reason.key, &reason.text), |reason| reason.object.as_str());
+    let groups: Vec<(&Reason, String)> =
+        groups.into_iter().map(|(reason, objects)| (reason, objects_words(&objects))).collect();
+    let widths = groups.iter().map(|(_, objects)| objects.chars().count());
     let width = widths.filter(|width| *width <= 40).max().unwrap_or(0);
-    for reason in reasons {
-        let (object, text, key) = (plain(&reason.object), plain(&reason.text), reason.key.as_str());
+    for (reason, object) in groups {
+        let (text, key) = (plain(&reason.text), reason.key.as_str());
         let _ = writeln!(out, "  {object:width$}  {text}  [{key}]");
     }
 }
@@ -206,8 +276,10 @@ fn markdown_reasons(out: &mut String, title: &str, reasons: &[Reason]) {
         return;
     }
     let _ = writeln!(out, "\n**{title}**\n");
-    for reason in reasons {
-        let (object, text) = (plain(&reason.object).replace('`', "'"), escaped(&reason.text));
+    for (reason, objects) in
+        grouped(reasons, |reason| (reason.key, &reason.text), |reason| reason.object.as_str())
+    {
+        let (object, text) = (objects_words(&objects).replace('`', "'"), escaped(&reason.text));
         let _ = writeln!(out, "- `{object}` {text} _({})_", reason.key.as_str());
     }
 }

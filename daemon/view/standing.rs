@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::model::state::RunState;
-use crate::record::{ClusterPhase, Status};
+use crate::record::{ClusterPhase, Status, WaitingFor};
 
 /// The exit codes of all commands, from good to bad; of several clusters the worst counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub enum Exit {
     ToDo,
     /// Not there yet, and no failure: running, waiting, or stopped by a person.
     NotYet,
-    /// Halted, or the newest commit is refused.
+    /// Halted, the newest commit is refused, or something else that only a person can change.
     NeedsAPerson,
     /// An error, a plan that cannot be carried out, or files that are not valid.
     Failed,
@@ -50,6 +50,8 @@ pub enum ClusterStanding {
     Moving,
     /// The newest commit may not come into force, or this is not the cluster that the record knows.
     Refused,
+    /// Something keeps a step, a node or the whole run from going on, and only a person can change that.
+    NeedsAPerson,
     /// There is work to do, and a gate, a person or an external provider has to act first.
     Waiting,
     /// The cluster has not been read completely.
@@ -72,6 +74,7 @@ impl ClusterStanding {
             ),
             Self::Moving => ("moving", "running", Exit::NotYet),
             Self::Refused => ("refused", "refused", Exit::NeedsAPerson),
+            Self::NeedsAPerson => ("needsAPerson", "waiting for a person", Exit::NeedsAPerson),
             Self::Waiting => ("waiting", "waiting", Exit::NotYet),
             Self::Looking => ("looking", "the cluster has not been read completely yet", Exit::NotYet),
             Self::Idle => ("idle", "idle, no commit has been accepted yet", Exit::NotYet),
@@ -98,7 +101,8 @@ impl ClusterStanding {
     pub fn all_of(status: &Status) -> Vec<Self> {
         let halted = status.halted.as_ref().map(|_| Self::Halted);
         let refused = status.refused.as_ref().map(|_| Self::Refused);
-        [Some(Self::from(status.phase)), halted, refused].into_iter().flatten().collect()
+        let person = status.waiting.iter().any(WaitingFor::needs_a_person).then_some(Self::NeedsAPerson);
+        [Some(Self::from(status.phase)), halted, refused, person].into_iter().flatten().collect()
     }
 }
 
@@ -123,6 +127,7 @@ impl From<RunState> for ClusterStanding {
             RunState::AsDesired => Self::AsDesired,
             RunState::Moving => Self::Moving,
             RunState::Waiting => Self::Waiting,
+            RunState::NeedsAPerson => Self::NeedsAPerson,
             RunState::Halted => Self::Halted,
             RunState::Refused => Self::Refused,
         }
@@ -147,13 +152,15 @@ mod tests {
 
     #[test]
     fn the_worst_counts_and_the_first_is_told() {
-        use ClusterStanding::{AsDesired, Halted, Moving, Refused, Stopped, Waiting};
+        use ClusterStanding::{AsDesired, Halted, Moving, NeedsAPerson, Refused, Stopped, Waiting};
         for (all, told, code) in [
             (vec![AsDesired], AsDesired, 0),
             (vec![AsDesired, Waiting], Waiting, 3),
             (vec![Moving, Refused], Moving, 4),
             (vec![Moving, Halted, Refused], Halted, 4),
             (vec![Stopped, Halted], Stopped, 4),
+            (vec![Moving, NeedsAPerson], Moving, 4),
+            (vec![Waiting, NeedsAPerson], NeedsAPerson, 4),
         ] {
             assert_eq!(all.iter().min(), Some(&told));
             assert_eq!(worst(all).code(), code);

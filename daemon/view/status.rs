@@ -1,36 +1,99 @@
-//! Where each cluster stands, from its record alone. The data is the public status of the record; this page shows it
-//! as lines, with what a reader has to know first on top.
+//! Where each cluster stands: the public status of its record, and beside it what the record cannot say of itself. The
+//! page shows it as lines, with what a reader has to know first on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Page;
+use super::beside::{Acting, Newest};
+use super::group::{grouped, objects_words};
 use super::standing::{ClusterStanding, Exit, worst};
-use crate::model::text::{about, first_line, list, minute, one_line, plural, said};
+use crate::model::state::DesiredState;
+use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
 use crate::record::text::{outcome, phase, reason, reasons, stage};
-use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status};
+use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
 
 /// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
 const LINES: usize = 10;
 
-/// The clusters in the order of their names, each as its `status.yaml` has it.
+/// The clusters in the order of their names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct StatusPage {
-    pub clusters: Vec<Status>,
+    pub clusters: Vec<StatusRow>,
+    /// Why the desired branch was not read; `None` if it was.
+    #[serde(skip)]
+    unread: Option<String>,
+}
+
+/// A cluster as its `status.yaml` has it, and what the record cannot say of itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusRow {
+    #[serde(flatten)]
+    pub status: Status,
+    /// The newest commit on the desired branch; `None` if that was not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Newest>,
+    /// How long ago the last entry was written; `None` without an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_age_seconds: Option<i64>,
+    /// Whether a daemon is alive; `None` if the cluster was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daemon: Option<Acting>,
+}
+
+/// What is known beside the records.
+#[derive(Clone, Debug)]
+pub struct BesideRecords {
+    /// The desired state by cluster, or why the desired branch was not read.
+    pub wanted: Result<BTreeMap<String, DesiredState>, String>,
+    /// What the lease of each cluster says; empty if no cluster was asked.
+    pub acting: BTreeMap<String, Acting>,
 }
 
 impl StatusPage {
-    pub fn of(records: &BTreeMap<String, Record>) -> Self {
-        let clusters = records.iter().map(|(name, record)| record::status(name, record));
-        Self { clusters: clusters.collect() }
+    /// Every cluster that has a record or is in the desired state.
+    pub fn of(records: &BTreeMap<String, Record>, known: &BesideRecords, now: Timestamp) -> Self {
+        let unread = known.wanted.as_ref().err().cloned();
+        let wanted = known.wanted.as_ref().ok();
+        let names = records.keys().chain(wanted.into_iter().flat_map(BTreeMap::keys));
+        let none = Record::default();
+        let row = |name: &String| {
+            let record = records.get(name).unwrap_or(&none);
+            StatusRow {
+                status: record::status(name, record),
+                newest: wanted.and_then(|wanted| wanted.get(name)).map(|state| Newest::of(state, record)),
+                record_age_seconds: record.last_at.map(|at| now.duration_since(at).as_secs().max(0)),
+                daemon: known.acting.get(name).cloned(),
+            }
+        };
+        Self { clusters: names.collect::<BTreeSet<_>>().into_iter().map(row).collect(), unread }
     }
 
     /// The worst of the clusters. A page without a cluster is not "as desired": nothing is known.
     pub fn exit(&self) -> Exit {
-        worst(self.clusters.iter().flat_map(ClusterStanding::all_of))
+        worst(self.clusters.iter().flat_map(StatusRow::standings))
+    }
+
+    /// True if the pages differ only by the time at which they were made.
+    pub fn same_news(&self, other: &Self) -> bool {
+        let undated = |page: &Self| {
+            let row = |row: &StatusRow| StatusRow { record_age_seconds: None, ..row.clone() };
+            (page.unread.clone(), page.clusters.iter().map(row).collect::<Vec<_>>())
+        };
+        undated(self) == undated(other)
+    }
+}
+
+impl StatusRow {
+    fn standings(&self) -> Vec<ClusterStanding> {
+        let newest = self.newest.as_ref().and_then(Newest::cluster_standing);
+        let daemon = self.daemon.as_ref().and_then(Acting::cluster_standing);
+        ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(daemon).collect()
     }
 }
 
@@ -39,7 +102,13 @@ impl Page for StatusPage {
         if self.clusters.is_empty() {
             return "no cluster has a record yet\n".to_owned();
         }
-        self.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
+        let mut page = self.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n");
+        if let Some(why) = &self.unread {
+            let why = one_line(why);
+            let _ =
+                writeln!(page, "\nThe desired branch was not read ({why}): this is what the record says.");
+        }
+        page
     }
 }
 
@@ -52,9 +121,13 @@ impl Lines {
     }
 }
 
-fn cluster(status: &Status) -> String {
-    let mut lines = Lines(format!("{}: {}\n", status.cluster, headline(status)));
+fn cluster(row: &StatusRow) -> String {
+    let status = &row.status;
+    let mut lines = Lines(format!("{}: {}\n", status.cluster, headline(row)));
     commits(&mut lines, status);
+    if let Some(newest) = row.newest.as_ref().and_then(Newest::words) {
+        lines.add("newest", newest);
+    }
     interruptions(&mut lines, status);
     if let Some(run) = &status.run {
         progress(&mut lines, run);
@@ -73,15 +146,35 @@ fn cluster(status: &Status) -> String {
         lines.add("last run", format_args!("{} {how} {when}, {} to {}", last.id, last.from, last.to));
     }
     if let Some(journal) = &status.journal {
-        lines.add("recorded", format_args!("entry {}, {}", journal.seq, minute(journal.at)));
+        let age = row.record_age_seconds.map(|age| length(SignedDuration::from_secs(age)));
+        let age = age.map_or_else(String::new, |age| format!(" ({age} ago)"));
+        lines.add("recorded", format_args!("entry {}, {}{age}", journal.seq, minute(journal.at)));
+    }
+    if let Some(daemon) = &row.daemon {
+        lines.add("daemon", daemon.words());
     }
     lines.0
 }
 
-fn headline(status: &Status) -> String {
-    let standing = match (ClusterStanding::from(status.phase), &status.refused) {
-        (ClusterStanding::Refused, Some(_)) => "the newest commit is refused",
-        (standing, _) => standing.headline(),
+fn headline(row: &StatusRow) -> String {
+    let status = &row.status;
+    let standings = row.standings();
+    let is = |standing| standings.contains(&standing);
+    let phase = ClusterStanding::from(status.phase);
+    let person = is(ClusterStanding::NeedsAPerson);
+    let standing = match phase {
+        ClusterStanding::Refused if status.refused.is_some() => "the newest commit is refused",
+        ClusterStanding::AsDesired | ClusterStanding::Idle if is(ClusterStanding::NotTakenUp) => {
+            ClusterStanding::NotTakenUp.headline()
+        }
+        ClusterStanding::AsDesired | ClusterStanding::Idle if is(ClusterStanding::Refused) => {
+            "the newest commit is not valid"
+        }
+        ClusterStanding::AsDesired | ClusterStanding::Waiting if person => {
+            ClusterStanding::NeedsAPerson.headline()
+        }
+        ClusterStanding::Moving if person => "running, and a person is needed",
+        phase => phase.headline(),
     };
     match &status.run {
         Some(run) => {
@@ -95,7 +188,9 @@ fn headline(status: &Status) -> String {
 fn commits(lines: &mut Lines, status: &Status) {
     if let Some(accepted) = &status.accepted {
         let at = accepted.at.map_or_else(String::new, |at| format!(", accepted {}", minute(at)));
-        lines.add("desired", format_args!("{} (commit {}{at})", accepted.version, accepted.commit.short()));
+        let by = accepted.by.as_ref().map_or_else(String::new, |by| format!(" by {}", one_line(&by.author)));
+        let commit = accepted.commit.short();
+        lines.add("desired", format_args!("{} (commit {commit}{by}{at})", accepted.version));
     }
     let Some(refused) = &status.refused else { return };
     lines.add(
@@ -161,15 +256,22 @@ fn node(node: &NodeStatus) -> Option<String> {
 }
 
 fn waiting(lines: &mut Lines, status: &Status) {
-    for (index, wait) in status.waiting.iter().take(LINES).enumerate() {
+    // Thirteen nodes that run a newer version are one line.
+    let said = |wait: &WaitingFor| (wait.key, wait.text.clone(), wait.next);
+    let groups = grouped(&status.waiting, said, |wait| wait.object.as_str());
+    for (index, (wait, objects)) in groups.iter().take(LINES).enumerate() {
         let next =
             wait.next.map_or_else(String::new, |next| format!(", until {} at the earliest", minute(next)));
-        let (key, what) = (wait.key.as_str(), about(&wait.text, &wait.object));
-        let since = minute(wait.since);
+        let what = match objects.as_slice() {
+            [only] => about(&wait.text, only),
+            many => format!("{} ({})", one_line(&wait.text), objects_words(many)),
+        };
+        let (key, since) = (wait.key.as_str(), minute(wait.since));
+        let person = if wait.needs_a_person() { "; a person has to act" } else { "" };
         let head = if index == 0 { "waits for" } else { "" };
-        lines.add(head, format_args!("{key}: {what} since {since}{next}"));
+        lines.add(head, format_args!("{key}: {what} since {since}{next}{person}"));
     }
-    let more = status.waiting.len().saturating_sub(LINES) + status.waiting_left_out as usize;
+    let more = groups.len().saturating_sub(LINES) + status.waiting_left_out as usize;
     if more > 0 {
         lines.add("", format_args!("and {}", plural(more, "more reason")));
     }

@@ -290,7 +290,7 @@ mod tests {
               "reason": {
                 "key": "held",
                 "object": "node/w1",
-                "text": "held:\na new disk"
+                "text": "held: a new disk"
               }
             }
           ]

@@ -9,6 +9,7 @@ use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::effect::Effect;
 use crate::model::live::{Id, Live, Pod, RefusalKind};
 use crate::model::plan::DrainLimits;
+use crate::model::text::one_line;
 use crate::model::time::later;
 use crate::model::work::NodeMove;
 use crate::verify::ledger::Ledger;
@@ -82,7 +83,7 @@ pub(super) fn go_on(
         return detached(hand, mv, claim, turn);
     }
     if ends && turn.expired(claim.at, limits.jobs(), hand.now) {
-        return (Drained::GivenUp(Key::JobRunning), turn);
+        return (Drained::GivenUp(Key::JobsTimedOut), turn);
     }
     let timed_out = claim.blocked_since.is_some_and(|since| later(since, limits.timeout()) <= hand.now);
     let drained = match moves {
@@ -158,10 +159,6 @@ fn refusal_key(kind: RefusalKind) -> Key {
         RefusalKind::SeveralBudgets => Key::SeveralBudgets,
         RefusalKind::Denied | RefusalKind::Unclear => Key::EvictionRefused,
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 /// `Drained::Yes` once the volumes of the evicted pods are detached, or after [`DETACH`]; `Drained::Going` until

@@ -59,43 +59,48 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
             let reason = Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", mv.node.name));
             if overdue(hand, mv, job.created, &mut turn) {
                 let text = format!("it is still at work on {}, and has had its time", mv.node.name);
-                return turn.failed(&hand.step.id, vec![Reason::new(Key::Upgrading, &*object, text)]);
+                return turn.failed(&hand.step.id, vec![Reason::new(Key::UpgradeTimedOut, &*object, text)]);
             }
             turn.waits(Gate::Health, reason)
         }
         JobState::Complete => {
             let text = format!("it ended well, but {} does not run {}", mv.node.name, mv.to);
             let reason = Reason::new(Key::OldKubelet, &*object, text);
-            let settling = "it has ended; what it began on the host has to show";
-            ended(hand, mv, job, reason, (AFTER_COMPLETION, settling.to_owned()), turn)
+            ended(hand, mv, job, reason, AFTER_COMPLETION, turn)
         }
         JobState::Failed(why) => {
-            let reason = Reason::new(Key::JobFailed, &*object, why.clone());
+            // What the script said names the cause; the Job's own status says only that it was tried too often.
+            let text = match hand.live.job_words(job) {
+                Some(words) => format!("{words} ({why})"),
+                None => why.clone(),
+            };
+            let reason = Reason::new(Key::JobFailed, &*object, text);
             if provider::nothing_was_changed(hand.live.job_exit_code(job)) {
                 return not_begun(hand, reason, turn);
             }
-            let settling = format!("it failed ({why}); what it began on the host may still show");
-            ended(hand, mv, job, reason, (AFTER_FAILURE, settling), turn)
+            ended(hand, mv, job, reason, AFTER_FAILURE, turn)
         }
     }
 }
 
 /// The Job has ended and the node does not run the target. The work on the host may go on for a while without the
-/// Job.
+/// Job, so the node gets some time to report the target.
 fn ended(
     hand: &Hand<'_>,
     mv: &NodeMove,
     job: &Job,
     reason: Reason,
-    (patience, settling): (SignedDuration, String),
+    patience: SignedDuration,
     mut turn: Turn,
 ) -> Turn {
     // When a pass first saw that the Job had ended.
-    let since = waiting_since(hand.live, Key::Settling, &reason.object, hand.now);
+    let since = waiting_since(hand.live, reason.key, &reason.object, hand.now);
     if turn.expired(since, patience, hand.now) || overdue(hand, mv, job.created, &mut turn) {
         return turn.failed(&hand.step.id, vec![reason]);
     }
-    turn.waits(Gate::Health, Reason::new(Key::Settling, reason.object, settling))
+    let (minutes, node) = (patience.as_mins(), &mv.node.name);
+    let text = format!("{}; {node} has up to {minutes} min to report {}", reason.text, mv.to);
+    turn.waits(Gate::Health, Reason { text, ..reason })
 }
 
 /// This attempt changed nothing on the host. The node is returned once its Job is withdrawn, unless an earlier

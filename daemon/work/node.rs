@@ -128,7 +128,9 @@ fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
         Drained::Blocked => blocked(hand, node, claim, limits.drain.timeout(), turn),
         Drained::GivenUp(key) => {
             let text = match key {
-                Key::JobRunning => "Jobs or pods that ask not to be disrupted did not end before drain.jobs",
+                Key::JobsTimedOut => {
+                    "Jobs or pods that ask not to be disrupted did not end before drain.jobs"
+                }
                 _ => "its drain was blocked for longer than drain.timeout",
             };
             let first = Reason::new(key, hand.object(), text);
@@ -144,8 +146,8 @@ fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
 /// The time since when the drain is blocked is on the claim. A daemon that restarts every ten minutes would otherwise
 /// never reach a `drain.timeout` of thirty.
 fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration, turn: Turn) -> Turn {
-    let since = waiting_since(hand.live, Key::DrainTimedOut, &hand.object(), hand.now);
-    let reason = Reason::new(Key::DrainTimedOut, hand.object(), "no pod leaves it at present");
+    let since = waiting_since(hand.live, Key::DrainBlocked, &hand.object(), hand.now);
+    let reason = Reason::new(Key::DrainBlocked, hand.object(), "no pod leaves it at present");
     let mut turn = turn.waits(Gate::Budget, reason);
     if let Some(blocked) = claim.blocked_since {
         return turn.wakes(later(blocked, timeout));
@@ -204,7 +206,7 @@ fn our_jobs(hand: &Hand<'_>, mv: &NodeMove) -> Option<&'static HostJobs> {
 fn await_other(hand: &Hand<'_>, mv: &NodeMove, mut turn: Turn) -> Turn {
     if overdue(hand, mv, Timestamp::MIN, &mut turn) {
         let reason =
-            Reason::new(Key::ExternalProvider, hand.object(), "it was not upgraded before the deadline");
+            Reason::new(Key::ExternalTimedOut, hand.object(), "it was not upgraded before the deadline");
         return turn.set_aside(&hand.step.id, hand.progress.touched, vec![reason]);
     }
     let text = format!("it is empty and waits for somebody to bring it to {}", mv.to);

@@ -48,7 +48,7 @@ impl Orphans<'_> {
         let step = run.and_then(|run| run.recorded_as(&claim.step));
         if step.is_none() && self.left_badly(node, claim) {
             let text = format!("run {} left it cordoned: the Job of its upgrade did not end well", claim.run);
-            return self.deny(Reason::new(Key::SetAside, format!("node/{}", node.name), text));
+            return self.deny(Reason::new(Key::LeftCordoned, format!("node/{}", node.name), text));
         }
         let keep = match step.map(|step| &step.end) {
             Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,

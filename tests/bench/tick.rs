@@ -131,6 +131,7 @@ impl Scene {
             asked: String::new(),
             problems: Vec::new(),
             rewritten: false,
+            by: None,
         };
         let me = Identity {
             cluster: desired.cluster.name.clone(),
@@ -160,7 +161,7 @@ impl Scene {
         self.state.newest = desired.commit.clone();
         self.state.asked = asked(&desired.cluster).unwrap();
         self.state.desired = Some(Arc::new(desired));
-        self.write(What::Commit(CommitEvent::Accepted { commit, version }), None);
+        self.write(What::Commit(CommitEvent::Accepted { commit, version, by: None }), None);
     }
 
     fn write(&mut self, what: What, plan: Option<&Plan>) {

@@ -40,7 +40,8 @@ pub struct Case {
     /// By name: `until:3d`, and `except:patch`.
     #[serde(default)]
     pub freezes: BTreeMap<String, String>,
-    /// `broken` or `rewritten`.
+    /// `broken`; `rewritten`; or `unproven`, which is rewritten for a process that has the commit in force from the record
+    /// alone.
     #[serde(default)]
     pub newest: Option<String>,
     pub live: Sight,
@@ -84,6 +85,8 @@ pub struct Around {
     pub twin: Option<String>,
     /// Kinds that cannot be listed.
     pub unseen: Vec<String>,
+    /// Kinds that the daemon's user may not list.
+    pub forbidden: Vec<String>,
     /// What the API endpoint says by now.
     pub api_now: Option<Version>,
     /// The record cannot be written.
@@ -103,6 +106,8 @@ pub struct Sketch {
     pub steps: BTreeMap<String, String>,
     /// An older commit asked for it, for the same.
     pub older_commit: bool,
+    /// Why its plan does not follow from its commit.
+    pub doubt: Option<String>,
     /// How it ended.
     pub ended: Option<String>,
 }

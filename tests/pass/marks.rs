@@ -9,8 +9,8 @@ use windlass::model::decision::Key;
 use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
-    Attachment, Backoff, ClaimState, Job, JobState, Live, Lock, Node, Note, Owner, OwnerKind, Phase, Pod,
-    Probe, Published, Ready, Refusal, RefusalKind, Uid,
+    Attachment, Backoff, CallFailure, ClaimState, Job, JobState, Live, Lock, Node, Note, Owner, OwnerKind,
+    Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Uid,
 };
 use windlass::model::names;
 use windlass::model::plan::{NodeRef, Scope, Step, StepId, WorkKind};
@@ -74,7 +74,11 @@ impl Then<'_> {
         }
         live.published = published(self.record, around.published.as_deref());
         for kind in &around.unseen {
-            live.unseen.insert(kind.clone().leak(), "403 Forbidden".to_owned());
+            live.unseen.insert(kind.clone().leak(), CallFailure::Other("no answer within 10 s".to_owned()));
+        }
+        for kind in &around.forbidden {
+            let right = CallFailure::RightMissing(format!("user windlass may not list {kind}"));
+            live.unseen.insert(kind.clone().leak(), right);
         }
         // As after the read before a change, where a case does not say `unread`.
         let names: Vec<_> = live.nodes.keys().cloned().collect();
@@ -98,7 +102,8 @@ impl Then<'_> {
         }
         for (object, tries) in &around.backoff {
             let until = self.now + SignedDuration::from_secs(5);
-            let backoff = Backoff { until, tries: *tries, why: "409 Conflict".to_owned() };
+            let backoff =
+                Backoff { until, tries: *tries, why: CallFailure::Other("409 Conflict".to_owned()) };
             overlay.backoff.insert(key(object), backoff);
         }
     }
@@ -242,7 +247,7 @@ impl Then<'_> {
             "failed" => JobState::Failed("exit code 1".to_owned()),
             "refused" => {
                 let (until, tries) = (self.now + SignedDuration::from_secs(5), 3);
-                let why = "403 Forbidden: exceeded quota".to_owned();
+                let why = CallFailure::Other("403 Forbidden: exceeded quota".to_owned());
                 live.overlay.backoff.insert(EffectKey::Job(name), Backoff { until, tries, why });
                 return;
             }
@@ -317,6 +322,7 @@ fn pod_of(job: &Job, name: &str, exit_code: i32) -> Pod {
         phase: Phase::Failed,
         ready: false,
         exit_code: Some(exit_code),
+        said: None,
         ..plain_pod(names::NAMESPACE, name, &job.node)
     }
 }

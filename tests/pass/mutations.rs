@@ -561,9 +561,9 @@ fn ends_that_are_none() {
     caught("run-starts", "a run ends, and there is none", |_, tick| tick.entries.push(ended()));
     caught("run-starts", "a commit is accepted that is not the good one", |_, tick| {
         let (commit, version) = (CommitId("f00d".to_owned()), "v1.36.3".parse().unwrap());
-        tick.entries.push(What::Commit(CommitEvent::Accepted { commit, version }));
+        tick.entries.push(What::Commit(CommitEvent::Accepted { commit, version, by: None }));
     });
-    caught("run-starts", "it resumes and is not halted", |_, tick| {
+    caught("run-starts", "it resumes, and neither is it halted", |_, tick| {
         let (by, reason) = ("anna".to_owned(), String::new());
         tick.entries.push(What::Interruption(InterruptionEvent::Resumed { by, reason, note: None }));
     });

@@ -117,7 +117,7 @@ fn state(case: &Case, desired: &Desired) -> DesiredState {
         Some(other) => panic!("`{other}` says nothing of a commit"),
     };
     let asked = asked(&desired.cluster).unwrap();
-    DesiredState { newest, desired: Some(Arc::new(desired.clone())), asked, problems, rewritten }
+    DesiredState { newest, desired: Some(Arc::new(desired.clone())), asked, problems, rewritten, by: None }
 }
 
 /// Four hours, every day, so that the last close or the next lies where the words say.

@@ -88,7 +88,7 @@ impl Story<'_> {
         }
         let last = self.told.iter().map(|(at, ..)| *at).max().unwrap_or(begin);
         let (commit, version) = (desired.commit.clone(), desired.cluster.version.clone());
-        self.tell(last, What::Commit(CommitEvent::Accepted { commit, version }));
+        self.tell(last, What::Commit(CommitEvent::Accepted { commit, version, by: None }));
         *accepted = Some(desired.commit.clone());
     }
 
@@ -112,6 +112,7 @@ impl Story<'_> {
             to: plan.to.clone(),
             digest: plan.digest.clone(),
             nodes: nodes.try_into().unwrap(),
+            why: None,
         };
         let before = self.told.iter().map(|(at, ..)| *at).max();
         assert!(before < Some(first - MINUTE), "the run before ended before this one started");

@@ -180,7 +180,11 @@ fn cluster_event() -> impl Strategy<Value = ClusterEvent> {
 
 fn commit_event() -> impl Strategy<Value = CommitEvent> {
     prop_oneof![
-        (commit(), version()).prop_map(|(commit, version)| CommitEvent::Accepted { commit, version }),
+        (commit(), version()).prop_map(|(commit, version)| CommitEvent::Accepted {
+            commit,
+            version,
+            by: None
+        }),
         (commit(), vec(text(), 0..4))
             .prop_map(|(commit, problems)| CommitEvent::Refused { commit, problems }),
     ]
@@ -287,8 +291,9 @@ fn plan() -> impl Strategy<Value = Plan> {
         .prop_map(|(kind, hop, to, steps)| Stage { kind, hop, to, steps });
     let hop = (version(), version()).prop_map(|(from, to)| Hop { from, to });
     let source = prop_oneof![Just(PackageSource::Packages), text().prop_map(PackageSource::Folder)];
-    let kubeadm = (source, text(), vec(text(), 0..3))
-        .prop_map(|(from, image, ignore_preflight_errors)| Kubeadm { from, image, ignore_preflight_errors });
+    let kubeadm = (source, text(), vec(text(), 0..3)).prop_map(|(from, image, ignore_preflight_errors)| {
+        Kubeadm { from, image: Some(image), ignore_preflight_errors }
+    });
     let head = (text(), text(), version(), version(), text(), text(), kubeadm);
     let body = (vec(hop, 0..3), vec(stage, 0..4), btree_map(text(), limits(), 0..3), option::of(limit()));
     (head, body, vec(reason(), 0..3), vec(reason(), 0..3)).prop_map(|(head, body, risks, blockers)| {
@@ -347,7 +352,7 @@ proptest! {
             from: plan.from.clone(),
             to: plan.to.clone(),
             digest: plan.digest.clone(),
-            nodes: 1,
+            nodes: 1, why: None,
         });
         let point = What::Run(RunEvent::RollbackPoint { id: "r-1".into() });
         let ended = What::Run(RunEvent::Ended { outcome: RunOutcome::Converged, reasons: plan.risks.clone() });

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use windlass::model::decision::{Gate, Key};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunOutcome, StepPhase, What};
 use windlass::model::plan::Component;
 use windlass::record::{self, Record, status};
 use windlass::view::Page as _;
 use windlass::view::history::{RunsPage, StoryPage};
-use windlass::view::status::StatusPage;
+use windlass::view::status::{BesideRecords, StatusPage};
 
 use super::story::{
     CLUSTER, Story, commit, eventful, failed, moved, not_ready, plan, reason, started, v, wait,
@@ -45,7 +46,7 @@ fn finished() -> Story {
     story.pass(0, 1).through("w2", Component::Kubelet);
     story.pass(0, 1).through("w3", Component::Kubelet);
     let newer = commit("9a3bd2c4e5f60718293a4b5c6d7e8f9001122334");
-    let accepted = CommitEvent::Accepted { commit: newer.clone(), version: v("v1.36.4") };
+    let accepted = CommitEvent::Accepted { commit: newer.clone(), version: v("v1.36.4"), by: None };
     story.pass(0, 1).say([What::Commit(accepted)]);
     let text = format!("commit {} asks for v1.36.4", newer.short());
     story.ended(RunOutcome::Superseded, vec![reason(Key::PlanStale, "cluster/prod-eu", &text)]);
@@ -138,20 +139,30 @@ fn the_control_plane_comes_from_where_its_first_hop_does() {
     assert!(text.contains("- Control Plane: 1.35.6 → 1.36.3 (complete)\n"), "{text}");
 }
 
+/// The page an hour and a minute after the last entry.
+fn page(records: &BTreeMap<String, Record>) -> StatusPage {
+    let last = records.values().filter_map(|record| record.last_at).max().unwrap_or_default();
+    let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new() };
+    StatusPage::of(records, &known, last + SignedDuration::from_mins(61))
+}
+
 #[test]
 fn the_status_page() {
     let pages: Vec<String> = [eventful(), finished(), Story::new(plan(1))]
         .iter()
-        .map(|story| StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())])))
+        .map(|story| page(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())])))
         .map(|page| format!("{}exit code {}\n", page.text(), page.exit().code()))
         .collect();
     golden("status-page", &pages.join("\n"));
     let all =
         BTreeMap::from([("dev".to_owned(), Record::default()), (CLUSTER.to_owned(), eventful().record)]);
-    let json: serde_json::Value = serde_json::from_str(&StatusPage::of(&all).json().unwrap()).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&page(&all).json().unwrap()).unwrap();
+    for row in json.as_array_mut().unwrap() {
+        row.as_object_mut().unwrap().remove("recordAgeSeconds");
+    }
     let statuses: Vec<_> = all.iter().map(|(name, record)| status(name, record)).collect();
     assert_eq!(json, serde_json::to_value(statuses).unwrap(), "the keys of status.yaml");
-    assert_eq!(StatusPage::of(&BTreeMap::new()).text(), "no cluster has a record yet\n");
+    assert_eq!(page(&BTreeMap::new()).text(), "no cluster has a record yet\n");
 }
 
 #[test]

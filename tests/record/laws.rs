@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use windlass::model::decision::{Gate, Key, Verdict};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunEvent, RunOutcome, What};
 use windlass::model::plan::Component;
 use windlass::record::{self, ClusterPhase, Record, status};
 use windlass::view::standing::{ClusterStanding, Exit, worst};
-use windlass::view::status::StatusPage;
+use windlass::view::status::{BesideRecords, StatusPage};
 
 use super::story::{CLUSTER, NEW, OLD, Story, commit, done, eventful, plan, reason, started, v, wait};
 
@@ -121,7 +122,7 @@ fn the_phase_is_the_first_that_applies() {
     let (outcome, none) =
         (done("w1", Component::Kubelet), What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }));
     check(story.say([outcome, none]), ClusterPhase::Refused, Exit::NeedsAPerson);
-    story.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") })]);
+    story.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3"), by: None })]);
     check(story.ended(RunOutcome::Converged, Vec::new()), ClusterPhase::AsDesired, Exit::Done);
 }
 
@@ -139,7 +140,11 @@ fn an_answer_that_allows_is_no_wait() {
 fn the_commit_to_go_back_to_asked_for_another_version() {
     let mut story = Story::new(plan(1));
     story.accepted();
-    story.say([What::Commit(CommitEvent::Accepted { commit: commit("aaaa"), version: v("v1.36.3") })]);
+    story.say([What::Commit(CommitEvent::Accepted {
+        commit: commit("aaaa"),
+        version: v("v1.36.3"),
+        by: None,
+    })]);
     assert_eq!(story.record.accepted_before, Some((commit(OLD), v("v1.35.6"))));
     story.run_started();
     let status = status(CLUSTER, &story.record);
@@ -160,6 +165,7 @@ fn a_run_and_its_successor_may_share_a_commit() {
             to: plan.to,
             digest: plan.digest,
             nodes: 5,
+            why: None,
         }),
     ]);
     assert!(story.branch.contains_key(&format!("prod-eu/runs/{first}/report.md")));
@@ -170,9 +176,13 @@ fn a_run_and_its_successor_may_share_a_commit() {
 #[test]
 fn the_page_is_drawn_again_only_on_change() {
     let mut story = eventful();
-    let page = |story: &Story| StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]));
-    let before = page(&story);
-    assert_eq!(before, page(&story));
+    let page = |story: &Story, minutes| {
+        let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new() };
+        let now = story.record.last_at.unwrap() + SignedDuration::from_mins(minutes);
+        StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]), &known, now)
+    };
+    let before = page(&story, 1);
+    assert!(before.same_news(&page(&story, 2)), "only older");
     story.pass(1, 0).say([What::Interruption(InterruptionEvent::StopEnded)]);
-    assert_ne!(before, page(&story));
+    assert!(!before.same_news(&page(&story, 1)));
 }

@@ -40,7 +40,7 @@ fn every_kind() -> Vec<What> {
     );
     let mut all = vec![
         What::Cluster(ClusterEvent::Met { uid: "5f0c7a52".into() }),
-        What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") }),
+        What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3"), by: None }),
         What::Commit(CommitEvent::Refused {
             commit: commit(NEW),
             problems: vec!["a.yaml:1:2 no".into(), "b.yaml:3:4 no".into()],
@@ -55,6 +55,7 @@ fn every_kind() -> Vec<What> {
             to: v("v1.36.3"),
             digest: plan(1).digest,
             nodes: 1,
+            why: None,
         }),
         What::Run(RunEvent::RollbackPoint { id: "4be81d90a6c2-1".into() }),
         started("w1", Component::Kubelet),

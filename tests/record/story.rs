@@ -76,7 +76,7 @@ pub fn plan(workers: usize) -> Plan {
         max_unavailable: Some(Limit::Count(2)),
         kubeadm: Kubeadm {
             from: PackageSource::Packages,
-            image: "windlass:0.1.0".to_owned(),
+            image: Some("windlass:0.1.0".to_owned()),
             ignore_preflight_errors: Vec::new(),
         },
         risks: vec![reason(Key::Unmanaged, "pod/shop/debug", "the pod debug has no owner and would be lost")],
@@ -200,9 +200,17 @@ impl Story {
 
     pub fn accepted(&mut self) -> &mut Self {
         self.say([What::Cluster(ClusterEvent::Met { uid: "5f0c7a52-6e0f-4f5e-9d53-2b1f0a6f9c11".into() })]);
-        self.say([What::Commit(CommitEvent::Accepted { commit: commit(OLD), version: v("v1.35.6") })]);
+        self.say([What::Commit(CommitEvent::Accepted {
+            commit: commit(OLD),
+            version: v("v1.35.6"),
+            by: None,
+        })]);
         self.pass(22 * 60, 3);
-        self.say([What::Commit(CommitEvent::Accepted { commit: commit(NEW), version: v("v1.36.3") })])
+        self.say([What::Commit(CommitEvent::Accepted {
+            commit: commit(NEW),
+            version: v("v1.36.3"),
+            by: None,
+        })])
     }
 
     pub fn window_closed(&mut self) -> &mut Self {
@@ -227,6 +235,7 @@ impl Story {
                 to: plan.to,
                 digest: plan.digest,
                 nodes: nodes.unwrap(),
+                why: None,
             }),
             What::Run(RunEvent::RollbackPoint { id }),
         ])

@@ -28,7 +28,7 @@ async fn until_clock(world: &World, hour: i8, minute: i8) {
 async fn without_a_window_nothing_is_taken_out() {
     let mut world = small().await;
     desire(&world, None, None);
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::NoWindow, "cluster/demo", "no maintenance window");
     world.assert_converged("v1.35.4");
 }

@@ -51,7 +51,7 @@ async fn a_version_taken_back_after_the_control_plane_moved_holds_and_names_what
         })
         .await;
     world.desire("v1.35.4");
-    assert_eq!(process.ended().await, End::Idle(RunState::Waiting), "{:#?}", world.log());
+    assert_eq!(process.ended().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
     world.assert_waits(Key::Downgrade, "node/cp1", "v1.36.3");
     assert!(
         world.nodes().iter().all(|(.., schedulable, claimed)| *schedulable && !claimed),
@@ -187,7 +187,7 @@ async fn a_pool_that_lost_its_nodes_is_not_as_desired() {
     - {name: w, selector: {matchLabels: {pool: elsewhere}}, canary: 1, soak: 1m, maxUnavailable: 1}
 ";
     world.desire_with("v1.36.3", pool);
-    assert_eq!(process.ended().await, End::Idle(RunState::Waiting), "{:#?}", world.tail());
+    assert_eq!(process.ended().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.tail());
     for node in ["w2", "w3"] {
         world.assert_in_service(node, "v1.35.4");
         world.assert_waits(Key::NodeInNoPool, &format!("node/{node}"), "no pool selects it");
@@ -200,10 +200,7 @@ async fn another_image_is_another_plan_and_runs_under_its_own_digest() {
     let process = world.daemon();
     until_w1_is_done(&world).await;
     let before = world.record().run.unwrap();
-    let cluster = cluster_yaml("v1.36.3", "").replace(
-        "controlPlane: {provider: kubeadm}",
-        "controlPlane: {provider: kubeadm, kubeadm: {image: \"registry.example.com/x:2\"}}",
-    );
+    let cluster = cluster_yaml("v1.36.3", "").replace(crate::world::IMAGE, "registry.example.com/x:2");
     let commit = world.commit(&[("desired-state/demo/cluster.yaml", Some(&cluster))], "another image");
     let of_w1 = |job: &Value| job["metadata"]["labels"]["windlass.dev/node"] == "w1";
     world.until("the next Job", HOUR, |world| !world.jobs().iter().all(of_w1)).await;

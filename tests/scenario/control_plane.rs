@@ -96,7 +96,7 @@ async fn a_control_plane_that_cannot_be_emptied_is_not_begun() {
     world.create(bare("cp1"));
     world.pass(MINUTE).await;
     world.desire("v1.36.3");
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::Unmanaged, "pod/default/bare", "it would keep cp1 from being emptied");
     world.assert_converged("v1.35.4");
     assert_eq!(api_servers(&world), ["v1.35.4"]);
@@ -253,7 +253,7 @@ async fn a_control_plane_with_a_foreign_cordon_is_not_begun() {
     world.cordon("cp2");
     world.desire("v1.36.3");
     let before = world.clock.now();
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::ForeignCordon, "node/cp2", "somebody else has cordoned it");
     assert!(!world.writes_after(before).iter().any(|line| line.contains("/nodes/")));
     assert_eq!(api_servers(&world), ["v1.35.4"; 3]);
@@ -304,7 +304,7 @@ async fn until_idle_ends_where_a_control_plane_node_cannot_be_emptied_in_mid_hop
     let mut process = world.start();
     world.until("the servers", HOUR, |world| api_servers(world) == ["v1.36.3"]).await;
     world.create(bare("cp1"));
-    assert_eq!(process.ended().await, End::Idle(RunState::Waiting), "{:#?}", world.log());
+    assert_eq!(process.ended().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
     world.assert_waits(Key::Unmanaged, "pod/default/bare", "it has no controller");
     world.assert_converged("v1.35.4");
     assert_eq!(api_servers(&world), ["v1.36.3"], "what was begun stays");
@@ -320,7 +320,7 @@ async fn a_control_plane_with_a_claim_that_cannot_be_read_is_not_begun() {
     world.pass(MINUTE).await;
     world.annotate("cp2", "windlass.dev/claim", Some("garbage"));
     world.desire("v1.36.3");
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     assert_eq!(api_servers(&world), ["v1.35.4"; 3]);
     world.assert_waits(Key::ForeignClaim, "node/cp2", "cannot be read");
 }

@@ -137,7 +137,7 @@ async fn a_pod_that_cannot_end_sets_its_node_aside() {
     world.until("an eviction", HOUR, |world| world.evictions() > 0).await;
     let node = world.nodes().into_iter().find(|node| node.3).unwrap().0;
     world.server.with(|cluster, now| cluster.kill_node(&node, now));
-    assert_eq!(process.ended().await, End::Idle(RunState::Waiting), "{:#?}", world.log());
+    assert_eq!(process.ended().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
     assert!(world.journal().iter().any(|entry| matches!(&entry.what, What::Step(id, StepEvent::SetAside { touched: false, .. }) if id.node_name() == Some(&node))));
     world.assert_in_service(&node, "v1.35.4");
     world.server.with(|cluster, now| cluster.revive_node(&node, now));

@@ -109,7 +109,7 @@ async fn a_foreign_cordon_to_be_upgraded_does_not_lock_a_pool_of_one_at_a_time()
     // The node that is out already takes no other one out; a second one would exceed the limit.
     assert_eq!(world.begun(), ["w3"]);
     assert_eq!(world.node("w3"), ("v1.36.3".to_owned(), false, false), "as it was found");
-    world.assert_waits(Key::LimitReached, "pool/w", "1 of 3");
+    world.assert_waits(Key::LimitReached, "pool/w", "at most 1 of its 3 nodes");
     world.change_node("w3", |tree| tree["spec"]["unschedulable"] = json!(false));
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");

@@ -34,6 +34,7 @@ impl Daemon {
         let settings = Serve {
             git: world.repository(host),
             path: String::new(),
+            image: None,
             poll: SECOND * 30,
             clock: world.clock.clone(),
             fence: Arc::new(Open),
@@ -244,7 +245,7 @@ async fn the_claim_of_a_later_leader_is_left_alone() {
     claim(&world, "w3", "0000000-1", 99);
     world.desire_with("v1.36.3", WIDE);
     let before = world.clock.now();
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::ForeignClaim, "node/w3", "epoch 99");
     assert!(!world.writes_after(before).iter().any(|line| line.contains("/nodes/w3")));
     assert_eq!(world.node("w2").0, "v1.36.3", "the others go on");
@@ -254,7 +255,7 @@ async fn the_claim_of_a_later_leader_is_left_alone() {
 async fn a_claim_that_cannot_be_read_is_left_alone_and_reported() {
     let mut world = workers_only(3).await;
     world.annotate("w3", "windlass.dev/claim", Some("{\"of\": \"a later version\"}"));
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::ForeignClaim, "node/w3", "cannot be read");
     assert_eq!(world.node("w3"), ("v1.35.4".to_owned(), true, true));
     world.assert_in_service("w2", "v1.36.3");

@@ -21,9 +21,16 @@ pub struct Wish {
     unproven: String,
     #[serde(default)]
     max: Option<u32>,
+    /// The image of the upgrade Jobs; `no` for none.
+    #[serde(default)]
+    image: Option<String>,
     #[serde(default)]
     pools: Vec<PoolWish>,
 }
+
+/// The image of the upgrade Jobs, named so that it can never change.
+pub const IMAGE: &str =
+    "windlass:0.1.0@sha256:b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184";
 
 fn unproven() -> String {
     "velero, nightly".to_owned()
@@ -64,6 +71,9 @@ impl Wish {
         let provider = |external| if external { Provider::External } else { Provider::Kubeadm };
         let mut desired = desired(self.version.clone(), self.pools.iter().map(PoolWish::pool).collect());
         desired.cluster.control_plane.provider = provider(self.external);
+        if let Some(image) = &self.image {
+            desired.cluster.control_plane.kubeadm.image = Some(image.clone()).filter(|image| image != "no");
+        }
         desired.cluster.max_unavailable = self.max.map(Limit::Count);
         desired.cluster.etcd_unproven = Some(self.unproven.clone()).filter(|reason| reason != "no");
         desired
@@ -89,7 +99,7 @@ impl PoolWish {
 pub fn desired(version: Version, pools: Vec<Pool>) -> Desired {
     let kubeadm = Kubeadm {
         from: PackageSource::Packages,
-        image: "windlass:0.1.0".to_owned(),
+        image: Some(IMAGE.to_owned()),
         ignore_preflight_errors: Vec::new(),
     };
     let cluster = Cluster {

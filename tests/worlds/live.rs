@@ -173,6 +173,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         claims: Box::default(),
         containers_gone: false,
         exit_code: None,
+        said: None,
         server: None,
     }
 }

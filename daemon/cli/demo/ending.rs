@@ -27,6 +27,12 @@ pub(super) struct Recorded {
     report: Option<(String, String)>,
 }
 
+impl Recorded {
+    pub(super) fn has_report(&self) -> bool {
+        self.report.is_some()
+    }
+}
+
 /// More commits than a demo makes.
 const MOST: usize = 10_000;
 

@@ -29,7 +29,7 @@ const UNTOLD: &[Key] = &[
     Key::Upgrading,
     Key::OldKubelet,
     Key::JobNotStarted,
-    Key::DrainTimedOut,
+    Key::DrainBlocked,
     Key::OwnersRecovering,
     Key::NoRenewal,
     Key::Settling,

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::ending::Recorded;
 use super::narrate::{Narrator, line};
 use super::page::{DemoPage, Line, Tone};
 use super::repository::changed_lines;
@@ -23,6 +24,11 @@ const LOOK: SignedDuration = SignedDuration::from_secs(4);
 const PAUSE: SignedDuration = SignedDuration::from_secs(20);
 /// A demo that has not ended by then has failed. It is the demo's own time, so a slow machine does not matter.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(90);
+
+/// How often the record is read for a report that is still on its way, and how long between two looks: a push takes
+/// some seconds of the demo's time.
+const MOST_LOOKS: u32 = 30;
+const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(4);
 
 pub(super) struct Show<'a> {
     stage: &'a DemoStage,
@@ -282,8 +288,7 @@ impl<'a> Show<'a> {
 
     async fn closing(&mut self, standing: ClusterStanding) -> anyhow::Result<()> {
         if let Some((run, _)) = &self.run {
-            let (git, run) = (self.stage.git(), run.clone());
-            let recorded = blocking(move || ending::recorded(git, CLUSTER, &run)).await??;
+            let recorded = self.recorded(run).await?;
             let stays = self.args.keep.then_some(self.stage.repository.as_path());
             ending::record(&mut self.page, stays, &recorded)?;
         }
@@ -299,6 +304,20 @@ impl<'a> Show<'a> {
         let counts = ending::counts(&self.stage.server);
         ending::result(&mut self.page, &outcome, standing == ClusterStanding::AsDesired, &counts)?;
         self.closer()
+    }
+
+    /// What the record has of a run. With `--keep` the daemon goes on, and its last push may still be on its way.
+    async fn recorded(&self, run: &str) -> anyhow::Result<Recorded> {
+        let mut tries = 0;
+        loop {
+            let (git, run) = (self.stage.git(), run.to_owned());
+            let recorded = blocking(move || ending::recorded(git, CLUSTER, &run)).await??;
+            tries += 1;
+            if recorded.has_report() || self.ended.is_none() || tries >= MOST_LOOKS {
+                return Ok(recorded);
+            }
+            self.stage.clock.sleep(BETWEEN_LOOKS).await;
+        }
     }
 
     /// Shows where to look closer.

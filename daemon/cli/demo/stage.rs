@@ -136,6 +136,7 @@ impl DemoStage {
         let served = serve(Serve {
             git: self.git(),
             path: String::new(),
+            image: None,
             poll: POLL,
             clock: self.clock.clone(),
             fence: Arc::new(Open),

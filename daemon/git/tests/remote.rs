@@ -105,7 +105,7 @@ fn a_hook_that_declines_is_quoted() {
         let error = repo.append(&entry(Some(one), "two")).expect_err("the hook says no");
         let AppendError::Refused { words } = error else { panic!("{}", chain(&error)) };
         assert!(words.contains("hook declined"), "{words}");
-        assert!(words.contains("frozen until [31mMonday[0m\nask ops"), "{words}");
+        assert!(words.contains("frozen until [31mMonday [0m\nask ops"), "{words}");
         assert_eq!(world.tip(RECORD), Some(one));
     }
 }

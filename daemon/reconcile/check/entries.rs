@@ -33,7 +33,12 @@ impl<'a> Check<'a> {
                 What::Run(event) => self.run_event(event),
                 What::Step(id, event) => self.step_event(id, event),
                 What::Interruption(InterruptionEvent::Resumed { .. }) => {
-                    self.require(now.record.halted.is_some(), &object, "it resumes and is not halted");
+                    let asked = now.record.halted.is_some() || now.live.resume.is_some();
+                    self.require(
+                        asked,
+                        &object,
+                        "it resumes, and neither is it halted nor did a person ask for it",
+                    );
                 }
                 What::Cluster(_)
                 | What::Commit(CommitEvent::Refused { .. })

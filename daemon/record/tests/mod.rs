@@ -79,7 +79,7 @@ fn plan() -> Plan {
         max_unavailable: None,
         kubeadm: Kubeadm {
             from: PackageSource::Packages,
-            image: "windlass:0.1.0".to_owned(),
+            image: Some("windlass:0.1.0".to_owned()),
             ignore_preflight_errors: Vec::new(),
         },
         risks: Vec::new(),
@@ -115,6 +115,7 @@ impl Journal {
             to: plan.to.clone(),
             digest: plan.digest.clone(),
             nodes: 6,
+            why: None,
         };
         record.apply(&entry(0, What::Run(started)), Some(plan));
         Self { record }
@@ -197,6 +198,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         claims: Box::default(),
         containers_gone: false,
         exit_code: None,
+        said: None,
         server: Some(Box::new(server)),
     };
     live.pods.put(pod);

@@ -69,6 +69,7 @@ fn branch(plan: &Plan) -> BTreeMap<String, String> {
         to: run.to.clone(),
         digest: run.digest.clone(),
         nodes: 6,
+        why: None,
     };
     let files = files("prod-eu", &[entry(0, What::Run(started))], &journal.record, Some(plan), None).unwrap();
     files.into_iter().map(|(path, bytes)| (path, String::from_utf8(bytes).unwrap())).collect()

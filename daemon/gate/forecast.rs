@@ -1,0 +1,93 @@
+//! What is known of a plan before it runs, for a reviewer: which nodes the gates would leave out and why, what the
+//! calendar says now, and about how long it takes. It decides nothing; the gates are asked again in the run.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{Books, Gate, Moment, Question, World, ask};
+use crate::model::decision::{Answer, Reason, Verdict};
+use crate::model::plan::{Plan, Stage, StageKind};
+use crate::model::work::Scope;
+use crate::provider;
+
+/// About how long one worker takes: its drain, its packages and ten seconds of health. Budgets that block a drain and
+/// pods with long grace periods make it longer.
+const WORKER: SignedDuration = SignedDuration::from_mins(5);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// The nodes of the plan that no gate would let go, and why.
+    pub left_out: BTreeMap<String, Vec<Reason>>,
+    /// What windows and freezes say now.
+    pub calendar: Vec<Answer>,
+    /// An estimate, without waits for windows and budgets.
+    pub length: SignedDuration,
+}
+
+pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
+    let books = Books::of(world.census, None);
+    let mut forecast = Forecast::default();
+    for stage in &plan.stages {
+        for step in &stage.steps {
+            let (plan, stage, step) = (Some(plan), Some(stage), Some(step));
+            let question =
+                Question { plan, stage, step, ..Question::general(Moment::StartRun, world, &books) };
+            let answers = ask(&question).answers;
+            if let Some(node) = question.step.and_then(|step| step.node()) {
+                let own = answers.iter().filter(|answer| is_of_node(answer));
+                own.for_each(|answer| forecast.leave_out(node, &answer.reason));
+            }
+            for answer in
+                answers.into_iter().filter(|answer| matches!(answer.gate, Gate::Window | Gate::Freeze))
+            {
+                if !forecast.calendar.contains(&answer) {
+                    forecast.calendar.push(answer);
+                }
+            }
+        }
+        forecast.length = forecast.length.saturating_add(length(world, plan, stage));
+    }
+    forecast
+}
+
+impl Forecast {
+    fn leave_out(&mut self, node: &str, reason: &Reason) {
+        let reasons = self.left_out.entry(node.to_owned()).or_default();
+        if !reasons.contains(reason) {
+            reasons.push(reason.clone());
+        }
+    }
+}
+
+/// True if the node itself is not taken out, whatever the others do.
+fn is_of_node(answer: &Answer) -> bool {
+    answer.verdict == Verdict::Deny && matches!(answer.gate, Gate::Hold | Gate::Budget | Gate::Health)
+}
+
+/// About how long one stage takes.
+fn length(world: &World<'_>, plan: &Plan, stage: &Stage) -> SignedDuration {
+    let times = |length: SignedDuration, count: usize| length * i32::try_from(count).unwrap_or(i32::MAX);
+    match stage.kind {
+        StageKind::AwaitControlPlane => SignedDuration::ZERO,
+        StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
+            let provider = world.desired().map(|desired| desired.cluster.control_plane.provider);
+            let step = provider.map(|provider| provider::capabilities(provider).control_plane_step);
+            times(step.unwrap_or_default(), stage.steps.len())
+        }
+        // Pools run side by side, so the slowest counts.
+        StageKind::Workers => {
+            let of_pool = plan.pools.iter().map(|(pool, limits)| {
+                let scope = Scope::Pool(pool.clone());
+                let steps = stage.steps.iter().filter(|step| step.id.scope == scope);
+                let (canaries, others): (Vec<_>, Vec<_>) =
+                    steps.partition(|step| step.node_move().is_some_and(|mv| mv.canary));
+                let at_once = limits.max_unavailable.of(canaries.len() + others.len()).max(1);
+                let rounds = canaries.len().div_ceil(at_once) + others.len().div_ceil(at_once);
+                let soak = if canaries.is_empty() { 0 } else { limits.soak_seconds };
+                times(WORKER, rounds).saturating_add(SignedDuration::from_secs(soak))
+            });
+            of_pool.max().unwrap_or_default()
+        }
+    }
+}

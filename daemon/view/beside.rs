@@ -1,0 +1,135 @@
+//! What the record of a cluster cannot say of itself: what the desired branch asks for now, and whether a daemon is
+//! alive. A record shows only what a daemon wrote, so a dead daemon leaves a good one.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::standing::ClusterStanding;
+use crate::gate;
+use crate::model::CommitId;
+use crate::model::live::Lock;
+use crate::model::state::DesiredState;
+use crate::model::text::{length, one_line};
+use crate::record::Record;
+
+/// The newest commit on the desired branch, compared with the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Newest {
+    pub commit: CommitId,
+    pub standing: NewestStanding,
+    /// The version that it asks for, or the one that stays in force if it is not valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NewestStanding {
+    Accepted,
+    /// It changes nothing for this cluster.
+    SameAsAccepted,
+    NotTakenUp,
+    Refused,
+    /// It is not valid, and no daemon has said so yet.
+    NotValid,
+}
+
+impl Newest {
+    pub fn of(state: &DesiredState, record: &Record) -> Self {
+        let accepted = record.accepted.as_ref().map(|(commit, _)| commit);
+        let in_force = state.desired.as_ref().map(|desired| &desired.commit);
+        let refused = record.refused.as_ref().is_some_and(|(commit, _)| *commit == state.newest);
+        let standing = if refused {
+            NewestStanding::Refused
+        } else if !state.problems.is_empty() {
+            NewestStanding::NotValid
+        } else if in_force != accepted {
+            NewestStanding::NotTakenUp
+        } else if accepted == Some(&state.newest) {
+            NewestStanding::Accepted
+        } else {
+            NewestStanding::SameAsAccepted
+        };
+        let version = state.desired.as_ref().map(|desired| desired.cluster.version.to_string());
+        Self { commit: state.newest.clone(), standing, version }
+    }
+
+    /// Where the cluster stands because of it.
+    pub(super) fn cluster_standing(&self) -> Option<ClusterStanding> {
+        match self.standing {
+            NewestStanding::Accepted | NewestStanding::SameAsAccepted => None,
+            NewestStanding::NotTakenUp => Some(ClusterStanding::NotTakenUp),
+            NewestStanding::Refused | NewestStanding::NotValid => Some(ClusterStanding::Refused),
+        }
+    }
+
+    /// `None` if the page says it elsewhere.
+    pub(super) fn words(&self) -> Option<String> {
+        let (commit, version) = (self.commit.short(), self.version.as_deref().unwrap_or("no version"));
+        match self.standing {
+            NewestStanding::Accepted | NewestStanding::Refused => None,
+            NewestStanding::SameAsAccepted => Some(format!("commit {commit} asks for the same")),
+            NewestStanding::NotTakenUp => {
+                Some(format!("commit {commit} asks for {version}: no daemon has accepted it yet"))
+            }
+            NewestStanding::NotValid => Some(format!(
+                "commit {commit} is not valid, and no daemon has said so yet: `windlass validate` shows why"
+            )),
+        }
+    }
+}
+
+/// What the lease of a cluster says of its daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Acting {
+    /// A process holds the lease and renews it.
+    #[serde(rename_all = "camelCase")]
+    Alive { holder: String, seconds: i64 },
+    /// A process holds the lease and has stopped renewing it: no daemon acts on the cluster.
+    #[serde(rename_all = "camelCase")]
+    Silent { holder: String, seconds: i64 },
+    /// No process holds the lease. A daemon takes it only while it has work.
+    Nobody,
+    /// The cluster did not answer.
+    #[serde(rename_all = "camelCase")]
+    Unknown { why: String },
+}
+
+impl Acting {
+    pub fn of(lock: Option<&Lock>, now: Timestamp) -> Self {
+        let Some(lock) = lock.filter(|lock| !lock.holder.is_empty()) else { return Self::Nobody };
+        let (holder, age) = (lock.holder.clone(), gate::lease_age(lock, now));
+        let seconds = age.as_secs();
+        if gate::is_silent(lock, now) {
+            Self::Silent { holder, seconds }
+        } else {
+            Self::Alive { holder, seconds }
+        }
+    }
+
+    pub(super) fn cluster_standing(&self) -> Option<ClusterStanding> {
+        match self {
+            Self::Alive { .. } | Self::Nobody => None,
+            Self::Silent { .. } => Some(ClusterStanding::NeedsAPerson),
+            Self::Unknown { .. } => Some(ClusterStanding::Looking),
+        }
+    }
+
+    pub(super) fn words(&self) -> String {
+        let ago = |seconds: &i64| length(SignedDuration::from_secs(*seconds));
+        match self {
+            Self::Alive { holder, seconds } => {
+                format!("{} acts; it renewed its lease {} ago", one_line(holder), ago(seconds))
+            }
+            Self::Silent { holder, seconds } => format!(
+                "{} has been silent for {}: no daemon acts on this cluster (leaseSilent)",
+                one_line(holder),
+                ago(seconds)
+            ),
+            Self::Nobody => "none holds the lease; a daemon takes it when it has work".to_owned(),
+            Self::Unknown { why } => format!("not known: {}", one_line(why)),
+        }
+    }
+}

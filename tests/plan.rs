@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use case::Case;
 use windlass::diff::diff;
 use windlass::model::decision::{Key, Reason};
-use windlass::model::desired::Desired;
+use windlass::model::desired::{Desired, Limit, PackageSource};
 use windlass::model::live::{Live, Ready};
-use windlass::model::plan::{Component, Fact, Plan, Standing, Step, Truth};
-use windlass::plan::{asked, check, plan, proposal, seal};
+use windlass::model::plan::{Component, Fact, Plan, Standing, Step, Truth, Work};
+use windlass::plan::{asked, check, misfit, plan, proposal, seal};
 use windlass::provider::{Script, scripts};
 use windlass::view::Page as _;
 use windlass::view::plan::{PlanPage, Script as ShownScript};
@@ -31,9 +31,13 @@ pub fn sealed(desired: &Desired, live: &Live) -> Plan {
     seal(plan(desired, live), &desired.cluster, &some_scripts()).unwrap()
 }
 
+fn cases_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan")
+}
+
 fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/plan");
-    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut cases: Vec<_> =
+        fs::read_dir(cases_folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     cases
 }
@@ -60,6 +64,60 @@ fn every_case_gives_its_golden_plan() {
             insta::assert_snapshot!("plan", golden);
         });
     }
+}
+
+#[test]
+fn every_plan_follows_from_its_commit() {
+    for folder in cases() {
+        let (_, desired, live) = load(&folder);
+        let plan = proposal(&desired, &live).unwrap();
+        assert_eq!(misfit(&plan, &desired).unwrap(), None, "{}", folder.display());
+    }
+}
+
+/// What somebody who can push to the record's branch might change in a frozen plan, and what is said of it.
+#[test]
+fn a_plan_that_was_changed_does_not_follow_from_its_commit() {
+    let (_, desired, live) = load(&cases_folder().join("two-hops"));
+    let plan = proposal(&desired, &live).unwrap();
+    let says = |change: &dyn Fn(&mut Plan), word: &str| {
+        let mut changed = plan.clone();
+        change(&mut changed);
+        // Whoever changes the plan can also give it the digest that fits.
+        let changed =
+            seal(changed.clone(), &desired.cluster, &scripts(&desired.cluster, &changed.stages)).unwrap();
+        let said = misfit(&changed, &desired).unwrap().unwrap_or_default();
+        assert!(said.contains(word), "`{word}` is not in `{said}`");
+    };
+    says(&|plan| plan.cluster = "other".to_owned(), "cluster other");
+    says(&|plan| plan.commit = windlass::model::CommitId("0".repeat(40)), "commit 000000000000");
+    says(&|plan| plan.to = "v1.36.9".parse().unwrap(), "v1.36.9");
+    says(
+        &|plan| plan.kubeadm.image = Some("evil.example.com/rootkit:1".to_owned()),
+        "evil.example.com/rootkit:1",
+    );
+    says(&|plan| plan.kubeadm.from = PackageSource::Folder("/tmp/evil".to_owned()), "other settings");
+    says(&|plan| plan.max_unavailable = Some(Limit::Percent(100)), "limits");
+    says(&|plan| plan.pools.clear(), "limits");
+    let first = |plan: &mut Plan, change: &dyn Fn(&mut Step)| {
+        let step = plan.stages.iter_mut().flat_map(|stage| &mut stage.steps).next().unwrap();
+        change(step);
+    };
+    says(&|plan| first(plan, &|step| step.expects.clear()), "no plan for the commit has its step");
+    says(&|plan| first(plan, &|step| step.achieves.clear()), "no plan for the commit has its step");
+    says(
+        &|plan| {
+            first(plan, &|step| {
+                if let Work::ControlPlane(mv) = &mut step.work {
+                    mv.to = "v1.36.9".parse().unwrap();
+                }
+            })
+        },
+        "no plan for the commit has its step",
+    );
+    let mut digest = plan.clone();
+    digest.digest = "sha256:0".to_owned();
+    assert!(misfit(&digest, &desired).unwrap().unwrap().contains("its digest is sha256:0"));
 }
 
 /// Every step in its order, with what it expects beyond the node itself.

@@ -10,6 +10,7 @@
 //! * `observe`: clusters that are only looked at, and what is published of any
 //! * `people`: stop, resume, hold, cordon, and upgrades by hand
 //! * `processes`, `processes_fleet`: restarts, leases and claims; several clusters in one repository
+//! * `record_branch`: what people write there who may not change the desired branch
 //!
 //! A test of one of these is a world, something that happens to it, and one check of how it ends.
 
@@ -26,3 +27,4 @@ mod observe;
 mod people;
 mod processes;
 mod processes_fleet;
+mod record_branch;

@@ -20,7 +20,7 @@ use windlass::git::{self, Author, Credentials, Repository};
 use windlass::model::state::Identity;
 use windlass::record::{self, Record};
 use windlass::serve::wanted::Known;
-use windlass::serve::{End, Keeper, Links, LoopSettings, ServedUids, Watching, drive};
+use windlass::serve::{End, Keeper, Links, LoopSettings, Opened, ServedUids, Watching, drive, open_now};
 use windlass::sim;
 use windlass::view::cluster::View;
 
@@ -224,7 +224,8 @@ impl World {
             predecessor: before,
             twin: None,
         };
-        let (repository, record, tip) = self.open("cache");
+        let Opened { repository, tip, mut records } = open_now(self.repository("cache"), "", None).unwrap();
+        let record = records.remove(CLUSTER).map(Result::unwrap).unwrap_or_default();
         let accepted =
             record.accepted.iter().map(|(commit, _)| (CLUSTER.to_owned(), commit.0.clone())).collect();
         let work = record.run.iter().map(|_| CLUSTER.to_owned()).collect();

@@ -103,6 +103,7 @@ fn foreseen(desired: Desired, live: &Live, plan: &Plan, now: Timestamp) -> Forec
         asked: plan.asked.clone(),
         problems: Vec::new(),
         rewritten: false,
+        unproven: false,
         by: None,
     };
     let (record, others, tenure) = (Record::default(), Others::new(), Tenure::default());

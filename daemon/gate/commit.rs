@@ -1,9 +1,13 @@
 //! The commit gate: while the newest commit is broken or rewrites history, no node is taken out and no run starts.
+//! While the desired branch does not have the commit in force, no node is changed either.
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    if let Some(reason) = not_proven(question) {
+        return vec![Answer::deny(Gate::Desired, reason)];
+    }
     let asked = match (question.moment, question.step) {
         (Moment::StartRun | Moment::TakeOut, _) => !question.only_waits() && !question.hop_begun(),
         // A node with an intent and no claim is still in service. It stays so until the commit is fixed.
@@ -23,4 +27,19 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let text = format!("commit {} is not valid: {first}", state.newest.short());
     let key = if state.rewritten { Key::HistoryRewritten } else { Key::CommitRefused };
     vec![Answer::deny(Gate::Desired, Reason::new(key, question.world.object(), text))]
+}
+
+/// The record alone says which commit is in force. Everyone who can push to the record's branch can name any commit
+/// there, so that commit says how nodes are returned, and nothing else.
+fn not_proven(question: &Question<'_>) -> Option<Reason> {
+    let desired = question.desired().filter(|_| question.world.state.unproven)?;
+    match (question.moment, question.step) {
+        (Moment::GoOn, Some(_)) => return None,
+        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => {}
+    }
+    let text = format!(
+        "the record names commit {} as the one in force, and the desired branch does not have it",
+        desired.commit.short()
+    );
+    Some(Reason::new(Key::CommitNotProven, question.world.object(), text))
 }

@@ -39,7 +39,7 @@ pub use forecast::{Forecast, forecast};
 pub use identity::other_cluster;
 pub use lease::{held_elsewhere, is_silent, lease_age, silent_holder};
 pub use limit::{Full, full};
-pub use plan::{blockers, gives_way, left_pool};
+pub use plan::{blockers, gives_way, left_pool, not_vouched};
 pub use question::{Moment, Others, Question, Sources, World};
 pub use watch::not_current;
 

@@ -20,7 +20,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         }
         (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => Vec::new(),
     };
-    let of_step = superseded(question).into_iter().chain(pool_changed(question));
+    let of_step =
+        superseded(question).into_iter().chain(pool_changed(question)).chain(of_doubtful_run(question));
     answers.extend(of_step.map(|reason| Answer::deny(Gate::Plan, reason)));
     let has_steps = question.plan.is_some_and(|plan| !plan.is_empty());
     if answers.is_empty() && question.step.is_none() && has_steps {
@@ -50,10 +51,27 @@ fn nodes_without_pool(world: &World<'_>, plan: &Plan) -> Vec<Answer> {
     objects.filter_map(risk).map(|risk| Answer::deny(Gate::Plan, risk.clone())).collect()
 }
 
-/// True if the run ends for a newer commit that asks this cluster for something else. A hop whose control plane is
-/// changed already is finished first.
+/// True if the run ends for a newer commit that asks this cluster for something else, or because its plan does not
+/// follow from its own commit. For a newer commit, a hop whose control plane is changed already is finished first.
 pub fn gives_way(world: &World<'_>, run: &Run) -> bool {
-    world.state.supersedes(&run.plan) && !run.hop_unfinished()
+    run.doubt.is_some() || (world.state.supersedes(&run.plan) && !run.hop_unfinished())
+}
+
+/// Why nothing of the run's plan is carried out; `None` if it follows from the commit that the run names.
+pub fn not_vouched(run: &Run, object: String) -> Option<Reason> {
+    let doubt = run.doubt.as_ref()?;
+    let text =
+        format!("the plan of run {} does not follow from commit {}: {doubt}", run.id, run.commit.short());
+    Some(Reason::new(Key::PlanNotVouched, object, text))
+}
+
+/// The same for a step that has not changed its node. A node that is changed already goes on to its end.
+fn of_doubtful_run(question: &Question<'_>) -> Option<Reason> {
+    question.step?;
+    match question.moment {
+        Moment::StartRun | Moment::GoOn => None,
+        Moment::TakeOut | Moment::Claim | Moment::Change => not_vouched(question.run()?, question.object()),
+    }
 }
 
 /// Why the run gives way: a newer commit asks this cluster for something else. A hop whose control plane is changed

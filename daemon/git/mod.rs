@@ -150,6 +150,16 @@ impl Repository {
         self.holder(tip).log(tip, limit)
     }
 
+    /// Who writes the record.
+    pub fn author(&self) -> &Author {
+        &self.settings.author
+    }
+
+    /// The branch that holds the record.
+    pub fn record_branch(&self) -> &str {
+        &self.settings.record_branch
+    }
+
     /// Where the desired state is, as people may see it.
     pub fn place(&self) -> &str {
         &self.desired.place

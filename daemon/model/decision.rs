@@ -122,7 +122,10 @@ impl Decision {
 
     /// The answers that return the node of a step that is not changed yet; none if the step may keep waiting.
     pub fn returns(&self) -> impl Iterator<Item = &Answer> {
-        let ends = |answer: &&Answer| answer.verdict == Verdict::Deny && answer.gate.returns_untouched();
+        // A commit that is not valid is mended soon. One that only the record names may never be on the branch.
+        let returns =
+            |answer: &Answer| answer.gate.returns_untouched() || answer.reason.key == Key::CommitNotProven;
+        let ends = move |answer: &&Answer| answer.verdict == Verdict::Deny && returns(answer);
         self.answers.iter().filter(ends)
     }
 
@@ -304,6 +307,8 @@ keys! {
     VersionUnknown => "versionUnknown",
     PlanBroken => "planBroken",
     PlanStale => "planStale",
+    PlanNotVouched => "planNotVouched",
+    CommitNotProven => "commitNotProven",
     PoolChanged => "poolChanged",
     PassBroken => "passBroken",
     // limits and order

@@ -24,6 +24,9 @@ pub struct DesiredState {
     pub problems: Vec<String>,
     /// True if the newest commit does not descend from the commit in force.
     pub rewritten: bool,
+    /// True if only the record says which commit is in force, and the desired branch does not have that commit. Then it
+    /// only says how nodes are returned.
+    pub unproven: bool,
     /// Who wrote the commit in force; `None` if git does not say.
     pub by: Option<Authored>,
 }

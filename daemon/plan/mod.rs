@@ -9,6 +9,7 @@ mod patches;
 mod refuse;
 mod risk;
 mod seal;
+mod vouch;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use crate::provider::{self, Capabilities, capabilities};
 
 pub use check::check;
 pub use seal::{SealError, asked, seal};
+pub use vouch::misfit;
 
 /// For control plane nodes, which no pool describes: one at a time, with a pool's default drain. Without deleting
 /// emptyDir data, some control plane nodes could never be drained; the plan lists the loss as a risk.

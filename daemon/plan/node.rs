@@ -1,7 +1,7 @@
 //! The steps that move one node: what they expect, what they achieve, and whether the node is drained first.
 
 use super::Member;
-use crate::model::desired::{DrainWhen, Provider};
+use crate::model::desired::{DrainWhen, Pool, Provider};
 use crate::model::plan::{Component, Fact, NodeMove, NodeRef, Scope, Step, Work};
 use crate::model::version::Version;
 
@@ -34,7 +34,12 @@ pub(super) fn kubelet_step(member: &Member, mv: &Move) -> Option<Step> {
 /// True if the node is drained first. Kubernetes supports no minor move of a kubelet under running pods. It supports
 /// a patch move; for that the pool decides.
 pub(super) fn drains(member: &Member, from: &Version, to: &Version) -> bool {
-    let always = member.pool().is_some_and(|pool| pool.drain.when == DrainWhen::Always);
+    drains_between(member.pool(), from, to)
+}
+
+/// The same for a node of a pool, or of none.
+pub(super) fn drains_between(pool: Option<&Pool>, from: &Version, to: &Version) -> bool {
+    let always = pool.is_some_and(|pool| pool.drain.when == DrainWhen::Always);
     always || !from.same_minor(to)
 }
 

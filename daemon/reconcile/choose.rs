@@ -44,19 +44,22 @@ fn ends(outcome: RunOutcome, reasons: Vec<Reason>) -> Turn {
     Turn { entries: vec![What::Run(RunEvent::Ended { outcome, reasons })], ..Turn::default() }
 }
 
-/// A newer commit asks for something else: the steps in progress go on to their end, and no other step begins.
+/// A newer commit asks for something else, or the plan does not follow from its commit: the steps in progress go on to
+/// their end, and no other step begins.
 fn give_way(world: &World<'_>, desired: &Desired, run: &Run) -> Turn {
+    let doubt = gate::not_vouched(run, world.object());
     // Waiting for an external provider's control plane does not keep the run from ending.
     if run.in_progress().any(|(id, _)| id.node.is_some()) {
-        let text =
-            format!("commit {} takes its place once its nodes in progress are done", desired.commit.short());
-        let reason = Reason::new(Key::PlanStale, world.object(), text);
+        let text = || {
+            format!("commit {} takes its place once its nodes in progress are done", desired.commit.short())
+        };
+        let reason = doubt.unwrap_or_else(|| Reason::new(Key::PlanStale, world.object(), text()));
         return Turn { answers: vec![Answer::wait(Gate::Plan, reason)], ..Turn::default() };
     }
     let begun = run.steps.values().any(|step| step.is_touched() || step.end == Some(StepEnd::Done));
     let outcome = if begun { RunOutcome::Superseded } else { RunOutcome::Cancelled };
-    let text = format!("commit {} asks for {}", desired.commit.short(), desired.cluster.version);
-    ends(outcome, vec![Reason::new(Key::PlanStale, world.object(), text)])
+    let text = || format!("commit {} asks for {}", desired.commit.short(), desired.cluster.version);
+    ends(outcome, vec![doubt.unwrap_or_else(|| Reason::new(Key::PlanStale, world.object(), text()))])
 }
 
 /// Why no step of the plan can begin any more: every remaining node belongs to another pool now.

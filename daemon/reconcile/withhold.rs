@@ -61,6 +61,7 @@ mod tests {
             asked: String::new(),
             problems: vec![],
             rewritten: false,
+            unproven: false,
             by: None,
         };
         let (live, record) = (Live::default(), Record::default());

@@ -162,6 +162,7 @@ impl Record {
                     started: entry.at,
                     epoch: entry.epoch,
                     plan: plan.clone(),
+                    doubt: None,
                     rollback_point: None,
                     steps: BTreeMap::new(),
                     owner_sizes: BTreeMap::new(),

@@ -24,6 +24,9 @@ pub struct Run {
     pub epoch: u64,
     /// The frozen plan, read from the run's `plan.yaml`.
     pub plan: Plan,
+    /// Why the plan is not carried out: it does not follow from the commit. Whoever reads the record compares them; the
+    /// journal does not have it.
+    pub doubt: Option<String>,
     pub rollback_point: Option<String>,
     /// The steps that have an entry in the journal.
     pub steps: BTreeMap<StepId, StepRecord>,

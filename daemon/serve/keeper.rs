@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::ask::{Ask, Batch, GitCallError, Journal, Lost, Reply, RereadError, Trouble, words};
+use super::vouch::{Trusted, tell_foreign, vouch};
 use super::wanted::{self, Known};
 use crate::clock::Clock;
-use crate::git::{Append, AppendError, CommitHash, GitError, Repository, Tag};
+use crate::git::{Append, AppendError, CommitHash, GitError, Repository, Tag, Tips};
 use crate::model::decision::{Key, Reason};
 use crate::model::state::DesiredState;
 use crate::model::time::later;
@@ -155,20 +156,26 @@ impl Keeper {
     /// as overtaken, so their loops find out at their next batch.
     async fn read(&mut self, cluster: &str) -> Result<Record, RereadError> {
         let (before, name) = (self.tip, cluster.to_owned());
+        let (path, image) = (self.watching.path.clone(), self.known.image().map(str::to_owned));
         let work = move |repository: &mut Repository| {
-            let tip = repository.fetch()?.record;
+            let Tips { desired, record: tip } = repository.fetch()?;
             let changed = repository.record_changed(before, tip)?;
+            tell_foreign(repository, before, tip);
             let files = tip.map(|tip| repository.read_record(&tip, &name)).transpose()?;
-            Ok::<_, GitError>((tip, changed, files.unwrap_or_default()))
+            let mut read = record::read(&name, &files.unwrap_or_default());
+            if let Ok(record) = &mut read {
+                let trusted = Trusted { tip: desired, path: &path, image: image.as_deref() };
+                vouch(repository, trusted, &name, record);
+            }
+            Ok::<_, GitError>((tip, changed, read))
         };
         let called = self.blocking(work).await.map_err(|source| RereadError::Call { source })?;
-        let (tip, changed, files) = called.map_err(|source| RereadError::Git { source })?;
+        let (tip, changed, read) = called.map_err(|source| RereadError::Git { source })?;
         // A batch of this cluster that still waits was made from the record before this read. The record that is
         // returned does not have its entries, so the batch is refused.
         let mine = format!("{cluster}/");
         self.overtake(tip, &changed.into_iter().chain([mine]).collect::<Vec<_>>());
-        let read = record::read(cluster, &files)
-            .map_err(|source| RereadError::Record { cluster: cluster.to_owned(), source })?;
+        let read = read.map_err(|source| RereadError::Record { cluster: cluster.to_owned(), source })?;
         self.overtaken.remove(cluster);
         Ok(read)
     }
@@ -273,8 +280,13 @@ impl Keeper {
         match pushed {
             Ok(Ok(tip)) => self.pushed(tip),
             Ok(Err(AppendError::Moved { tip, changed })) => {
+                let before = self.tip;
+                drop(self.blocking(move |repository| tell_foreign(repository, before, tip)).await);
                 self.overtake(tip, &changed);
                 self.next_try = None;
+            }
+            Ok(Err(AppendError::Failed { source: GitError::TagTaken { name, target } })) => {
+                self.pass_by(&name, &target);
             }
             Ok(Err(AppendError::Refused { words })) => {
                 self.failed(
@@ -311,6 +323,19 @@ impl Keeper {
             at: self.waiting.iter().map(|(batch, _)| batch.at).max().unwrap_or(Timestamp::UNIX_EPOCH),
             tags,
         })
+    }
+
+    /// Gives up a tag whose name is taken. Everyone with the right to make tags can take the name beforehand, and an
+    /// upgrade must not wait for that. The rollback point itself is a file of the record.
+    fn pass_by(&mut self, tag: &str, target: &str) {
+        tracing::warn!(
+            %tag,
+            "the tag {tag} already points at {target}, so the rollback point of this name has no tag; the record has its file"
+        );
+        for (batch, _) in &mut self.waiting {
+            batch.tags.retain(|(name, ..)| name != tag);
+        }
+        self.next_try = None;
     }
 
     fn pushed(&mut self, tip: CommitHash) {

@@ -17,6 +17,7 @@ mod push;
 mod retry;
 mod said;
 mod settings;
+mod vouch;
 pub mod wanted;
 
 pub use ask::{Batch, GitCallError, Journal, Lost, RereadError, Trouble};
@@ -24,6 +25,6 @@ pub use cluster_loop::{Links, LoopSettings, drive};
 pub use idle::End;
 pub use keeper::{Keeper, Watching, Wires};
 pub use look::ServedUids;
-pub use open::{Records, accepted, blocking, by_cluster};
+pub use open::{Opened, Records, accepted, blocking, by_cluster, open_now};
 pub use process::{Ended, serve};
 pub use settings::{Connect, Serve, Views};

@@ -6,18 +6,19 @@ use anyhow::Context as _;
 
 use super::retry::Rest;
 use super::settings::Serve;
-use crate::git::{self, CommitHash, GitError, Repository};
+use super::vouch::{Trusted, tell_foreign, vouch};
+use crate::git::{self, CommitHash, GitError, Repository, Tips};
 use crate::record::{self, Record};
 
 /// The record of each cluster, or why it cannot be used.
 pub type Records = BTreeMap<String, Result<Record, record::ReadError>>;
 
 /// A repository as it was when it was opened.
-pub(super) struct Opened {
-    pub(super) repository: Repository,
+pub struct Opened {
+    pub repository: Repository,
     /// The tip of the record's branch; `None` before the first entry.
-    pub(super) tip: Option<CommitHash>,
-    pub(super) records: Records,
+    pub tip: Option<CommitHash>,
+    pub records: Records,
 }
 
 /// Opens the repository and reads the record. Waits for a host that is away; `None` if the process is asked to end
@@ -26,8 +27,8 @@ pub(super) async fn open(settings: &Serve) -> anyhow::Result<Option<Opened>> {
     let mut ending = settings.ending.clone();
     let mut rest = Rest::new();
     while !*ending.borrow() {
-        let git = settings.git.clone();
-        let error = match blocking(move || open_now(git)).await? {
+        let (git, path, image) = (settings.git.clone(), settings.path.clone(), settings.image.clone());
+        let error = match blocking(move || open_now(git, &path, image.as_deref())).await? {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) => error,
         };
@@ -41,14 +42,26 @@ pub(super) async fn open(settings: &Serve) -> anyhow::Result<Option<Opened>> {
     Ok(None)
 }
 
-fn open_now(git: git::Settings) -> anyhow::Result<Opened> {
+/// Opens the repository once and reads the record of each cluster. The plan of each run is compared with its commit.
+///
+/// # Errors
+///
+/// The repository or its record's branch cannot be read.
+pub fn open_now(git: git::Settings, path: &str, image: Option<&str>) -> anyhow::Result<Opened> {
     let mut repository = Repository::open(git)?;
-    let tip = repository.fetch()?.record;
+    let Tips { desired, record: tip } = repository.fetch()?;
     let files = match &tip {
         Some(tip) => repository.read_record(tip, "")?,
         None => BTreeMap::new(),
     };
-    Ok(Opened { tip, records: by_cluster(files), repository })
+    tell_foreign(&repository, None, tip);
+    let mut records = by_cluster(files);
+    for (cluster, record) in &mut records {
+        if let Ok(record) = record {
+            vouch(&repository, Trusted { tip: desired, path, image }, cluster, record);
+        }
+    }
+    Ok(Opened { tip, records, repository })
 }
 
 /// The record of each cluster from the files of the whole status branch.

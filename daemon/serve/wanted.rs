@@ -33,13 +33,16 @@ struct InForce {
     /// `None` until this process has read the files of that commit.
     digest: Option<String>,
     desired: Option<Desired>,
+    /// True once the desired branch was seen with that commit. The record alone is no proof: people who may not change
+    /// the desired branch may be able to write it.
+    proven: bool,
 }
 
 impl Known {
     /// `accepted` is the commit in force by cluster, from the record.
     pub fn new(accepted: BTreeMap<String, String>) -> Self {
         let in_force = accepted.into_iter().map(|(cluster, commit)| {
-            (cluster, InForce { commit: model::CommitId(commit), digest: None, desired: None })
+            (cluster, InForce { commit: model::CommitId(commit), digest: None, desired: None, proven: false })
         });
         Self { in_force: in_force.collect(), ..Self::default() }
     }
@@ -49,6 +52,11 @@ impl Known {
     pub fn with_image(mut self, image: Option<String>) -> Self {
         self.image = image;
         self
+    }
+
+    /// The image of the upgrade Jobs for cluster files that name none.
+    pub(super) fn image(&self) -> Option<&str> {
+        self.image.as_deref()
     }
 
     /// Names the clusters with a run that has begun and not ended.
@@ -86,8 +94,11 @@ pub fn look(
     for (cluster, found) in loaded.clusters {
         recall(repository, path, known, &cluster);
         let digest = digest(&files, &cluster);
-        let ancestor =
-            known.in_force.get(&cluster).is_none_or(|before| descends(repository, &before.commit, &tip));
+        let ancestor = known.in_force.get_mut(&cluster).is_none_or(|before| {
+            let descends = descends(repository, &before.commit, &tip);
+            before.proven |= descends;
+            descends
+        });
         let wanted = match found {
             Ok(_) if !ancestor => {
                 let problem = format!(
@@ -114,6 +125,9 @@ pub fn look(
             continue;
         }
         recall(repository, path, known, &cluster);
+        if let Some(before) = known.in_force.get_mut(&cluster) {
+            before.proven |= descends(repository, &before.commit, &tip);
+        }
         let problem = format!(
             "desired-state/{cluster}/ is no longer there: nodes that were begun are finished, and no other is begun"
         );
@@ -136,7 +150,7 @@ fn in_force(
     let before = known.in_force.get(cluster).filter(|before| before.digest.as_ref() == Some(&digest));
     let commit = before.map_or(newest, |before| &before.commit).clone();
     let desired = Desired { commit: commit.clone(), ..desired };
-    let now = InForce { commit, digest: Some(digest), desired: Some(desired.clone()) };
+    let now = InForce { commit, digest: Some(digest), desired: Some(desired.clone()), proven: true };
     known.in_force.insert(cluster.to_owned(), now);
     state(newest, Some(desired), Vec::new())
 }
@@ -155,7 +169,8 @@ fn broken(
         let fresh = policies.freezes.iter().filter(|freeze| !known.contains(freeze)).cloned();
         desired.policies.freezes.extend(fresh);
     }
-    state(newest, desired, problems)
+    let unproven = known.in_force.get(cluster).is_some_and(|before| !before.proven);
+    DesiredState { unproven, ..state(newest, desired, problems) }
 }
 
 /// The desired state for a pass. If the digest cannot be computed, that is a problem of the commit.
@@ -174,6 +189,7 @@ fn state(newest: &model::CommitId, desired: Option<Desired>, mut problems: Vec<S
         asked,
         problems,
         rewritten: false,
+        unproven: false,
         by: None,
     }
 }
@@ -198,9 +214,14 @@ fn authored(repository: &Repository, commit: &model::CommitId) -> Option<Authore
     Some(Authored { author, at: info.time, subject })
 }
 
-fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitHash) -> bool {
-    let Ok(of) = of.0.parse::<CommitHash>() else { return false };
-    of == *tip || repository.is_descendant(&of, tip).unwrap_or(false)
+/// True if the text is that of a commit which a branch with this tip has.
+pub(super) fn descends(repository: &Repository, of: &model::CommitId, tip: &CommitHash) -> bool {
+    of.0.parse::<CommitHash>().is_ok_and(|of| is_on(repository, &of, tip))
+}
+
+/// True if a branch with this tip has the commit.
+pub(super) fn is_on(repository: &Repository, of: &CommitHash, tip: &CommitHash) -> bool {
+    of == tip || repository.is_descendant(of, tip).unwrap_or(false)
 }
 
 /// The files of one commit, by their path below the configured folder.

@@ -131,6 +131,7 @@ impl Scene {
             asked: String::new(),
             problems: Vec::new(),
             rewritten: false,
+            unproven: false,
             by: None,
         };
         let me = Identity {

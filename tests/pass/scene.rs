@@ -110,14 +110,23 @@ fn state(case: &Case, desired: &Desired) -> DesiredState {
                 "desired-state/prod-eu/cluster.yaml:7:5: `verison` is no key here; did you mean `version`?";
             (newest, vec![problem.to_owned()], false)
         }
-        Some("rewritten") => {
+        Some("rewritten" | "unproven") => {
             let problem = "it does not descend from c0ffee00c0ff, which is in force: the branch's history was rewritten";
             (newest, vec![problem.to_owned()], true)
         }
         Some(other) => panic!("`{other}` says nothing of a commit"),
     };
     let asked = asked(&desired.cluster).unwrap();
-    DesiredState { newest, desired: Some(Arc::new(desired.clone())), asked, problems, rewritten, by: None }
+    let unproven = case.newest.as_deref() == Some("unproven");
+    DesiredState {
+        newest,
+        desired: Some(Arc::new(desired.clone())),
+        asked,
+        problems,
+        rewritten,
+        unproven,
+        by: None,
+    }
 }
 
 /// Four hours, every day, so that the last close or the next lies where the words say.

@@ -227,6 +227,9 @@ impl Story<'_> {
             record.apply(&entry, plan.as_ref());
             journal.push(entry);
         }
+        if let (Some(run), Some(sketch)) = (&mut record.run, &self.case.run) {
+            run.doubt.clone_from(&sketch.doubt);
+        }
         (record, journal)
     }
 }

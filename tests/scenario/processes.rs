@@ -19,7 +19,8 @@ use crate::world::fixtures::{WIDE, workers_only};
 use crate::world::process::{HOUR, MINUTE, SECOND};
 use crate::world::{CLUSTER, World};
 
-struct Daemon {
+/// A whole process, as `windlass daemon` starts it.
+pub struct Daemon {
     ending: watch::Sender<bool>,
     views: watch::Receiver<Views>,
     task: JoinHandle<anyhow::Result<Ended>>,
@@ -27,7 +28,7 @@ struct Daemon {
 
 impl Daemon {
     /// One on a machine of its own, which shares nothing with others but the repository and the cluster.
-    fn on(world: &World, host: &str) -> Self {
+    pub fn on(world: &World, host: &str) -> Self {
         let (ending, asked) = watch::channel(false);
         let (shown, views) = watch::channel(Views::new());
         let cluster = world.cluster();
@@ -50,7 +51,7 @@ impl Daemon {
         Self { ending, views, task: tokio::spawn(serve(settings)) }
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.ending.send(true).unwrap();
         let mut ended = self.task.await.unwrap().unwrap();
         assert!(matches!(ended.clusters.remove(CLUSTER), Some(Ok(End::Asked))));

@@ -1,0 +1,89 @@
+//! Compares the frozen plan of a run with the desired state of the commit that the run names. Everyone who can push to
+//! the record's branch can change a frozen plan, so nothing that runs on a host is taken from there alone.
+
+use super::node::drains_between;
+use super::{SealError, limits, seal};
+use crate::model::desired::{Cluster, Desired};
+use crate::model::plan::{Component, Fact, Plan, Scope, Stage, StageKind, Step};
+use crate::provider;
+
+/// How a frozen plan differs from what its commit asks for, for people; `None` if it follows from the commit.
+///
+/// Names of nodes and the order of the nodes follow from the live cluster of that time, and are not compared.
+///
+/// # Errors
+///
+/// The digest cannot be computed.
+pub fn misfit(plan: &Plan, desired: &Desired) -> Result<Option<String>, SealError> {
+    let cluster = &desired.cluster;
+    if plan.cluster != cluster.name {
+        return Ok(Some(format!("it is a plan for cluster {}", plan.cluster)));
+    }
+    if plan.commit != desired.commit {
+        return Ok(Some(format!("it is a plan for commit {}", plan.commit.short())));
+    }
+    if plan.to != cluster.version {
+        return Ok(Some(format!("it goes to {}, and the commit asks for {}", plan.to, cluster.version)));
+    }
+    let kubeadm = &cluster.control_plane.kubeadm;
+    if plan.kubeadm.image != kubeadm.image {
+        let named = |image: &Option<String>| image.clone().unwrap_or_else(|| "no image".to_owned());
+        let (there, asked) = (named(&plan.kubeadm.image), named(&kubeadm.image));
+        return Ok(Some(format!(
+            "its Jobs run {there}, and the commit and the daemon's settings name {asked}"
+        )));
+    }
+    if plan.kubeadm != *kubeadm {
+        return Ok(Some("its Jobs have other settings than the commit's `controlPlane.kubeadm`".to_owned()));
+    }
+    if plan.pools != limits(cluster) || plan.max_unavailable != cluster.max_unavailable {
+        return Ok(Some("its limits are not those of the commit".to_owned()));
+    }
+    if let Some(step) = strange_step(plan, cluster) {
+        return Ok(Some(format!("no plan for the commit has its step {}", step.id)));
+    }
+    let scripts = provider::scripts(cluster, &plan.stages);
+    let again = seal(plan.clone(), cluster, &scripts)?;
+    Ok((again.digest != plan.digest || again.asked != plan.asked)
+        .then(|| format!("its digest is {}, and the commit gives {}", plan.digest, again.digest)))
+}
+
+/// The first step that no plan for this cluster could have in its stage.
+fn strange_step<'a>(plan: &'a Plan, cluster: &Cluster) -> Option<&'a Step> {
+    plan.stages.iter().find_map(|stage| stage.steps.iter().find(|step| !belongs(plan, stage, step, cluster)))
+}
+
+/// True if the step has the work, the target, the provider, the drain and the facts that a plan gives it.
+fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
+    let hop = plan.hops.get(stage.hop).is_some_and(|hop| hop.to == stage.to);
+    let Some((component, mv)) = step.work.node_move() else {
+        return hop && stage.kind == StageKind::AwaitControlPlane && *step.to() == stage.to;
+    };
+    let fits_stage = match (stage.kind, &step.id.scope) {
+        (StageKind::ControlPlane, Scope::ControlPlane) => component == Component::ControlPlane,
+        (StageKind::ControlPlaneKubelets, Scope::ControlPlane) | (StageKind::Workers, Scope::Pool(_)) => {
+            component == Component::Kubelet
+        }
+        _ => false,
+    };
+    let pool = cluster.pools.iter().find(|pool| step.id.scope == Scope::Pool(pool.name.clone()));
+    let provider = match stage.kind {
+        StageKind::Workers => pool.map(|pool| pool.provider),
+        StageKind::AwaitControlPlane | StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
+            Some(cluster.control_plane.provider)
+        }
+    };
+    let drained = component == Component::ControlPlane || mv.drain == drains_between(pool, &mv.from, &mv.to);
+    let achieves = [
+        Fact::RunsAtLeast(component, mv.node.name.clone(), mv.to.clone()),
+        Fact::Ready(mv.node.name.clone()),
+    ];
+    let expects = [Fact::Exists(mv.node.clone()), Fact::Ready(mv.node.name.clone())];
+    hop && fits_stage
+        && mv.to == stage.to
+        && provider == Some(mv.provider)
+        && drained
+        && step.achieves == achieves
+        && expects.iter().all(|fact| step.expects.contains(fact))
+        && step.expects.iter().any(|fact| matches!(fact, Fact::ControlPlaneAtLeast(_)))
+}

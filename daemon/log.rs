@@ -35,7 +35,7 @@ impl FormatTime for LogTime {
 }
 
 fn now() -> String {
-    Clock::Wall.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    Clock::machine().now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// `{"time":"…","level":"ERROR","message":"…","cluster":"prod-eu","key":"jobFailed"}`.

@@ -42,7 +42,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let (now, sleep) = Clock::Wall.functions();
+        let (now, sleep) = Clock::machine().functions();
         let millis = SignedDuration::from_millis;
         let timings = sim::Timings {
             pod_start: millis(50),
@@ -393,7 +393,7 @@ fn mistakes_are_told_with_their_remedy() {
 #[test]
 fn why_says_when_a_closed_window_opens() {
     let bench = Bench::new();
-    let day = (Clock::Wall.now() + SignedDuration::from_hours(72)).strftime("%a");
+    let day = (Clock::machine().now() + SignedDuration::from_hours(72)).strftime("%a");
     bench.commit(
         "policies/window.yaml",
         &format!(

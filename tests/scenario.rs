@@ -2,6 +2,7 @@
 //!
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
+//! * `clock`: clocks that differ or are set
 //! * `commits`: new, changed, broken and rewritten desired states
 //! * `control_plane`: hops, version skew, and the control plane as one unit
 //! * `drain`, `drain_blocked`: pods on their way out, and drains that cannot go on
@@ -16,6 +17,7 @@
 
 mod calendar;
 mod canary;
+mod clock;
 mod commits;
 mod control_plane;
 mod drain;

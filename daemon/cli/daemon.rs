@@ -58,7 +58,7 @@ pub async fn run(args: &Args, environment: &Environment) -> anyhow::Result<u8> {
         path: path.clone(),
         image: image.clone(),
         poll: config.poll,
-        clock: Clock::Wall,
+        clock: Clock::machine(),
         fence: Arc::new(Open),
         connect: Arc::clone(&connect),
         host: environment.host.clone(),
@@ -104,7 +104,7 @@ fn connect(clusters: Clusters) -> Connect {
 /// A client of a cluster that has answered once; the error says what is wrong with the address or the rights.
 pub(super) async fn answering(kubeconfigs: &[PathBuf], context: &str) -> anyhow::Result<ClusterApi> {
     let cluster = ClusterApi::connect(kubeconfigs, context).await?;
-    match cluster.ask(&Probe::ClusterUid).await {
+    match cluster.ask(&Probe::ClusterUid, &Clock::machine()).await {
         ProbeAnswer::Nothing(why) => bail!(
             "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",
             kubeconfigs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")

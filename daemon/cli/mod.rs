@@ -59,7 +59,7 @@ pub enum Output {
 
 /// Carries out a command; returns the exit code.
 pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Send)) -> anyhow::Result<u8> {
-    let clock = Clock::Wall;
+    let clock = Clock::machine();
     match &cli.command {
         Command::Daemon(args) => daemon::run(args, environment).await,
         Command::Demo(args) => {

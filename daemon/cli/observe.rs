@@ -77,7 +77,7 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
     }
     drop(watches);
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
-        let answer = cluster.ask(&probe).await;
+        let answer = cluster.ask(&probe, clock).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
     Ok(folder.live)

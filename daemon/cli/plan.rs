@@ -117,6 +117,7 @@ fn foreseen(desired: Desired, live: &Live, plan: &Plan, now: Timestamp) -> Forec
         tenure: &tenure,
         trouble: None,
         now,
+        wall: now,
     });
     forecast(&world, plan)
 }

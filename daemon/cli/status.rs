@@ -142,7 +142,7 @@ async fn lease_of(args: &Args, name: &str, environment: &Environment, clock: &Cl
     let kube = Kube { kubeconfig: args.kubeconfig.clone(), context: None };
     let asked = async {
         let cluster = kube.connect(name, args.repository.config.as_deref(), environment).await?;
-        Ok::<_, anyhow::Error>(cluster.ask(&Probe::Lock).await)
+        Ok::<_, anyhow::Error>(cluster.ask(&Probe::Lock, clock).await)
     };
     match asked.await.with_context(|| format!("asking {name}")) {
         Ok(ProbeAnswer::Lock(lock)) => Acting::of(lock.as_ref(), clock.now()),

@@ -134,6 +134,7 @@ fn told(
         tenure: &tenure,
         trouble: None,
         now,
+        wall: now,
     });
     let Some(live) = live else { return Ok((from_record(name, state, record), without_cluster(&world))) };
     // What the daemon's next passes would answer if it read the cluster now.
@@ -148,6 +149,7 @@ fn told(
         others: &others,
         trouble: None,
         now,
+        wall: now,
     };
     let outlook = reconcile::outlook(input);
     let answers = of_every_gate(outlook.answers, &world);

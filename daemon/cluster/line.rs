@@ -72,7 +72,7 @@ impl RenewedLine {
     /// old client goes on: a file may be in the middle of being written.
     async fn current(&self) -> Client {
         let mut state = self.state.lock().await;
-        let now = Clock::Wall.now();
+        let now = Clock::machine().now();
         let rested = now.duration_since(state.made) >= REST;
         let ends = state.until.is_some_and(|until| now.duration_since(until) >= -BEFORE_END);
         let changed = state.files.iter().any(|(path, then)| stamp(path) != *then);
@@ -98,7 +98,7 @@ impl RenewedLine {
 impl LineState {
     async fn new(paths: &[PathBuf], context: &str) -> Result<Self, ConnectError> {
         // First the stamps: what is written meanwhile is then read once more.
-        let before = Clock::Wall.now();
+        let before = Clock::machine().now();
         let access = kubeconfig::read(paths, context)?;
         let files = access.files.iter().map(|path| (path.clone(), stamp(path))).collect();
         let wrong = |object: &str, why: String| ConnectError::Entry {

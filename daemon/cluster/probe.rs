@@ -1,24 +1,28 @@
 //! Probes: questions that no watch answers.
 
 use http::Request;
-use jiff::Timestamp;
+use http::header::{DATE, HeaderMap};
+use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use kube::client::Body;
 
 use super::{CallError, ClusterApi, call};
+use crate::clock::Clock;
 use crate::live::ProbeAnswer;
 use crate::model::live::{Lock, Probe};
 use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS, STOP};
 
 impl ClusterApi {
     /// Asks one probe. A failure is an answer too: nothing is known.
-    pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
+    pub async fn ask(&self, probe: &Probe, clock: &Clock) -> ProbeAnswer {
         let answer = match probe {
             Probe::ClusterUid => self.cluster_uid().await,
-            Probe::Api => self.api_answer().await,
+            Probe::Api => self.api_answer(clock).await,
             Probe::Heartbeat(node) => self.heartbeat(node).await,
             Probe::Node(node) => self.node(node).await,
             Probe::Lock => self.lock().await.map(ProbeAnswer::Lock),
@@ -42,14 +46,23 @@ impl ClusterApi {
         Ok(ProbeAnswer::ClusterUid(space.metadata.uid.unwrap_or_default()))
     }
 
-    async fn api_answer(&self) -> Result<ProbeAnswer, CallError> {
+    async fn api_answer(&self, clock: &Clock) -> Result<ProbeAnswer, CallError> {
         let ready =
-            Request::get("/readyz").body(Vec::new()).map_err(|e| CallError::Transport(e.to_string()))?;
-        let ready = call(self.client.request_text(ready)).await.is_ok_and(|text| text.trim() == "ok");
+            Request::get("/readyz").body(Body::empty()).map_err(|e| CallError::Transport(e.to_string()))?;
+        let sent = clock.wall();
+        let answer = call(self.client.send(ready)).await;
+        let clock_ahead = answer.as_ref().ok().and_then(|answer| ahead(answer.headers(), sent, clock.wall()));
+        let ready = match answer {
+            Ok(answer) if answer.status().is_success() => {
+                let text = answer.into_body().collect_bytes().await.unwrap_or_default();
+                text.trim_ascii() == b"ok"
+            }
+            Ok(_) | Err(_) => false,
+        };
         let version = call(self.client.apiserver_version()).await.ok();
         // `gitVersion` has the vendor's suffix; the minor alone may have a `+`.
         let version = version.and_then(|info| info.git_version.parse().ok());
-        Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version })
+        Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version, clock_ahead })
     }
 
     async fn heartbeat(&self, node: &str) -> Result<ProbeAnswer, CallError> {
@@ -92,6 +105,23 @@ impl ClusterApi {
             Err(error) => Err(error),
         }
     }
+}
+
+/// By how much our time of day is ahead of that of an answer. `Date` is cut to whole seconds, and the answer was made
+/// somewhere between the two times.
+fn ahead(headers: &HeaderMap, sent: Timestamp, heard: Timestamp) -> Option<SignedDuration> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let date = DateTimeParser::new().parse_timestamp(date).ok()?;
+    let (after, before) = (sent.duration_since(date), heard.duration_since(date));
+    let second = SignedDuration::from_secs(1);
+    // Within these bounds both clocks may be equal.
+    Some(if after > second {
+        after - second
+    } else if before.is_negative() {
+        before
+    } else {
+        SignedDuration::ZERO
+    })
 }
 
 pub(super) fn read_lock(lease: &Lease) -> Lock {

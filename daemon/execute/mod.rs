@@ -102,7 +102,7 @@ impl Edges {
                 | Probe::Lock
                 | Probe::Published,
                 _,
-            ) => self.cluster.ask(probe).await,
+            ) => self.cluster.ask(probe, &self.clock).await,
         }
     }
 

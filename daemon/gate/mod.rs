@@ -7,6 +7,7 @@ mod budget;
 mod calendar;
 mod canary;
 mod census;
+mod clock;
 mod commit;
 mod every;
 mod forecast;
@@ -34,6 +35,7 @@ pub use calendar::{
     lints, local, openings, subtract, union, zone_name,
 };
 pub use census::{Books, Census};
+pub use clock::{clock_differs, difference};
 pub use every::{of_every_gate, without_cluster};
 pub use forecast::{Forecast, forecast};
 pub use identity::other_cluster;
@@ -47,7 +49,7 @@ pub use watch::not_current;
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
 /// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
-const GATES: [(Gate, AnswersOf); 18] = [
+const GATES: [(Gate, AnswersOf); 19] = [
     (Gate::Identity, identity::answers),
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
@@ -65,6 +67,7 @@ const GATES: [(Gate, AnswersOf); 18] = [
     (Gate::Lease, lease::answers),
     (Gate::Health, health::answers),
     (Gate::Watch, watch::answers),
+    (Gate::Clock, clock::answers),
     (Gate::Record, record::answers),
 ];
 

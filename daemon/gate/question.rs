@@ -14,6 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::live::{Live, Node};
 use crate::model::plan::{Plan, PoolLimits, Stage};
 use crate::model::state::{DesiredState, Identity, RunState, Tenure};
+use crate::model::time::later;
 use crate::model::work::Step;
 use crate::record::{Record, Run, StepRecord};
 
@@ -34,6 +35,8 @@ pub struct World<'a> {
     /// Why the record cannot be written now.
     pub trouble: Option<&'a Reason>,
     pub now: Timestamp,
+    /// The time of day, for the calendar.
+    pub wall: Timestamp,
     /// The calendar's answers for patch and minor moves. They cost more than all other gates together and are the
     /// same for every step of a kind, so each is computed once.
     calendar: [OnceCell<CalendarNow>; 2],
@@ -58,12 +61,25 @@ pub struct Sources<'a> {
     pub tenure: &'a Tenure,
     pub trouble: Option<&'a Reason>,
     pub now: Timestamp,
+    pub wall: Timestamp,
 }
 
 impl<'a> World<'a> {
     pub fn new(of: Sources<'a>) -> Self {
-        let Sources { me, state, live, record, others, census, tenure, trouble, now } = of;
-        Self { me, state, live, record, others, census, tenure, trouble, now, calendar: Default::default() }
+        let Sources { me, state, live, record, others, census, tenure, trouble, now, wall } = of;
+        Self {
+            me,
+            state,
+            live,
+            record,
+            others,
+            census,
+            tenure,
+            trouble,
+            now,
+            wall,
+            calendar: Default::default(),
+        }
     }
 
     pub fn desired(&self) -> Option<&'a Desired> {
@@ -83,20 +99,21 @@ impl<'a> World<'a> {
         };
         Some(cell?.get_or_init(|| {
             let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, &self.me.cluster);
-            let (window, freezes) = calendar.answers(kind, self.now);
-            CalendarNow { state: calendar.state(kind, self.now), window, freezes }
+            let (window, freezes) = calendar.answers(kind, self.wall);
+            CalendarNow { state: calendar.state(kind, self.wall), window, freezes }
         }))
     }
 
     /// When the calendar changes next, for the kinds of move that were asked about: a close, or the hard limit after
-    /// one.
+    /// one. By the clock of lengths of time.
     pub fn calendar_changes(&self) -> Option<Timestamp> {
         let known = self.calendar.iter().filter_map(OnceCell::get);
         let changes = known.filter_map(|known| match known.state {
             CalendarState::Open { closes, .. } => closes,
             CalendarState::Closed { hard_limit_at, .. } => hard_limit_at,
         });
-        changes.filter(|at| *at > self.now).min()
+        let next = changes.filter(|at| *at > self.wall).min()?;
+        Some(later(self.now, next.duration_since(self.wall)))
     }
 }
 
@@ -211,6 +228,6 @@ impl<'a> Question<'a> {
         let began = self.run().and_then(Run::first_intent);
         self.world
             .calendar(self.kind())
-            .map_or(AtNow::FinishOnly, |now| after_close(&now.state, began, self.world.now))
+            .map_or(AtNow::FinishOnly, |now| after_close(&now.state, began, self.world.wall))
     }
 }

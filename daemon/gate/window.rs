@@ -45,7 +45,7 @@ fn too_short(question: &Question<'_>, needed: SignedDuration) -> Option<Answer> 
     let now = question.world.calendar(question.kind())?;
     let left = match now.state {
         CalendarState::Open { closes: None, .. } => return None,
-        CalendarState::Open { closes: Some(closes), .. } => closes.duration_since(question.world.now),
+        CalendarState::Open { closes: Some(closes), .. } => closes.duration_since(question.world.wall),
         // A run that runs on takes workers out after the close, but begins no hop.
         CalendarState::Closed { .. } => SignedDuration::ZERO,
     };

@@ -230,7 +230,10 @@ impl Folder {
     fn probed(&mut self, probe: Probe, answer: ProbeAnswer, now: Timestamp) {
         match (&probe, answer) {
             (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
-            (_, ProbeAnswer::Api { ready, version }) => self.api(ready, version, now),
+            (_, ProbeAnswer::Api { ready, version, clock_ahead }) => {
+                self.api(ready, version, now);
+                self.live.api.clock_ahead = clock_ahead.or(self.live.api.clock_ahead);
+            }
             (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
                 let node = self.shared.id(node);
                 self.live.leases.insert(node, renewed);

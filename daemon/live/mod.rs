@@ -11,7 +11,7 @@ mod shared;
 mod tests;
 mod workload;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 pub use fold::Folder;
@@ -55,6 +55,8 @@ pub enum ProbeAnswer {
     Api {
         ready: bool,
         version: Option<Version>,
+        /// By how much our time of day is ahead of the API server's.
+        clock_ahead: Option<SignedDuration>,
     },
     Heartbeat(String),
     Lock(Option<Lock>),

@@ -230,7 +230,8 @@ fn small() -> Folder {
         folder.fold(seen(kind, How::Applied, &value), now());
     }
     let version = "v1.35.4".parse().ok();
-    folder.fold(Seen::Probed(Probe::Api, ProbeAnswer::Api { ready: true, version }), now());
+    folder
+        .fold(Seen::Probed(Probe::Api, ProbeAnswer::Api { ready: true, version, clock_ahead: None }), now());
     folder
 }
 
@@ -386,7 +387,7 @@ fn the_version_at_the_api_endpoint_counts_as_one_of_a_node() {
         (true, Some("v1.36.3"), NODES),
     ] {
         let version = version.map(|version| version.parse().unwrap());
-        let seen = Seen::Probed(Probe::Api, ProbeAnswer::Api { ready, version });
+        let seen = Seen::Probed(Probe::Api, ProbeAnswer::Api { ready, version, clock_ahead: None });
         assert_eq!(rises(&mut folder, seen), raises);
     }
 }

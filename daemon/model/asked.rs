@@ -1,6 +1,6 @@
 //! What is learnt of a cluster by asking instead of watching, and the notes that people leave in it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::version::Version;
 
@@ -25,6 +25,8 @@ pub enum Probe {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Api {
+    /// By how much the time of day of this machine is ahead of the API server's, by its last answer that had a date.
+    pub clock_ahead: Option<SignedDuration>,
     pub version: Option<Version>,
     /// Since when every probe of `/readyz` has succeeded; `None` if the last one failed.
     pub ready_since: Option<Timestamp>,

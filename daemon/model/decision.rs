@@ -172,6 +172,7 @@ pub enum Gate {
     Lease,
     Health,
     Watch,
+    Clock,
     Record,
 }
 
@@ -198,7 +199,7 @@ impl Gate {
             Self::Plan | Self::Hold => &[ReturnsUntouched, IsAboutNodes, IsPolicy, IsRecorded],
             Self::Budget | Self::Health => &[ReturnsUntouched, IsAboutNodes, IsRecorded],
             Self::Limit | Self::Canary | Self::Order => &[IsAboutNodes, IsRecorded],
-            Self::Watch => &[IsRecorded],
+            Self::Watch | Self::Clock => &[IsRecorded],
             Self::Lease | Self::Record => &[],
         }
     }
@@ -233,7 +234,7 @@ impl Gate {
     }
 
     /// In the order in which pages show them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Identity,
         Self::Mode,
         Self::Desired,
@@ -251,6 +252,7 @@ impl Gate {
         Self::Lease,
         Self::Health,
         Self::Watch,
+        Self::Clock,
         Self::Record,
     ];
 }
@@ -370,4 +372,5 @@ keys! {
     WriteRefused => "writeRefused",
     RightMissing => "rightMissing",
     NotCurrent => "notCurrent",
+    ClockOff => "clockOff",
 }

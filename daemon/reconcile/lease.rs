@@ -32,8 +32,13 @@ pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Te
         (Some(_), None) => Some(next_epoch(live, record)),
         (None, None) => live.probed.contains_key(&Probe::Lock).then(|| next_epoch(live, record)),
     };
-    let held = mine.filter(|lock| later(lock.seen, DEADLINE) > now).map(|lock| lock.transitions);
+    let held = mine.filter(|lock| is_within(lock.seen, DEADLINE, now)).map(|lock| lock.transitions);
     Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
+}
+
+/// True if no more than this length has passed. A time after now proves nothing: the lease is then renewed at once.
+fn is_within(since: Timestamp, length: SignedDuration, now: Timestamp) -> bool {
+    since <= now && now < later(since, length)
 }
 
 /// The epoch of the process that takes the lease next: above the lease's own and the last one in our record.
@@ -67,9 +72,8 @@ pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
 }
 
 fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
-    let due = later(lock.seen, RENEW);
-    if due > input.now {
-        return Turn { wake_at: Some(due), ..Turn::default() };
+    if is_within(lock.seen, RENEW, input.now) {
+        return Turn { wake_at: Some(later(lock.seen, RENEW)), ..Turn::default() };
     }
     let hold = LeaseMove::Hold {
         holder: lock.holder.clone(),

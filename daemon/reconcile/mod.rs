@@ -52,7 +52,10 @@ pub struct Input<'a> {
     pub others: &'a Others,
     /// Why the record cannot be written now.
     pub trouble: Option<&'a Reason>,
+    /// The clock of lengths of time; it never goes back.
     pub now: Timestamp,
+    /// The time of day, for maintenance windows and freezes.
+    pub wall: Timestamp,
 }
 
 /// The result of a pass.

@@ -56,10 +56,20 @@ fn look(input: &Input<'_>) -> Turn {
 /// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.
 fn blind(input: &Input<'_>) -> Turn {
     let answers = gate::not_current(input.live, input.now);
-    let Input { me, state, record, others, census, trouble, now, .. } = *input;
+    let Input { me, state, record, others, census, trouble, now, wall, .. } = *input;
     let tenure = Tenure::default();
-    let world =
-        World::new(Sources { me, state, live: None, record, others, census, tenure: &tenure, trouble, now });
+    let world = World::new(Sources {
+        me,
+        state,
+        live: None,
+        record,
+        others,
+        census,
+        tenure: &tenure,
+        trouble,
+        now,
+        wall,
+    });
     let books = Books::default();
     let said = gate::ask(&Question::general(Moment::GoOn, &world, &books)).answers;
     Turn { answers: said.into_iter().chain(answers).collect(), ..Turn::default() }
@@ -80,9 +90,19 @@ fn acts(input: &Input<'_>) -> bool {
 }
 
 fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
-    let Input { me, state, live, record, fresh, census, others, trouble, now } = *input;
-    let world =
-        World::new(Sources { me, state, live: Some(live), record, others, census, tenure, trouble, now });
+    let Input { me, state, live, record, fresh, census, others, trouble, now, wall } = *input;
+    let world = World::new(Sources {
+        me,
+        state,
+        live: Some(live),
+        record,
+        others,
+        census,
+        tenure,
+        trouble,
+        now,
+        wall,
+    });
     let books = Books::of(census, record.run.as_ref());
     let general = Question { plan: fresh, ..Question::general(Moment::GoOn, &world, &books) };
     let may = gate::ask(&general);
@@ -117,8 +137,9 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
 /// Takes every step in progress as far as it goes now. Of the control plane only the first step in progress is taken
 /// further.
 fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut Merge<'_>) {
-    // The API endpoint's address may come to lead to another cluster.
-    merge.turn(Turn { probes: vec![(Probe::ClusterUid, IDENTITY)], ..Turn::default() });
+    // The API endpoint's address may come to lead to another cluster, and clocks may come to differ.
+    let probes = vec![(Probe::ClusterUid, IDENTITY), (Probe::Api, IDENTITY)];
+    merge.turn(Turn { probes, ..Turn::default() });
     let mut control_plane_moved = false;
     for (id, progress) in run.in_progress() {
         let Some((stage, step)) = run.find(id) else { continue };

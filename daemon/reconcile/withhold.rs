@@ -76,6 +76,7 @@ mod tests {
             others: &others,
             trouble: None,
             now,
+            wall: now,
         };
         let findings = [Reason::new(Key::PassBroken, "node/w1", "two claims at once")];
         let broken = || Tick {

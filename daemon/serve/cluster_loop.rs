@@ -18,6 +18,7 @@ use super::push::{FLUSH, Recorder};
 use super::said;
 use crate::clock::Clock;
 use crate::execute::{Edges, Fence};
+use crate::gate;
 use crate::live::Seen;
 use crate::model::decision::{Answer, Reason};
 use crate::model::state::{DesiredState, Identity, RunState};
@@ -28,6 +29,8 @@ use crate::view::cluster::{Notice, View};
 
 /// Events within this time are taken in together: a rollout is hundreds of events.
 const GATHER: SignedDuration = SignedDuration::from_millis(20);
+/// A difference between the time of day and the clock of lengths of time that is no mistake of measurement.
+const CLOCK_SET: SignedDuration = SignedDuration::from_secs(2);
 /// How many events wait while a pass runs. A full channel makes the watches wait; no event is lost.
 const SEEN: usize = 4096;
 
@@ -62,6 +65,8 @@ struct Loop {
     lease: LeaseWatch,
     in_flight: InFlight,
     publisher: Publisher,
+    /// True if it was logged that this machine's clock and the API server's differ.
+    clock_told: bool,
 }
 
 /// The result of the passes between two waits.
@@ -101,6 +106,7 @@ pub async fn drive(
         in_flight: InFlight::new(edges, fence),
         publisher: Publisher::new(&settings.me.cluster, settings.view),
         me: settings.me,
+        clock_told: false,
     };
     loop {
         let decided = this.decide();
@@ -108,7 +114,8 @@ pub async fn drive(
         let end = if this.must_reread() {
             this.reread().await
         } else {
-            let end = this.flush(decided.state).or_else(|| this.idle(decided.state));
+            let end =
+                this.flush(decided.state).or_else(|| this.idle(decided.state)).or_else(|| this.clock_set());
             match end {
                 Some(end) => Some(end),
                 None => this.wait(&mut seen, decided.wake_at).await,
@@ -132,8 +139,8 @@ impl Loop {
             self.picture.replan(self.recorder.record(), now);
             let trouble = self.trouble();
             let trouble = self.recorder.objection(trouble.as_ref(), now);
-            let Some(input) = self.picture.input(&self.me, self.recorder.record(), trouble.as_ref(), now)
-            else {
+            let record = self.recorder.record();
+            let Some(input) = self.picture.input(&self.me, record, trouble.as_ref(), &self.clock) else {
                 return Decided::unfinished(RunState::Looking, None);
             };
             let (tick, findings) = checked_tick(input);
@@ -181,6 +188,12 @@ impl Loop {
         if let Some(uid) = &self.picture.live().cluster_uid {
             let recorded = self.recorder.record().cluster_uid.as_ref() == Some(uid);
             self.me.twin = self.served.claim(uid, &self.me.cluster, recorded);
+        }
+        if let Some(ahead) = self.picture.live().api.clock_ahead
+            && gate::clock_differs(ahead) != self.clock_told
+        {
+            self.clock_told = !self.clock_told;
+            said::clock(&self.me.cluster, ahead);
         }
     }
 
@@ -262,6 +275,21 @@ impl Loop {
             self.in_flight.len() <= 1 && !self.picture.has_claimed_nodes(self.recorder.record());
         let trouble = self.trouble().filter(|_| only_the_push)?;
         idle::unrecorded(&trouble, pushing, self.clock.now())
+    }
+
+    /// The end of a loop whose time of day was set, once no node is in progress: the next loop takes the new time over.
+    ///
+    /// A machine starts with a clock that is an hour slow, and NTP sets it a minute later. Lengths of time go on by the
+    /// old time, so that no step looks an hour old at once. But the record would be an hour slow for as long as this
+    /// process lives.
+    fn clock_set(&self) -> Option<End> {
+        let by = self.clock.wall().duration_since(self.clock.now());
+        let record = self.recorder.record();
+        let at_rest = self.in_flight.is_empty()
+            && self.recorder.is_sent()
+            && !self.picture.has_claimed_nodes(record)
+            && record.run.as_ref().is_none_or(|run| run.in_progress().next().is_none());
+        (by.abs() > CLOCK_SET && at_rest).then_some(End::ClockSet(by))
     }
 
     /// Waits for any event, and takes in all that have come meanwhile.

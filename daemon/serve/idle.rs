@@ -16,6 +16,8 @@ const GIT_PATIENCE: SignedDuration = SignedDuration::from_mins(30);
 pub enum End {
     /// Nothing can go on without a person, a calendar or another system.
     Idle(RunState),
+    /// The machine's time of day was set, by this much. The loop is started again, with the new time.
+    ClockSet(SignedDuration),
     /// The process was asked to end; effects in flight were answered and recorded.
     Asked,
     /// The fence ended the process here.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::gate::{Census, Others};
 use crate::live::Folder;
 use crate::model::CommitId;
@@ -155,7 +156,7 @@ impl Picture {
         me: &'a Identity,
         record: &'a Record,
         trouble: Option<&'a Reason>,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Option<Input<'a>> {
         Some(Input {
             me,
@@ -166,7 +167,8 @@ impl Picture {
             census: &self.counted.census,
             others: &self.others,
             trouble,
-            now,
+            now: clock.now(),
+            wall: clock.wall(),
         })
     }
 

@@ -60,6 +60,14 @@ pub(super) async fn one(
         // A mistake of ours in one cluster's loop ends neither that loop for good nor the others.
         let caught = AssertUnwindSafe(once(settings, &me, wired, start)).catch_unwind().await;
         let end = caught.unwrap_or_else(|panic| Err(anyhow!("its loop panicked: {}", said_by(&*panic))));
+        if let Ok(End::ClockSet(by)) = end {
+            tracing::warn!(
+                cluster = %me.cluster,
+                "the time of day of this machine was set by {by:#}; the cluster is read again with the new time"
+            );
+            start = Start::Afresh;
+            continue;
+        }
         let trouble = match end {
             Ok(End::Lost(why) | End::Unwritable(why)) if !settings.until_idle => {
                 format!("reading the record again: {why}")
@@ -124,7 +132,7 @@ fn said_by(panic: &(dyn Any + Send)) -> &str {
 
 async fn once(settings: &Serve, me: &Identity, wired: &Wired, start: Start) -> anyhow::Result<End> {
     let (cluster, record) = prepare(settings, &me.cluster, &wired.journal, start).await?;
-    let edges = Edges::new(cluster, settings.clock.clone());
+    let edges = Edges::new(cluster, settings.clock.set());
     let links = Links {
         wanted: wired.wanted.clone(),
         journal: wired.journal.clone(),

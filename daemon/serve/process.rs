@@ -41,7 +41,13 @@ impl Ended {
                 End::Idle(RunState::NeedsAPerson | RunState::Halted | RunState::Refused)
                 | End::Unrecorded { refused: true, .. },
             ) => (2, 4),
-            Ok(End::Lost(_) | End::Fenced | End::Unwritable(_) | End::Unrecorded { refused: false, .. })
+            Ok(
+                End::Lost(_)
+                | End::ClockSet(_)
+                | End::Fenced
+                | End::Unwritable(_)
+                | End::Unrecorded { refused: false, .. },
+            )
             | Err(_) => (3, 1),
         };
         self.clusters.values().map(rank).max().map_or(0, |(_, code)| code)
@@ -202,6 +208,7 @@ impl Loops {
             Ok(End::Fenced) => tracing::error!(%cluster, "ended by the fence"),
             Ok(End::Idle(standing)) => tracing::info!(%cluster, ?standing, "idle"),
             Ok(End::Asked) => tracing::info!(%cluster, "stopped"),
+            Ok(End::ClockSet(by)) => tracing::error!(%cluster, "the time of day was set by {by:#}"),
             Err(error) => tracing::error!(%cluster, "{error}"),
         }
         self.ended.clusters.insert(cluster, end);

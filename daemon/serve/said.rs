@@ -1,10 +1,12 @@
 //! Entries in the log, as loud as they are important: what needs a person is an error, what went another way than
 //! planned is a warning.
 
+use jiff::SignedDuration;
 use tracing::Level;
 
 use super::lease::Acts;
-use crate::model::decision::{Answer, Reason};
+use crate::gate;
+use crate::model::decision::{Answer, Key, Reason};
 use crate::model::entry::{ClusterEvent, CommitEvent, Entry, InterruptionEvent, StepEvent, What};
 use crate::model::text::list;
 use crate::record::{self, Record, Run};
@@ -48,6 +50,15 @@ pub(super) fn acts(cluster: &str, before: &Acts, now: &Acts, record: &Record) {
             tracing::info!(%cluster, holder, "the other process no longer acts");
         }
         (Acts::Nobody, Acts::Nobody) => {}
+    }
+}
+
+/// Logs that this machine's clock and the API server's differ, or agree again.
+pub(super) fn clock(cluster: &str, ahead: SignedDuration) {
+    if gate::clock_differs(ahead) {
+        tracing::warn!(%cluster, key = Key::ClockOff.as_str(), "{}", gate::difference(ahead));
+    } else {
+        tracing::info!(%cluster, "the clock of this machine and that of the API server agree again");
     }
 }
 

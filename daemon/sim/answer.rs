@@ -9,6 +9,7 @@ use super::watch::Subscription;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -70,6 +71,14 @@ impl Answer {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Self { status: StatusCode::OK, headers, body: Body::Watch(Box::new(subscription)) }
+    }
+
+    /// Says when it was made, as every HTTP server does.
+    pub(super) fn dated(&mut self, at: Timestamp) {
+        let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&at).unwrap_or_default();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            self.headers.insert(header::DATE, value);
+        }
     }
 
     /// The body, where it is not a watch.

@@ -66,12 +66,15 @@ impl Cluster {
     /// Answers one request, after everything that was due before it.
     pub fn handle(&mut self, request: Request<Bytes>, now: Timestamp) -> Answer {
         self.run_until(now);
-        let call = match Call::new(request) {
-            Ok(call) => call,
-            Err(refusal) => return Answer::from(&refusal),
+        let mut answer = match Call::new(request) {
+            Ok(call) => {
+                let answer = self.answer(&call, now);
+                self.audit.note(&call, answer.status, now);
+                answer
+            }
+            Err(refusal) => Answer::from(&refusal),
         };
-        let answer = self.answer(&call, now);
-        self.audit.note(&call, answer.status, now);
+        answer.dated(now.saturating_add(self.settings.clock_ahead).unwrap_or(now));
         answer
     }
 

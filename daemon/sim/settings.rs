@@ -17,6 +17,8 @@ pub struct Settings {
     pub controllers: bool,
     /// Pods' worth of room on a node that does not say itself.
     pub pods_per_node: u64,
+    /// By how much the API server's clock is ahead.
+    pub clock_ahead: SignedDuration,
 }
 
 impl Default for Settings {
@@ -29,6 +31,7 @@ impl Default for Settings {
             history: 20_000,
             controllers: true,
             pods_per_node: 110,
+            clock_ahead: SignedDuration::ZERO,
         }
     }
 }

@@ -195,6 +195,7 @@ impl Scene {
             others: &self.others,
             trouble: None,
             now: self.now,
+            wall: self.now,
         });
         assert_eq!(findings, []);
         tick

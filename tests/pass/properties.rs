@@ -247,7 +247,18 @@ impl Asker<'_> {
     fn world(&self) -> World<'_> {
         let Scene { me, state, live, record, census, others, trouble, now, .. } = self.scene;
         let (live, trouble, tenure) = (Some(live), trouble.as_ref(), &self.tenure);
-        World::new(Sources { me, state, live, record, others, census, tenure, trouble, now: *now })
+        World::new(Sources {
+            me,
+            state,
+            live,
+            record,
+            others,
+            census,
+            tenure,
+            trouble,
+            now: *now,
+            wall: *now,
+        })
     }
 
     /// The same question about a step as the pass puts, where it stands now.

@@ -80,6 +80,7 @@ impl Scene {
             others: &self.others,
             trouble: self.trouble.as_ref(),
             now: self.now,
+            wall: self.now,
         }
     }
 }

@@ -141,7 +141,7 @@ daemon() { # WINDLASS: starts it and leaves its process in $process
 # By its exit code the daemon says that all is as desired (0), or that it waits for something (3): for a person who holds a node,
 # which is as it should be where nothing else is left to do. The script that sources this says by `finished` whether that is so.
 idle() { # CODE
-	[ "$1" = 0 ] || { [ "$1" = 3 ] && finished; }
+	[ "$1" = 0 ] || { { [ "$1" = 3 ] || [ "$1" = 4 ]; } && finished; }
 }
 
 # until_idle WINDLASS [SECONDS]: runs it until it is idle, again whenever it ends; killed every so many seconds.

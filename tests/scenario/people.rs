@@ -151,7 +151,7 @@ async fn a_node_that_a_person_cordoned_is_left_alone() {
     let mut world = small().await;
     world.cordon("w2");
     world.desire_with("v1.36.3", WIDE);
-    world.assert_run_ends(RunState::Waiting).await;
+    world.assert_run_ends(RunState::NeedsAPerson).await;
     world.assert_waits(Key::ForeignCordon, "node/w2", "uncordon");
     assert_eq!(world.node("w2"), ("v1.35.4".to_owned(), false, false));
     assert_eq!(world.node("w3").0, "v1.36.3", "the others go on");

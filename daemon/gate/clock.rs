@@ -1,0 +1,38 @@
+//! The clock gate: whether this machine and the API server agree about the time of day. Maintenance windows and freezes
+//! are times of day, and nothing else says which of the two clocks is wrong.
+
+use jiff::SignedDuration;
+
+use super::{Moment, Question};
+use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::text;
+
+/// By how much the two clocks may differ before nothing is begun any more.
+const MOST: SignedDuration = SignedDuration::from_secs(30);
+/// A difference that is told. `Date` of an HTTP answer has whole seconds, and the answer takes a moment.
+const TOLD: SignedDuration = SignedDuration::from_secs(2);
+
+pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
+    let Some(ahead) = question.live().and_then(|live| live.api.clock_ahead) else { return Vec::new() };
+    match (question.moment, question.step) {
+        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change, _) if ahead.abs() > MOST => {
+            let text = format!("{}; nothing is begun until both clocks are right", difference(ahead));
+            vec![Answer::deny(Gate::Clock, Reason::new(Key::ClockOff, "clock", text))]
+        }
+        (Moment::GoOn, None) if clock_differs(ahead) => {
+            vec![Answer::allow(Gate::Clock, "clock", difference(ahead))]
+        }
+        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => Vec::new(),
+    }
+}
+
+/// True if the difference is worth a line in the log.
+pub fn clock_differs(ahead: SignedDuration) -> bool {
+    ahead.abs() > TOLD
+}
+
+/// The difference between the two clocks in words.
+pub fn difference(ahead: SignedDuration) -> String {
+    let side = if ahead.is_negative() { "behind" } else { "ahead of" };
+    format!("the clock of this machine is {} {side} that of the API server", text::length(ahead.abs()))
+}

@@ -2,6 +2,7 @@
 //!
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
+//! * `claims`: claims that were removed, changed or copied
 //! * `clock`: clocks that differ or are set
 //! * `commits`: new, changed, broken and rewritten desired states
 //! * `control_plane`: hops, version skew, and the control plane as one unit
@@ -17,6 +18,7 @@
 
 mod calendar;
 mod canary;
+mod claims;
 mod clock;
 mod commits;
 mod control_plane;

@@ -35,7 +35,7 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
     let object = || format!("node/{}", node.name);
     let mut reasons = reserved(question, node);
     let skips = question.limits().is_none_or(|limits| limits.foreign_cordon == ForeignCordon::Skip);
-    if node.is_cordoned_by_others() && skips {
+    if node.is_cordoned_by_others() && skips && !cordoned_by_step(question, node) {
         let text = "somebody else has cordoned it; it is skipped until they uncordon it";
         reasons.push(Reason::new(Key::ForeignCordon, object(), text));
     }
@@ -43,6 +43,12 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
         reasons.push(Reason::new(Key::MarkedForRemoval, object(), "an autoscaler has marked it for removal"));
     }
     reasons
+}
+
+/// True if the journal says that the step cordoned the node, and its claim was removed.
+fn cordoned_by_step(question: &Question<'_>, node: &Node) -> bool {
+    let found = question.record_of_step().filter(|step| step.end.is_none()).and_then(|step| step.found);
+    node.claim.is_none() && found.is_some_and(|found| found.cordoned && !found.was_unschedulable)
 }
 
 /// Why Windlass writes nothing to the node: a person holds it, or a later leader or an unreadable claim has it.

@@ -9,13 +9,14 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::shared::Shared;
+use crate::model::claim::Claim;
 use crate::model::live::{
     Attachment, ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready,
     Seconds, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
-use crate::model::text::{flat, shorten};
+use crate::model::text::{flat, one_line, shorten};
 use crate::model::version::Version;
 
 /// The annotation of a mirror pod, which the kubelet runs from a file. It cannot be evicted.
@@ -71,7 +72,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).map_or(now, |time| time.0.min(now)),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         unschedulable_since: now,
-        claim: annotation(CLAIM).map(claim),
+        claim: annotation(CLAIM).map(|text| claim(text, meta.uid.as_deref().unwrap_or_default())),
         hold: annotation(HOLD).map(|reason| shorten(&flat(reason), MOST_HOLD)),
         to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
@@ -106,9 +107,15 @@ fn is_virtual(labels: &Labels, mut taints: impl Iterator<Item = impl AsRef<str>>
         })
 }
 
-fn claim(text: &str) -> ClaimState {
-    match serde_json::from_str(text) {
-        Ok(claim) => ClaimState::Ours(claim),
+/// A claim on a node that it does not name was copied with the node's object, or the node was made again: it says
+/// nothing of how this node was found.
+fn claim(text: &str, uid: &str) -> ClaimState {
+    match serde_json::from_str::<Claim>(text) {
+        Ok(claim) if claim.node_uid == uid => ClaimState::Ours(claim),
+        Ok(claim) => ClaimState::Unreadable(format!(
+            "it is the claim of a node with the UID {}; remove the annotation, and uncordon the node if nobody needs the cordon",
+            one_line(&claim.node_uid)
+        )),
         Err(error) => ClaimState::Unreadable(error.to_string()),
     }
 }

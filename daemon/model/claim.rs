@@ -1,6 +1,8 @@
 //! The claim: an annotation on a node that names the run and the step that took the node out. One guarded patch
 //! writes it together with the cordon. It is the first effect of a step; the intent is a journal entry.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use super::decision::{Key, Reason};
 pub use super::names::{CLAIM, HOLD, SCALE_DOWN_DISABLED};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Claim {
     /// The node's UID. A node that was deleted and created again under its name has another one.
     pub node_uid: String,
@@ -34,9 +36,27 @@ pub struct Claim {
     /// When the kubelet was first seen at the target version; `None` before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Reported>,
+    /// The keys of a later version of Windlass. They stay when this version writes the claim.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, serde_json::Value>,
+}
+
+/// How a node was found, and whether it was cordoned, for the journal: a claim can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Found {
+    pub was_unschedulable: bool,
+    pub scale_down_was_disabled: bool,
+    pub cordoned: bool,
 }
 
 impl Claim {
+    /// What the journal keeps of the claim.
+    pub fn found(&self) -> Found {
+        let Self { was_unschedulable, scale_down_was_disabled, cordoned, .. } = *self;
+        Found { was_unschedulable, scale_down_was_disabled, cordoned }
+    }
+
     /// Why the node is left alone: a leader after us has claimed it, and a lower epoch never overwrites a higher one.
     pub fn of_later_leader(&self, node: &str) -> Reason {
         let text = format!("epoch {} of run {} has claimed it; ours is lower", self.epoch, self.run);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
+use super::claim::Found;
 use super::decision::{Answer, Reason};
 use super::version::Version;
 use super::work::StepId;
@@ -93,8 +94,11 @@ pub enum StepEvent {
         pods: u32,
         baseline: BTreeMap<String, Baseline>,
     },
+    /// `found` is on the entry that says that the node is claimed.
     Moved {
         phase: StepPhase,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<Found>,
     },
     Done {
         version: String,

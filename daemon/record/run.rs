@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::log::RunLog;
 use super::steps::{Mark, StepIndex};
 use crate::model::CommitId;
+use crate::model::claim::Found;
 use crate::model::decision::Reason;
 use crate::model::entry::{Baseline, StepEvent, StepPhase};
 use crate::model::plan::{Plan, StepId};
@@ -56,6 +57,8 @@ pub struct StepRecord {
     pub attempt: u32,
     /// True if an earlier attempt changed the node, or may have.
     pub touched: bool,
+    /// How the node was found, once it was claimed.
+    pub found: Option<Found>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,9 +75,10 @@ impl Run {
         let before = Mark::of(self.steps.get(id));
         match event {
             StepEvent::Started { pods, baseline } => self.begin_step(id, *pods, baseline, seq, at),
-            StepEvent::Moved { phase } => {
+            StepEvent::Moved { phase, found } => {
                 if let Some(step) = self.steps.get_mut(id) {
                     step.phase = *phase;
+                    step.found = found.or(step.found);
                     step.at.insert(*phase, at);
                 }
             }
@@ -109,12 +113,15 @@ impl Run {
         let before = self.steps.get(id);
         let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
         let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);
+        let touched = before.is_some_and(|before| before.is_touched() && !untouched(before));
         let fresh = StepRecord {
             at: BTreeMap::from([(StepPhase::Started, at)]),
             pods,
             baseline: baseline.clone(),
             attempt: before.map_or(0, |before| before.attempt) + 1,
-            touched: before.is_some_and(|before| before.is_touched() && !untouched(before)),
+            touched,
+            // A node that was changed keeps its claim, and what that says, until it is returned.
+            found: before.filter(|_| touched).and_then(|before| before.found),
             ..StepRecord::unbegun(seq)
         };
         if let Some(before) = self.steps.insert(id.clone(), fresh) {
@@ -145,6 +152,7 @@ impl StepRecord {
             evicted: 0,
             attempt: 0,
             touched: false,
+            found: None,
         }
     }
 

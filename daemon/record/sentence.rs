@@ -63,7 +63,7 @@ fn step_sentence(id: &StepId, event: &StepEvent) -> String {
     let thing = thing(id);
     match event {
         StepEvent::Started { pods, baseline } => started(id, *pods, baseline.len()),
-        StepEvent::Moved { phase } => moved(&thing, *phase),
+        StepEvent::Moved { phase, .. } => moved(&thing, *phase),
         StepEvent::Done { version, evicted: 0 } => format!("{thing} upgraded to {version}"),
         StepEvent::Done { version, evicted } => {
             format!("{thing} upgraded to {version}, {} evicted", plural(*evicted, "pod"))
@@ -139,7 +139,7 @@ pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
 fn step_outcome(event: &StepEvent) -> &'static str {
     match event {
         StepEvent::Started { .. } => phase(StepPhase::Started),
-        StepEvent::Moved { phase: reached } => phase(*reached),
+        StepEvent::Moved { phase: reached, .. } => phase(*reached),
         StepEvent::Done { .. } => "done",
         StepEvent::SetAside { .. } => "setAside",
         StepEvent::Failed { .. } => "failed",

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::drain::{self, Drained};
 use super::hand::Hand;
 use super::job::{create_job, overdue, run_job};
-use super::state::{State, has_job, node_of, state};
+use super::state::{State, has_job, lost_claim, node_of, readable, state};
 use super::turn::{Turn, waiting_since};
-use crate::model::claim::Claim;
+use crate::model::claim::{Claim, Found};
 use crate::model::decision::{Decision, Gate, Key, Reason, Verdict};
 use crate::model::effect::NodePatch;
 use crate::model::entry::{StepEvent, StepPhase};
@@ -51,21 +51,26 @@ pub(super) fn advance(
             Turn { wants_lease: false, ..turn.answers(may.objections().cloned()) }
         }
         State::Unclaimed => take(hand, mv, node, may, turn),
-        State::Claimed => turn.moving().reached(&hand.step.id, StepPhase::Claimed),
+        State::Claimed => is_claimed(hand, node, turn.moving()),
         // A stop leaves the drain as it is: no pod is evicted, and no timeout is judged.
         // Nor is one evicted on the strength of an old picture.
         State::Draining if may.objects(Gate::Stop) || may.objects(Gate::Watch) => turn,
         State::Draining => drain(hand, mv, node, turn.moving()),
         State::Emptied => begin_change(hand, mv, may, turn.moving()),
-        State::Changing => change(hand, mv, turn),
+        State::Changing => change(hand, mv, node, turn),
         // Nothing can be noted on the claim, or seen of the node, and the node is not to be blamed for that.
         State::Proving
             if may.objects(Gate::Stop) || may.objects(Gate::Watch) || hand.tenure.held.is_none() =>
         {
             turn.moving()
         }
+        // The proof is noted on the claim.
+        State::Proving if lost_claim(hand, node) => {
+            let claim = NodePatch::Claim(new_claim(hand, mv, node));
+            turn.moving().patch(node, claim, hand.progress.intent)
+        }
         State::Proving => prove(hand, mv, node, turn.moving()),
-        State::Releasing => release(hand, node, turn.moving()),
+        State::Releasing => release(hand, mv, node, turn.moving()),
         State::Recovering => recover(hand, turn),
     }
 }
@@ -73,31 +78,44 @@ pub(super) fn advance(
 /// The first effect of a step: one patch that claims the node and, if it will be drained, cordons it.
 fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn) -> Turn {
     if may.allows() {
-        let before = match &node.claim {
-            Some(ClaimState::Ours(claim)) => Some(claim),
-            Some(ClaimState::Unreadable(_)) | None => None,
-        };
-        // A run before this one may have left the node cordoned with its claim. Read from the node,
-        // `was_unschedulable` would be true, and the node would stay cordoned for good after its upgrade. So the
-        // earlier claim counts.
-        let claim = Claim {
-            node_uid: mv.node.uid.clone(),
-            run: hand.run.id.clone(),
-            step: hand.step.id.to_string(),
-            plan_digest: hand.run.digest.clone(),
-            epoch: hand.tenure.held.unwrap_or(0),
-            was_unschedulable: node.is_cordoned_by_others()
-                || before.is_some_and(|before| before.was_unschedulable),
-            scale_down_was_disabled: before
-                .map_or(node.scale_down_disabled, |before| before.scale_down_was_disabled),
-            cordoned: mv.drain || before.is_some_and(|before| before.cordoned),
-            at: hand.now,
-            blocked_since: None,
-            reported: None,
-        };
+        let claim = new_claim(hand, mv, node);
         return turn.moving().patch(node, NodePatch::Claim(claim), hand.progress.intent);
     }
     wait_for_turn(hand, may, turn)
+}
+
+/// The claim of this step. It has how the node was found: as the claim that is on it says, as the journal says of a
+/// claim that somebody has removed, or as the node is.
+///
+/// A run before this one may have left the node cordoned with its claim. Read from the node, `was_unschedulable` would
+/// be true, and the node would stay cordoned for good after its upgrade.
+fn new_claim(hand: &Hand<'_>, mv: &NodeMove, node: &Node) -> Claim {
+    let of_node = Found {
+        was_unschedulable: node.is_cordoned_by_others(),
+        scale_down_was_disabled: node.scale_down_disabled,
+        cordoned: false,
+    };
+    let found = match readable(node) {
+        Some(before) => {
+            let before = before.found();
+            Found { was_unschedulable: of_node.was_unschedulable || before.was_unschedulable, ..before }
+        }
+        None => hand.progress.found.filter(|found| found.cordoned).unwrap_or(of_node),
+    };
+    Claim {
+        node_uid: mv.node.uid.clone(),
+        run: hand.run.id.clone(),
+        step: hand.step.id.to_string(),
+        plan_digest: hand.run.digest.clone(),
+        epoch: hand.tenure.held.unwrap_or(0),
+        was_unschedulable: found.was_unschedulable,
+        scale_down_was_disabled: found.scale_down_was_disabled,
+        cordoned: mv.drain || found.cordoned,
+        at: hand.now,
+        blocked_since: None,
+        reported: None,
+        others: readable(node).map(|before| before.others.clone()).unwrap_or_default(),
+    }
 }
 
 /// Reports every objection. Health objections pass soon or need a person; only while one passes soon is the lease
@@ -177,13 +195,20 @@ fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> T
     }
 }
 
+fn is_claimed(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
+    match readable(node) {
+        Some(claim) => turn.claimed(&hand.step.id, claim),
+        None => turn.reached(&hand.step.id, StepPhase::Claimed),
+    }
+}
+
 /// The provider changes the node. The node decides whether the step is done, not the Job.
-fn change(hand: &Hand<'_>, mv: &NodeMove, turn: Turn) -> Turn {
+fn change(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
     let jobs = our_jobs(hand, mv);
     // The work of an external provider is not progress of ours.
     let turn = Turn { moves: jobs.is_some() || hand.progress.phase < StepPhase::Upgrading, ..turn };
     if hand.progress.phase < StepPhase::Claimed {
-        return turn.reached(&hand.step.id, StepPhase::Claimed);
+        return is_claimed(hand, node, turn);
     }
     if hand.progress.phase < StepPhase::Upgrading {
         // Until it is known whether the Job was created, nothing is concluded.
@@ -213,15 +238,16 @@ fn await_other(hand: &Hand<'_>, mv: &NodeMove, mut turn: Turn) -> Turn {
     turn.waits(Gate::Health, Reason::new(Key::ExternalProvider, hand.object(), text))
 }
 
-/// Restores the node as the claim recorded it. A claim that cannot be read is removed, and nothing else is touched.
-fn release(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {
-    match &node.claim {
-        Some(ClaimState::Ours(claim)) => {
-            turn.patch(node, NodePatch::Release(claim.clone()), hand.progress.intent)
-        }
-        Some(ClaimState::Unreadable(_)) => turn.patch(node, NodePatch::Forget, hand.progress.intent),
-        None => turn,
-    }
+/// Restores the node as the claim recorded it, or, if the claim is gone or cannot be read, as the journal says. Without
+/// either, a claim that cannot be read is removed, and nothing else is touched.
+fn release(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
+    let patch = match (&node.claim, hand.progress.found) {
+        (Some(ClaimState::Ours(claim)), _) => NodePatch::Release(claim.clone()),
+        (Some(ClaimState::Unreadable(_)) | None, Some(_)) => NodePatch::Release(new_claim(hand, mv, node)),
+        (Some(ClaimState::Unreadable(_)), None) => NodePatch::Forget,
+        (None, None) => return turn,
+    };
+    turn.patch(node, patch, hand.progress.intent)
 }
 
 fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {

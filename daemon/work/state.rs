@@ -83,6 +83,7 @@ pub(super) fn state(hand: &Hand<'_>, mv: &NodeMove) -> State {
             // that was on the remote: the claim is no longer this step's to remove.
             Some(ClaimState::Ours(claim)) if is_of_another_step(claim, hand) => State::Recovering,
             Some(_) => State::Releasing,
+            None if phase < StepPhase::Returned && lost_claim(hand, node) => State::Releasing,
             None => State::Recovering,
         };
     }
@@ -104,6 +105,22 @@ pub(super) fn state(hand: &Hand<'_>, mv: &NodeMove) -> State {
         // A claim that an earlier run left is taken over: the new claim keeps what that one recorded of the node.
         Some(ClaimState::Ours(_)) | None => State::Unclaimed,
     }
+}
+
+pub(super) fn readable(node: &Node) -> Option<&Claim> {
+    match &node.claim {
+        Some(ClaimState::Ours(claim)) => Some(claim),
+        Some(ClaimState::Unreadable(_)) | None => None,
+    }
+}
+
+/// True if somebody has removed the claim of this step, or made it unreadable, and left our cordon.
+///
+/// A person removes the annotation from a node in the middle of its upgrade. The node is upgraded, and without its claim
+/// nothing on it says that the cordon is ours. The journal does.
+pub(super) fn lost_claim(hand: &Hand<'_>, node: &Node) -> bool {
+    let ours = hand.progress.found.is_some_and(|found| found.cordoned && !found.was_unschedulable);
+    ours && readable(node).is_none() && node.unschedulable
 }
 
 /// True if the claim is that of another step of this run that is in progress.

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::State;
+use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::{InterruptionEvent, StepEvent, StepPhase, What};
@@ -54,7 +55,12 @@ impl Turn {
     }
 
     pub(super) fn reached(self, step: &StepId, phase: StepPhase) -> Self {
-        self.event(step, StepEvent::Moved { phase })
+        self.event(step, StepEvent::Moved { phase, found: None })
+    }
+
+    /// The node is claimed. The journal keeps how it was found.
+    pub(super) fn claimed(self, step: &StepId, claim: &Claim) -> Self {
+        self.event(step, StepEvent::Moved { phase: StepPhase::Claimed, found: Some(claim.found()) })
     }
 
     pub(super) fn set_aside(self, step: &StepId, touched: bool, reasons: Vec<Reason>) -> Self {

@@ -1,6 +1,7 @@
 //! What a case says of a world beyond what plans are made from: claims, Jobs, the lease, people's notes, and what was
 //! done and no watch has shown yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -231,6 +232,7 @@ impl Then<'_> {
             at: at.unwrap_or(self.now - SignedDuration::from_secs(30)),
             blocked_since: None,
             reported: None,
+            others: BTreeMap::new(),
         }));
     }
 

@@ -246,8 +246,17 @@ fn claims_that_are_given_back_too_early() {
         let other = super::scene("set-aside-with-a-job-that-waits-withdraws-it-first");
         scene.live.jobs = other.live.jobs;
     });
-    caught("returning-a-node-whose-claim-cannot-be-read", "no step has brought the node back", |scene, _| {
+    const UNREADABLE: &str = "returning-a-node-whose-claim-cannot-be-read";
+    caught(UNREADABLE, "before it has proven that it is well", |scene, _| {
         phase(scene, "w1", StepPhase::Upgrading);
+    });
+    caught(UNREADABLE, "no step has brought the node back", |scene, tick| {
+        phase(scene, "w1", StepPhase::Upgrading);
+        for (effect, _) in &mut tick.effects {
+            if let Effect::Node { patch, .. } = effect {
+                *patch = NodePatch::Forget;
+            }
+        }
     });
     caught(
         "claim-of-a-run-that-is-gone-is-given-back",
@@ -507,7 +516,8 @@ fn runs_that_may_not_start() {
 
 #[test]
 fn steps_that_did_not_come_that_far() {
-    let moved = |scene: &Scene, phase| What::Step(kubelet(scene, "w1"), StepEvent::Moved { phase });
+    let moved =
+        |scene: &Scene, phase| What::Step(kubelet(scene, "w1"), StepEvent::Moved { phase, found: None });
     caught("change-creates-the-job", "it moves back", |scene, tick| {
         tick.entries.push(moved(scene, StepPhase::Claimed));
     });

@@ -301,7 +301,7 @@ fn what_starts_was_asked(scene: &Scene, tick: &Tick) -> Result<(), TestCaseError
                 let (_, decision) = asker.about(id, Some(Moment::TakeOut), &books);
                 allows(&format!("the intent of {id}"), &decision)?;
             }
-            What::Step(id, StepEvent::Moved { phase: StepPhase::Upgrading }) => {
+            What::Step(id, StepEvent::Moved { phase: StepPhase::Upgrading, .. }) => {
                 let (moment, decision) = asker.about(id, None, &books);
                 if moment == Moment::Change {
                     allows(&format!("the change of {id}"), &decision)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use windlass::model::CommitId;
+use windlass::model::claim::Found;
 use windlass::model::decision::{Key, Reason};
 use windlass::model::desired::Desired;
 use windlass::model::entry::{
@@ -167,7 +168,14 @@ impl Story<'_> {
             .take(until)
             .map(|phase| match phase {
                 StepPhase::Started => StepEvent::Started { pods, baseline: baseline.clone() },
-                phase => StepEvent::Moved { phase },
+                phase => {
+                    let found = Found {
+                        was_unschedulable: false,
+                        scale_down_was_disabled: false,
+                        cordoned: step.drains(),
+                    };
+                    StepEvent::Moved { phase, found: (phase == StepPhase::Claimed).then_some(found) }
+                }
             })
             .collect();
         events.extend(end);

@@ -163,7 +163,7 @@ fn step_event() -> impl Strategy<Value = StepEvent> {
     let phases = [StepPhase::Started, StepPhase::Claimed, StepPhase::Drained, StepPhase::Returned];
     prop_oneof![
         (any::<u32>(), baseline).prop_map(|(pods, baseline)| StepEvent::Started { pods, baseline }),
-        select(phases.to_vec()).prop_map(|phase| StepEvent::Moved { phase }),
+        select(phases.to_vec()).prop_map(|phase| StepEvent::Moved { phase, found: None }),
         (text(), any::<u32>()).prop_map(|(version, evicted)| StepEvent::Done { version, evicted }),
         (any::<bool>(), reasons()).prop_map(|(touched, reasons)| StepEvent::SetAside { touched, reasons }),
         reasons().prop_map(|reasons| StepEvent::Failed { reasons }),

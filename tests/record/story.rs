@@ -115,7 +115,7 @@ pub fn started(node: &str, component: Component) -> What {
 }
 
 pub fn moved(node: &str, component: Component, phase: StepPhase) -> What {
-    What::Step(id(node, component), StepEvent::Moved { phase })
+    What::Step(id(node, component), StepEvent::Moved { phase, found: None })
 }
 
 pub fn done(node: &str, component: Component) -> What {

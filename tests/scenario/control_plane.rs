@@ -144,7 +144,7 @@ async fn an_untouched_second_hop_gives_way_to_a_newer_commit() {
     });
     world.pass(MINUTE * 5).await;
     let touched = |world: &World| {
-        world.journal().iter().any(|e| matches!(&e.what, What::Step(id, StepEvent::Moved { phase }) if id.to == "v1.36.3" && *phase >= StepPhase::Upgrading))
+        world.journal().iter().any(|e| matches!(&e.what, What::Step(id, StepEvent::Moved { phase, .. }) if id.to == "v1.36.3" && *phase >= StepPhase::Upgrading))
     };
     assert!(!touched(&world), "set-up: nothing of hop 2 touched");
     world.desire("v1.35.4");

@@ -91,7 +91,7 @@ impl Narrator {
                     self.expected.insert(id.clone(), *pods);
                     Vec::new()
                 }
-                StepEvent::Moved { phase } => self.moved(at, id, *phase),
+                StepEvent::Moved { phase, .. } => self.moved(at, id, *phase),
                 StepEvent::Done { version, .. } => self.done(at, id, version),
                 StepEvent::SetAside { .. } | StepEvent::Failed { .. } | StepEvent::Gone => {
                     told("daemon", Tone::Bad)

@@ -119,7 +119,7 @@ impl<'a> Check<'a> {
         let known = run.steps.get(id);
         match event {
             StepEvent::Started { .. } => self.starts(id),
-            StepEvent::Moved { phase } => self.moves(id, *phase),
+            StepEvent::Moved { phase, .. } => self.moves(id, *phase),
             StepEvent::Done { .. } => {
                 let arrived =
                     if id.node.is_none() { self.control_plane_arrived(id) } else { self.has_arrived(id) };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Check, InProgress, claim_of, claim_on};
-use crate::model::claim::Claim;
+use crate::model::claim::{Claim, Found};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::StepPhase;
 use crate::model::live::{ClaimState, JobState, Node};
@@ -28,13 +28,25 @@ impl<'a> Check<'a> {
         self.require(!later_one, &object, "a claim of a higher epoch is overwritten");
         let unreadable = matches!(node.claim, Some(ClaimState::Unreadable(_)));
         let forgets = matches!(patch, NodePatch::Forget);
-        self.require(unreadable == forgets, &object, "a claim that cannot be read is only ever forgotten");
+        let restores = matches!(patch, NodePatch::Release(_) | NodePatch::Claim(_))
+            && self.found_by_step(node).is_some();
+        self.require(
+            unreadable == forgets || (unreadable && restores),
+            &object,
+            "a claim that cannot be read is only ever forgotten, or the node is restored as the journal says",
+        );
         match patch {
             NodePatch::Claim(claim) => self.claim(node, claim, after),
             NodePatch::Note(claim) => self.timers(node, claim, after),
             NodePatch::Release(claim) => self.release(node, claim, after),
             NodePatch::Forget => self.forget(node, after),
         }
+    }
+
+    /// How the node was found, as the journal says of its step in progress.
+    fn found_by_step(&self, node: &Node) -> Option<Found> {
+        let mut steps = self.run()?.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
+        steps.find_map(|(_, progress)| progress.found)
     }
 
     /// The step of a claim, if it is in progress on this node and this entry is its intent.
@@ -77,9 +89,12 @@ impl<'a> Check<'a> {
             &object,
             "it will be emptied and is claimed without a cordon",
         );
-        // A cordon that no claim of ours explains is another person's, also on a node that we have claimed.
-        let ours = before.is_some_and(|before| before.cordoned && !before.was_unschedulable);
-        let found = (node.unschedulable && !ours) || before.is_some_and(|before| before.was_unschedulable);
+        // A cordon that neither a claim of ours nor the journal explains is another person's, also on a node that we
+        // have claimed.
+        let removed = self.found_by_step(node).filter(|_| before.is_none());
+        let known = before.map(Claim::found).or(removed);
+        let ours = known.is_some_and(|known| known.cordoned && !known.was_unschedulable);
+        let found = (node.unschedulable && !ours) || known.is_some_and(|known| known.was_unschedulable);
         self.require(claim.was_unschedulable == found, &object, "its claim forgets how the node was found");
         if !again {
             self.control_plane_skew(step, &object, true);
@@ -105,7 +120,9 @@ impl<'a> Check<'a> {
     /// stays.
     fn release(&mut self, node: &Node, claim: &Claim, after: u64) {
         let object = format!("node/{}", node.name);
-        self.require(claim_on(node) == Some(claim), &object, "another claim is taken away than it bears");
+        let bears = claim_on(node) == Some(claim);
+        let restored = claim_on(node).is_none() && self.found_by_step(node) == Some(claim.found());
+        self.require(bears || restored, &object, "another claim is taken away than it bears");
         let run = self.run().filter(|run| run.id == claim.run);
         let Some(progress) = run.and_then(|run| run.recorded_as(&claim.step)) else {
             let taken = self.run().is_some_and(|run| {

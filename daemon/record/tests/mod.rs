@@ -139,7 +139,7 @@ impl Journal {
     }
 
     fn reach(&mut self, id: &StepId, phase: StepPhase) -> &mut Self {
-        self.step(id, StepEvent::Moved { phase })
+        self.step(id, StepEvent::Moved { phase, found: None })
     }
 
     fn finish(&mut self, id: &StepId) -> &mut Self {

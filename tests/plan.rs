@@ -275,7 +275,10 @@ fn the_keys_that_programs_read() {
             "/plan/pools/general",
             "maxUnavailable maxUnavailablePerZone canary soakSeconds foreignCordon drain",
         ),
-        ("/plan/pools/general/drain", "when timeoutSeconds deleteEmptyDirData jobsSeconds implicitBudgets"),
+        (
+            "/plan/pools/general/drain",
+            "when timeoutSeconds deleteEmptyDirData jobsSeconds implicitBudgets recoverySeconds onNotRecovered",
+        ),
         ("/plan/kubeadm", "from image ignorePreflightErrors"),
         ("/changes/0", "scope component from to node pods"),
         ("/scripts/0", "title text"),

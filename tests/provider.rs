@@ -289,6 +289,8 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 delete_empty_dir_data: true,
                 jobs: SignedDuration::ZERO,
                 implicit_budgets: true,
+                recovery: SignedDuration::from_mins(30),
+                on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
             },
         }],
     }

@@ -80,6 +80,8 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
         let answer = cluster.ask(&probe, clock).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
+    // A command looks once, so the one answer stands for every API server behind the endpoint.
+    folder.live.api.agreed = true;
     Ok(folder.live)
 }
 

@@ -1,12 +1,13 @@
 //! Probes: questions that no watch answers.
 
 use http::Request;
-use http::header::{DATE, HeaderMap};
+use http::header::{CONNECTION, DATE, HeaderMap};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use kube::client::Body;
@@ -59,7 +60,10 @@ impl ClusterApi {
             }
             Ok(_) | Err(_) => false,
         };
-        let version = call(self.client.apiserver_version()).await.ok();
+        // Over a new connection each time: a balancer then may choose another API server.
+        let version = Request::get("/version").header(CONNECTION, "close").body(Vec::new());
+        let version = version.map_err(|e| CallError::Transport(e.to_string()))?;
+        let version = call(self.client.request::<Info>(version)).await.ok();
         // `gitVersion` has the vendor's suffix; the minor alone may have a `+`.
         let version = version.and_then(|info| info.git_version.parse().ok());
         Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version, clock_ahead })

@@ -10,7 +10,8 @@ use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::desired::{
-    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, Pool, Provider, Selector,
+    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnNotRecovered, Pool, Provider,
+    Selector,
 };
 use crate::model::version::Version;
 use jiff::SignedDuration;
@@ -248,6 +249,8 @@ impl Default for Drain {
             delete_empty_dir_data: defaults::DELETE_EMPTY_DIR_DATA,
             jobs: defaults::DRAIN_JOBS,
             implicit_budgets: defaults::IMPLICIT_BUDGETS,
+            recovery: defaults::RECOVERY,
+            on_not_recovered: defaults::ON_NOT_RECOVERED,
         }
     }
 }
@@ -265,6 +268,12 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         .optional("jobs", |node, problems| length(SignedDuration::ZERO, defaults::LONGEST, node, problems));
     let delete_empty_dir_data = fields.optional("deleteEmptyDirData", flag);
     let implicit_budgets = fields.optional("implicitBudgets", flag);
+    let recovery = fields
+        .optional("recovery", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
+    let on_not_recovered = fields.optional("onNotRecovered", |node, problems| {
+        let known = [("halt", OnNotRecovered::Halt), ("continue", OnNotRecovered::Continue)];
+        choice(&known, &[], node, problems)
+    });
     fields.optional("onBlocked", on_blocked);
     fields.close(&[]);
     Some(Drain {
@@ -273,6 +282,8 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         delete_empty_dir_data: delete_empty_dir_data.unwrap_or(plain.delete_empty_dir_data),
         jobs: jobs.unwrap_or(plain.jobs),
         implicit_budgets: implicit_budgets.unwrap_or(plain.implicit_budgets),
+        recovery: recovery.unwrap_or(plain.recovery),
+        on_not_recovered: on_not_recovered.unwrap_or(plain.on_not_recovered),
     })
 }
 

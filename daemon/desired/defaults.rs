@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use crate::model::desired::{AtClose, DrainWhen, ForeignCordon, Limit, Mode};
+use crate::model::desired::{AtClose, DrainWhen, ForeignCordon, Limit, Mode, OnNotRecovered};
 
 /// A new cluster is only observed at first.
 pub const MODE: Mode = Mode::Observe;
@@ -25,6 +25,12 @@ pub const DRAIN_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 
 /// Most batch work ends within two hours; longer work needs its own value.
 pub const DRAIN_JOBS: SignedDuration = SignedDuration::from_hours(2);
+
+/// Longer than most applications take to be Ready again on another node; a slow one needs its own value.
+pub const RECOVERY: SignedDuration = SignedDuration::from_mins(30);
+
+/// An application that does not come back may be the upgrade's fault, and the next node makes it worse.
+pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Halt;
 
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.
 pub const DELETE_EMPTY_DIR_DATA: bool = false;

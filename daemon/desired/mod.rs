@@ -397,7 +397,7 @@ mod tests {
       maxUnavailable: 10%
       maxUnavailablePerZone: 1
       foreignCordon: upgrade
-      drain: {for: minor, timeout: 1h30m, deleteEmptyDirData: true, onBlocked: setAside, jobs: 0s, implicitBudgets: false}
+      drain: {for: minor, timeout: 1h30m, deleteEmptyDirData: true, onBlocked: setAside, jobs: 0s, implicitBudgets: false, recovery: 45m, onNotRecovered: continue}
 "#,
             "",
         );
@@ -413,6 +413,11 @@ mod tests {
         );
         assert_eq!((pool.drain.when, pool.drain.jobs), (DrainWhen::Minor, SignedDuration::ZERO));
         assert_eq!(pool.foreign_cordon, ForeignCordon::Upgrade);
+        let recovery = (pool.drain.recovery, pool.drain.on_not_recovered);
+        assert_eq!(
+            recovery,
+            (SignedDuration::from_mins(45), crate::model::desired::OnNotRecovered::Continue)
+        );
         for (label, matches) in
             [(None, true), (Some("general"), true), (Some("batch"), false), (Some(""), false)]
         {

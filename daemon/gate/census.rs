@@ -16,8 +16,9 @@ pub struct Census {
     pools: BTreeMap<String, PoolCensus>,
     /// Nodes that no pool selects or moves, and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
-    /// The oldest version that any kubelet reports.
+    /// The oldest and the newest version that any kubelet reports.
     oldest_kubelet: Option<Version>,
+    newest_kubelet: Option<Version>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +36,11 @@ impl Census {
                 |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.is_before(oldest));
             if census.oldest_kubelet.as_ref().is_none_or(older) {
                 census.oldest_kubelet.clone_from(&node.kubelet);
+            }
+            let newer =
+                |newest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| newest.is_before(kubelet));
+            if census.newest_kubelet.as_ref().is_none_or(newer) {
+                census.newest_kubelet.clone_from(&node.kubelet);
             }
             let pool = match membership(cluster, node) {
                 Membership::Pool(pool) => pool,
@@ -65,6 +71,11 @@ impl Census {
     /// The oldest version that any kubelet of the cluster reports; `None` if none reports one.
     pub fn oldest_kubelet(&self) -> Option<&Version> {
         self.oldest_kubelet.as_ref()
+    }
+
+    /// The newest version that any kubelet of the cluster reports; `None` if none reports one.
+    pub fn newest_kubelet(&self) -> Option<&Version> {
+        self.newest_kubelet.as_ref()
     }
 
     /// Names of the nodes of a pool that are out already.

@@ -2,6 +2,8 @@
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
+use crate::model::live::Node;
+use crate::model::version::Version;
 use crate::model::work::{Fact, Truth, Work};
 
 /// More nodes of one kind than a person reads.
@@ -16,6 +18,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         Moment::GoOn => false,
     };
     let mut answers = kubelets_left_behind(question);
+    answers.extend(kubelets_too_new(question));
     let (Some(step), Some(live)) = (question.step.filter(|_| asked), question.live()) else { return answers };
     let broken = step.expects.iter().filter(|fact| fact.is_version() && live.truth(fact) != Truth::Holds);
     let reasons = broken.map(|fact| Reason::new(Key::ServersMixed, question.object(), unmet(fact)));
@@ -55,6 +58,32 @@ fn kubelets_left_behind(question: &Question<'_>) -> Vec<Answer> {
         Answer::deny(Gate::Order, Reason::new(Key::SkewTooLarge, format!("node/{}", node.name), text))
     });
     denied.collect()
+}
+
+/// Nodes whose kubelets are of a newer minor than an API server, while a run is in progress. Kubernetes does not support
+/// that. An autoscaler adds them with the image of the target before the control plane is there; the run ends it.
+fn kubelets_too_new(question: &Question<'_>) -> Vec<Answer> {
+    let general = question.moment == Moment::GoOn && question.step.is_none() && question.run().is_some();
+    let (Some(live), Some(newest)) =
+        (question.live().filter(|_| general), question.world.census.newest_kubelet())
+    else {
+        return Vec::new();
+    };
+    let servers: Vec<Version> = live.api_servers().into_values().flatten().collect();
+    let Some(oldest) = Version::oldest(servers.iter()).filter(|oldest| newest.minors_ahead_of(oldest) > 0)
+    else {
+        return Vec::new();
+    };
+    let new = |node: &&Node| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.minors_ahead_of(oldest) > 0);
+    let told = live.nodes.values().filter(new).take(MOST_NAMED).map(|node| {
+        let runs = node.kubelet.as_ref().map(ToString::to_string).unwrap_or_default();
+        let text = format!(
+            "its kubelet runs {runs}, a newer minor than the API server {oldest}; Kubernetes supports that only once the \
+             control plane is upgraded"
+        );
+        Answer::wait(Gate::Order, Reason::new(Key::SkewTooLarge, format!("node/{}", node.name), text))
+    });
+    told.collect()
 }
 
 fn unmet(fact: &Fact) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{self, ConfigMap, PersistentVolumeClaim};
@@ -17,6 +17,12 @@ use super::{ProbeAnswer, Seen, budget};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
 use crate::model::version::Version;
+
+/// How many answers of the API endpoint in a row have to say the same version, and over what time at least, until it
+/// counts as that of every API server behind it. Managed control planes are replaced one API server at a time, within
+/// ten minutes or so.
+const AGREEING: u32 = 8;
+const AGREE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// The picture of one cluster, and the state that keeps it up to date.
 #[derive(Debug, Default)]
@@ -285,10 +291,15 @@ impl Folder {
     fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {
         let api = &mut self.live.api;
         api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
-        if version.is_some() && version != api.version {
+        if version.is_some() && version == api.version {
+            api.same_answers = api.same_answers.saturating_add(1);
+        } else if version.is_some() {
             api.version = version;
+            (api.version_since, api.same_answers) = (Some(now), 1);
             self.live.nodes_generation += 1;
         }
+        api.agreed = api.same_answers >= AGREEING
+            && api.version_since.is_some_and(|since| now.duration_since(since) >= AGREE_FOR);
         api.last_seen = Some(now);
     }
 

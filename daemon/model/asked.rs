@@ -28,6 +28,11 @@ pub struct Api {
     /// By how much the time of day of this machine is ahead of the API server's, by its last answer that had a date.
     pub clock_ahead: Option<SignedDuration>,
     pub version: Option<Version>,
+    /// Since when every answer of the API endpoint has said this version, and how many did.
+    pub version_since: Option<Timestamp>,
+    pub same_answers: u32,
+    /// True once they have agreed for long enough. Behind a balancer, one answer is that of one API server.
+    pub agreed: bool,
     /// Since when every probe of `/readyz` has succeeded; `None` if the last one failed.
     pub ready_since: Option<Timestamp>,
     pub last_seen: Option<Timestamp>,

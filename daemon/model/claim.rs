@@ -44,7 +44,7 @@ pub struct Claim {
 /// How a node was found, and whether it was cordoned, for the journal: a claim can be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Found {
+pub struct AsFound {
     pub was_unschedulable: bool,
     pub scale_down_was_disabled: bool,
     pub cordoned: bool,
@@ -52,9 +52,9 @@ pub struct Found {
 
 impl Claim {
     /// What the journal keeps of the claim.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> AsFound {
         let Self { was_unschedulable, scale_down_was_disabled, cordoned, .. } = *self;
-        Found { was_unschedulable, scale_down_was_disabled, cordoned }
+        AsFound { was_unschedulable, scale_down_was_disabled, cordoned }
     }
 
     /// Why the node is left alone: a leader after us has claimed it, and a lower epoch never overwrites a higher one.

@@ -109,6 +109,19 @@ pub struct Drain {
     pub jobs: SignedDuration,
     /// True if owners without a `PodDisruptionBudget` get an implicit one.
     pub implicit_budgets: bool,
+    /// How long the owners of evicted pods may take to have as many Ready pods again, once the node is back.
+    pub recovery: SignedDuration,
+    pub on_not_recovered: OnNotRecovered,
+}
+
+/// What follows if an owner of evicted pods does not recover in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNotRecovered {
+    /// The run halts: the upgrade may be the cause, and the next node makes it worse.
+    Halt,
+    /// It is told, and the run goes on.
+    Continue,
 }
 
 /// Which moves drain the node first. A minor move always does.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
-use super::claim::Found;
+use super::claim::AsFound;
 use super::decision::{Answer, Reason};
 use super::version::Version;
 use super::work::StepId;
@@ -98,7 +98,7 @@ pub enum StepEvent {
     Moved {
         phase: StepPhase,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        found: Option<Found>,
+        found: Option<AsFound>,
     },
     Done {
         version: String,

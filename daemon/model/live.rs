@@ -281,6 +281,8 @@ impl Live {
                 // One API server that is too old makes it false, whatever the others run.
                 if seen.contains(&Some(false)) {
                     Truth::Fails
+                } else if self.is_known_by_endpoint() && !self.api.agreed {
+                    Truth::Unknown
                 } else {
                     Truth::of(seen.into_iter().collect::<Option<Vec<_>>>().map(|_| true))
                 }

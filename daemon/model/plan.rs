@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitId;
 use super::decision::Reason;
-use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit};
+use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered};
 use super::version::Version;
 
 pub use super::work::{
@@ -94,6 +94,8 @@ pub struct DrainLimits {
     pub delete_empty_dir_data: bool,
     pub jobs_seconds: i64,
     pub implicit_budgets: bool,
+    pub recovery_seconds: i64,
+    pub on_not_recovered: OnNotRecovered,
 }
 
 impl DrainLimits {
@@ -103,6 +105,10 @@ impl DrainLimits {
 
     pub fn jobs(&self) -> SignedDuration {
         SignedDuration::from_secs(self.jobs_seconds)
+    }
+
+    pub fn recovery(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.recovery_seconds)
     }
 }
 

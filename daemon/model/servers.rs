@@ -88,6 +88,21 @@ impl Live {
         }
     }
 
+    /// True if the version of the control plane is known by the answers of its endpoint alone, behind which there may be
+    /// several API servers.
+    pub fn is_known_by_endpoint(&self) -> bool {
+        let shown =
+            |node| self.static_pods(node).any(|(_, server)| VERSIONED.first() == Some(&&*server.component));
+        let one_program =
+            |node: &Node| node.kubelet.as_ref().is_some_and(super::version::Version::is_one_program);
+        match self.control_plane().count() {
+            // The API endpoint is that instance.
+            1 => false,
+            0 => true,
+            _ => !self.control_plane().any(shown) && !self.control_plane().all(one_program),
+        }
+    }
+
     /// The version of one component on a node; `None` while its static pod is missing, not Ready or being deleted.
     fn server_version(&self, node: &Node, component: &str) -> Option<Version> {
         let (pod, server) = self.static_pods(node).find(|(_, server)| &*server.component == component)?;

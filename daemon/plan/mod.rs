@@ -14,7 +14,7 @@ mod vouch;
 use std::collections::BTreeMap;
 
 use crate::diff::{Membership, control_plane_versions, membership};
-use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, Pool};
+use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, OnNotRecovered, Pool};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{DrainLimits, Plan, PoolLimits, Scope};
 use crate::model::version::Version;
@@ -38,6 +38,8 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
         delete_empty_dir_data: true,
         jobs_seconds: 2 * 60 * 60,
         implicit_budgets: true,
+        recovery_seconds: 30 * 60,
+        on_not_recovered: OnNotRecovered::Halt,
     },
 };
 
@@ -104,6 +106,8 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
         delete_empty_dir_data: drain.delete_empty_dir_data,
         jobs_seconds: drain.jobs.as_secs(),
         implicit_budgets: drain.implicit_budgets,
+        recovery_seconds: drain.recovery.as_secs(),
+        on_not_recovered: drain.on_not_recovered,
     }
 }
 

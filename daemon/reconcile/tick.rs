@@ -15,6 +15,8 @@ use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
 /// How often a run in progress checks that this still is the same cluster.
 const IDENTITY: SignedDuration = SignedDuration::from_mins(1);
+/// How often the endpoint of a control plane that nothing else shows is asked until its answers agree.
+const AGREEING: SignedDuration = SignedDuration::from_secs(10);
 
 /// One pure pass: settles what changed, takes steps in progress further, chooses steps that begin, and returns what
 /// to write, do and probe.
@@ -49,6 +51,11 @@ fn look(input: &Input<'_>) -> Turn {
     }
     if live.api.last_seen.is_none() {
         turn.probes.push((Probe::Api, LOOK_AGAIN));
+    }
+    let planned = input.record.run.is_some() || input.fresh.is_some_and(|plan| !plan.is_empty());
+    if planned && live.complete && !live.api.agreed && live.is_known_by_endpoint() {
+        turn.probes.push((Probe::Api, AGREEING));
+        turn.moves = true;
     }
     turn
 }

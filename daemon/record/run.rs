@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::log::RunLog;
 use super::steps::{Mark, StepIndex};
 use crate::model::CommitId;
-use crate::model::claim::Found;
+use crate::model::claim::AsFound;
 use crate::model::decision::Reason;
 use crate::model::entry::{Baseline, StepEvent, StepPhase};
 use crate::model::plan::{Plan, StepId};
@@ -58,7 +58,7 @@ pub struct StepRecord {
     /// True if an earlier attempt changed the node, or may have.
     pub touched: bool,
     /// How the node was found, once it was claimed.
-    pub found: Option<Found>,
+    pub found: Option<AsFound>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

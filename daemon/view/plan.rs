@@ -10,7 +10,7 @@ use crate::diff;
 use crate::gate;
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Reason};
-use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, Provider};
+use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, Provider};
 use crate::model::plan;
 use crate::model::version::Version;
 
@@ -178,6 +178,8 @@ pub struct Drain {
     pub delete_empty_dir_data: bool,
     pub jobs_seconds: i64,
     pub implicit_budgets: bool,
+    pub recovery_seconds: i64,
+    pub on_not_recovered: OnNotRecovered,
 }
 
 /// One component of one node that does not run the desired version.
@@ -333,6 +335,8 @@ impl Pool {
                 delete_empty_dir_data: drain.delete_empty_dir_data,
                 jobs_seconds: drain.jobs_seconds,
                 implicit_budgets: drain.implicit_budgets,
+                recovery_seconds: drain.recovery_seconds,
+                on_not_recovered: drain.on_not_recovered,
             },
         }
     }

@@ -20,7 +20,14 @@ pub(super) fn advance(hand: &Hand<'_>, to: &Version) -> Turn {
     match hand.step.standing(|fact| hand.live.truth(fact)) {
         Standing::Done => turn.event(&hand.step.id, StepEvent::Done { version: to.to_string(), evicted: 0 }),
         Standing::Ready | Standing::Broken(_) | Standing::Unknown(_) => {
-            let text = format!("the hosted control plane does not run {to} yet");
+            let agrees = hand.live.api.version.as_ref().is_some_and(|version| version.reaches(to));
+            let text = if agrees && !hand.live.api.agreed {
+                format!(
+                    "it has answered with {to} and has to do so for 2 min, each time over a new connection"
+                )
+            } else {
+                format!("the hosted control plane does not run {to} yet")
+            };
             turn.waits(Gate::Health, Reason::new(Key::ExternalProvider, "api", text))
         }
     }

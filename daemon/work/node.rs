@@ -8,8 +8,9 @@ use super::hand::Hand;
 use super::job::{create_job, overdue, run_job};
 use super::state::{State, has_job, lost_claim, node_of, readable, state};
 use super::turn::{Turn, waiting_since};
-use crate::model::claim::{Claim, Found};
+use crate::model::claim::{AsFound, Claim};
 use crate::model::decision::{Decision, Gate, Key, Reason, Verdict};
+use crate::model::desired::OnNotRecovered;
 use crate::model::effect::NodePatch;
 use crate::model::entry::{StepEvent, StepPhase};
 use crate::model::live::{ClaimState, Node, Probe};
@@ -64,7 +65,10 @@ pub(super) fn advance(
         {
             turn.moving()
         }
-        // The proof is noted on the claim.
+        // The proof is noted on the claim, and a claim that cannot be read is a person's to remove.
+        State::Proving if may.objects(Gate::Hold) => {
+            Turn { wants_lease: false, ..turn.answers(may.objections().cloned()) }
+        }
         State::Proving if lost_claim(hand, node) => {
             let claim = NodePatch::Claim(new_claim(hand, mv, node));
             turn.moving().patch(node, claim, hand.progress.intent)
@@ -90,7 +94,7 @@ fn take(hand: &Hand<'_>, mv: &NodeMove, node: &Node, may: &Decision, turn: Turn)
 /// A run before this one may have left the node cordoned with its claim. Read from the node, `was_unschedulable` would
 /// be true, and the node would stay cordoned for good after its upgrade.
 fn new_claim(hand: &Hand<'_>, mv: &NodeMove, node: &Node) -> Claim {
-    let of_node = Found {
+    let of_node = AsFound {
         was_unschedulable: node.is_cordoned_by_others(),
         scale_down_was_disabled: node.scale_down_disabled,
         cordoned: false,
@@ -98,7 +102,7 @@ fn new_claim(hand: &Hand<'_>, mv: &NodeMove, node: &Node) -> Claim {
     let found = match readable(node) {
         Some(before) => {
             let before = before.found();
-            Found { was_unschedulable: of_node.was_unschedulable || before.was_unschedulable, ..before }
+            AsFound { was_unschedulable: of_node.was_unschedulable || before.was_unschedulable, ..before }
         }
         None => hand.progress.found.filter(|found| found.cordoned).unwrap_or(of_node),
     };
@@ -255,9 +259,20 @@ fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {
         return turn.moving().reached(&hand.step.id, StepPhase::Returned);
     }
     let short = owners::recovering(hand.live, &hand.progress.baseline);
+    let (version, evicted) = (hand.step.id.to.clone(), hand.progress.pods);
+    let done = StepEvent::Done { version, evicted };
     if short.is_empty() {
-        let (version, evicted) = (hand.step.id.to.clone(), hand.progress.pods);
-        return turn.event(&hand.step.id, StepEvent::Done { version, evicted });
+        return turn.event(&hand.step.id, done);
+    }
+    let since = hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now);
+    let drain = hand.limits().map(|limits| &limits.drain);
+    let mut turn = turn;
+    if drain.is_some_and(|drain| turn.expired(since, drain.recovery(), hand.now)) {
+        // The node itself is well and back in service, so its step is done either way.
+        return match drain.map(|drain| drain.on_not_recovered) {
+            Some(OnNotRecovered::Halt) => turn.event(&hand.step.id, done).halted(short),
+            Some(OnNotRecovered::Continue) | None => turn.event(&hand.step.id, done),
+        };
     }
     short.into_iter().fold(turn.moving(), |turn, reason| turn.waits(Gate::Health, reason))
 }

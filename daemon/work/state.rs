@@ -114,13 +114,13 @@ pub(super) fn readable(node: &Node) -> Option<&Claim> {
     }
 }
 
-/// True if somebody has removed the claim of this step, or made it unreadable, and left our cordon.
+/// True if somebody has removed the claim of this step and left our cordon.
 ///
 /// A person removes the annotation from a node in the middle of its upgrade. The node is upgraded, and without its claim
 /// nothing on it says that the cordon is ours. The journal does.
 pub(super) fn lost_claim(hand: &Hand<'_>, node: &Node) -> bool {
     let ours = hand.progress.found.is_some_and(|found| found.cordoned && !found.was_unschedulable);
-    ours && readable(node).is_none() && node.unschedulable
+    ours && node.claim.is_none() && node.unschedulable
 }
 
 /// True if the claim is that of another step of this run that is in progress.

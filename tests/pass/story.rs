@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use windlass::model::CommitId;
-use windlass::model::claim::Found;
+use windlass::model::claim::AsFound;
 use windlass::model::decision::{Key, Reason};
 use windlass::model::desired::Desired;
 use windlass::model::entry::{
@@ -169,7 +169,7 @@ impl Story<'_> {
             .map(|phase| match phase {
                 StepPhase::Started => StepEvent::Started { pods, baseline: baseline.clone() },
                 phase => {
-                    let found = Found {
+                    let found = AsFound {
                         was_unschedulable: false,
                         scale_down_was_disabled: false,
                         cordoned: step.drains(),

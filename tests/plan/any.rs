@@ -70,6 +70,7 @@ impl World {
     fn live(&self) -> Live {
         let mut live = Live::default();
         live.api.version = Some(Version::new(1, self.base, 1));
+        live.api.agreed = true;
         for (number, (ahead, late, patch)) in self.control_plane.iter().enumerate() {
             let control_plane = Version::new(1, self.base + ahead, *patch);
             let kubelet = Version::new(1, self.base - late, *patch);

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
-use windlass::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, PackageSource, Provider};
+use windlass::model::desired::{
+    DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, PackageSource, Provider,
+};
 use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
     StepPhase, What,
@@ -257,15 +259,27 @@ fn step() -> impl Strategy<Value = Step> {
 fn limits() -> impl Strategy<Value = PoolLimits> {
     let cordon = select(&[ForeignCordon::Skip, ForeignCordon::Upgrade][..]);
     let when = select(&[DrainWhen::Always, DrainWhen::Minor][..]);
-    let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>()).prop_map(
-        |(when, timeout_seconds, delete_empty_dir_data, jobs_seconds, implicit_budgets)| DrainLimits {
-            when,
-            timeout_seconds,
-            delete_empty_dir_data,
-            jobs_seconds,
-            implicit_budgets,
-        },
-    );
+    let then = select(&[OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
+    let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>(), any::<i64>(), then)
+        .prop_map(
+            |(
+                when,
+                timeout_seconds,
+                delete_empty_dir_data,
+                jobs_seconds,
+                implicit_budgets,
+                recovery_seconds,
+                on_not_recovered,
+            )| DrainLimits {
+                when,
+                timeout_seconds,
+                delete_empty_dir_data,
+                jobs_seconds,
+                implicit_budgets,
+                recovery_seconds,
+                on_not_recovered,
+            },
+        );
     (limit(), option::of(any::<u32>()), any::<u32>(), any::<i64>(), cordon, drain).prop_map(
         |(max_unavailable, max_unavailable_per_zone, canary, soak_seconds, foreign_cordon, drain)| {
             PoolLimits {

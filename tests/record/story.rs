@@ -99,6 +99,8 @@ pub fn limits() -> PoolLimits {
             delete_empty_dir_data: true,
             jobs_seconds: 7200,
             implicit_budgets: true,
+            recovery_seconds: 1800,
+            on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
         },
     }
 }

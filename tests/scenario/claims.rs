@@ -68,11 +68,15 @@ async fn a_node_that_was_found_cordoned_stays_so_when_its_claim_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_became_unreadable_during_the_upgrade_does_not_leave_the_node_cordoned() {
+async fn a_claim_that_became_unreadable_during_the_upgrade_is_told_and_waits_for_its_removal() {
     let mut world = workers_only(2).await;
     let process = world.daemon();
     world.until("a Job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
     world.annotate("w1", CLAIM, Some("mine now"));
+    world.pass(HOUR * 2).await;
+    world.assert_waits(Key::ForeignClaim, "node/w1", "cannot be read");
+    assert!(world.record().halted.is_none(), "{:#?}", world.tail());
+    world.annotate("w1", CLAIM, None);
     all_in_service(&world, &["w1", "w2"]).await;
     process.end().await;
 }

@@ -345,3 +345,41 @@ async fn a_kubelet_before_1_25_that_was_set_aside_is_not_left_three_minors_behin
     assert!(world.node("w1").0.starts_with("v1.24"), "it cannot be emptied: {:?}", world.nodes());
     assert!(api_servers(&world).iter().all(|server| minor(server) <= 26), "{:#?}", world.log());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hosted_control_plane_whose_answers_alternate_is_not_through() {
+    let mut world = World::new();
+    world.workers("w", 1);
+    world.pass(MINUTE).await;
+    world.desire_within(ALWAYS, &hosted_yaml("v1.36.3"));
+    let process = world.daemon();
+    world.pass(MINUTE * 5).await;
+    // Two API servers behind one address, of which one is upgraded.
+    let answer = |world: &World, version: &str| {
+        world.server.with(|cluster, _| cluster.settings.version = version.to_owned());
+    };
+    for turn in 0..60 {
+        answer(&world, if turn % 3 == 0 { "v1.35.4" } else { "v1.36.3" });
+        world.pass(SECOND * 13).await;
+        assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "{:#?}", world.tail());
+    }
+    answer(&world, "v1.36.3");
+    world.until("the upgrade", HOUR, |world| world.node("w1") == ("v1.36.3".to_owned(), true, false)).await;
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_joins_with_a_newer_kubelet_than_the_api_servers_is_told() {
+    let mut world = small().await;
+    world.desire("v1.36.3");
+    let process = world.daemon();
+    world.until("the run", HOUR, |world| world.record().run.is_some()).await;
+    let version =
+        |tree: &mut serde_json::Value| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.36.3");
+    world.change_node("w2", version);
+    let told = |world: &World| {
+        world.waits_for(Key::SkewTooLarge, "node/w2", "newer minor than the API server v1.35.4")
+    };
+    world.until("it is told", MINUTE * 10, told).await;
+    process.end().await;
+}

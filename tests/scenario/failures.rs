@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::json;
 use windlass::model::decision::Key;
-use windlass::model::entry::{StepEvent, What};
+use windlass::model::entry::{ClusterEvent, StepEvent, What};
 use windlass::model::state::RunState;
 use windlass::serve::End;
 use windlass::sim;
@@ -217,4 +217,39 @@ async fn a_run_reaches_its_end_after_the_status_branch_was_deleted() {
         .unwrap();
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
+}
+
+/// A run in which the only pod of an owner is never scheduled again after its eviction, and how it ended.
+async fn never_recovers(then: &str) -> (World, End) {
+    let mut world = workers_only(2).await;
+    world.create(workload("Deployment", "lost", 1, &json!({}), &on("w1")));
+    world.pass(MINUTE).await;
+    let pool = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 1, soak: 1m, drain: {recovery: 10m, onNotRecovered: THEN}}
+";
+    world.desire_with("v1.36.3", &pool.replace("THEN", then));
+    let mut process = world.start();
+    world.until("its eviction", HOUR, |world| world.evictions() > 0).await;
+    world.change_node("w1", |tree| tree["metadata"]["labels"]["kubernetes.io/hostname"] = json!("elsewhere"));
+    let end = process.ended().await;
+    (world, end)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_never_recovers_halts_the_run_after_its_time() {
+    let (world, end) = never_recovers("halt").await;
+    assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.tail());
+    world.assert_halted(Key::OwnersRecovering, "fewer than 1 of its pods are Ready again");
+    world.assert_in_service("w1", "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_never_recovers_is_told_where_the_pool_goes_on() {
+    let (world, end) = never_recovers("continue").await;
+    world.assert_done(&end, "v1.36.3");
+    let told = world.journal().iter().any(|entry| {
+        matches!(&entry.what, What::Cluster(ClusterEvent::Waiting { answers })
+            if answers.iter().any(|answer| answer.reason.key == Key::OwnersRecovering))
+    });
+    assert!(told, "{:#?}", world.tail());
 }

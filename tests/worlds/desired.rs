@@ -122,6 +122,8 @@ pub fn pool(name: &str, select: &str) -> Pool {
         delete_empty_dir_data: true,
         jobs: SignedDuration::from_hours(2),
         implicit_budgets: true,
+        recovery: SignedDuration::from_mins(30),
+        on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
     };
     Pool {
         name: name.to_owned(),

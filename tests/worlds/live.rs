@@ -37,6 +37,7 @@ impl Sight {
         let mut live = Live::default();
         let mut marks = Marks::default();
         live.api.version.clone_from(&self.api);
+        live.api.agreed = true;
         for (names, words) in &self.nodes {
             for name in range(names) {
                 let more = add_node(&mut live, &name, words);

@@ -92,6 +92,8 @@ impl PlanCheck<'_> {
                     && limits.drain.delete_empty_dir_data == pool.drain.delete_empty_dir_data
                     && limits.drain.jobs_seconds == pool.drain.jobs.as_secs()
                     && limits.drain.implicit_budgets == pool.drain.implicit_budgets
+                    && limits.drain.recovery_seconds == pool.drain.recovery.as_secs()
+                    && limits.drain.on_not_recovered == pool.drain.on_not_recovered
             });
             self.require(same, &object, "has other limits than asked for");
         }

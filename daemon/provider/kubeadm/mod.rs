@@ -14,10 +14,10 @@ pub(super) const KUBEADM: Capabilities = Capabilities {
     system: Some("linux"),
     versions: VersionSource::StaticPods,
     patience: PerComponent {
-        // `kubeadm upgrade` allows five minutes for each of four components, and pulls images first.
-        control_plane: SignedDuration::from_mins(40),
-        // A kubelet is replaced in seconds and back within a minute or two.
-        kubelet: SignedDuration::from_mins(20),
+        // The unit on the host is ended after an hour; nothing is concluded before that.
+        control_plane: SignedDuration::from_mins(65),
+        // apt may wait for other package managers, refresh its lists, and load packages for 15 minutes.
+        kubelet: SignedDuration::from_mins(65),
     },
     // `kubeadm upgrade apply` takes about three minutes on a small machine. An estimate; nothing measures it yet.
     control_plane_step: SignedDuration::from_mins(5),
@@ -28,9 +28,9 @@ const JOBS: HostJobs = HostJobs {
     first_differs: true,
     script: script::script,
     deadlines: PerComponent {
-        // Four static pods of up to five minutes each in kubeadm, its image pulls, and a wait for the API.
-        control_plane: SignedDuration::from_mins(30),
-        // Packages over a slow connection; the rest takes seconds.
-        kubelet: SignedDuration::from_mins(15),
+        // As long as the unit on the host that the Job follows. A Job that gave up earlier would be a failure while the
+        // work goes on.
+        control_plane: SignedDuration::from_mins(60),
+        kubelet: SignedDuration::from_mins(60),
     },
 };

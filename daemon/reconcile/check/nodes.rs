@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Check, InProgress, claim_of, claim_on};
-use crate::model::claim::{Claim, Found};
+use crate::model::claim::{AsFound, Claim};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::StepPhase;
 use crate::model::live::{ClaimState, JobState, Node};
@@ -28,8 +28,7 @@ impl<'a> Check<'a> {
         self.require(!later_one, &object, "a claim of a higher epoch is overwritten");
         let unreadable = matches!(node.claim, Some(ClaimState::Unreadable(_)));
         let forgets = matches!(patch, NodePatch::Forget);
-        let restores = matches!(patch, NodePatch::Release(_) | NodePatch::Claim(_))
-            && self.found_by_step(node).is_some();
+        let restores = matches!(patch, NodePatch::Release(_)) && self.found_by_step(node).is_some();
         self.require(
             unreadable == forgets || (unreadable && restores),
             &object,
@@ -44,7 +43,7 @@ impl<'a> Check<'a> {
     }
 
     /// How the node was found, as the journal says of its step in progress.
-    fn found_by_step(&self, node: &Node) -> Option<Found> {
+    fn found_by_step(&self, node: &Node) -> Option<AsFound> {
         let mut steps = self.run()?.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
         steps.find_map(|(_, progress)| progress.found)
     }

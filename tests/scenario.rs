@@ -8,6 +8,7 @@
 //! * `control_plane`: hops, version skew, and the control plane as one unit
 //! * `drain`, `drain_blocked`: pods on their way out, and drains that cannot go on
 //! * `failures`, `failures_api`: nodes, Jobs and git; the API server
+//! * `line`: requests and watches that are lost or late on their way
 //! * `limits`: how many nodes and pods may be out at once
 //! * `observe`: clusters that are only looked at, and what is published of any
 //! * `people`: stop, resume, hold, cordon, and upgrades by hand
@@ -27,6 +28,7 @@ mod drain_blocked;
 mod failures;
 mod failures_api;
 mod limits;
+mod line;
 mod observe;
 mod people;
 mod processes;

@@ -1,11 +1,12 @@
 //! A whole world in one builder: a simulated cluster, a real git repository, a clock that only the test moves.
 
 pub mod fixtures;
+pub mod line;
 pub mod process;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -39,6 +40,8 @@ pub struct World {
     pub url: Option<String>,
     /// How often the repository is asked whether it has moved.
     pub poll: SignedDuration,
+    /// What lies between the processes and the API server, if something does.
+    pub line: Option<line::Line>,
     /// What watches beside the loops of the processes.
     pub watcher: Option<Arc<dyn Watcher>>,
     processes: u32,
@@ -94,6 +97,7 @@ impl World {
             folder,
             url: None,
             poll: SignedDuration::from_secs(5),
+            line: None,
             watcher: None,
             processes: 0,
             views: Vec::new(),
@@ -147,26 +151,7 @@ impl World {
 
     /// Commits files onto main; `None` removes one.
     pub fn commit(&self, files: &[(&str, Option<&str>)], message: &str) -> String {
-        let repo = git2::Repository::open(self.repo()).unwrap();
-        let parent = repo.find_reference("refs/heads/main").ok().map(|found| found.peel_to_commit().unwrap());
-        let mut index = git2::Index::new().unwrap();
-        if let Some(parent) = &parent {
-            index.read_tree(&parent.tree().unwrap()).unwrap();
-        }
-        for (path, text) in files {
-            match text {
-                Some(text) => {
-                    let id = repo.blob(text.as_bytes()).unwrap();
-                    index.add(&entry(path, id)).unwrap();
-                }
-                None => index.remove(std::path::Path::new(path), 0).unwrap(),
-            }
-        }
-        let tree = repo.find_tree(index.write_tree_to(&repo).unwrap()).unwrap();
-        let time = git2::Time::new(self.clock.now().as_second(), 0);
-        let who = git2::Signature::new("Ada Example", "ada@example.com", &time).unwrap();
-        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        repo.commit(Some("refs/heads/main"), &who, &who, message, &tree, &parents).unwrap().to_string()
+        commit(&self.repo(), self.clock.now(), files, message)
     }
 
     /// The usual desired state at one version, with an always open window.
@@ -247,7 +232,8 @@ impl World {
     }
 
     pub fn cluster(&self) -> ClusterApi {
-        ClusterApi::over(kube::Client::new(self.server.router(), "default"))
+        let direct = || kube::Client::new(self.server.router(), "default");
+        ClusterApi::over(self.line.as_ref().map_or_else(direct, line::Line::client))
     }
 
     /// The repository as a process with a cache folder of this name finds it.
@@ -349,6 +335,30 @@ impl World {
 /// In memory where the system has such a place: the record syncs every write, and disks of test machines are slow.
 fn quick_folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Commits files onto main of a repository; `None` removes one.
+pub fn commit(path: &Path, now: Timestamp, files: &[(&str, Option<&str>)], message: &str) -> String {
+    let repo = git2::Repository::open(path).unwrap();
+    let parent = repo.find_reference("refs/heads/main").ok().map(|found| found.peel_to_commit().unwrap());
+    let mut index = git2::Index::new().unwrap();
+    if let Some(parent) = &parent {
+        index.read_tree(&parent.tree().unwrap()).unwrap();
+    }
+    for (path, text) in files {
+        match text {
+            Some(text) => {
+                let id = repo.blob(text.as_bytes()).unwrap();
+                index.add(&entry(path, id)).unwrap();
+            }
+            None => index.remove(Path::new(path), 0).unwrap(),
+        }
+    }
+    let tree = repo.find_tree(index.write_tree_to(&repo).unwrap()).unwrap();
+    let time = git2::Time::new(now.as_second(), 0);
+    let who = git2::Signature::new("Ada Example", "ada@example.com", &time).unwrap();
+    let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+    repo.commit(Some("refs/heads/main"), &who, &who, message, &tree, &parents).unwrap().to_string()
 }
 
 fn entry(path: &str, id: git2::Oid) -> git2::IndexEntry {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{CallError, ClusterApi};
 use crate::clock::Clock;
 use crate::live::{Event, Kind, Object, Seen, Watch, Watched, watch_all};
-use crate::model::live::CallFailure;
+use crate::model::live::{CallFailure, SILENT};
 
 /// How long a broken watch rests at first: long enough not to add to an outage, short enough to be back at once.
 const REST: SignedDuration = SignedDuration::from_millis(500);
@@ -171,7 +171,7 @@ impl<K: Object> Stream<K> {
         *from = Some(revision.to_owned());
         let mut stream = in_time(self.api.watch(&params, revision)).await?.boxed();
         self.tell(Seen::Heard(self.kind)).await?;
-        while let Some(event) = stream.next().await {
+        while let Some(event) = self.unless_silent(stream.next()).await? {
             let event = event.map_err(over)?;
             let (event, revision) = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -199,6 +199,18 @@ impl<K: Object> Stream<K> {
             why: CallFailure::Other("the watch ended, and the next one has not begun".to_owned()),
         })
         .await
+    }
+
+    /// The next event. A connection that was lost on the way says nothing, not even that it has ended.
+    async fn unless_silent<T>(&self, event: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            event = event => Ok(event),
+            () = self.clock.sleep(SILENT) => {
+                let why = format!("nothing was heard for {} s, so the watch begins anew", SILENT.as_secs());
+                Err(Over::Failed(CallFailure::Other(why)))
+            }
+        }
     }
 }
 

@@ -137,10 +137,12 @@ impl Edges {
         }
         let asked = self.clock.now();
         match self.cluster.is_stopped().await {
-            Ok(false) => {
+            Ok(false) if later(asked, UNSTOPPED_FOR) > self.clock.now() => {
                 *unstopped = Some(asked);
                 None
             }
+            // It tells what was so when it was read, and a stop may have come since.
+            Ok(false) => Some("the answer whether a person has stopped the work came too late".to_owned()),
             Ok(true) => Some("a person has stopped the work".to_owned()),
             Err(error) => Some(format!("it cannot be read whether a person has stopped the work: {error}")),
         }

@@ -23,7 +23,7 @@ pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
 /// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
-const SILENT: SignedDuration = SignedDuration::from_secs(90);
+pub const SILENT: SignedDuration = SignedDuration::from_secs(90);
 
 /// A name, namespace, label key, label value or UID. It is interned: all objects that contain it share one copy.
 pub type Id = Arc<str>;

@@ -1,0 +1,60 @@
+//! The line to the API server: requests and watches that are lost or late on their way.
+
+use crate::world::World;
+use crate::world::fixtures::workers_only;
+use crate::world::line::{Fault, How, Line, Sent};
+use crate::world::process::{HOUR, MINUTE, SECOND};
+
+/// A faulty line between the processes and the API server, with nothing wrong yet.
+fn lay_line(world: &mut World) -> Line {
+    let line = Line::new(kube::Client::new(world.server.router(), "default"), world.clock.clone());
+    world.line = Some(line.clone());
+    line
+}
+
+/// A fault from now on, for some seconds.
+fn fault(
+    world: &World,
+    seconds: i32,
+    verbs: &'static [&'static str],
+    kinds: &'static [&'static str],
+    how: How,
+) -> Fault {
+    let from = world.clock.now();
+    Fault { from, until: from + SECOND * seconds, verbs, kinds, every: 1, how }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_connection_was_lost_without_a_word_begins_anew() {
+    for kinds in [&["nodes"], &["pods"], &["jobs"]] {
+        let mut world = workers_only(2).await;
+        let line = lay_line(&mut world);
+        let process = world.daemon();
+        world.until("a Job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+        line.add(fault(&world, 1, &["watch"], kinds, How::Dead));
+        world.done_within(HOUR, "v1.36.3").await;
+        process.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_after_a_stop_although_the_answer_that_there_is_none_is_slow() {
+    let mut world = workers_only(3).await;
+    let line = lay_line(&mut world);
+    line.add(fault(&world, 3600, &["get"], &["configmaps"], How::SlowBack(8)));
+    // Its watch is late as well, so the reads alone can tell.
+    line.add(fault(&world, 3600, &["watch"], &["configmaps"], How::Late(60)));
+    let asks = |line: &Line| line.log().iter().filter(|sent| sent.name == "windlass-stop").count();
+    let process = world.daemon();
+    world.until("the stop is asked for", MINUTE * 10, |_| asks(&line) > 0).await;
+    world.pass(SECOND).await;
+    world.note("windlass-stop", "the shop is down");
+    let stopped = world.clock.now();
+    world.pass(MINUTE).await;
+    let disturbs = |sent: &&Sent| sent.is_write() && ["nodes", "pods", "jobs"].contains(&&*sent.kind);
+    let log = line.log();
+    let late: Vec<&Sent> =
+        log.iter().filter(disturbs).filter(|sent| sent.at > stopped + SECOND * 2).collect();
+    assert!(late.is_empty(), "{late:#?}");
+    process.end().await;
+}

@@ -49,7 +49,9 @@ fn look(input: &Input<'_>) -> Turn {
     if live.cluster_uid.is_none() || known.is_some_and(|uid| live.cluster_uid.as_ref() != Some(uid)) {
         turn.probes.push((Probe::ClusterUid, LOOK_AGAIN));
     }
-    if live.api.last_seen.is_none() {
+    // A first answer may be lost, and in the middle of a run nothing else may ask again.
+    let unknown = live.api.version.is_none() && live.api_servers().values().any(Option::is_none);
+    if live.api.last_seen.is_none() || unknown {
         turn.probes.push((Probe::Api, LOOK_AGAIN));
     }
     let planned = input.record.run.is_some() || input.fresh.is_some_and(|plan| !plan.is_empty());

@@ -1,9 +1,11 @@
 //! The line to the API server: requests and watches that are lost or late on their way.
 
-use crate::world::World;
+use serde_json::json;
+
 use crate::world::fixtures::workers_only;
 use crate::world::line::{Fault, How, Line, Sent};
 use crate::world::process::{HOUR, MINUTE, SECOND};
+use crate::world::{ALWAYS, World, hosted_yaml};
 
 /// A faulty line between the processes and the API server, with nothing wrong yet.
 fn lay_line(world: &mut World) -> Line {
@@ -56,5 +58,23 @@ async fn nothing_is_written_after_a_stop_although_the_answer_that_there_is_none_
     let late: Vec<&Sent> =
         log.iter().filter(disturbs).filter(|sent| sent.at > stopped + SECOND * 2).collect();
     assert!(late.is_empty(), "{late:#?}");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_first_question_for_the_version_was_lost_asks_again() {
+    let mut world = World::at("v1.36.3");
+    world.workers("w", 3).pass(MINUTE).await;
+    for node in ["w1", "w2", "w3"] {
+        world.change_node(node, |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.35.4"));
+    }
+    world.desire_within(ALWAYS, &hosted_yaml("v1.36.3"));
+    let line = lay_line(&mut world);
+    let process = world.daemon();
+    world.until("w1 done", HOUR, |world| world.node("w1").0 == "v1.36.3" && world.node("w1").1).await;
+    drop(process);
+    line.add(fault(&world, 60, &["get"], &[""], How::Cut));
+    let process = world.daemon();
+    world.done_within(HOUR, "v1.36.3").await;
     process.end().await;
 }

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod beside;
+mod chaos;
 mod cli;
 mod crash;
 mod demo;

@@ -185,6 +185,12 @@ impl Cluster {
         self.store.version()
     }
 
+    /// Every change of a kind that is not forgotten: when, what was stored, and whether that was a deletion.
+    pub fn history(&self, kind: Kind) -> impl Iterator<Item = (Timestamp, &Object, bool)> {
+        let changes = self.store.since(kind, self.store.oldest(kind)).into_iter().flatten();
+        changes.map(|change| (change.at, &*change.new, change.deleted))
+    }
+
     /// Ends all watches at once, as a restart of an API server does.
     pub fn cut_watches(&mut self) {
         self.watch_epoch += 1;

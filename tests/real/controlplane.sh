@@ -119,6 +119,8 @@ kwok() {
 		echo ---
 		case $each in
 		*/pod-ready.yaml) sed 's/^spec:$/&\n  delay: {durationMilliseconds: 2000}/' "$each" ;;
+		# A node with the label `dead` stays as it is.
+		*/node-initialize.yaml) sed "s/^    matchExpressions:\$/&\n    - {key: '.metadata.labels.dead', operator: DoesNotExist}/" "$each" ;;
 		*/pod-delete.yaml | */pod-complete.yaml) sed 's/^spec:$/&\n  delay: {durationMilliseconds: 1000}/' "$each" ;;
 		*) cat "$each" ;;
 		esac

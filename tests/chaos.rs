@@ -1,0 +1,48 @@
+//! The faulty line: upgrades over a line that breaks in every way, while people and machines act, all drawn from a seed.
+//! A judge of its own says what was wrong with a run.
+
+mod judge;
+mod judge_tests;
+mod ledger;
+mod real;
+mod schedule;
+mod simulated;
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Value, json};
+
+use crate::world::fixtures::workload;
+
+const FREEZE: &str = "apiVersion: windlass.dev/v1alpha1
+kind: Freeze
+metadata: {name: sale}
+spec: {clusters: {}, from: \"2026-11-01T00:00\", until: \"2030-12-30T00:00\", timeZone: UTC, reason: the sale}
+";
+
+/// The seeds that were asked for, as in `1..200`; both ends count.
+fn seeds(usual: &str) -> RangeInclusive<u64> {
+    let seeds = std::env::var("WINDLASS_SEEDS").unwrap_or_else(|_| usual.to_owned());
+    let (first, last) = seeds.split_once("..").unwrap_or((&seeds, &seeds));
+    first.parse().unwrap()..=last.parse().unwrap()
+}
+
+/// What runs on the workers: apps with and without budgets, and pods that are slow to go.
+fn apps() -> Vec<Value> {
+    let none = json!({});
+    let app = |name, replicas| workload("Deployment", name, replicas, &none, &none);
+    let budget = |name: &str, mut spec: Value| {
+        spec["selector"] = json!({"matchLabels": {"app": name}});
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+    };
+    vec![
+        app("web", 6),
+        budget("web", json!({"maxUnavailable": 1})),
+        app("cart", 4),
+        budget("cart", json!({"minAvailable": 3})),
+        app("free", 4),
+        app("single", 1),
+        workload("StatefulSet", "db", 3, &json!({"sim/stop-seconds": "15"}), &none),
+    ]
+}

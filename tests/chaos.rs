@@ -6,6 +6,7 @@ mod judge_tests;
 mod ledger;
 mod real;
 mod schedule;
+mod server;
 mod simulated;
 
 use std::ops::RangeInclusive;
@@ -20,11 +21,24 @@ metadata: {name: sale}
 spec: {clusters: {}, from: \"2026-11-01T00:00\", until: \"2030-12-30T00:00\", timeZone: UTC, reason: the sale}
 ";
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which seeds are run, and against what, is said by who starts the test"
+)]
+fn setting(name: &str, usual: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| usual.to_owned())
+}
+
 /// The seeds that were asked for, as in `1..200`; both ends count.
 fn seeds(usual: &str) -> RangeInclusive<u64> {
-    let seeds = std::env::var("WINDLASS_SEEDS").unwrap_or_else(|_| usual.to_owned());
+    let seeds = setting("WINDLASS_SEEDS", usual);
     let (first, last) = seeds.split_once("..").unwrap_or((&seeds, &seeds));
     first.parse().unwrap()..=last.parse().unwrap()
+}
+
+#[expect(clippy::print_stdout, reason = "a schedule and its result are read while the next one runs")]
+fn tell(words: &str) {
+    println!("{words}");
 }
 
 /// What runs on the workers: apps with and without budgets, and pods that are slow to go.

@@ -102,7 +102,8 @@ pub struct Drawn {
 impl Schedule {
     pub fn new(seed: u64, extent: Extent) -> Self {
         let mut dice = Dice::new(seed);
-        let (length, longest) = (extent.length.as_millis() as i64, extent.longest.as_millis() as i64);
+        let millis = |time: SignedDuration| i64::try_from(time.as_millis()).unwrap();
+        let (length, longest) = (millis(extent.length), millis(extent.longest));
         let faults = (0..dice.within(4, 11)).map(|_| {
             let from = dice.within(0, length - longest);
             let until = from + dice.within(2_000, longest);
@@ -156,13 +157,8 @@ impl Schedule {
 }
 
 fn drawn(dice: &mut Dice) -> Drawn {
-    let kinds = || {
-        let place = dice.below(KINDS.len() as u64);
-        let place = usize::try_from(place).unwrap();
-        &KINDS[place..=place]
-    };
-    let mut kinds = kinds;
-    let kinds: &'static [&'static str] = kinds();
+    let place = usize::try_from(dice.below(KINDS.len() as u64)).unwrap();
+    let kinds = &KINDS[place..=place];
     let every = dice.of(&[1, 1, 2, 3]);
     let writes: &[&[&str]] =
         &[&["patch"], &["create"], &["update"], &["delete"], &["patch", "create", "update", "delete"]];

@@ -16,13 +16,13 @@ case ${1:-} in
 esac
 
 need openssl cargo
-(cd ../.. && cargo test --quiet --no-run)
+(cd ../.. && cargo test --quiet --test it --no-run)
 work=$(mktemp -d)
 trap './controlplane.sh down "$work"' EXIT
 ./controlplane.sh up "$work" v1.36.3
 status=0
 (cd ../.. && WINDLASS_CHAOS=$work WINDLASS_SEEDS=$seeds \
-	cargo test --quiet -- --ignored --exact --nocapture chaos::real::seeds_before_a_real_api_server) || status=$?
+	cargo test --quiet --test it -- --ignored --exact --nocapture chaos::real::seeds_before_a_real_api_server) || status=$?
 ./controlplane.sh down "$work"
 trap - EXIT
 if [ "$status" = 0 ]; then rm -rf "$work"; else say "kept: $work"; fi

@@ -132,6 +132,21 @@ impl Server {
         }
     }
 
+    /// Renews the leases of all nodes that are not dead. KWOK does so too, but not always for a node whose name was there before.
+    async fn keep_nodes_alive(&self) {
+        let leases = self.api("coordination.k8s.io", "v1", "Lease", "kube-node-lease");
+        loop {
+            let alive = ListParams::default().labels("!dead");
+            let nodes = self.nodes().list(&alive).await.map(|list| list.items).unwrap_or_default();
+            for name in nodes.iter().filter_map(|node| node.metadata.name.as_ref()) {
+                let renewed = json!({"spec": {"renewTime": format!("{:.6}", Clock::Wall.now())}});
+                // A lease that is not there yet is made by KWOK.
+                drop(leases.patch(name, &PatchParams::default(), &Patch::Merge(renewed)).await);
+            }
+            Clock::Wall.sleep(SECOND * 4).await;
+        }
+    }
+
     async fn is_whole(&self) -> bool {
         let budgets =
             self.api("policy", "v1", "PodDisruptionBudget", "").list(&ListParams::default()).await.unwrap();
@@ -148,7 +163,7 @@ impl Server {
     }
 }
 
-/// Everything that the API server stores of some kinds, from now on; and kubelets that change when their Job is done.
+/// Everything that the API server stores of some kinds, from now on; and kubelets that live, and change when their Job is done.
 pub struct History {
     pub versions: Arc<Mutex<Vec<Version>>>,
     tasks: tokio::task::JoinSet<()>,
@@ -157,6 +172,8 @@ pub struct History {
 impl History {
     pub fn new(server: &Server) -> Self {
         let mut this = Self { versions: Arc::default(), tasks: tokio::task::JoinSet::new() };
+        let alive = server.clone();
+        this.tasks.spawn(async move { alive.keep_nodes_alive().await });
         for (name, group, version, kind) in KINDS {
             let namespace = if *name == "leases" { NAMESPACE } else { "" };
             let api = server.api(group, version, kind, namespace);

@@ -103,10 +103,11 @@ api_server() {
 		--audit-policy-file "$work/audit.yaml" --audit-log-path "$work/audit.log" --audit-log-mode blocking
 }
 
-# Nobody competes with them: without the election they work at once.
+# Nobody competes with them: without the election they work at once. Nodes are called dead late: a busy machine starves KWOK, which
+# renews their leases, and pods that were called unready with their node stay so.
 controllers() {
 	background kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$work/kubeconfig" --leader-elect=false \
-		--bind-address 127.0.0.1 --secure-port "$(($1 + 3))" --cert-dir "$work/pki/controller-manager" --use-service-account-credentials \
+		--node-monitor-grace-period 10m --bind-address 127.0.0.1 --secure-port "$(($1 + 3))" --cert-dir "$work/pki/controller-manager" --use-service-account-credentials \
 		--service-account-private-key-file "$work/pki/accounts.key" --root-ca-file "$work/pki/ca.crt" --kube-api-qps 300 --kube-api-burst 600
 	background kube-scheduler "$bin/kube-scheduler" --kubeconfig "$work/kubeconfig" --leader-elect=false \
 		--bind-address 127.0.0.1 --secure-port "$(($1 + 4))" --cert-dir "$work/pki/scheduler" --kube-api-qps 300 --kube-api-burst 600

@@ -66,9 +66,7 @@ pub(super) fn advance(
             turn.moving()
         }
         // The proof is noted on the claim, and a claim that cannot be read is a person's to remove.
-        State::Proving if may.objects(Gate::Hold) => {
-            Turn { wants_lease: false, ..turn.answers(may.objections().cloned()) }
-        }
+        State::Proving if may.objects(Gate::Hold) => turn.answers(may.objections().cloned()),
         State::Proving if lost_claim(hand, node) => {
             let claim = NodePatch::Claim(new_claim(hand, mv, node));
             turn.moving().patch(node, claim, hand.progress.intent)

@@ -31,7 +31,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(170);
 const GOAL: &str = "v1.36.3";
 
 fn since(began: Timestamp) -> SignedDuration {
-    Clock::Wall.now().duration_since(began)
+    Clock::machine().now().duration_since(began)
 }
 
 /// The line on a loopback port, for a client that speaks plain HTTP.
@@ -82,7 +82,7 @@ impl Run {
             .replace("controlPlane: {provider: kubeadm,", "controlPlane: {provider: external,");
         let files: &[(&str, Option<&str>)] =
             &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(ALWAYS))];
-        commit(&self.repo(), Clock::Wall.now(), files, "demo");
+        commit(&self.repo(), Clock::machine().now(), files, "demo");
     }
 
     fn start(&mut self) {
@@ -113,7 +113,7 @@ impl Run {
         match act {
             Act::Kill(gap) => {
                 self.kill();
-                Clock::Wall.sleep(SignedDuration::from_millis(gap)).await;
+                Clock::machine().sleep(SignedDuration::from_millis(gap)).await;
                 self.start();
             }
             Act::Stop => server.note("windlass-stop").await,
@@ -123,7 +123,7 @@ impl Run {
             Act::Die(node) => {
                 server.merge(node, json!({"metadata": {"labels": {"dead": "yes"}}}), false).await;
                 let dead = json!([{"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "dead",
-                    "lastHeartbeatTime": null, "lastTransitionTime": Clock::Wall.now().to_string()}]);
+                    "lastHeartbeatTime": null, "lastTransitionTime": Clock::machine().now().to_string()}]);
                 server.merge(node, json!({"status": {"conditions": dead}}), true).await;
             }
             Act::Revive(node) => {
@@ -147,15 +147,15 @@ impl Run {
             }
             Act::Freeze => drop(commit(
                 &self.repo(),
-                Clock::Wall.now(),
+                Clock::machine().now(),
                 &[("policies/freeze.yaml", Some(FREEZE))],
                 "freeze",
             )),
             Act::Thaw => {
-                drop(commit(&self.repo(), Clock::Wall.now(), &[("policies/freeze.yaml", None)], "thaw"))
+                drop(commit(&self.repo(), Clock::machine().now(), &[("policies/freeze.yaml", None)], "thaw"))
             }
         }
-        self.acts.push((Clock::Wall.now(), act));
+        self.acts.push((Clock::machine().now(), act));
         self.tips.extend(ledger::tip(&self.repo()));
     }
 
@@ -190,7 +190,7 @@ impl Run {
 
     /// Waits for the end, and ends what only a person may end. False if it does not come.
     async fn settle(&mut self) -> bool {
-        let began = Clock::Wall.now();
+        let began = Clock::machine().now();
         let mut looks = 0;
         while since(began) < PATIENCE {
             if self.is_done().await {
@@ -201,7 +201,7 @@ impl Run {
                 self.server.take_note("windlass-resume").await;
                 self.server.note("windlass-resume").await;
             }
-            Clock::Wall.sleep(SECOND * 1).await;
+            Clock::machine().sleep(SECOND * 1).await;
         }
         false
     }
@@ -230,28 +230,28 @@ async fn findings_of(schedule: &Schedule, work: &Path, folder: &Path) -> Vec<Str
     options.bare(true).initial_head("main");
     git2::Repository::init_opts(folder.join("repository.git"), &options).unwrap();
     server.prepare().await;
-    let line = Line::new(client(&work.join("daemon.kubeconfig")).await, Clock::Wall);
+    let line = Line::new(client(&work.join("daemon.kubeconfig")).await, Clock::machine());
     let (address, serving) = listen(line.clone()).await;
     std::fs::write(folder.join("kubeconfig"), kubeconfig(&address)).unwrap();
     let history = History::new(&server);
     let (acts, tips) = (Vec::new(), BTreeSet::new());
     let mut run = Run { server, folder: folder.to_owned(), daemon: None, acts, tips, out: 1, comments: 0 };
     run.desire(GOAL);
-    let began = Clock::Wall.now();
+    let began = Clock::machine().now();
     schedule.faults_from(began).for_each(|fault| line.add(fault));
     run.start();
     for (at, act) in &schedule.acts {
-        Clock::Wall.sleep_until(began + *at).await;
-        tell(&format!("  {} {act:?}", Clock::Wall.now()));
+        Clock::machine().sleep_until(began + *at).await;
+        tell(&format!("  {} {act:?}", Clock::machine().now()));
         run.perform(*act).await;
     }
-    Clock::Wall.sleep_until(began + EXTENT.length).await;
+    Clock::machine().sleep_until(began + EXTENT.length).await;
     let mut findings = Vec::new();
     let writes = || line.log().into_iter().filter(Sent::is_write);
     if run.settle().await {
-        Clock::Wall.sleep(SECOND * 3).await;
+        Clock::machine().sleep(SECOND * 3).await;
         let rests = writes().count();
-        Clock::Wall.sleep(SECOND * 8).await;
+        Clock::machine().sleep(SECOND * 8).await;
         findings.extend(writes().skip(rests).map(|sent| format!("at rest: {sent:?}")));
     } else {
         let waiting = run.record().0.waiting;
@@ -283,7 +283,7 @@ async fn seeds_before_a_real_api_server() {
     for seed in super::seeds("1..5") {
         let schedule = Schedule::new(seed, EXTENT);
         tell(&schedule.to_string());
-        let (began, folder) = (Clock::Wall.now(), work.join(format!("seed-{seed}")));
+        let (began, folder) = (Clock::machine().now(), work.join(format!("seed-{seed}")));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("schedule"), schedule.to_string()).unwrap();
         let findings = findings_of(&schedule, &work, &folder).await;

@@ -125,10 +125,10 @@ impl Server {
         for namespace in ["default", NAMESPACE] {
             drop(self.api("", "v1", "Pod", namespace).delete_collection(&at_once, &all).await);
         }
-        let began = Clock::Wall.now();
+        let began = Clock::machine().now();
         while !self.is_whole().await {
-            assert!(Clock::Wall.now().duration_since(began) < MINUTE, "the workloads do not come up");
-            Clock::Wall.sleep(SignedDuration::from_millis(500)).await;
+            assert!(Clock::machine().now().duration_since(began) < MINUTE, "the workloads do not come up");
+            Clock::machine().sleep(SignedDuration::from_millis(500)).await;
         }
     }
 
@@ -139,11 +139,11 @@ impl Server {
             let alive = ListParams::default().labels("!dead");
             let nodes = self.nodes().list(&alive).await.map(|list| list.items).unwrap_or_default();
             for name in nodes.iter().filter_map(|node| node.metadata.name.as_ref()) {
-                let renewed = json!({"spec": {"renewTime": format!("{:.6}", Clock::Wall.now())}});
+                let renewed = json!({"spec": {"renewTime": format!("{:.6}", Clock::machine().now())}});
                 // A lease that is not there yet is made by KWOK.
                 drop(leases.patch(name, &PatchParams::default(), &Patch::Merge(renewed)).await);
             }
-            Clock::Wall.sleep(SECOND * 4).await;
+            Clock::machine().sleep(SECOND * 4).await;
         }
     }
 
@@ -199,7 +199,7 @@ async fn follow(
     let list = api.list(&ListParams::default()).await?;
     let mut from = list.metadata.resource_version.unwrap_or_default();
     let take = |object: &DynamicObject, deleted: bool| {
-        let at = Clock::Wall.now();
+        let at = Clock::machine().now();
         let (name, uid) = (object.metadata.name.clone().unwrap(), object.metadata.uid.clone().unwrap());
         let object = serde_json::to_value(object).unwrap();
         versions.lock().unwrap().push(Version { at, kind, name, uid, object, deleted });
@@ -226,7 +226,7 @@ async fn follow(
                 let (server, node, target) = (server.clone(), label(NODE), label(TARGET));
                 tokio::spawn(async move {
                     // A kubelet takes a moment to come up and say so.
-                    Clock::Wall.sleep(SECOND * 1).await;
+                    Clock::machine().sleep(SECOND * 1).await;
                     server
                         .merge(&node, json!({"status": {"nodeInfo": {"kubeletVersion": target}}}), true)
                         .await;

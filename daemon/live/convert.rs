@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::shared::Shared;
 use crate::model::claim::Claim;
 use crate::model::live::{
-    Attachment, ClaimState, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod, Ready,
-    Seconds, Server, Uid,
+    Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod,
+    Ready, Seconds, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
@@ -155,8 +155,7 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
             || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
         claims: claims(meta.name.as_deref()?, spec, shared),
         containers_gone: containers_gone(status),
-        exit_code: exit_code(status),
-        said: said(meta, status),
+        ending: ending(meta, status),
         server: component.and_then(|component| server(object, component, shared)),
     })
 }
@@ -215,6 +214,11 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
     containers.peek().is_some()
         && containers
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+}
+
+fn ending(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Box<Ending>> {
+    let ending = Ending { exit_code: exit_code(status), said: said(meta, status) };
+    (ending.exit_code.is_some() || ending.said.is_some()).then(|| Box::new(ending))
 }
 
 /// The exit code of the pod's only container; `None` until it has ended. Upgrade Jobs have one container.

@@ -1,6 +1,7 @@
 //! The kinds of objects that are watched, one row each; the rest of the code about a kind follows from its row. A new
 //! kind is a row here and its conversion.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::shared::Shared;
 use super::{Event, Folder};
-use crate::model::live::{Id, Live, OwnerKind, Uid};
+use crate::model::live::{ByUid, Id, Live, OwnerKind, Uid};
 use crate::model::names::{NAMESPACE, NOTES, RESUME, STOP};
 
 /// A Kubernetes object as `k8s-openapi` types it.
@@ -42,23 +43,24 @@ pub trait Watch {
 }
 
 /// How the picture stores the objects of one kind.
-struct KindRow<K, Key> {
+struct KindRow<K, Key, Known> {
     kind: Kind,
     /// What identifies an object of the kind.
     key: fn(&ObjectMeta, &mut Shared) -> Key,
-    /// The keys of all objects of the kind that are in the picture.
-    known: fn(&Live) -> BTreeSet<Key>,
-    listing: fn(&mut Listings) -> &mut Option<BTreeSet<Key>>,
+    /// All objects of the kind that are in the picture: their keys, or what has their keys and takes less memory.
+    known: fn(&Live) -> BTreeSet<Known>,
+    listing: fn(&mut Listings) -> &mut Option<BTreeSet<Known>>,
     put: fn(&mut Folder, &K, Timestamp),
     drop: fn(&mut Folder, &Key),
 }
 
 /// The table. A row has: the field that tracks its listing; the kind; its display name; the type; where it is
-/// watched; the key and its type; the keys already in the picture; how an object is stored and removed.
+/// watched; the key, and what keeps it during a listing; those already in the picture; how an object is stored and
+/// removed.
 macro_rules! kinds {
     ($(
         $field:ident: $kind:ident $name:literal = $object:ty, $place:ident($($at:expr),*),
-        $key:ident -> $key_type:ty, $known:expr, $put:expr, $drop:expr;
+        $key:ident -> $known_type:ty, $known:expr, $put:expr, $drop:expr;
     )*) => {
         /// A kind of objects that is watched.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +80,7 @@ macro_rules! kinds {
 
         /// For each kind that is being listed: the keys that were known before and have not been listed so far.
         #[derive(Debug, Default)]
-        pub(super) struct Listings { $(pub(super) $field: Option<BTreeSet<$key_type>>),* }
+        pub(super) struct Listings { $(pub(super) $field: Option<BTreeSet<$known_type>>),* }
 
         /// Starts the watch of every kind.
         pub fn watch_all(by: &mut impl Watch) {
@@ -109,7 +111,7 @@ kinds! {
     nodes: Node "nodes" = core::v1::Node, all(),
         name -> Id, |live| live.nodes.keys().cloned().collect(), Folder::put_node, Folder::drop_node;
     pods: Pod "pods" = core::v1::Pod, all(),
-        uid -> Uid, |live| live.pods.values().map(|pod| pod.uid.clone()).collect(), Folder::put_pod, Folder::drop_pod;
+        uid -> ByUid, |live| live.pods.all().clone(), Folder::put_pod, Folder::drop_pod;
     budgets: Budget "poddisruptionbudgets" = policy::v1::PodDisruptionBudget, all(),
         namespaced -> (Id, Id), |live| live.budgets.keys().cloned().collect(), Folder::put_budget, Folder::drop_budget;
     deployments: Deployment "deployments" = apps::v1::Deployment, all(),
@@ -164,10 +166,10 @@ fn owners(live: &Live, kind: OwnerKind) -> BTreeSet<Id> {
 
 impl Folder {
     /// Folds one event of one kind. At the end of a list, objects that the list did not contain are dropped.
-    fn fold_event<K: Object, Key: Ord>(
+    fn fold_event<K: Object, Key: Ord, Known: Ord + Borrow<Key>>(
         &mut self,
         event: Event<Box<K>>,
-        row: &KindRow<K, Key>,
+        row: &KindRow<K, Key, Known>,
         now: Timestamp,
     ) {
         match event {
@@ -181,7 +183,7 @@ impl Folder {
             }
             Event::End => {
                 for gone in (row.listing)(&mut self.listings).take().unwrap_or_default() {
-                    (row.drop)(self, &gone);
+                    (row.drop)(self, gone.borrow());
                 }
                 self.live.unseen.remove(row.kind.name());
                 if !row.kind.is_optional() {

@@ -90,7 +90,7 @@ fn kept(folder: &Folder, kind: Kind) -> usize {
     match kind {
         Kind::Node => live.nodes.len(),
         Kind::Pod => live.pods.len(),
-        Kind::Budget => live.budgets.len(),
+        Kind::Budget => live.budgets.keys().count(),
         Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => live.workloads.len(),
         Kind::Job => live.jobs.len(),
         Kind::Attachment => live.attachments.len(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::text::plain;
+use super::text::into_plain;
 
 /// A reason: a key for programs and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ impl Reason {
     /// Much of the text and of the object is from outside, so both are made harmless here, for every page, commit and
     /// log that shows them.
     pub fn new(key: Key, object: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { key, object: plain(&object.into()), text: plain(&text.into()) }
+        Self { key, object: into_plain(object.into()), text: into_plain(text.into()) }
     }
 }
 

@@ -13,12 +13,13 @@ use super::version::Version;
 use super::work::{Component, Fact, Truth};
 
 pub use super::asked::{Api, Lock, Note, Probe};
+pub use super::budgets::{Budgets, NamedBudget};
 pub use super::effect::LongState;
 pub use super::failure::CallFailure;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
-pub use super::pod::{Owner, OwnerKind, Phase, Pod, Pods, Server};
+pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
@@ -34,7 +35,7 @@ pub struct Live {
     pub cluster_uid: Option<String>,
     pub nodes: Nodes,
     pub pods: Pods,
-    pub budgets: BTreeMap<(Id, Id), Budget>,
+    pub budgets: Budgets,
     /// Controllers by UID.
     pub workloads: BTreeMap<Id, Workload>,
     /// Pairs of UIDs: a Deployment and one of its `ReplicaSet`s.
@@ -220,12 +221,12 @@ impl Live {
 
     /// The last words of a Job's pod: why it failed, or why it does not start; `None` if it has said nothing.
     pub fn job_words(&self, job: &Job) -> Option<&str> {
-        self.pods.of(&job.uid).filter_map(|pod| pod.said.as_deref()).last()
+        self.pods.of(&job.uid).filter_map(|pod| pod.ending.as_ref()?.said.as_deref()).last()
     }
 
     /// The exit code of a Job's pod; `None` while it runs, and if its pod or container was removed.
     pub fn job_exit_code(&self, job: &Job) -> Option<i32> {
-        self.pods.of(&job.uid).filter_map(|pod| pod.exit_code).last()
+        self.pods.of(&job.uid).filter_map(|pod| pod.ending.as_ref()?.exit_code).last()
     }
 
     /// The version of one component on one node; `None` if it is unknown.
@@ -314,10 +315,9 @@ impl Live {
         )
     }
 
-    pub fn budgets_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = (&'a (Id, Id), &'a Budget)> {
-        let first = (pod.namespace.clone(), Id::default());
-        let there = self.budgets.range(first..).take_while(|((namespace, _), _)| *namespace == pod.namespace);
-        there.filter(|(_, budget)| budget.selects(pod))
+    /// The budgets that cover a pod, by name.
+    pub fn budgets_of(&self, pod: &Pod) -> Vec<NamedBudget<'_>> {
+        self.budgets.of(pod)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Each term is defined here once, and no stage has its own copy.
 
 mod asked;
+mod budgets;
 pub mod claim;
 pub mod decision;
 pub mod desired;

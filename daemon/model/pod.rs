@@ -89,12 +89,19 @@ pub struct Pod {
     pub claims: Box<[Id]>,
     /// True if all containers have ended, even while something keeps the object.
     pub containers_gone: bool,
-    /// The exit code of its only container; `None` until that has ended.
+    /// How its only container ended, or why it does not start; `None` while neither is known, as of nearly every pod.
+    pub ending: Option<Box<Ending>>,
+    /// Set for a static pod of the control plane.
+    pub server: Option<Box<Server>>,
+}
+
+/// How the only container of a pod ended, or why it does not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// `None` until it has ended.
     pub exit_code: Option<i32>,
     /// Of the pod of an upgrade Job: how its container ended in its own words, or why it does not start.
     pub said: Option<Box<str>>,
-    /// Set for a static pod of the control plane.
-    pub server: Option<Box<Server>>,
 }
 
 /// One control plane component, as its static pod shows it.
@@ -135,11 +142,13 @@ pub struct Pods {
     all: BTreeSet<ByUid>,
     of_node: BTreeMap<Id, BTreeSet<ByUid>>,
     of_owner: BTreeMap<Id, BTreeSet<ByUid>>,
+    /// Pods without a controller.
+    unowned: BTreeSet<ByUid>,
 }
 
 /// A pod, ordered by its UID.
 #[derive(Clone, Debug)]
-struct ByUid(Arc<Pod>);
+pub struct ByUid(Arc<Pod>);
 
 impl Borrow<Uid> for ByUid {
     fn borrow(&self) -> &Uid {
@@ -176,6 +185,11 @@ impl Pods {
         self.all.iter().map(|pod| &*pod.0)
     }
 
+    /// All of them, by reference.
+    pub fn all(&self) -> &BTreeSet<ByUid> {
+        &self.all
+    }
+
     /// The pods on one node.
     pub fn on(&self, node: &str) -> impl Iterator<Item = &Pod> + use<'_> {
         self.of_node.get(node).into_iter().flatten().map(|pod| &*pod.0)
@@ -184,6 +198,16 @@ impl Pods {
     /// The pods whose controller has this UID.
     pub fn of(&self, owner: &str) -> impl Iterator<Item = &Pod> + use<'_> {
         self.of_owner.get(owner).into_iter().flatten().map(|pod| &*pod.0)
+    }
+
+    /// The pods of each controller in turn.
+    pub fn by_owner(&self) -> impl Iterator<Item = impl Iterator<Item = &Pod>> {
+        self.of_owner.values().map(|pods| pods.iter().map(|pod| &*pod.0))
+    }
+
+    /// Pods without a controller.
+    pub fn unowned(&self) -> impl Iterator<Item = &Pod> {
+        self.unowned.iter().map(|pod| &*pod.0)
     }
 
     pub fn len(&self) -> usize {
@@ -201,9 +225,8 @@ impl Pods {
         if let Some(node) = &pod.0.node {
             self.of_node.entry(node.clone()).or_default().insert(pod.clone());
         }
-        if let Some(owner) = &pod.0.owner {
-            self.of_owner.entry(owner.uid.clone()).or_default().insert(pod.clone());
-        }
+        let owned = pod.0.owner.as_ref().map(|owner| self.of_owner.entry(owner.uid.clone()).or_default());
+        owned.unwrap_or(&mut self.unowned).insert(pod.clone());
         self.all.insert(pod);
     }
 
@@ -212,8 +235,9 @@ impl Pods {
         if let Some(node) = &pod.node {
             take_out(&mut self.of_node, node, uid);
         }
-        if let Some(owner) = &pod.owner {
-            take_out(&mut self.of_owner, &owner.uid, uid);
+        match &pod.owner {
+            Some(owner) => take_out(&mut self.of_owner, &owner.uid, uid),
+            None => drop(self.unowned.remove(uid)),
         }
         Some(pod)
     }

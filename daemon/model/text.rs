@@ -98,6 +98,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
+/// The same for text that is not needed any more: nearly all of it is harmless already, and stays where it is.
+pub fn into_plain(text: String) -> String {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) { text } else { plain(&text) }
+}
+
 /// Text on one line, each character [`harmless`], so text from outside cannot end a paragraph or forge a trailer.
 pub fn flat(text: &str) -> String {
     plain(text).split_whitespace().collect::<Vec<_>>().join(" ")

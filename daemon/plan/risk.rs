@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{CONTROL_PLANE_LIMITS, Inventory, Member, node};
 use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
-use crate::model::live::{Budget, ClaimState, Id, Live, OwnerKind, Pod, Ready};
+use crate::model::live::{ClaimState, Id, Live, NamedBudget, OwnerKind, Pod, Ready};
 use crate::model::plan::Scope;
 
 /// How many findings of one kind a plan names: enough to act on, and few enough to read.
@@ -38,16 +38,21 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reaso
         by_name: behind.iter().enumerate().map(|(number, node)| (node.name, number)).collect(),
         behind,
         by_address: BTreeMap::new(),
-        budgets: budgets_by_namespace(inventory.live),
-        matched: BTreeMap::new(),
+        matched: None,
         blocking: BTreeSet::new(),
         never: BTreeMap::new(),
-        owners: BTreeSet::new(),
+        looked: BTreeSet::new(),
         risks: BTreeSet::new(),
     };
     survey.nodes(inventory);
-    for pod in inventory.live.pods.values() {
-        survey.pod(pod);
+    // Where no node is behind, no pod would have to go.
+    if !survey.behind.is_empty() {
+        for pods in inventory.live.pods.by_owner() {
+            survey.pods_of_one(pods);
+        }
+        for pod in inventory.live.pods.unowned() {
+            survey.pods_of_one([pod]);
+        }
     }
     for (name, why) in std::mem::take(&mut survey.never) {
         survey.add(Key::BudgetNeverAllows, &format!("budget/{}/{}", name.0, name.1), why.to_owned());
@@ -94,16 +99,6 @@ fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
     inventory.managed().filter_map(of).collect()
 }
 
-type Named<'a> = (&'a (Id, Id), &'a Budget);
-
-fn budgets_by_namespace(live: &Live) -> BTreeMap<&str, Vec<Named<'_>>> {
-    let mut all: BTreeMap<&str, Vec<Named>> = BTreeMap::new();
-    for (name, budget) in &live.budgets {
-        all.entry(&name.0).or_default().push((name, budget));
-    }
-    all
-}
-
 /// Names are interned, so equal names mostly have the same address. Addresses only save time: the findings are the
 /// same without them, and no order depends on them.
 struct Survey<'a> {
@@ -112,16 +107,15 @@ struct Survey<'a> {
     by_name: BTreeMap<&'a str, usize>,
     /// The index of a node by the address of its name; `None` for a node that is not behind.
     by_address: BTreeMap<usize, Option<usize>>,
-    budgets: BTreeMap<&'a str, Vec<Named<'a>>>,
-    /// Budgets by the addresses of label set and namespace. The pods of one template share both, so the selectors are
-    /// evaluated once for all of them.
-    matched: BTreeMap<(usize, usize), Vec<Named<'a>>>,
+    /// The pod that was looked at last, and its budgets. The pods of one template share their label set, so the budgets
+    /// are looked up once for all of them.
+    matched: Option<(&'a Pod, Vec<NamedBudget<'a>>)>,
     /// Budgets that allow no disruption, by node and address.
     blocking: BTreeSet<(usize, usize)>,
     never: BTreeMap<&'a (Id, Id), &'a str>,
-    /// Owners that were already looked at, by address, for each kind of finding, and for each scope if the finding
-    /// depends on the scope.
-    owners: BTreeSet<(usize, usize, Key)>,
+    /// What the owner at hand was already looked at for: the kind of finding, and the scope if the finding depends on
+    /// the scope.
+    looked: BTreeSet<(Key, &'a str)>,
     risks: BTreeSet<Reason>,
 }
 
@@ -184,6 +178,14 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// The pods of one owner, or one pod without an owner.
+    fn pods_of_one(&mut self, pods: impl IntoIterator<Item = &'a Pod>) {
+        self.looked.clear();
+        for pod in pods {
+            self.pod(pod);
+        }
+    }
+
     fn pod(&mut self, pod: &'a Pod) {
         let Some(number) = pod.node.as_ref().and_then(|node| self.number_of(node)) else { return };
         let Some(node) = self.behind.get_mut(number) else { return };
@@ -207,21 +209,25 @@ impl<'a> Survey<'a> {
     }
 
     fn budgets(&mut self, pod: &'a Pod, number: usize, terms: Terms<'a>) {
-        let addresses = (Arc::as_ptr(&pod.labels).addr(), Arc::as_ptr(&pod.namespace).addr());
-        let budgets = &self.budgets;
-        let matched = self.matched.entry(addresses).or_insert_with(|| {
-            budgets.get(&*pod.namespace).map_or_else(Vec::new, |budgets| matching(budgets, pod))
-        });
+        let alike = |other: &Pod| {
+            Arc::ptr_eq(&other.labels, &pod.labels) && Arc::ptr_eq(&other.namespace, &pod.namespace)
+        };
+        let before = self.matched.take().filter(|(other, _)| alike(other));
+        let matched = before.map_or_else(|| self.live.budgets_of(pod), |(_, matched)| matched);
         for (_, budget) in matched.iter().filter(|(_, budget)| budget.disruptions_allowed <= 0) {
             self.blocking.insert((number, std::ptr::from_ref(*budget).addr()));
         }
-        if !terms.drained || matched.is_empty() {
-            return;
+        if terms.drained {
+            self.of_budgets(pod, &matched);
         }
+        self.matched = Some((pod, matched));
+    }
+
+    /// Finds the risks of the budgets of one pod that a drain evicts.
+    fn of_budgets(&mut self, pod: &'a Pod, matched: &[NamedBudget<'a>]) {
         let never = matched.iter().filter_map(|(name, budget)| Some((*name, budget.never.as_deref()?)));
         self.never.extend(never);
-        if let [(first, _), (second, _), ..] = matched.as_slice() {
-            let (first, second) = (*first, *second);
+        if let [(first, _), (second, _), ..] = matched {
             self.add_for_owner(Key::SeveralBudgets, pod, "", || {
                 let names =
                     format!("both budget/{}/{} and budget/{}/{}", first.0, first.1, second.0, second.1);
@@ -258,7 +264,7 @@ impl<'a> Survey<'a> {
             | OwnerKind::ReplicaSet
             | OwnerKind::StatefulSet
             | OwnerKind::ReplicationController => {
-                if self.first_look(Key::SingleReplica, pod, "")
+                if self.first_look(Key::SingleReplica, "")
                     && self.live.workloads.get(&owner.uid).is_some_and(|workload| workload.replicas == 1)
                 {
                     let text = "has one replica: it is away while that is moved";
@@ -273,7 +279,7 @@ impl<'a> Survey<'a> {
     fn orphan(&mut self, pod: &'a Pod) {
         let Some(owner) = &pod.owner else { return };
         if owner.kind == OwnerKind::DaemonSet
-            && self.first_look(Key::OrphanOfDaemonSet, pod, "")
+            && self.first_look(Key::OrphanOfDaemonSet, "")
             && !self.live.workloads.contains_key(&owner.uid)
         {
             let text = "is gone, and its pods are still there";
@@ -283,24 +289,18 @@ impl<'a> Survey<'a> {
 
     /// Adds one finding for all pods of one owner in a scope.
     fn add_for_owner(&mut self, key: Key, pod: &'a Pod, scope: &'a str, text: impl FnOnce() -> String) {
-        if self.first_look(key, pod, scope) {
+        if self.first_look(key, scope) {
             self.add(key, &owner_of(self.live, pod), text());
         }
     }
 
-    fn first_look(&mut self, key: Key, pod: &Pod, scope: &str) -> bool {
-        let alone = || std::ptr::from_ref(pod).addr();
-        let address = pod.owner.as_ref().map_or_else(alone, |owner| Arc::as_ptr(&owner.uid).addr());
-        self.owners.insert((address, scope.as_ptr().addr(), key))
+    fn first_look(&mut self, key: Key, scope: &'a str) -> bool {
+        self.looked.insert((key, scope))
     }
 
     fn add(&mut self, key: Key, object: &str, text: String) {
         self.risks.insert(Reason::new(key, object, text));
     }
-}
-
-fn matching<'a>(budgets: &[Named<'a>], pod: &Pod) -> Vec<Named<'a>> {
-    budgets.iter().filter(|(_, budget)| budget.selects(pod)).copied().collect()
 }
 
 fn local_data(scope: &str) -> String {

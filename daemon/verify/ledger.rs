@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::model::decision::{Key, Reason};
-use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
+use crate::model::live::{Budget, Id, Live, NamedBudget, OwnerKind, Phase, Pod, Uid};
 
 /// What may still be evicted in this pass. The rest of a budget is looked up once for all copies of the ledger. What
 /// a copy takes counts for that copy only, until it is booked.
@@ -28,6 +28,8 @@ struct Left {
     owners: BTreeMap<Id, i64>,
     /// UIDs of pods whose eviction was accepted or is in flight, by namespace; `None` until a budget asks.
     leaving: Option<BTreeMap<Id, Vec<Uid>>>,
+    /// How many evictions are in flight; `None` until a drain asks.
+    asked: Option<usize>,
 }
 
 impl Left {
@@ -49,37 +51,31 @@ impl<'a> Ledger<'a> {
         Self { live, sizes, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
     }
 
+    /// How many evictions were in flight before this pass took any.
+    pub fn asked_to_leave(&self) -> usize {
+        let asked = &mut self.left.borrow_mut().asked;
+        *asked.get_or_insert_with(|| self.live.overlay.asked_to_leave().count())
+    }
+
     /// Why this pod may not be evicted now; `None` if it may. It takes nothing.
     pub fn objection(&self, pod: &Pod, implicit: bool) -> Option<Reason> {
-        // The API server checks no budget for these (pkg/registry/core/pod/storage/eviction.go).
-        if pod.finished() || pod.phase == Phase::Pending {
+        if is_free(pod) {
             return None;
         }
-        let budgets: Vec<_> = self.live.budgets_of(pod).collect();
+        let budgets = self.live.budgets_of(pod);
         match budgets.as_slice() {
             [] if implicit => self.implicit(pod),
             [] => None,
-            [(key, budget)] => self.one(pod, key, budget),
-            [(first, _), (second, _), ..] => Some(Reason::new(
-                Key::SeveralBudgets,
-                pod.object(),
-                format!(
-                    "budgets {} and {} both match it, so the server refuses every eviction; narrow one of them",
-                    first.1, second.1
-                ),
-            )),
+            [(key, budget)] => never(pod, &budgets).or_else(|| self.one(pod, key, budget)),
+            [..] => never(pod, &budgets),
         }
     }
 
     fn one(&self, pod: &Pod, key: &(Id, Id), budget: &Budget) -> Option<Reason> {
-        let object = format!("budget/{}/{}", key.0, key.1);
         if passes_unhealthy(pod, budget) {
             return None;
         }
-        if let Some(never) = &budget.never {
-            let text = format!("it can never let {} go: {never}", pod.object());
-            return Some(Reason::new(Key::BudgetNeverAllows, object, text));
-        }
+        let object = object(key);
         if budget.sync_failed {
             let text = "the server cannot compute it (SyncFailed), so it allows nothing".to_owned();
             return Some(Reason::new(Key::BudgetBlocks, object, text));
@@ -133,10 +129,10 @@ impl<'a> Ledger<'a> {
 
     /// Books an eviction that is about to be sent.
     pub fn take(&mut self, pod: &Pod) {
-        if pod.finished() || pod.phase == Phase::Pending {
+        if is_free(pod) {
             return;
         }
-        let budgets: Vec<_> = self.live.budgets_of(pod).collect();
+        let budgets = self.live.budgets_of(pod);
         if let (true, Some(owner)) = (budgets.is_empty() && pod.ready, &pod.owner) {
             *self.taken_of_owners.entry(self.live.top_owner(owner)).or_default() += 1;
         }
@@ -144,6 +140,41 @@ impl<'a> Ledger<'a> {
             *self.taken.entry(key.clone()).or_default() += 1;
         }
     }
+}
+
+/// Why budgets never let this pod go, however many of the others are there; `None` if they may.
+pub fn structural_objection(live: &Live, pod: &Pod) -> Option<Reason> {
+    let asks = live.budgets.may_block(&pod.namespace) && !is_free(pod);
+    if asks { never(pod, &live.budgets_of(pod)) } else { None }
+}
+
+/// True if the API server checks no budget for the pod (pkg/registry/core/pod/storage/eviction.go).
+fn is_free(pod: &Pod) -> bool {
+    pod.finished() || pod.phase == Phase::Pending
+}
+
+fn never(pod: &Pod, budgets: &[NamedBudget<'_>]) -> Option<Reason> {
+    match budgets {
+        [] => None,
+        [(key, budget)] => {
+            let never = budget.never.as_ref().filter(|_| !passes_unhealthy(pod, budget))?;
+            let text = format!("it can never let {} go: {never}", pod.object());
+            Some(Reason::new(Key::BudgetNeverAllows, object(key), text))
+        }
+        [(first, _), (second, _), ..] => Some(Reason::new(
+            Key::SeveralBudgets,
+            pod.object(),
+            format!(
+                "budgets {} and {} both match it, so the server refuses every eviction; narrow one of them",
+                first.1, second.1
+            ),
+        )),
+    }
+}
+
+/// `budget/shop/cart`.
+fn object((namespace, name): &(Id, Id)) -> String {
+    format!("budget/{namespace}/{name}")
 }
 
 /// True if the API server evicts the pod without counting it, because it is not Ready.

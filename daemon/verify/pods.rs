@@ -1,11 +1,9 @@
 //! What a drain does with each pod of a node, and what makes a drain impossible before it begins. It follows the
 //! Eviction API, not kubectl's loop: pods by UID, no DELETE, all blockers at once.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
-use super::ledger::Ledger;
+use super::ledger::structural_objection;
 use crate::model::claim::Claim;
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Live, OwnerKind, Phase, Pod};
@@ -36,19 +34,11 @@ pub enum Case {
 
 /// Why a drain of this node is impossible from the start: all blockers, not only the first.
 pub fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<Reason> {
-    // What never lets a pod go does not depend on how many are missing.
-    let sizes = BTreeMap::new();
-    let ledger = Ledger::new(live, &sizes);
     let mut reasons: Vec<Reason> = Vec::new();
     for pod in live.pods_on(node) {
         match case(live, pod, limits, None, Timestamp::MIN) {
             Case::Blocked(reason) => reasons.push(reason),
-            Case::Goes => {
-                let objection = ledger.objection(pod, limits.implicit_budgets);
-                reasons.extend(
-                    objection.filter(|r| matches!(r.key, Key::BudgetNeverAllows | Key::SeveralBudgets)),
-                );
-            }
+            Case::Goes => reasons.extend(structural_objection(live, pod)),
             Case::Stays | Case::Late | Case::Ends(_) | Case::Going(_) => {}
         }
     }
@@ -114,11 +104,11 @@ pub fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>,
 /// True if a pod came after the cordon, past the scheduler: evicted, it would come back at once. Both the API
 /// server's creation time and our own first look have to say so, because either alone may be seconds off.
 fn late(live: &Live, pod: &Pod, claim: &Claim) -> bool {
+    if pod.created.time() <= later(claim.at, CLOCKS) {
+        return false;
+    }
     let cordoned = pod.node.as_ref().and_then(|node| live.nodes.get(node)).filter(|node| node.unschedulable);
-    cordoned.is_some_and(|node| {
-        pod.created.time() > later(claim.at, CLOCKS)
-            && pod.arrived.time() > later(node.unschedulable_since, CLOCKS)
-    })
+    cordoned.is_some_and(|node| pod.arrived.time() > later(node.unschedulable_since, CLOCKS))
 }
 
 fn going(pod: &Pod, deleting: Timestamp, now: Timestamp) -> Case {

@@ -10,8 +10,8 @@ use windlass::model::decision::Key;
 use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
-    Attachment, Backoff, CallFailure, ClaimState, Job, JobState, Live, Lock, Node, Note, Owner, OwnerKind,
-    Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Uid,
+    Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, Owner,
+    OwnerKind, Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Uid,
 };
 use windlass::model::names;
 use windlass::model::plan::{NodeRef, Scope, Step, StepId, WorkKind};
@@ -323,8 +323,7 @@ fn pod_of(job: &Job, name: &str, exit_code: i32) -> Pod {
         labels: Arc::new(labels.into_iter().collect()),
         phase: Phase::Failed,
         ready: false,
-        exit_code: Some(exit_code),
-        said: None,
+        ending: Some(Box::new(Ending { exit_code: Some(exit_code), said: None })),
         ..plain_pod(names::NAMESPACE, name, &job.node)
     }
 }

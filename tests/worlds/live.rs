@@ -173,8 +173,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         do_not_disrupt: false,
         claims: Box::default(),
         containers_gone: false,
-        exit_code: None,
-        said: None,
+        ending: None,
         server: None,
     }
 }

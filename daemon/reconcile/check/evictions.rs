@@ -6,7 +6,16 @@ use super::{Check, claim_of};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
 use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
-use crate::record::Run;
+use crate::model::work::StepId;
+use crate::record::{Run, StepRecord};
+
+/// What is looked at for every eviction of a tick, sorted once.
+struct EvictionFacts<'a> {
+    /// The steps in progress of each node.
+    steps: BTreeMap<&'a str, Vec<(&'a StepId, &'a StepRecord)>>,
+    /// Pods whose eviction was accepted or is in flight, by namespace.
+    leaving: BTreeMap<&'a Id, Vec<&'a Pod>>,
+}
 
 /// The pods that a tick would evict.
 #[derive(Default)]
@@ -20,7 +29,11 @@ struct Evicted<'a> {
 
 impl<'a> Check<'a> {
     pub(super) fn evictions(&mut self) {
+        if !self.tick.effects.iter().any(|(effect, _)| matches!(effect, Effect::Evict { .. })) {
+            return;
+        }
         let mut evicted = Evicted::default();
+        let facts = self.facts();
         for (effect, after) in &self.tick.effects {
             let Effect::Evict { namespace, pod: name, uid } = effect else { continue };
             let object = format!("pod/{namespace}/{name}");
@@ -32,11 +45,11 @@ impl<'a> Check<'a> {
             self.require(evicted.uids.insert(&pod.uid), &object, "it is evicted twice");
             let leaving = pod.deleting.is_some() || self.live().overlay.is_leaving(&pod.uid);
             self.require(!leaving, &object, "it is evicted and leaving already");
-            self.pod_may_go(pod, *after, &object);
-            self.book(pod, &mut evicted, &object);
+            self.pod_may_go(pod, *after, &object, &facts);
+            self.book(pod, &mut evicted, &object, &facts);
         }
         for (key, count) in &evicted.of_budgets {
-            let spare = self.live().budgets.get(*key).map_or(0, |budget| spare(self.live(), key, budget));
+            let spare = self.live().budgets.get(key).map_or(0, |budget| spare(&facts, key, budget));
             let object = format!("budget/{}/{}", key.0, key.1);
             self.require(*count <= spare, &object, "more pods are evicted than it allows");
         }
@@ -48,8 +61,22 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn facts(&self) -> EvictionFacts<'a> {
+        let mut facts = EvictionFacts { steps: BTreeMap::new(), leaving: BTreeMap::new() };
+        for (id, progress) in self.run().into_iter().flat_map(Run::in_progress) {
+            if let Some(node) = id.node_name() {
+                facts.steps.entry(node).or_default().push((id, progress));
+            }
+        }
+        let live = self.live();
+        for pod in live.overlay.leaving().filter_map(|uid| live.pods.get(uid)) {
+            facts.leaving.entry(&pod.namespace).or_default().push(pod);
+        }
+        facts
+    }
+
     /// Checks that the pod is on a node that a step of this run drains.
-    fn pod_may_go(&mut self, pod: &Pod, after: u64, object: &str) {
+    fn pod_may_go(&mut self, pod: &Pod, after: u64, object: &str, facts: &EvictionFacts<'_>) {
         let of_daemon_set = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::DaemonSet);
         let stays = pod.mirror || pod.is_ours() || (of_daemon_set && !pod.finished());
         self.require(!stays, object, "it is evicted, and no drain waits for such a pod");
@@ -59,7 +86,7 @@ impl<'a> Check<'a> {
         };
         self.require(node.hold.is_none(), object, "it is evicted from a node that a person holds");
         self.require(node.unschedulable, object, "it is evicted from a node that is not cordoned");
-        let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == Some(&node.name));
+        let mut steps = facts.steps.get(&*node.name).into_iter().flatten();
         let holder = steps.find(|(id, _)| claim_of(node, run, id).is_some());
         let Some((id, progress)) = holder else {
             return self.note(object, "it is evicted from a node that does not bear our claim");
@@ -78,13 +105,13 @@ impl<'a> Check<'a> {
     }
 
     /// Books who has to spare this pod. A pod that has finished or not started is missed by no owner.
-    fn book(&mut self, pod: &'a Pod, evicted: &mut Evicted<'a>, object: &str) {
+    fn book(&mut self, pod: &'a Pod, evicted: &mut Evicted<'a>, object: &str, facts: &EvictionFacts<'_>) {
         if pod.finished() || pod.phase == Phase::Pending {
             return;
         }
-        let budgets: Vec<_> = self.live().budgets_of(pod).collect();
+        let budgets = self.live().budgets_of(pod);
         match budgets.as_slice() {
-            [] if pod.ready && self.run().is_some_and(|run| has_implicit_budgets(run, pod)) => {
+            [] if pod.ready && self.run().is_some_and(|run| has_implicit_budgets(run, pod, facts)) => {
                 let owner = pod.owner.as_ref().filter(|owner| match owner.kind {
                     OwnerKind::Job | OwnerKind::DaemonSet | OwnerKind::Node => false,
                     OwnerKind::Deployment
@@ -107,8 +134,8 @@ impl<'a> Check<'a> {
 }
 
 /// True if owners without a budget get an implicit one on the pod's node.
-fn has_implicit_budgets(run: &Run, pod: &Pod) -> bool {
-    let mut steps = run.in_progress().filter(|(id, _)| id.node_name() == pod.node.as_deref());
+fn has_implicit_budgets(run: &Run, pod: &Pod, facts: &EvictionFacts<'_>) -> bool {
+    let mut steps = pod.node.as_ref().and_then(|node| facts.steps.get(&**node)).into_iter().flatten();
     steps.any(|(id, _)| run.plan.limits(&id.scope).is_some_and(|limits| limits.drain.implicit_budgets))
 }
 
@@ -120,14 +147,14 @@ fn lets_unready_go(budget: &Budget) -> bool {
 }
 
 /// How many evictions a budget still allows, minus our evictions that its status does not count yet.
-fn spare(live: &Live, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
+fn spare(facts: &EvictionFacts<'_>, (namespace, _): &(Id, Id), budget: &Budget) -> i32 {
     if !budget.observed || budget.sync_failed || budget.never.is_some() {
         return 0;
     }
-    let ours = live.overlay.leaving().filter_map(|uid| live.pods.get(uid));
+    let ours = facts.leaving.get(namespace).into_iter().flatten();
     let uncounted = ours.filter(|pod| {
         let counted = pod.deleting.is_some() || budget.disrupted.contains(&*pod.name);
-        pod.namespace == *namespace && !counted && budget.selects(pod)
+        !counted && budget.selects(pod)
     });
     budget.disruptions_allowed - i32::try_from(uncounted.count()).unwrap_or(i32::MAX)
 }

@@ -197,8 +197,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         do_not_disrupt: false,
         claims: Box::default(),
         containers_gone: false,
-        exit_code: None,
-        said: None,
+        ending: None,
         server: Some(Box::new(server)),
     };
     live.pods.put(pod);

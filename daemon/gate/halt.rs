@@ -6,10 +6,10 @@ use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::record::text;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    let object = question.world.object();
+    let object = || question.world.object();
     let Some(halted) = &question.world.record.halted else {
         return match (question.step, question.moment) {
-            (None, Moment::GoOn) => vec![Answer::allow(Gate::Halt, object, "nothing has failed")],
+            (None, Moment::GoOn) => vec![Answer::allow(Gate::Halt, object(), "nothing has failed")],
             (_, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn) => {
                 Vec::new()
             }
@@ -21,5 +21,5 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     }
     let why = halted.value.first().map(text::reason).unwrap_or_default();
     let text = format!("halted: {why}; a commit that asks for something else, or `windlass resume`, goes on");
-    vec![Answer::deny(Gate::Halt, Reason::new(Key::Halted, object, text))]
+    vec![Answer::deny(Gate::Halt, Reason::new(Key::Halted, object(), text))]
 }

@@ -8,12 +8,12 @@ use crate::model::state::Identity;
 use crate::record::Record;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    let (world, object) = (question.world, question.world.object());
+    let world = question.world;
     let Some(live) = world.live else { return Vec::new() };
     match (other_cluster(world.me, live, world.record), question.moment, question.step) {
         (Some(reason), ..) => vec![Answer::deny(Gate::Identity, reason)],
         (None, Moment::GoOn, None) if live.cluster_uid.is_some() => {
-            vec![Answer::allow(Gate::Identity, object, "it is the cluster that the record knows")]
+            vec![Answer::allow(Gate::Identity, world.object(), "it is the cluster that the record knows")]
         }
         (None, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => {
             Vec::new()

@@ -55,8 +55,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 
 /// The nodes of a pool that are out and that this run has not taken out.
 fn out_for_others<'a>(question: &Question<'a>, pool: &str) -> Vec<&'a str> {
-    let ours: BTreeSet<&str> =
-        question.run().into_iter().flat_map(Run::in_progress).filter_map(|(id, _)| id.node_name()).collect();
+    let ours = question.run().into_iter().flat_map(Run::steps_in_progress);
+    let ours: BTreeSet<&str> = ours.filter_map(|(_, step)| step.node()).collect();
     question.world.census.out_of(pool).map(|node| &**node).filter(|node| !ours.contains(node)).collect()
 }
 

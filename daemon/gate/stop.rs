@@ -6,7 +6,7 @@ use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::record::text;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    let (record, object) = (question.world.record, question.world.object());
+    let (record, object) = (question.world.record, || question.world.object());
     let said = if let Some(live) = question.live() {
         live.stop.as_ref().map(|stop| text::said(&stop.by, &stop.reason))
     } else {
@@ -15,10 +15,10 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     };
     match (said, question.step, question.moment) {
         (Some(said), _, _) => {
-            let reason = Reason::new(Key::Stopped, object, format!("stopped by {said}"));
+            let reason = Reason::new(Key::Stopped, object(), format!("stopped by {said}"));
             vec![Answer::deny(Gate::Stop, reason)]
         }
-        (None, None, Moment::GoOn) => vec![Answer::allow(Gate::Stop, object, "there is no stop")],
+        (None, None, Moment::GoOn) => vec![Answer::allow(Gate::Stop, object(), "there is no stop")],
         (None, _, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn) => {
             Vec::new()
         }

@@ -11,7 +11,7 @@ use crate::model::entry::{RunEvent, RunOutcome, What};
 use crate::model::live::Live;
 use crate::model::plan::{Stage, StageKind};
 use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
-use crate::record::{Run, StepEnd};
+use crate::record::{Alike, Run, StepEnd};
 use crate::work::Turn;
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
@@ -150,18 +150,22 @@ impl<'a> Chooser<'a> {
 
     /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
-        let mut passed = Passed::of(self.run, index);
+        let mut passed = Passed::default();
         let mut chosen: Vec<&Step> = Vec::new();
         // Nodes that are out already take no further room, so they come first.
         let out = self.out(index);
         let first: BTreeSet<&StepId> = out.iter().map(|step| &step.id).collect();
-        let others = self.run.not_started(index).filter(|step| !first.contains(&step.id));
-        let others = others.map(|step| (step, false));
-        for (step, is_out) in out.into_iter().map(|step| (step, true)).chain(others) {
-            if !is_out && passed.everything() {
-                break;
-            }
-            if passed.by(step, is_out) {
+        let mut waiting = self.run.waiting(index);
+        let mut out = out.into_iter();
+        loop {
+            let (step, asked) = match out.next() {
+                Some(step) => (step, passed.enough_said(step.id.scope.name(), step.move_kind())),
+                None => match waiting.as_mut().and_then(|waiting| waiting.next(|alike| passed.by(alike))) {
+                    Some(step) => (step, first.contains(&step.id)),
+                    None => break,
+                },
+            };
+            if asked {
                 continue;
             }
             let decision = self.ask(Some(step));
@@ -185,11 +189,20 @@ impl<'a> Chooser<'a> {
     /// out, which are few, and not by a walk over all steps.
     fn out(&self, index: usize) -> Vec<&'a Step> {
         let pools = self.run.open_scopes(index).filter(|scope| matches!(scope, Scope::Pool(_)));
+        let to = self.stage.to.to_string();
+        // Most nodes that are out are those that this stage moves at present.
+        let of_stage = |id: &&StepId| id.kind == WorkKind::Kubelet && id.to == to;
+        let in_progress = self.run.steps_in_progress().map(|(_, step)| &step.id).filter(of_stage);
+        let in_progress: BTreeSet<(&Scope, &str, &str)> = in_progress
+            .filter_map(|id| Some((&id.scope, id.node.as_ref()?)))
+            .map(|(scope, node)| (scope, node.name.as_str(), node.uid.as_str()))
+            .collect();
         let ids = pools.flat_map(|scope| {
             let nodes = self.world.census.out_of(scope.name()).filter_map(|name| self.live.nodes.get(name));
-            nodes.map(|node| StepId {
+            let idle = nodes.filter(|node| !in_progress.contains(&(scope, &*node.name, &*node.uid)));
+            idle.map(|node| StepId {
                 scope: scope.clone(),
-                to: self.stage.to.to_string(),
+                to: to.clone(),
                 node: Some(NodeRef { name: node.name.to_string(), uid: node.uid.to_string() }),
                 kind: WorkKind::Kubelet,
             })
@@ -199,9 +212,8 @@ impl<'a> Chooser<'a> {
 }
 
 /// Steps that need no question in this pass because an earlier step got the same answer.
+#[derive(Default)]
 struct Passed<'a> {
-    /// Pools with steps that may still begin in this pass.
-    open: BTreeSet<&'a str>,
     /// How many nodes of each pool were explained.
     explained: BTreeMap<&'a str, usize>,
     /// Kinds of move that a gate denies for every node.
@@ -212,35 +224,21 @@ struct Passed<'a> {
 }
 
 impl<'a> Passed<'a> {
-    fn of(run: &'a Run, index: usize) -> Self {
-        Self {
-            open: run.open_scopes(index).map(Scope::name).collect(),
-            explained: BTreeMap::new(),
-            kinds: BTreeSet::new(),
-            pools: BTreeSet::new(),
-            zones: BTreeSet::new(),
-        }
+    /// True if no step of a group needs a question any more. Once true it stays so.
+    fn by(&self, alike: &'a Alike) -> bool {
+        let pool = alike.scope.name();
+        self.pools.contains(pool)
+            || self.zones.contains(&(pool, alike.zone.as_str()))
+            || self.enough_said(pool, alike.kind)
     }
 
-    /// True once no pool has room for another node: no further step needs a question.
-    fn everything(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    fn close(&mut self, pool: &'a str) {
-        self.pools.insert(pool);
-        self.open.remove(pool);
+    /// True if a gate denies every node this kind of move, and the pool has been told often enough.
+    fn enough_said(&self, pool: &str, kind: MoveKind) -> bool {
+        self.kinds.contains(&kind) && self.enough(pool)
     }
 
     fn enough(&self, pool: &str) -> bool {
         self.explained.get(pool).is_some_and(|count| *count >= MOST_EXPLAINED)
-    }
-
-    fn by(&self, step: &'a Step, is_out: bool) -> bool {
-        let pool = step.id.scope.name();
-        let zone = step.node_move().map_or("", |mv| &mv.zone);
-        let full = self.pools.contains(pool) || self.zones.contains(&(pool, zone));
-        (full && !is_out) || (self.kinds.contains(&step.move_kind()) && self.enough(pool))
     }
 
     /// Notes an objection. True if it is to be reported.
@@ -252,9 +250,9 @@ impl<'a> Passed<'a> {
         // The canaries of a pool keep all its other nodes waiting.
         let canary = decision.objections().all(|answer| answer.gate == Gate::Canary);
         match full {
-            Full::Pool => self.close(pool),
+            Full::Pool => drop(self.pools.insert(pool)),
             Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
-            Full::No if canary => self.close(pool),
+            Full::No if canary => drop(self.pools.insert(pool)),
             Full::No => {}
         }
         let told = !self.enough(pool);

@@ -6,7 +6,6 @@ use super::Input;
 use crate::model::effect::Effect;
 use crate::model::live::Probe;
 use crate::model::time::later;
-use crate::record;
 use crate::work::{LOOK_AGAIN, Turn};
 
 /// The time between two writes during a run. People read the `ConfigMap`, so not every entry has to show at once.
@@ -36,9 +35,9 @@ pub(super) fn publish(input: &Input<'_>) -> Turn {
         turn.moves = input.live.stop.is_none();
         return turn;
     }
-    let text = record::config_map_text(&record::status(&input.me.cluster, record));
+    let text = record.shown_text(&input.me.cluster);
     if text != published.text {
-        turn.effects.push((Effect::Publish { text, of: record.next_seq }, 0));
+        turn.effects.push((Effect::Publish { text: text.to_owned(), of: record.next_seq }, 0));
     }
     turn
 }

@@ -150,8 +150,8 @@ fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut
     let probes = vec![(Probe::ClusterUid, IDENTITY), (Probe::Api, IDENTITY)];
     merge.turn(Turn { probes, ..Turn::default() });
     let mut control_plane_moved = false;
-    for (id, progress) in run.in_progress() {
-        let Some((stage, step)) = run.find(id) else { continue };
+    for (stage, step) in run.steps_in_progress() {
+        let Some(progress) = run.steps.get(&step.id) else { continue };
         let serial = stage.kind.is_control_plane();
         if serial && control_plane_moved {
             continue;
@@ -163,11 +163,11 @@ fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut
             let hand = Hand { live, record, run, stage, step, progress, tenure, ledger, now };
             let plan = Some(&run.plan);
             let (stage, step) = (Some(stage), Some(step));
-            let moment = work::moment(&hand);
-            let may = gate::ask(&Question { moment, world, plan, stage, step, books });
-            work::advance(&hand, &may)
+            let standing = work::standing(&hand);
+            let may = gate::ask(&Question { moment: standing.moment(), world, plan, stage, step, books });
+            work::advance(&hand, standing, &may)
         };
-        merge.state(id, turn.state);
+        merge.state(&step.id, turn.state);
         merge.turn(turn);
     }
 }

@@ -3,7 +3,10 @@
 //! written to a stopped cluster.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
+use super::Record;
+use super::status::status;
 use super::status_types::{
     AcceptedCommit, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus,
     RunStatus, Status,
@@ -22,6 +25,24 @@ const LINE_CHARS: usize = 500;
 const NODES_END: usize = 24 * 1024;
 const TIMELINE_END: usize = 44 * 1024;
 const WAITS_END: usize = 60 * 1024;
+
+/// The text for one record, written when somebody asks for it first and kept until the next entry.
+#[derive(Clone, Debug, Default)]
+pub struct ShownText(OnceLock<String>);
+
+/// It follows from the rest of its record, so it makes no two records differ.
+impl PartialEq for ShownText {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Record {
+    /// The text that the `ConfigMap` of this record has.
+    pub fn shown_text(&self, cluster: &str) -> &str {
+        self.shown.0.get_or_init(|| config_map_text(&status(cluster, self)))
+    }
+}
 
 pub fn config_map_text(status: &Status) -> String {
     let mut page = BoundedText { text: String::new(), limit: TIMELINE_END, left_out: 0 };

@@ -21,6 +21,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod waiting;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ use crate::model::entry::{
 use crate::model::plan::Plan;
 use crate::model::version::Version;
 
-pub use config_map::{CONFIG_MAP_BYTES, config_map_text};
+pub use config_map::{CONFIG_MAP_BYTES, ShownText, config_map_text};
 pub use files::{WriteError, advance, files};
 pub use message::message;
 pub use read::{ReadError, journal, read};
@@ -45,6 +46,7 @@ pub use sentence::sentence;
 pub use status::{read_status, status};
 pub use status_types::*;
 pub use steps::StageCounts;
+pub use waiting::{Alike, Waiting};
 pub use yaml::YamlError;
 
 use log::{InterruptionKind, RunLog};
@@ -84,6 +86,7 @@ pub struct Record {
     pub rollback_points: Vec<String>,
     /// The desired commit of each rollback point, if it has one.
     pub rollback_commits: BTreeMap<String, CommitId>,
+    pub shown: ShownText,
 }
 
 /// A value, and since when it has been so.
@@ -126,6 +129,7 @@ impl Record {
 
     /// Adds one entry. `plan` is the frozen plan that a `RunEvent::Started` refers to.
     pub fn apply(&mut self, entry: &Entry, plan: Option<&Plan>) {
+        self.shown = ShownText::default();
         self.next_seq = entry.seq + 1;
         self.last_at = Some(entry.at);
         self.last_epoch = entry.epoch;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::run::{Run, StepEnd, StepRecord};
+use super::waiting::{Waiting, WaitingGroups, put};
 use crate::model::plan::{Plan, Scope, Stage, Step, StepId};
 use crate::model::time::earliest;
 
@@ -24,6 +25,8 @@ pub(super) struct StepIndex {
     changed: BTreeSet<Position>,
     /// For each stage, its steps by scope.
     scopes: Vec<BTreeMap<Scope, OfScope>>,
+    /// For each stage, its steps that are not started.
+    waiting: Vec<WaitingGroups>,
     first_intent: Option<Timestamp>,
 }
 
@@ -86,6 +89,7 @@ impl StepIndex {
             not_started: positions.values().copied().collect(),
             in_progress: BTreeSet::new(),
             changed: BTreeSet::new(),
+            waiting: plan.stages.iter().map(WaitingGroups::of).collect(),
             first_intent: None,
             positions,
             texts,
@@ -109,6 +113,9 @@ impl StepIndex {
         match mark.progress {
             StepProgress::NotStarted => {
                 put(&mut self.not_started, at, present);
+                if let Some(waiting) = self.waiting.get_mut(at.0) {
+                    waiting.set(at.1, present);
+                }
                 if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
                     of_scope.open = if present { of_scope.open + 1 } else { of_scope.open.saturating_sub(1) };
                 }
@@ -132,14 +139,6 @@ impl StepIndex {
 
     pub(super) fn any_in_progress(&self, stage: usize) -> bool {
         within_stage(&self.in_progress, stage).next().is_some()
-    }
-}
-
-fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
-    if present {
-        set.insert(item);
-    } else {
-        set.remove(&item);
     }
 }
 
@@ -176,6 +175,14 @@ impl Run {
         steps.filter_map(|step| self.steps.get_key_value(&step.id))
     }
 
+    /// The same steps as the plan has them, with their stages.
+    pub fn steps_in_progress(&self) -> impl Iterator<Item = (&Stage, &Step)> {
+        self.index.in_progress.iter().filter_map(|(stage, position)| {
+            let stage = self.plan.stages.get(*stage)?;
+            Some((stage, stage.steps.get(*position)?))
+        })
+    }
+
     /// The step of this id and its stage; `None` if the plan has no such step.
     pub fn find(&self, id: &StepId) -> Option<(&Stage, &Step)> {
         let (stage, position) = *self.index.positions.get(id)?;
@@ -199,6 +206,11 @@ impl Run {
     /// or failed are among them, because they can be started again.
     pub fn not_started(&self, stage: usize) -> impl Iterator<Item = &Step> {
         within_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
+    }
+
+    /// The same steps, in a walk that leaves out groups of them.
+    pub fn waiting(&self, stage: usize) -> Option<Waiting<'_>> {
+        Some(Waiting::over(self.plan.stages.get(stage)?, self.index.waiting.get(stage)?))
     }
 
     /// Those of these steps that are among [`Run::not_started`], in the order of the plan.

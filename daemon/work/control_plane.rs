@@ -4,6 +4,7 @@
 use super::hand::Hand;
 use super::job::overdue;
 use super::node;
+use super::state::State;
 use super::turn::Turn;
 use crate::model::decision::{Decision, Gate};
 use crate::model::entry::StepPhase;
@@ -11,8 +12,8 @@ use crate::model::live::Node;
 use crate::model::work::NodeMove;
 use crate::verify::{self, Outcome};
 
-pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
-    node::advance(hand, mv, may, prove)
+pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, state: State, may: &Decision) -> Turn {
+    node::advance(hand, mv, state, may, prove)
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {

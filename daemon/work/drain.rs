@@ -51,7 +51,7 @@ pub(super) fn go_on(
     turn: Turn,
 ) -> (Drained, Turn) {
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
-    let room = MOST_AT_ONCE.saturating_sub(hand.live.overlay.asked_to_leave().count());
+    let room = MOST_AT_ONCE.saturating_sub(hand.ledger.asked_to_leave());
     let mut drain = NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn };
     for pod in hand.live.pods_on(&mv.node.name) {
         match case(hand.live, pod, limits, Some(claim), hand.now) {

@@ -4,6 +4,7 @@
 use super::control_plane::judge;
 use super::hand::Hand;
 use super::node;
+use super::state::State;
 use super::turn::Turn;
 use crate::model::claim::{Claim, Reported};
 use crate::model::decision::Decision;
@@ -13,8 +14,8 @@ use crate::model::live::{ClaimState, Node, Probe, Ready};
 use crate::model::work::NodeMove;
 use crate::verify;
 
-pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, may: &Decision) -> Turn {
-    node::advance(hand, mv, may, prove)
+pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, state: State, may: &Decision) -> Turn {
+    node::advance(hand, mv, state, may, prove)
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {

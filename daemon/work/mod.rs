@@ -13,7 +13,7 @@ mod orphans;
 mod state;
 mod turn;
 
-use crate::model::decision::{Decision, Moment};
+use crate::model::decision::Decision;
 use crate::model::work::Work;
 
 pub use hand::Hand;
@@ -21,19 +21,20 @@ pub use orphans::{bears_our_claim, return_orphans};
 pub use state::State;
 pub use turn::{LOOK_AGAIN, Turn};
 
-/// The moment at which the gates are asked about a step; it depends on where the step stands.
-pub fn moment(hand: &Hand<'_>) -> Moment {
+/// Where a step stands.
+pub fn standing(hand: &Hand<'_>) -> State {
     match &hand.step.work {
-        Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv).moment(),
-        Work::AwaitControlPlane { .. } => Moment::GoOn,
+        Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv),
+        Work::AwaitControlPlane { .. } => State::Awaiting,
     }
 }
 
-/// Takes one step as far as it goes now. `may` has the gates' answers at the step's [`moment`].
-pub fn advance(hand: &Hand<'_>, may: &Decision) -> Turn {
+/// Takes one step as far as it goes now from where it stands. `may` has the gates' answers at the state's
+/// [`State::moment`].
+pub fn advance(hand: &Hand<'_>, state: State, may: &Decision) -> Turn {
     match &hand.step.work {
-        Work::ControlPlane(mv) => control_plane::advance(hand, mv, may),
-        Work::Kubelet(mv) => kubelet::advance(hand, mv, may),
+        Work::ControlPlane(mv) => control_plane::advance(hand, mv, state, may),
+        Work::Kubelet(mv) => kubelet::advance(hand, mv, state, may),
         Work::AwaitControlPlane { to, .. } => await_control_plane::advance(hand, to),
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::drain::{self, Drained};
 use super::hand::Hand;
 use super::job::{create_job, overdue, run_job};
-use super::state::{State, has_job, lost_claim, node_of, readable, state};
+use super::state::{State, has_job, lost_claim, node_of, readable};
 use super::turn::{Turn, waiting_since};
 use crate::model::claim::{AsFound, Claim};
 use crate::model::decision::{Decision, Gate, Key, Reason, Verdict};
@@ -29,10 +29,10 @@ const READ_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 pub(super) fn advance(
     hand: &Hand<'_>,
     mv: &NodeMove,
+    state: State,
     may: &Decision,
     prove: fn(&Hand<'_>, &NodeMove, &Node, Turn) -> Turn,
 ) -> Turn {
-    let state = state(hand, mv);
     let mut turn = Turn::of(state);
     let Some(node) = node_of(hand, mv) else { return turn.event(&hand.step.id, StepEvent::Gone) };
     if node.control_plane {

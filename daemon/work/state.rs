@@ -42,7 +42,7 @@ pub enum State {
 
 impl State {
     /// The moment at which the gates are asked about a step in this state.
-    pub(super) fn moment(self) -> Moment {
+    pub fn moment(self) -> Moment {
         match self {
             Self::Unclaimed => Moment::Claim,
             Self::Emptied => Moment::Change,
@@ -150,18 +150,20 @@ fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
 
 /// True if this attempt has changed the node, or may have: the record says so, or its Job exists or was asked for.
 fn touched(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    hand.progress.phase >= StepPhase::Upgrading || has_job(hand, mv) || asked_for_job(hand, mv)
+    hand.progress.phase >= StepPhase::Upgrading
+        || own_job(hand, mv).is_some_and(|name| {
+            hand.live.jobs.contains_key(&name)
+                || hand.live.overlay.in_flight.contains_key(&EffectKey::Job(name))
+        })
 }
 
 /// True if the Job of this attempt exists.
 pub(super) fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    order(hand, mv).is_some_and(|order| hand.live.jobs.contains_key(&provider::job_name(&order)))
+    own_job(hand, mv).is_some_and(|name| hand.live.jobs.contains_key(&name))
 }
 
-/// True if the creation of the Job was sent and has not been answered.
-fn asked_for_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    let key = |order: Order<'_>| EffectKey::Job(provider::job_name(&order));
-    order(hand, mv).is_some_and(|order| hand.live.overlay.in_flight.contains_key(&key(order)))
+fn own_job(hand: &Hand<'_>, mv: &NodeMove) -> Option<String> {
+    order(hand, mv).map(|order| provider::job_name(&order))
 }
 
 pub(super) fn order<'a>(hand: &Hand<'a>, mv: &'a NodeMove) -> Option<Order<'a>> {

@@ -21,6 +21,7 @@ mod gate;
 )]
 #[path = "../daemon/git/tests/http_backend.rs"]
 mod http_backend;
+mod indexes;
 mod invalid;
 mod pass;
 mod plan;

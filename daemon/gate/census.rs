@@ -16,9 +16,25 @@ pub struct Census {
     pools: BTreeMap<String, PoolCensus>,
     /// Nodes that no pool selects or moves, and that do not run the desired version. Windlass does not touch them.
     left_alone: BTreeSet<Id>,
-    /// The oldest and the newest version that any kubelet reports.
-    oldest_kubelet: Option<Version>,
-    newest_kubelet: Option<Version>,
+    /// How many kubelets report each version, by its text.
+    kubelets: BTreeMap<String, (Version, usize)>,
+    /// What each node was counted as.
+    nodes: BTreeMap<Id, Counted>,
+}
+
+/// What one node is counted as.
+#[derive(Clone, Debug, PartialEq)]
+struct Counted {
+    kubelet: Option<Version>,
+    place: CountedAs,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum CountedAs {
+    /// In this pool, and its zone if it is out.
+    Pool(String, Option<Id>),
+    LeftAlone,
+    Nowhere,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,36 +47,52 @@ struct PoolCensus {
 impl Census {
     pub fn of(cluster: &Cluster, live: &Live) -> Self {
         let mut census = Self::default();
-        for node in live.nodes.values() {
-            let older =
-                |oldest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| kubelet.is_before(oldest));
-            if census.oldest_kubelet.as_ref().is_none_or(older) {
-                census.oldest_kubelet.clone_from(&node.kubelet);
+        census.update(cluster, live, live.nodes.keys());
+        census
+    }
+
+    /// Counts these nodes again; all others are as they were, and so is the cluster's file.
+    pub fn update<'a>(&mut self, cluster: &Cluster, live: &Live, changed: impl IntoIterator<Item = &'a Id>) {
+        for name in changed {
+            let now = live.nodes.get(name).map(|node| Counted::of(cluster, node));
+            if self.nodes.get(name) == now.as_ref() {
+                continue;
             }
-            let newer =
-                |newest: &Version| node.kubelet.as_ref().is_some_and(|kubelet| newest.is_before(kubelet));
-            if census.newest_kubelet.as_ref().is_none_or(newer) {
-                census.newest_kubelet.clone_from(&node.kubelet);
+            if let Some(before) = self.nodes.remove(name) {
+                self.count(name, &before, false);
             }
-            let pool = match membership(cluster, node) {
-                Membership::Pool(pool) => pool,
-                Membership::Nowhere | Membership::Beyond(Beyond::System(_)) => {
-                    if node.kubelet.as_ref().is_none_or(|runs| !runs.is_as(&cluster.version)) {
-                        census.left_alone.insert(node.name.clone());
-                    }
-                    continue;
-                }
-                Membership::ControlPlane
-                | Membership::Several(_)
-                | Membership::Beyond(Beyond::VirtualKubelet) => continue,
-            };
-            let of_pool = census.pools.entry(pool.name.clone()).or_default();
-            of_pool.total += 1;
-            if is_out(node) {
-                of_pool.out.insert(node.name.clone(), node.zone.clone());
+            if let Some(now) = now {
+                self.count(name, &now, true);
+                self.nodes.insert(name.clone(), now);
             }
         }
-        census
+    }
+
+    fn count(&mut self, name: &Id, counted: &Counted, present: bool) {
+        if let Some(kubelet) = &counted.kubelet {
+            let text = kubelet.to_string();
+            let (_, count) = self.kubelets.entry(text.clone()).or_insert_with(|| (kubelet.clone(), 0));
+            *count = changed_by_one(*count, present);
+            if *count == 0 {
+                self.kubelets.remove(&text);
+            }
+        }
+        match &counted.place {
+            CountedAs::Pool(pool, zone) => {
+                let of_pool = self.pools.entry(pool.clone()).or_default();
+                of_pool.total = changed_by_one(of_pool.total, present);
+                match zone.as_ref().filter(|_| present) {
+                    Some(zone) => drop(of_pool.out.insert(name.clone(), zone.clone())),
+                    None => drop(of_pool.out.remove(name)),
+                }
+                if of_pool.total == 0 {
+                    self.pools.remove(pool);
+                }
+            }
+            CountedAs::LeftAlone if present => drop(self.left_alone.insert(name.clone())),
+            CountedAs::LeftAlone => drop(self.left_alone.remove(name)),
+            CountedAs::Nowhere => {}
+        }
     }
 
     /// True if the node is out already.
@@ -70,12 +102,12 @@ impl Census {
 
     /// The oldest version that any kubelet of the cluster reports; `None` if none reports one.
     pub fn oldest_kubelet(&self) -> Option<&Version> {
-        self.oldest_kubelet.as_ref()
+        Version::oldest(self.kubelets.values().map(|(version, _)| version))
     }
 
     /// The newest version that any kubelet of the cluster reports; `None` if none reports one.
     pub fn newest_kubelet(&self) -> Option<&Version> {
-        self.newest_kubelet.as_ref()
+        Version::newest(self.kubelets.values().map(|(version, _)| version))
     }
 
     /// Names of the nodes of a pool that are out already.
@@ -87,6 +119,29 @@ impl Census {
     pub fn left_alone(&self) -> impl Iterator<Item = &Id> {
         self.left_alone.iter()
     }
+}
+
+impl Counted {
+    fn of(cluster: &Cluster, node: &Node) -> Self {
+        let as_desired = || node.kubelet.as_ref().is_some_and(|runs| runs.is_as(&cluster.version));
+        let place = match membership(cluster, node) {
+            Membership::Pool(pool) => {
+                CountedAs::Pool(pool.name.clone(), is_out(node).then(|| node.zone.clone()))
+            }
+            Membership::Nowhere | Membership::Beyond(Beyond::System(_)) if !as_desired() => {
+                CountedAs::LeftAlone
+            }
+            Membership::Nowhere
+            | Membership::ControlPlane
+            | Membership::Several(_)
+            | Membership::Beyond(Beyond::System(_) | Beyond::VirtualKubelet) => CountedAs::Nowhere,
+        };
+        Self { kubelet: node.kubelet.clone(), place }
+    }
+}
+
+fn changed_by_one(count: usize, present: bool) -> usize {
+    if present { count + 1 } else { count.saturating_sub(1) }
 }
 
 fn is_out(node: &Node) -> bool {
@@ -119,9 +174,8 @@ impl Books {
                 books.count(name, node, zone);
             }
         }
-        for (id, _) in run.iter().flat_map(|run| run.in_progress()) {
-            let step = run.and_then(|run| run.find(id)).map(|(_, step)| step);
-            if let (Scope::Pool(pool), Some(mv)) = (&id.scope, step.and_then(Step::node_move)) {
+        for (_, step) in run.into_iter().flat_map(Run::steps_in_progress) {
+            if let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) {
                 books.count(pool, &mv.node.name, &mv.zone);
             }
         }

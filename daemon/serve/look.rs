@@ -12,6 +12,7 @@ use crate::gate::{Census, Others};
 use crate::live::Folder;
 use crate::model::CommitId;
 use crate::model::decision::{Reason, Verdict};
+use crate::model::desired::Desired;
 use crate::model::live::{Live, Probe};
 use crate::model::plan::Plan;
 use crate::model::state::{DesiredState, Identity};
@@ -74,11 +75,23 @@ impl FreshPlan {
     }
 }
 
-/// The census, and what it was made from.
+/// The census, and the commit whose pools it counts; `None` before the first count.
 #[derive(Default)]
 struct FreshCensus {
     census: Census,
-    of: Option<(CommitId, u64)>,
+    of: Option<CommitId>,
+}
+
+impl FreshCensus {
+    /// Counts again what has changed: single nodes, or everything after a new commit.
+    fn keep(&mut self, desired: &Desired, live: &mut Live) {
+        let changed = live.nodes.take_changed();
+        if self.of.as_ref() == Some(&desired.commit) {
+            self.census.update(&desired.cluster, live, &changed);
+        } else {
+            *self = Self { census: Census::of(&desired.cluster, live), of: Some(desired.commit.clone()) };
+        }
+    }
 }
 
 /// What one loop knows of its cluster and of the desired state.
@@ -112,17 +125,13 @@ impl Picture {
 
     /// Plans again if no run is in progress, and counts nodes again, if something has changed that they depend on.
     pub(super) fn replan(&mut self, record: &Record, now: Timestamp) {
-        let live = &self.folder.live;
-        let desired =
-            self.wanted.as_ref().and_then(|wanted| wanted.desired.clone()).filter(|_| live.complete);
-        let Some(desired) = desired else {
+        let desired = self.wanted.as_ref().and_then(|wanted| wanted.desired.clone());
+        let Some(desired) = desired.filter(|_| self.folder.live.complete) else {
             self.fresh = None;
             return;
         };
-        let of = Some((desired.commit.clone(), live.nodes_generation));
-        if self.counted.of != of {
-            self.counted = FreshCensus { census: Census::of(&desired.cluster, live), of };
-        }
+        self.counted.keep(&desired, &mut self.folder.live);
+        let live = &self.folder.live;
         if record.run.is_some() {
             self.fresh = None;
             return;

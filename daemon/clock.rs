@@ -61,7 +61,6 @@ impl Clock {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::Machine { origin, booted } => {

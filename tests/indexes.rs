@@ -97,12 +97,13 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn read<K: DeserializeOwned>(value: Value) -> Box<K> {
+fn read<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).unwrap()
 }
 
 fn event<K: DeserializeOwned>(value: Value, there: bool) -> Event<Box<K>> {
-    if there { Event::Applied(read(value)) } else { Event::Deleted(read(value)) }
+    let object = Box::new(read(value));
+    if there { Event::Applied(object) } else { Event::Deleted(object) }
 }
 
 fn fold(folder: &mut Folder, change: Change, revision: usize) {
@@ -118,7 +119,9 @@ fn fold(folder: &mut Folder, change: Change, revision: usize) {
         Change::Budget(value, there) => fold(Watched::Budget(event(newer(value), there))),
         Change::Pods(values) => {
             fold(Watched::Pod(Event::Begin));
-            values.into_iter().for_each(|value| fold(Watched::Pod(Event::Listed(read(newer(value))))));
+            for value in values {
+                fold(Watched::Pod(Event::Listed(Box::new(read(newer(value))))));
+            }
             fold(Watched::Pod(Event::End));
         }
     }

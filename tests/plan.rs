@@ -111,7 +111,7 @@ fn a_plan_that_was_changed_does_not_follow_from_its_commit() {
                 if let Work::ControlPlane(mv) = &mut step.work {
                     mv.to = "v1.36.9".parse().unwrap();
                 }
-            })
+            });
         },
         "no plan for the commit has its step",
     );

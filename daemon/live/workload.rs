@@ -1,4 +1,4 @@
-//! Converts Deployments, ReplicaSets, StatefulSets and DaemonSets into the few fields that the stages read.
+//! Converts `Deployments`, `ReplicaSets`, `StatefulSets` and `DaemonSets` into the few fields that the stages read.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1;

@@ -61,7 +61,7 @@ pub fn open_now(git: git::Settings, path: &str, image: Option<&str>) -> anyhow::
             vouch(&repository, Trusted { tip: desired, path, image }, cluster, record);
         }
     }
-    Ok(Opened { tip, records, repository })
+    Ok(Opened { repository, tip, records })
 }
 
 /// The record of each cluster from the files of the whole status branch.

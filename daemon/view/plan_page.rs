@@ -193,7 +193,10 @@ fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
     let all: Vec<&Step> = stage.steps.iter().collect();
     match stage.kind {
         StageKind::AwaitControlPlane => {
-            let how = format!("not moved by Windlass, which waits until it runs {}", awaited(plan, stage));
+            let to = awaited(plan, stage);
+            let how = format!(
+                "not moved by Windlass, which waits until it runs {to}; if it is hosted, until every answer of 2 min says so"
+            );
             vec![row("control plane", &[], how)]
         }
         StageKind::ControlPlane => vec![row("control plane servers", &all, "one at a time".to_owned())],

@@ -152,7 +152,7 @@ impl Run {
                 "freeze",
             )),
             Act::Thaw => {
-                drop(commit(&self.repo(), Clock::machine().now(), &[("policies/freeze.yaml", None)], "thaw"))
+                drop(commit(&self.repo(), Clock::machine().now(), &[("policies/freeze.yaml", None)], "thaw"));
             }
         }
         self.acts.push((Clock::machine().now(), act));

@@ -52,7 +52,9 @@ async fn world_of(seed: u64) -> World {
         // There is no control plane among the nodes: it is somebody else's.
         _ => {
             let world = World::at(GOAL);
-            WORKERS.iter().for_each(|node| old_node(&world, node));
+            for node in WORKERS {
+                old_node(&world, node);
+            }
             world
         }
     };
@@ -95,7 +97,7 @@ impl Run {
                 self.world.pass(SignedDuration::from_millis(gap)).await;
                 self.process = Some(self.world.daemon());
             }
-            Act::Stop => drop(self.world.note("windlass-stop", "the shop is down")),
+            Act::Stop => self.world.note("windlass-stop", "the shop is down"),
             Act::Resume => self.world.erase(Kind::ConfigMap, "kube-system", "windlass-stop"),
             Act::Cordon(node) => self.world.cordon(node),
             Act::Uncordon(node) => self.world.change_node(node, |tree| {
@@ -221,7 +223,9 @@ fn all_of(seeds: std::ops::RangeInclusive<u64>) {
                     let findings = judged(seed);
                     tell(&format!("seed {seed:5}  {}", if findings.is_some() { "FAIL" } else { "pass" }));
                     // At once, for those who wait.
-                    findings.iter().for_each(|findings| tell(findings));
+                    if let Some(findings) = &findings {
+                        tell(findings);
+                    }
                     failed.lock().unwrap().extend(findings.map(|_| seed));
                 }
             });

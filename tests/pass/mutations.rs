@@ -224,6 +224,7 @@ fn claims_that_change_more_than_their_timers() {
 
 #[test]
 fn claims_that_are_given_back_too_early() {
+    const UNREADABLE: &str = "returning-a-node-whose-claim-cannot-be-read";
     const CASE: &str = "returning-uncordons";
     caught(CASE, "before it has proven that it is well", |scene, _| phase(scene, "w1", StepPhase::Upgrading));
     caught(CASE, "another claim is taken away", |_, tick| {
@@ -246,7 +247,6 @@ fn claims_that_are_given_back_too_early() {
         let other = super::scene("set-aside-with-a-job-that-waits-withdraws-it-first");
         scene.live.jobs = other.live.jobs;
     });
-    const UNREADABLE: &str = "returning-a-node-whose-claim-cannot-be-read";
     caught(UNREADABLE, "before it has proven that it is well", |scene, _| {
         phase(scene, "w1", StepPhase::Upgrading);
     });

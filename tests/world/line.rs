@@ -339,7 +339,7 @@ impl Followed {
 
 async fn sleep_until(clock: &Clock, due: Timestamp) {
     if due == Timestamp::MAX {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     } else {
         clock.sleep_until(due).await;
     }

@@ -157,6 +157,7 @@ repository() {
 		    version: $TO
 		  controlPlane:
 		    provider: external
+		    kubeadm: {image: "example.com/upgrade:test"}
 		  nodePools:
 		    - name: general
 		      selector: {matchLabels: {pool: general}}
@@ -230,9 +231,6 @@ finished() {
 		[.items[] | select(.metadata.name != $foreign) | .status.nodeInfo.kubeletVersion == $to and (.spec.unschedulable | not)] | all' >/dev/null
 }
 
-# ours FILTER: what the daemon's user did, from the audit.
-ours() { jq -c 'select(.user.username == "windlass" and .stage == "ResponseComplete" and .verb != "get" and .verb != "list" and .verb != "watch")' "$work/audit.log" | jq -c "$1"; }
-
 # What disturbs a cluster: evictions, Jobs, and writes to nodes.
 effects() { ours 'select(.objectRef.subresource == "eviction" or .objectRef.resource == "jobs" or .objectRef.resource == "nodes")' | wc -l; }
 
@@ -250,19 +248,9 @@ verify() {
 	check "every worker is Ready" same "" \
 		"$(jq -r '.items[] | select([.status.conditions[] | select(.type == "Ready" and .status == "True")] | length == 0) | .metadata.name' <<<"$nodes")"
 	check "every budget is whole again" within 60 budgets_hold
-	verify_evictions
+	verify_evictions 11
 	verify_watches
 	check "the record has one line of history" same "" "$(git_alone -C "$work/repository.git" log --merges --format=%s windlass/status)"
-}
-
-verify_evictions() {
-	local accepted
-	ours 'select(.objectRef.subresource == "eviction") | {pod: (.objectRef.namespace + "/" + .objectRef.name), code: .responseStatus.code, uid: .requestObject.deleteOptions.preconditions.uid}' >"$work/evictions"
-	accepted=$(jq -s '[.[] | select(.code == 201)] | length' "$work/evictions")
-	check "pods were evicted ($accepted accepted of $(wc -l <"$work/evictions"))" test "$accepted" -gt 10
-	check "every eviction named the UID that was seen" same 0 "$(jq -s '[.[] | select(.uid == null)] | length' "$work/evictions")"
-	check "no pod was evicted twice" same "[]" "$(jq -sc '[.[] | select(.code == 201)] | group_by(.uid) | map(select(length > 1) | .[0].pod)' "$work/evictions")"
-	check "the daemon deleted no pod" same "" "$(ours 'select(.objectRef.resource == "pods" and .verb != "create") | .verb' | sort -u)"
 }
 
 verify_watches() {

@@ -61,9 +61,10 @@ within() {
 	done
 }
 
-# free_ports N: the first of N ports in a row on loopback that nobody answers at.
+# free_ports N: the first of N ports in a row on loopback that nobody answers at. Two runs that begin at the same moment would both
+# find the same ones free, so each begins to look elsewhere: where its process number says, below the ports that the system gives away.
 free_ports() {
-	local first=25600 each
+	local first=$((20000 + $$ % 1000 * 12)) each
 	while :; do
 		for each in $(seq "$first" $((first + $1 - 1))); do
 			if (exec 3<>"/dev/tcp/127.0.0.1/$each") 2>/dev/null; then
@@ -121,16 +122,31 @@ windlass_binary() {
 	echo "${CARGO_TARGET_DIR:-$root/target}/debug/windlass"
 }
 
-# watch KIND: a process of `watch.sh` beside the run.
+# watch KIND [NAME]: a process of `watch.sh` beside the run.
 watch() {
-	setsid ./watch.sh "$1" "$work" >>"$work/log/watch-$1" 2>&1 </dev/null &
+	setsid ./watch.sh "$1" "$work" "${@:2}" >>"$work/log/watch-$1" 2>&1 </dev/null &
 	started $!
+}
+
+# ---- what the daemon did, by the audit of the API servers
+
+# ours FILTER: of its user's writes, in $work/audit.log.
+ours() { jq -c 'select(.user.username == "windlass" and .stage == "ResponseComplete" and .verb != "get" and .verb != "list" and .verb != "watch")' "$work/audit.log" | jq -c "$1"; }
+
+verify_evictions() { # LEAST
+	local accepted
+	ours 'select(.objectRef.subresource == "eviction") | {pod: (.objectRef.namespace + "/" + .objectRef.name), code: .responseStatus.code, uid: .requestObject.deleteOptions.preconditions.uid}' >"$work/evictions"
+	accepted=$(jq -s '[.[] | select(.code == 201)] | length' "$work/evictions")
+	check "pods were evicted ($accepted accepted of $(wc -l <"$work/evictions"))" test "$accepted" -ge "$1"
+	check "every eviction named the UID that was seen" same 0 "$(jq -s '[.[] | select(.uid == null)] | length' "$work/evictions")"
+	check "no pod was evicted twice" same "[]" "$(jq -sc '[.[] | select(.code == 201)] | group_by(.uid) | map(select(length > 1) | .[0].pod)' "$work/evictions")"
+	check "the daemon deleted no pod" same "" "$(ours 'select(.objectRef.resource == "pods" and .verb != "create") | .verb' | sort -u)"
 }
 
 # ---- the daemon
 
-# In seconds, for one run; an undisturbed one takes a few minutes.
-PATIENCE=${PATIENCE:-1200}
+# In seconds, for one run; an undisturbed one takes a few minutes, of three control plane nodes about twelve.
+PATIENCE=${PATIENCE:-1800}
 
 daemon() { # WINDLASS: starts it and leaves its process in $process
 	# shellcheck disable=SC2086  # flags of one's own, one word each
@@ -138,10 +154,10 @@ daemon() { # WINDLASS: starts it and leaves its process in $process
 	process=$!
 }
 
-# By its exit code the daemon says that all is as desired (0), or that it waits for something (3): for a person who holds a node,
-# which is as it should be where nothing else is left to do. The script that sources this says by `finished` whether that is so.
+# By its exit code the daemon says that all is as desired (0), or that only a person can help on (4): one who holds a node, which is
+# as it should be where nothing else is left to do. The script that sources this says by `finished` whether that is so.
 idle() { # CODE
-	[ "$1" = 0 ] || { { [ "$1" = 3 ] || [ "$1" = 4 ]; } && finished; }
+	[ "$1" = 0 ] || { [ "$1" = 4 ] && finished; }
 }
 
 # until_idle WINDLASS [SECONDS]: runs it until it is idle, again whenever it ends; killed every so many seconds.

@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 ETCD=v3.6.16 KWOK=v0.8.0 COREDNS=v1.14.2
 
 # What a node needs of a Debian host beside Kubernetes.
-NODE_PACKAGES="containerd runc containernetworking-plugins iptables nftables ipset conntrack socat ethtool kmod busybox-static gcc libc6-dev"
+NODE_PACKAGES="containerd runc containernetworking-plugins iptables nftables ipset conntrack socat ethtool kmod busybox-static haproxy gcc libc6-dev"
 
 main() {
 	need go

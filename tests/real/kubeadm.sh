@@ -1,19 +1,24 @@
 #!/bin/bash
-# The daemon upgrades a real kubeadm cluster, one control plane node and two workers, while a Service of it is asked five times a second.
-# Linux, as root; about ten minutes after the binaries are there.
+# The daemon upgrades a real kubeadm cluster, $CONTROL_PLANES (1) control plane nodes and two workers, while two Services of it are asked
+# five times a second. Linux, as root; after the binaries are there, about ten minutes with one control plane node.
 #   kubeadm.sh [--kill9 SECONDS]             everything, in a folder of its own that goes away if all is well
 #   kubeadm.sh up WORK                       the cluster, the next version on its nodes, the workload and the repository; then by hand:
 #   kubeadm.sh run WORK [--kill9 SECONDS]    the daemon until it is idle, and what has to be true afterwards
 #   kubeadm.sh down WORK
+# What has to be true is judged on the hosts, by watches beside the run and by the API servers' audit; the daemon is not asked.
 # WINDLASS names the daemon (else it is built); WINDLASS_KUBERNETES is where Kubernetes' binaries are kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . ./lib.sh
+# shellcheck source=order.sh
+. ./order.sh
 
 FROM=v1.35.4 TO=v1.36.3
+export CONTROL_PLANES=${CONTROL_PLANES:-1}
 
 main() {
+	case $CONTROL_PLANES in 1 | 3 | 5) ;; *) die "CONTROL_PLANES=$CONTROL_PLANES: etcd needs an odd number of members, 1, 3 or 5" ;; esac
 	case ${1:-} in
 	up) up "$2" ;;
 	run)
@@ -29,6 +34,7 @@ main() {
 
 everything() {
 	local folder status=0
+	./nodes.sh possible
 	folder=$(mktemp -d)
 	# shellcheck disable=SC2064  # the folder of now
 	trap "./nodes.sh down '$folder'" EXIT
@@ -42,7 +48,13 @@ everything() {
 }
 
 enter() {
+	# Its own user, so that the audit tells what the daemon did.
+	daemon_kubeconfig=daemon.kubeconfig
 	work=$(cd "$1" && pwd)
+	# shellcheck source=/dev/null
+	. "$work/settings"
+	mapfile -t control_plane < <(seq -f node%.0f "$CONTROL_PLANES")
+	last=node$((CONTROL_PLANES + 2))
 	mkdir -p "$work/log"
 	export KUBECONFIG=$work/kubeconfig
 	PATH=$(cd "$KUBERNETES/$TO/bin" && pwd):$PATH
@@ -53,14 +65,14 @@ enter() {
 up() {
 	need jq git curl
 	mkdir -p "$1"
-	CONTEXT=real ./nodes.sh up "$1" $FROM 3
+	CONTEXT=real ./nodes.sh up "$1" $FROM $((CONTROL_PLANES + 2))
 	./nodes.sh stage "$1" $TO
 	enter "$1"
 	workload | kubectl apply -f - >/dev/null
 	kubectl --namespace shop rollout status deployment/web --timeout=120s >&2
 	repository
 	watch budgets
-	say "ready: three nodes of $FROM in $work"
+	say "ready: $CONTROL_PLANES control plane nodes and two workers of $FROM in $work"
 }
 
 # A web server that goes the way a good one does: it says that it is going, is asked no more, and then goes.
@@ -141,51 +153,81 @@ repository() {
 # ---- the run
 
 run() {
-	local windlass
+	local windlass each began
 	windlass=$(windlass_binary)
 	say "the daemon is $windlass, its log is $work/daemon.log"
-	rm -f "$work/probes"
-	probe_service
+	rm -f "$work"/{answers,servers,kubeadm,members}
+	: >"$work/members"
+	watch servers
+	watch kubeadm
+	for each in "${control_plane[@]}"; do watch member "$each"; done
+	probes=()
+	for each in node1 "$last"; do
+		probe web "$each" "$(of_service shop web)"
+		probe names "$each" "$(of_service kube-system kube-dns)"
+	done
+	probe api "$last" "$(kubectl config view --minify --output 'jsonpath={.clusters[0].cluster.server}')"
+	began=$SECONDS
 	case ${1:-} in
 	'') until_idle "$windlass" ;;
 	--kill9) until_idle "$windlass" "$2" ;;
 	*) die "no such mode: $1" ;;
 	esac
+	took=$((SECONDS - began))
 	# What came last has its effects, too: the addons and the pods of the last node.
 	sleep 10
-	kill -- "-$probe"
+	for each in "${probes[@]}"; do kill -- "-$each"; done
 	verify
+	verify_order
+	verify_audit
 	rest "$windlass"
+	figures
 	summary
 }
 
 # Nobody holds anything here: it has to be as desired.
 finished() { false; }
 
-# From node1, through its kube-proxy, a new connection each time: one line a request. Leaves its process in $probe.
-probe_service() {
-	local address
-	address=$(kubectl --namespace shop get service web --output 'jsonpath={.spec.clusterIP}')
+of_service() { kubectl --namespace "$1" get service "$2" --output 'jsonpath={.spec.clusterIP}'; }
+
+# probe WHAT NODE ADDRESS: from a node, through its kube-proxy, a new connection each time; one line a request in WORK/answers.
+probe() {
 	# kube-proxy follows the endpoints a moment later; what fails before anything was done says nothing about what is done.
-	within 60 ./nodes.sh in "$work" node1 curl --silent --fail --output /dev/null --max-time 5 "http://$address/" ||
-		die "the Service does not answer before the upgrade"
+	within 60 ./nodes.sh in "$work" "$2" bash -c "$asks"' "$@"' probe "ask_$1" "$3" ||
+		die "$1 does not answer on $2 before the upgrade"
 	# shellcheck disable=SC2016  # expanded inside the node
-	setsid ./nodes.sh in "$work" node1 bash -c 'while :; do
-		code=$(curl --silent --output /dev/null --max-time 5 --write-out "%{http_code}" "http://$1/") || true
-		echo "$(date +%T) $code"
+	setsid ./nodes.sh in "$work" "$2" bash -c "$asks"' while :; do
+		began=$EPOCHREALTIME
+		if "ask_$1" "$3"; then answer=ok; else answer="failed:$?"; fi
+		echo "$began $1 $2 $answer $EPOCHREALTIME"
 		sleep 0.2
-	done' probe "$address" >"$work/probes" 2>/dev/null </dev/null &
-	probe=$!
-	started $probe
+	done' probe "$@" >>"$work/answers" 2>/dev/null </dev/null &
+	probes+=($!)
+	started $!
 }
+# shellcheck disable=SC2016  # expanded inside the node
+asks='
+ask_web() { curl --silent --fail --output /dev/null --max-time 5 "http://$1/"; }
+ask_api() { curl --silent --fail --insecure --output /dev/null --max-time 5 "$1/readyz"; }
+# One question in one packet for the address of kube-dns itself, asked only once: a resolver would ask again after five seconds.
+ask_names() {
+	exec 3<>"/dev/udp/$1/53"
+	printf "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x08kube-dns\x0bkube-system\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01" >&3
+	case $(timeout 5 head -c 8 <&3 | od -An -tx1 | tr -d " \n") in
+	1234???000010001) ;;
+	*) return 1 ;;
+	esac
+}
+'
 
 # ---- what has to be true
 
 verify() {
-	local nodes pods
+	local nodes pods each
 	nodes=$(kubectl get nodes -o json)
-	check "every kubelet runs $TO" same "node1 $TO node2 $TO node3 $TO" "$(jq -r '[.items[] | .metadata.name, .status.nodeInfo.kubeletVersion] | join(" ")' <<<"$nodes")"
-	check "the API server runs $TO" same $TO "$(kubectl get --raw /version | jq -r .gitVersion)"
+	check "every kubelet runs $TO" same "$(for each in $(seq $((CONTROL_PLANES + 2))); do echo "node$each $TO"; done)" \
+		"$(jq -r '.items[] | "\(.metadata.name) \(.status.nodeInfo.kubeletVersion)"' <<<"$nodes")"
+	check "every API server runs $TO" same "$(printf "%s $TO\n" "${control_plane[@]}")" "$(for each in "${control_plane[@]}"; do echo "$each $(version_at "$each")"; done)"
 	check "kubeadm's own record says $TO" same "kubernetesVersion: $TO" "$(kubectl --namespace kube-system get configmap kubeadm-config -o json | jq -r .data.ClusterConfiguration | grep ^kubernetesVersion)"
 	check "every node is Ready" kubectl wait --for=condition=Ready node --all --timeout=60s
 	check "no node is cordoned" same "" "$(jq -r '.items[] | select(.spec.unschedulable) | .metadata.name' <<<"$nodes")"
@@ -193,25 +235,39 @@ verify() {
 	pods=$(kubectl --namespace kube-system get pods -o json)
 	check "kube-proxy and the servers run $TO" same $TO "$(jq -r '.items[].spec.containers[].image | select(test("/kube-")) | split(":")[1]' <<<"$pods" | sort -u)"
 	check "the system's pods are Ready" kubectl --namespace kube-system wait --for=condition=Ready pod --all --timeout=60s
+	check "etcd has $CONTROL_PLANES healthy members" same "$CONTROL_PLANES" "$(etcdctl endpoint health --cluster --write-out json | jq '[.[] | select(.health)] | length')"
 	check "the budget was never breached ($(wc -l <"$work/budgets") looks)" same "" "$(awk '$3 > 0 && $5 < $4' "$work/budgets")"
-	check "the Service answered all along ($(wc -l <"$work/probes") requests)" same "" "$(grep -v ' 200$' "$work/probes" | sort | uniq -c)"
-	check "it was asked at all" test "$(wc -l <"$work/probes")" -gt 300
+	check "the Service web answered all along ($(asked web) requests)" same "" "$(unanswered web)"
+	check "the Service kube-dns answered all along ($(asked names) requests)" same "" "$(unanswered names)"
+	check "they were asked at all" test "$(asked web)" -gt 300 -a "$(asked names)" -gt 300
 	jobs_of_the_run
 }
+
+# The server of this node and no other, past everything that stands before it.
+version_at() { ./nodes.sh in "$work" "$1" curl --silent --insecure --max-time 5 https://127.0.0.1:6443/version | jq -r .gitVersion; }
+etcdctl() {
+	./nodes.sh in "$work" node1 /binaries/tools/bin/etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
+		--cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key "$@"
+}
+asked() { grep -c " $1 " "$work/answers"; }
+unanswered() { awk -v what="$1" '$2 == what && $4 != "ok" {print strftime("%T", $1), $3, $4, $5 - $1 " s"}' "$work/answers"; }
 
 # Told, not judged: a Job may fail where its node did well.
 jobs_of_the_run() {
 	kubectl --namespace windlass-system get jobs --label-columns windlass.dev/node,windlass.dev/component >&2 || true
 }
 
-# At rest the daemon writes nothing to git; what it writes to the cluster is looked at on the other control plane, by its audit.
+# At rest the daemon writes nothing, neither to the cluster nor to git.
 rest() { # WINDLASS
-	local tip code=0
+	local writes tip code=0
+	writes=$(ours . | wc -l)
 	tip=$(git_alone -C "$work/repository.git" rev-parse --verify --quiet windlass/status || true)
 	daemon "$1"
 	within 60 gone "$process" || kill "$process"
 	wait "$process" || code=$?
 	check "started again it is idle at once" idle "$code"
+	audit
+	check "at rest it writes nothing to the cluster" same "$writes" "$(ours . | wc -l)"
 	check "at rest it writes nothing to git" same "$tip" "$(git_alone -C "$work/repository.git" rev-parse --verify --quiet windlass/status || true)"
 }
 

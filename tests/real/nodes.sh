@@ -1,22 +1,26 @@
 #!/bin/bash
 # A real kubeadm cluster on this machine: kubelet, containerd, runc, a control plane of static pods, kube-proxy, CoreDNS. Every node is
 # a set of namespaces over the files of the host; nothing leaves the machine, and nothing is mocked but systemd. Linux, as root.
-#   nodes.sh up WORK VERSION COUNT   node1 is the control plane; WORK/kubeconfig has the context $CONTEXT (real)
+#   nodes.sh possible                whether this machine can hold such a cluster; says in a sentence why not
+#   nodes.sh up WORK VERSION COUNT   the first $CONTROL_PLANES (1) of the nodes are its control plane, with an etcd member each. WORK/kubeconfig
+#                                    has the context $CONTEXT (real); WORK/daemon.kubeconfig is of the user `windlass`, for the audit's sake
 #   nodes.sh stage WORK VERSION      puts the next version's binaries into /opt/kubernetes/VERSION and its images onto every node
 #   nodes.sh in WORK NODE COMMAND... runs a command inside a node
 #   nodes.sh down WORK               ends every process, link and cgroup that `up` made
-# SUBNET (172.31.78) and BRIDGE (windlass0) have to differ for two clusters at the same time.
+# SUBNET (172.31.78) and BRIDGE (windlass0) have to differ for two clusters at the same time. Several control plane nodes have one
+# address, SUBNET.10: a haproxy in a network namespace of its own. Each API server writes WORK/nodes/NODE/node/audit/log.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . ./lib.sh
 
 main() {
-	[ "$(id -u)" = 0 ] || die "namespaces and mounts need root"
 	case ${1:-} in
+	possible) possible ;;
 	up)
+		possible
 		mkdir -p "$2/nodes"
-		printf 'SUBNET=%s BRIDGE=%s\n' "${SUBNET:-172.31.78}" "${BRIDGE:-windlass0}" >"$2/settings"
+		printf 'SUBNET=%s BRIDGE=%s CONTROL_PLANES=%s\n' "${SUBNET:-172.31.78}" "${BRIDGE:-windlass0}" "${CONTROL_PLANES:-1}" >"$2/settings"
 		enter "$2"
 		up "$3" "$4"
 		;;
@@ -34,7 +38,7 @@ main() {
 		enter "$2"
 		down
 		;;
-	*) die "usage: $0 up WORK VERSION COUNT | stage WORK VERSION | in WORK NODE COMMAND... | down WORK" ;;
+	*) die "usage: $0 possible | up WORK VERSION COUNT | stage WORK VERSION | in WORK NODE COMMAND... | down WORK" ;;
 	esac
 }
 
@@ -44,7 +48,28 @@ enter() { # WORK
 	. "$work/settings"
 }
 
+# What would otherwise fail in the middle, with words that only the kernel understands.
+possible() {
+	local each
+	[ "$(uname -s)" = Linux ] || die "a kubeadm node is Linux, and this machine is not"
+	[ "$(id -u)" = 0 ] || die "namespaces and mounts need root, and this is $(id -un)"
+	need ip unshare nsenter jq curl
+	command -v dpkg >/dev/null || die "the nodes are made of this machine's Debian packages (containerd, runc, iptables), and it has no dpkg"
+	unshare --mount --net --uts --ipc --pid --cgroup --fork true 2>/dev/null || die "this machine does not let root make namespaces, as in a container without privileges"
+	each=$(mktemp -d)
+	mkdir "$each"/{upper,work,root}
+	unshare --mount mount -t overlay overlay -o "lowerdir=/,upperdir=$each/upper,workdir=$each/work" "$each/root" 2>/dev/null || {
+		rm -rf "$each"
+		die "this machine does not mount an overlay over its root, which each node is made of"
+	}
+	rm -rf "$each"
+	unshare --net ip link add windlass0 type bridge 2>/dev/null || die "this machine's kernel makes no network bridge"
+}
+
 address() { echo "$SUBNET.$((10 + ${1#node}))"; }
+# Where clients find the API: the one server itself, or what stands before all of them.
+front() { if [ "$CONTROL_PLANES" = 1 ]; then address node1; else echo "$SUBNET.10"; fi; }
+control_plane() { [ "${1#node}" -le "$CONTROL_PLANES" ]; }
 inside() { # NODE COMMAND...
 	local process
 	process=$(cat "$work/nodes/$1/process")
@@ -59,14 +84,65 @@ up() { # VERSION COUNT
 	local each
 	./binaries.sh node "$1"
 	KUBERNETES=$(cd "$KUBERNETES" && pwd)
+	wire
+	[ "$CONTROL_PLANES" = 1 ] || balance
 	for each in $(seq "$2"); do boot "node$each" "$1"; done
 	first "$1"
 	for each in $(seq 2 "$2"); do join "node$each"; done
 	for each in $(seq "$2"); do network "node$each"; done
 	admin wait --for=condition=Ready node --all --timeout=180s >&2
 	admin --namespace kube-system rollout status deployment/coredns --timeout=180s >&2
+	admin --namespace kube-system wait --for=condition=Ready pod --all --timeout=180s >&2
 	inside node1 cat /etc/kubernetes/admin.conf | sed "s/kubernetes-admin@kubernetes/${CONTEXT:-real}/" >"$work/kubeconfig"
+	inside node1 kubeadm kubeconfig user --client-name windlass --org system:masters --config /node/kubeadm.yaml 2>/dev/null |
+		sed "s/windlass@kubernetes/${CONTEXT:-real}/" >"$work/daemon.kubeconfig"
 	say "cluster $1 is up: export KUBECONFIG=$work/kubeconfig PATH=$KUBERNETES/$1/bin:\$PATH"
+}
+
+# The wire that all nodes are on.
+wire() {
+	! ip link show "$BRIDGE" >/dev/null 2>&1 || die "there is a bridge $BRIDGE already: another cluster is up, or set BRIDGE and SUBNET"
+	ip link add "$BRIDGE" type bridge
+	ip address add "$SUBNET.1/24" dev "$BRIDGE"
+	ip link set "$BRIDGE" up
+}
+
+# One address for several API servers. A server is asked for /readyz, because one that starts accepts connections long before it
+# serves; two bad answers take it out, because a single one may be this machine's load, and its connections are cut, so that no
+# watch hangs on a server that is gone. Whoever meets a refused connection goes to the next server.
+balance() {
+	local each
+	say "$(front): haproxy before $CONTROL_PLANES API servers"
+	{
+		cat <<-TEXT
+			global
+			  log stdout format iso local0 notice
+			defaults
+			  mode tcp
+			  log global
+			  timeout connect 2s
+			  timeout check 2s
+			  timeout client 1d
+			  timeout server 1d
+			  option redispatch 1
+			listen api
+			  bind :6443
+			  balance leastconn
+			  option httpchk GET /readyz
+			  http-check expect status 200
+			  default-server check check-ssl verify none inter 1s fastinter 500ms downinter 500ms fall 2 rise 2 on-marked-down shutdown-sessions
+		TEXT
+		for each in $(seq "$CONTROL_PLANES"); do echo "  server node$each $(address "node$each"):6443"; done
+	} >"$work/haproxy.cfg"
+	ip netns add "$BRIDGE"
+	ip link add "${BRIDGE}front" type veth peer name eth0 netns "$BRIDGE"
+	ip link set "${BRIDGE}front" master "$BRIDGE" up
+	ip -netns "$BRIDGE" address add "$(front)/24" dev eth0
+	ip -netns "$BRIDGE" link set eth0 up
+	ip -netns "$BRIDGE" route add default via "$SUBNET.1"
+	setsid ip netns exec "$BRIDGE" haproxy -db -f "$work/haproxy.cfg" >"$work/haproxy.log" 2>&1 </dev/null &
+	started $!
+	within 10 bash -c "exec 3<>/dev/tcp/$(front)/6443" || die "haproxy did not start: $work/haproxy.log"
 }
 
 # boot NAME VERSION: namespaces, a network card, containerd, binaries and images; no Kubernetes yet.
@@ -75,11 +151,6 @@ boot() {
 	say "$name boots"
 	mkdir -p "$folder"/{upper,overlay,root,node}
 	grep /pause: "$KUBERNETES/$2/images.txt" >"$folder/node/pause"
-	if ! ip link show "$BRIDGE" >/dev/null 2>&1; then
-		ip link add "$BRIDGE" type bridge
-		ip address add "$SUBNET.1/24" dev "$BRIDGE"
-		ip link set "$BRIDGE" up
-	fi
 	cgroups "$name" >"$folder/cgroups"
 	# Into its cgroups first: the namespace's root is where the process is when it is made.
 	(
@@ -96,6 +167,26 @@ boot() {
 	within 30 inside "$name" ctr version || die "containerd of $name did not start: $folder/node/containerd.log"
 	for each in kubeadm kubelet kubectl; do inside "$name" cp --remove-destination "/binaries/$2/bin/$each" "/usr/bin/$each"; done
 	import "$name" "$2"
+	mkdir -p "$folder/node/audit"
+	audit_policy >"$folder/node/audit/policy.yaml"
+}
+
+# Of the daemon: every write, and the bodies of those that say what they are for.
+audit_policy() {
+	cat <<-YAML
+		apiVersion: audit.k8s.io/v1
+		kind: Policy
+		omitStages: [RequestReceived]
+		rules:
+		  - level: None
+		    verbs: [get, list, watch]
+		  - level: Request
+		    users: [windlass]
+		    resources: [{group: "", resources: [nodes, pods/eviction]}]
+		  - level: Metadata
+		    users: [windlass]
+		  - level: None
+	YAML
 }
 
 # One cgroup of the node's own in each hierarchy of this machine, below our own; printed, one a line.
@@ -139,8 +230,11 @@ first() { # VERSION
 		apiVersion: kubeadm.k8s.io/v1beta4
 		kind: ClusterConfiguration
 		kubernetesVersion: $1
-		controlPlaneEndpoint: $(address node1):6443
+		controlPlaneEndpoint: $(front):6443
 		networking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/16}
+		apiServer:
+		  extraArgs: [{name: audit-policy-file, value: /audit/policy.yaml}, {name: audit-log-path, value: /audit/log}]
+		  extraVolumes: [{name: audit, hostPath: /node/audit, mountPath: /audit, pathType: Directory}]
 		---
 		apiVersion: kubelet.config.k8s.io/v1beta1
 		kind: KubeletConfiguration
@@ -162,11 +256,22 @@ join() { # NAME
 	local command
 	say "$1: kubeadm join"
 	command=$(inside node1 kubeadm token create --print-join-command 2>/dev/null)
+	if control_plane "$1"; then
+		authorities "$1"
+		command="$command --control-plane --apiserver-advertise-address $(address "$1")"
+	fi
 	# shellcheck disable=SC2086  # a command line that kubeadm printed
 	inside "$1" $command --node-name "$1" --ignore-preflight-errors=SystemVerification >"$work/join-$1.log" 2>&1 ||
 		die "kubeadm join failed: $work/join-$1.log"
 	inside "$1" sed -i "s/\"\$/ --node-ip=$(address "$1")\"/" /var/lib/kubelet/kubeadm-flags.env
 	inside "$1" systemctl restart kubelet
+}
+
+# What all control plane nodes share: the keys that they sign with. Every other certificate kubeadm makes on the node.
+authorities() { # NAME
+	inside "$1" mkdir -p /etc/kubernetes/pki
+	inside node1 tar -C /etc/kubernetes/pki -c ca.crt ca.key sa.key sa.pub front-proxy-ca.crt front-proxy-ca.key etcd/ca.crt etcd/ca.key |
+		inside "$1" tar -C /etc/kubernetes/pki -x
 }
 
 # A bridge for the node's pods, and routes between the nodes: all the network that a cluster on one wire needs.
@@ -222,6 +327,8 @@ down() {
 			[ ! -d "$cgroup" ] || within 5 find "$cgroup" -depth -type d -exec rmdir {} + || true
 		done <"$folder/cgroups"
 	done
+	ip link delete "${BRIDGE}front" 2>/dev/null || true
+	ip netns delete "$BRIDGE" 2>/dev/null || true
 	ip link delete "$BRIDGE" 2>/dev/null || true
 	rm -rf "$work/nodes" "$work/settings"
 }

@@ -159,9 +159,8 @@ boot() {
 			./node/init.sh "$folder" "$name" "$(address "$name")" "$SUBNET.1" "$KUBERNETES" >"$folder/init.log" 2>&1 </dev/null
 	) &
 	process=$!
-	within 10 grep -q . "/proc/$process/task/$process/children" || die "$name did not start: $folder/init.log"
 	echo "$process" >"$folder/outside"
-	tr -d ' ' <"/proc/$process/task/$process/children" >"$folder/process"
+	within 10 first_process "$process" "$folder/process" || die "$name did not start: $folder/init.log"
 	ip link add "$cable" type veth peer name eth0 netns "$(cat "$folder/process")"
 	ip link set "$cable" master "$BRIDGE" up
 	within 30 inside "$name" ctr version || die "containerd of $name did not start: $folder/node/containerd.log"
@@ -169,6 +168,16 @@ boot() {
 	import "$name" "$2"
 	mkdir -p "$folder/node/audit"
 	audit_policy >"$folder/node/audit/policy.yaml"
+}
+
+# first_process OUTSIDE FILE: writes down the process that is pid 1 of a node. A child that is still of this machine is another one.
+first_process() {
+	local each children=()
+	read -ra children <"/proc/$1/task/$1/children" || true
+	for each in "${children[@]}"; do
+		[ "$(readlink "/proc/$each/ns/net")" = "$(readlink /proc/self/ns/net)" ] || echo "$each" >"$2"
+	done
+	[ -s "$2" ]
 }
 
 # Of the daemon: every write, and the bodies of those that say what they are for.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What has to have been true all along while a kubeadm cluster was upgraded, from what was written down beside the run: by the hosts'
-# systemd (units), by `watch.sh` (servers, kubeadm, members), by the probes (answers), by the API servers (audit). Sourced, never run.
+# systemd (units), by `watch.sh` (system, kubeadm, members), by the probes (answers), by the API servers (audit). Sourced, never run.
 # It does not know the daemon's record, log or Jobs.
 
 # What a script that sources this has to set: the names of the control plane nodes and of the last worker, and the version at the end.
@@ -37,7 +37,7 @@ overlapping() {
 # the first kubelet of the new minor every API server is.
 begun_too_early() {
 	{
-		awk '{print $0, "pod"}' "$work/servers"
+		awk '{print $0, "pod"}' "$work/system"
 		awk '$3 == "begin" {print $1, $2, $4, "", "begin"}' "$work/units"
 	} | sort -n | awk -v nodes="${control_plane[*]}" -v images="$(paste -s -d ' ' "$KUBERNETES/$TO/images.txt")" '
 		BEGIN {

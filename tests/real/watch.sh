@@ -5,7 +5,7 @@
 #   watch.sh budgets WORK    one line for each change of a disruption budget: namespace, name, expected, desired, current
 #   watch.sh nodes WORK      one line for each change of a node: name, pool, zone, unschedulable
 # and, of nodes that `nodes.sh` made, each line with its time in seconds:
-#   watch.sh servers WORK    one line for each change of a static pod of the control plane: its name, its image, Ready or not or gone
+#   watch.sh system WORK     one line for each change of a pod of kube-system: its name, its image, Ready or not or gone
 #   watch.sh kubeadm WORK    one line for each change of the set of control plane nodes on whose hosts kubeadm runs: their names
 #   watch.sh member WORK NODE  one line for each change of an etcd member, asked on its own host: the node, and `quorum` if it reads
 #                            with the others' consent, `alone` if it answers only for itself, `away` if it does not answer
@@ -36,12 +36,12 @@ kubelets() {
 }
 
 # As JSON, because only there an event says that a pod is gone.
-servers() {
-	forever get pods --namespace kube-system --selector tier=control-plane --output json --output-watch-events |
+system() {
+	forever get pods --namespace kube-system --output json --output-watch-events |
 		jq --unbuffered --raw-output '[now, .object.metadata.name, .object.spec.containers[0].image, (
 			if .type == "DELETED" then "gone"
 			elif any(.object.status.conditions[]?; .type == "Ready" and .status == "True") then "Ready"
-			else "not" end)] | join(" ")' >>"$work/servers"
+			else "not" end)] | join(" ")' >>"$work/system"
 }
 
 # The process table of this machine shows the processes of all nodes; its namespace tells where a process belongs.
@@ -81,7 +81,7 @@ asks() { nsenter -t "$process" -n curl --silent --fail --output /dev/null --max-
 
 case $1 in
 kubelets) kubelets ;;
-servers) servers ;;
+system) system ;;
 kubeadm) kubeadm ;;
 member) member "$3" ;;
 budgets) forever get poddisruptionbudgets --all-namespaces --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,EXPECTED:.status.expectedPods,DESIRED:.status.desiredHealthy,CURRENT:.status.currentHealthy' >>"$work/budgets" ;;

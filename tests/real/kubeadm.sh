@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . ./lib.sh
-# shellcheck source=order.sh
+# shellcheck source-path=SCRIPTDIR source=order.sh
 . ./order.sh
 
 FROM=v1.35.4 TO=v1.36.3

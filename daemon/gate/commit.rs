@@ -5,9 +5,8 @@ use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    if let Some(reason) = not_proven(question) {
-        return vec![Answer::deny(Gate::Desired, reason)];
-    }
+    let mut answers: Vec<Answer> =
+        not_proven(question).map(|reason| Answer::deny(Gate::Desired, reason)).into_iter().collect();
     let asked = match (question.moment, question.step) {
         (Moment::StartRun | Moment::TakeOut, _) => !question.only_waits() && !question.hop_begun(),
         // A node with an intent and no claim is still in service. It stays so until the commit is fixed.
@@ -18,15 +17,16 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     };
     let state = question.world.state;
     let Some(first) = state.problems.first().filter(|_| asked) else {
-        return match question.step {
-            Some(_) => Vec::new(),
-            None => vec![Answer::allow(Gate::Desired, question.world.object(), "the newest commit is valid")],
-        };
+        if question.step.is_none() && answers.is_empty() {
+            answers.push(Answer::allow(Gate::Desired, question.world.object(), "the newest commit is valid"));
+        }
+        return answers;
     };
     let first = first.lines().next().unwrap_or_default();
     let text = format!("commit {} is not valid: {first}", state.newest.short());
     let key = if state.rewritten { Key::HistoryRewritten } else { Key::CommitRefused };
-    vec![Answer::deny(Gate::Desired, Reason::new(key, question.world.object(), text))]
+    answers.push(Answer::deny(Gate::Desired, Reason::new(key, question.world.object(), text)));
+    answers
 }
 
 /// The record alone says which commit is in force. Everyone who can push to the record's branch can name any commit

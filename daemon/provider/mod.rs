@@ -148,6 +148,11 @@ impl HostJobs {
         job::job(order, &self.script(order), self.deadlines.of(order.role.component()))
     }
 
+    /// How long a Job for this component watches its host. Nothing is concluded before that, while the Job is at work.
+    pub fn deadline(&self, component: Component) -> SignedDuration {
+        self.deadlines.of(component)
+    }
+
     /// The script that the Job of this order runs on its host.
     pub fn script(&self, order: &Order) -> String {
         let role = match order.role {

@@ -19,6 +19,9 @@ const JOB_START: SignedDuration = SignedDuration::from_mins(5);
 /// the Job, and the kubelet's restart may have killed the Job's pod.
 const AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(3);
 
+/// How long after its deadline a Job may still show as running.
+const AFTER_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+
 /// The same for a Job that is complete while the node does not report the target.
 const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 
@@ -57,7 +60,7 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
         }
         JobState::Running => {
             let reason = Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", mv.node.name));
-            if overdue(hand, mv, job.created, &mut turn) {
+            if is_late(hand, jobs, job, &mut turn) {
                 let text = format!("it is still at work on {}, and has had its time", mv.node.name);
                 return turn.failed(&hand.step.id, vec![Reason::new(Key::UpgradeTimedOut, &*object, text)]);
             }
@@ -66,7 +69,7 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
         JobState::Complete => {
             let text = format!("it ended well, but {} does not run {}", mv.node.name, mv.to);
             let reason = Reason::new(Key::OldKubelet, &*object, text);
-            ended(hand, mv, job, reason, AFTER_COMPLETION, turn)
+            ended(hand, mv, reason, AFTER_COMPLETION, turn)
         }
         JobState::Failed(why) => {
             // What the script said names the cause; the Job's own status says only that it was tried too often.
@@ -78,24 +81,17 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
             if provider::nothing_was_changed(hand.live.job_exit_code(job)) {
                 return not_begun(hand, reason, turn);
             }
-            ended(hand, mv, job, reason, AFTER_FAILURE, turn)
+            ended(hand, mv, reason, AFTER_FAILURE, turn)
         }
     }
 }
 
 /// The Job has ended and the node does not run the target. The work on the host may go on for a while without the
 /// Job, so the node gets some time to report the target.
-fn ended(
-    hand: &Hand<'_>,
-    mv: &NodeMove,
-    job: &Job,
-    reason: Reason,
-    patience: SignedDuration,
-    mut turn: Turn,
-) -> Turn {
+fn ended(hand: &Hand<'_>, mv: &NodeMove, reason: Reason, patience: SignedDuration, mut turn: Turn) -> Turn {
     // When a pass first saw that the Job had ended.
     let since = waiting_since(hand.live, reason.key, &reason.object, hand.now);
-    if turn.expired(since, patience, hand.now) || overdue(hand, mv, job.created, &mut turn) {
+    if turn.expired(since, patience, hand.now) {
         return turn.failed(&hand.step.id, vec![reason]);
     }
     let (minutes, node) = (patience.as_mins(), &mv.node.name);
@@ -107,6 +103,15 @@ fn ended(
 /// attempt changed it. The run halts, because a person has to look at the cause.
 fn not_begun(hand: &Hand<'_>, reason: Reason, turn: Turn) -> Turn {
     turn.halted(vec![reason.clone()]).set_aside(&hand.step.id, hand.progress.touched, vec![reason])
+}
+
+/// True if a Job is at work for longer than the unit on the host may be. apt alone may wait for other package managers,
+/// refresh its lists and load packages for half an hour.
+fn is_late(hand: &Hand<'_>, jobs: &HostJobs, job: &Job, turn: &mut Turn) -> bool {
+    let Some(component) = hand.step.component() else { return false };
+    let limit = jobs.deadline(component).saturating_add(AFTER_DEADLINE);
+    let since = hand.progress.at.get(&StepPhase::Upgrading).copied().or(hand.progress.started());
+    since.is_some_and(|since| turn.expired(since.max(job.created), limit, hand.now))
 }
 
 /// True if the step's time is over, counted from the later of two times: when the upgrade began, and `from`. A step

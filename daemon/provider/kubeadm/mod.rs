@@ -14,10 +14,10 @@ pub(super) const KUBEADM: Capabilities = Capabilities {
     system: Some("linux"),
     versions: VersionSource::StaticPods,
     patience: PerComponent {
-        // The unit on the host is ended after an hour; nothing is concluded before that.
-        control_plane: SignedDuration::from_mins(65),
-        // apt may wait for other package managers, refresh its lists, and load packages for 15 minutes.
-        kubelet: SignedDuration::from_mins(65),
+        // `kubeadm upgrade` allows five minutes for each of four components, and pulls images first.
+        control_plane: SignedDuration::from_mins(40),
+        // A kubelet is replaced in seconds and back within a minute or two.
+        kubelet: SignedDuration::from_mins(20),
     },
     // `kubeadm upgrade apply` takes about three minutes on a small machine. An estimate; nothing measures it yet.
     control_plane_step: SignedDuration::from_mins(5),

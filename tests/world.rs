@@ -201,12 +201,12 @@ impl World {
         ending: watch::Receiver<bool>,
         view: watch::Sender<View>,
     ) -> impl Future<Output = End> + Send + use<> {
-        let before = (1..=self.processes).map(|number| format!("process-{number}")).collect();
+        let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
         self.processes += 1;
         let me = Identity {
             cluster: CLUSTER.to_owned(),
             holder: format!("process-{}", self.processes),
-            predecessors: before,
+            predecessor: before,
             twin: None,
         };
         let Opened { repository, tip, mut records } = open_now(self.repository("cache"), "", None).unwrap();

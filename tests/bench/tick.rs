@@ -12,7 +12,6 @@
     reason = "a benchmark is a test to us, and a program to the compiler"
 )]
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +137,7 @@ impl Scene {
         let me = Identity {
             cluster: desired.cluster.name.clone(),
             holder: "host-a-1".to_owned(),
-            predecessors: BTreeSet::new(),
+            predecessor: None,
             twin: None,
         };
         let mut scene = Self {

@@ -201,12 +201,12 @@ impl World {
         ending: watch::Receiver<bool>,
         view: watch::Sender<View>,
     ) -> impl Future<Output = End> + Send + use<> {
-        let before = (self.processes > 0).then(|| format!("process-{}", self.processes));
+        let before = (1..=self.processes).map(|number| format!("process-{number}")).collect();
         self.processes += 1;
         let me = Identity {
             cluster: CLUSTER.to_owned(),
             holder: format!("process-{}", self.processes),
-            predecessor: before,
+            predecessors: before,
             twin: None,
         };
         let Opened { repository, tip, mut records } = open_now(self.repository("cache"), "", None).unwrap();

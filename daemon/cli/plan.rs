@@ -1,5 +1,6 @@
 //! `windlass plan`: the desired state from git, the running versions from the cluster, and the plan between the two.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ fn foreseen(desired: Desired, live: &Live, plan: &Plan, now: Timestamp) -> Forec
     let me = Identity {
         cluster: desired.cluster.name.clone(),
         holder: String::new(),
-        predecessor: None,
+        predecessors: BTreeSet::new(),
         twin: None,
     };
     let census = Census::of(&desired.cluster, live);

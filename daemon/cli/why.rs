@@ -2,7 +2,7 @@
 //! it reads the cluster and makes one pass without carrying anything out. Without one it answers from git and the
 //! record, and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::{Context as _, bail};
@@ -117,8 +117,12 @@ fn told(
     live: Option<&Live>,
     now: Timestamp,
 ) -> anyhow::Result<(Vec<ClusterStanding>, Vec<Answer>)> {
-    let me =
-        Identity { cluster: name.to_owned(), holder: NO_HOLDER.to_owned(), predecessor: None, twin: None };
+    let me = Identity {
+        cluster: name.to_owned(),
+        holder: NO_HOLDER.to_owned(),
+        predecessors: BTreeSet::new(),
+        twin: None,
+    };
     let others = Others::new();
     let desired = state.desired.as_deref();
     let census = desired.zip(live).map(|(desired, live)| Census::of(&desired.cluster, live));

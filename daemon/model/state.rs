@@ -1,5 +1,6 @@
 //! The inputs of a pass beside the live cluster and the record, and where the pass leaves the cluster.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -46,8 +47,8 @@ pub struct Identity {
     pub cluster: String,
     /// Unique for each process.
     pub holder: String,
-    /// A holder that has certainly ended: the process before this one on the same host.
-    pub predecessor: Option<String>,
+    /// Holders that have certainly ended: the processes before this one on the same host.
+    pub predecessors: BTreeSet<String>,
     /// The name under which this process already serves the same cluster through another context.
     pub twin: Option<String>,
 }

@@ -55,8 +55,7 @@ fn next_epoch(live: &Live, record: &Record) -> u64 {
 fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(String, Timestamp)> {
     let lock = lock?;
     let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
-    let free =
-        lock.holder.is_empty() || lock.holder == me.holder || me.predecessor.as_ref() == Some(&lock.holder);
+    let free = lock.holder.is_empty() || lock.holder == me.holder || me.predecessors.contains(&lock.holder);
     (!free && silent_until > now).then(|| (lock.holder.clone(), silent_until))
 }
 

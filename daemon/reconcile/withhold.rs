@@ -38,6 +38,8 @@ fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use jiff::Timestamp;
 
     use super::*;
@@ -53,7 +55,12 @@ mod tests {
     #[test]
     fn of_a_withheld_pass_nothing_is_left_but_its_findings() {
         let now = Timestamp::UNIX_EPOCH;
-        let me = Identity { cluster: "demo".into(), holder: "me".into(), predecessor: None, twin: None };
+        let me = Identity {
+            cluster: "demo".into(),
+            holder: "me".into(),
+            predecessors: BTreeSet::new(),
+            twin: None,
+        };
         let newest = CommitId("c0ffee".into());
         let state = DesiredState {
             newest,

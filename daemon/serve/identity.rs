@@ -1,4 +1,4 @@
-//! Which process this is, and whether the process before it on this machine has certainly ended.
+//! Which process this is, and which processes before it on this machine have certainly ended.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,14 +13,17 @@ use crate::git;
 
 /// Digits of the hash in a file's name; enough for a few repositories.
 const NAME_DIGITS: usize = 16;
-/// Holders' names are short; a longer file is not ours.
-const LONGEST_NAME: u64 = 1024;
+/// How many processes the lock file remembers. A process may be killed before it has taken over the lease of one that was killed
+/// before it, so one name is not enough; a lease that is held by none of so many is waited for.
+const REMEMBERED: usize = 100;
+/// Holders' names are short; more is not ours.
+const LONGEST_FILE: u64 = 64 * 1024;
 
 pub(super) struct Holder {
     /// Unique for each process.
     pub(super) name: String,
-    /// The process that used this folder before and has certainly ended.
-    pub(super) predecessor: Option<String>,
+    /// The processes that used this folder before and have certainly ended, oldest first.
+    pub(super) predecessors: Vec<String>,
     /// Held, never read. The operating system releases the lock when the process ends.
     _lock: Option<File>,
 }
@@ -43,17 +46,22 @@ fn take_file(path: &Path, holder: String, host: &str) -> std::io::Result<Holder>
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(Holder { name: holder, predecessor: None, _lock: None }),
+        Err(TryLockError::WouldBlock) => {
+            return Ok(Holder { name: holder, predecessors: Vec::new(), _lock: None });
+        }
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let mut before = String::new();
-    (&file).take(LONGEST_NAME).read_to_string(&mut before)?;
-    let predecessor = Some(before.trim().to_owned()).filter(|before| of_host(before, host));
+    (&file).take(LONGEST_FILE).read_to_string(&mut before)?;
+    let mut predecessors: Vec<String> =
+        before.lines().map(str::trim).filter(|name| of_host(name, host)).map(str::to_owned).collect();
+    predecessors.drain(..predecessors.len().saturating_sub(REMEMBERED));
+    let names: Vec<&str> = predecessors.iter().map(String::as_str).chain([holder.as_str()]).collect();
     file.set_len(0)?;
     file.rewind()?;
-    file.write_all(holder.as_bytes())?;
+    file.write_all(names.join("\n").as_bytes())?;
     file.sync_all()?;
-    Ok(Holder { name: holder, predecessor, _lock: Some(file) })
+    Ok(Holder { name: holder, predecessors, _lock: Some(file) })
 }
 
 /// True if the holder ran on this machine. The lock file says nothing about other machines: a folder may be on a
@@ -82,15 +90,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.holder");
         let first = take_file(&path, "h-1-1".into(), "h").unwrap();
-        assert_eq!(first.predecessor, None);
+        assert!(first.predecessors.is_empty());
         let beside = take_file(&path, "h-2-2".into(), "h").unwrap();
-        assert_eq!(beside.predecessor, None, "the first is still there");
+        assert!(beside.predecessors.is_empty(), "the first is still there");
         drop((first, beside));
         let next = take_file(&path, "h-3-3".into(), "h").unwrap();
-        assert_eq!(next.predecessor.as_deref(), Some("h-1-1"));
+        assert_eq!(next.predecessors, ["h-1-1"]);
         drop(next);
         let elsewhere = take_file(&path, "other-4-4".into(), "other").unwrap();
-        assert_eq!(elsewhere.predecessor, None, "a lock says nothing about another machine");
+        assert!(elsewhere.predecessors.is_empty(), "a lock says nothing about another machine");
+    }
+
+    /// The first held the lease and was killed, and the second before it had taken it over.
+    #[test]
+    fn a_predecessor_is_not_forgotten_over_one_that_died_early() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.holder");
+        for number in 1..=2 {
+            drop(take_file(&path, format!("h-{number}-{number}"), "h").unwrap());
+        }
+        assert_eq!(take_file(&path, "h-3-3".into(), "h").unwrap().predecessors, ["h-1-1", "h-2-2"]);
+        for number in 4..300 {
+            drop(take_file(&path, format!("h-{number}-{number}"), "h").unwrap());
+        }
+        let last = take_file(&path, "h-300-300".into(), "h").unwrap();
+        assert_eq!(last.predecessors.len(), REMEMBERED);
+        assert_eq!(last.predecessors.last().map(String::as_str), Some("h-299-299"));
     }
 
     #[test]

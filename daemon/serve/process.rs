@@ -78,7 +78,7 @@ pub async fn serve(settings: Serve) -> anyhow::Result<Ended> {
     let _ = wake.set(wires.wake.clone());
     let mut keepers = JoinSet::new();
     keepers.spawn(keeper.run());
-    let before = me.predecessor.as_deref();
+    let before = me.predecessors.last().map(String::as_str);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         repository = settings.git.shown_url(),
@@ -188,7 +188,7 @@ impl Loops {
             cluster: cluster.clone(),
             // Each cluster has its own lease, and each loop is its own holder.
             holder: format!("{}/{cluster}", self.me.name),
-            predecessor: self.me.predecessor.as_ref().map(|before| format!("{before}/{cluster}")),
+            predecessors: self.me.predecessors.iter().map(|before| format!("{before}/{cluster}")).collect(),
             twin: None,
         };
         let settings = Arc::clone(&self.settings);

@@ -12,6 +12,7 @@
     reason = "a benchmark is a test to us, and a program to the compiler"
 )]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ impl Scene {
         let me = Identity {
             cluster: desired.cluster.name.clone(),
             holder: "host-a-1".to_owned(),
-            predecessor: None,
+            predecessors: BTreeSet::new(),
             twin: None,
         };
         let mut scene = Self {

@@ -1,6 +1,6 @@
 //! A case in the long form that a pass takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::{DateTime, Time};
@@ -51,7 +51,7 @@ impl Scene {
         let me = Identity {
             cluster: desired.cluster.name.clone(),
             holder: HOLDER.to_owned(),
-            predecessor: None,
+            predecessors: BTreeSet::new(),
             twin: case.around.twin.clone(),
         };
         let fresh = record.run.is_none().then(|| proposal(&desired, &live).unwrap());

@@ -1,6 +1,6 @@
 //! Several clusters in one repository: a loop each, one writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -56,7 +56,7 @@ async fn serve(world: &World, name: &str, wires: &Wires, served: &ServedUids) ->
     let me = Identity {
         cluster: name.to_owned(),
         holder: format!("process/{name}"),
-        predecessor: None,
+        predecessors: BTreeSet::new(),
         twin: None,
     };
     let (_asked, ending) = watch::channel(false);

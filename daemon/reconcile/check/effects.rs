@@ -161,7 +161,7 @@ impl Check<'_> {
                 let above = lock.transitions.max(self.record().last_epoch);
                 let follows = if ours { *transitions == lock.transitions } else { *transitions > above };
                 self.require(follows, object, "its epoch does not follow from the one before");
-                let gone = lock.holder.is_empty() || me.predecessor.as_ref() == Some(&lock.holder);
+                let gone = lock.holder.is_empty() || me.predecessors.contains(&lock.holder);
                 let alive = !ours && !gone && later(lock.seen, ALIVE) > self.input.now;
                 self.require(!alive, object, "it is taken from a process that is alive");
             }

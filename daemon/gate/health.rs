@@ -9,13 +9,15 @@ use crate::model::live::{Live, Ready};
 use crate::verify::control_plane::{quorum, steady, unready_peer};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    match question.moment {
-        Moment::StartRun | Moment::TakeOut | Moment::Claim => {}
-        Moment::Change | Moment::GoOn => return Vec::new(),
-    }
+    let taken_out = match question.moment {
+        Moment::StartRun | Moment::TakeOut | Moment::Claim => false,
+        // A drain may have taken half an hour since the node was claimed.
+        Moment::Change => true,
+        Moment::GoOn => return Vec::new(),
+    };
     let (Some(live), Some(node)) = (question.live(), question.node()) else { return Vec::new() };
     let mut answers = Vec::new();
-    if node.ready != Ready::True {
+    if !taken_out && node.ready != Ready::True {
         let text = "it is not Ready; a node that is not Ready is not taken out";
         let reason = Reason::new(Key::NodeNotReady, question.object(), text);
         // A control plane node is not Ready for a moment after its kubelet restarted, so its unit waits instead of
@@ -27,7 +29,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
             Answer::deny(Gate::Health, reason)
         });
     }
-    if question.moment == Moment::Claim && question.is_control_plane() {
+    let now = question.moment == Moment::Claim || question.moment == Moment::Change;
+    if now && question.is_control_plane() {
         answers.extend(control_plane(question, live, &node.name));
     }
     answers

@@ -15,7 +15,8 @@ use windlass::sim;
 
 use crate::world;
 
-/// A hosted control plane that is there already, and workers that are not: as quick as an upgrade gets.
+/// A control plane that is there already, and workers that are not: as quick as an upgrade gets. A hosted one would
+/// have to agree with itself for two minutes first.
 const CLUSTER: &str = "apiVersion: windlass.dev/v1alpha1
 kind: Cluster
 metadata: {name: demo, labels: {ring: demo}}
@@ -24,7 +25,7 @@ spec:
   kubernetes: {version: v1.36.3}
   maxUnavailable: 2
   controlPlane:
-    provider: external
+    provider: kubeadm
     kubeadm: {image: windlass:0.1.0@sha256:b1946ac92492d2347c6235b4d2611184b1946ac92492d2347c6235b4d2611184}
   nodePools:
     - {name: general, provider: kubeadm, selector: {matchLabels: {pool: general}}, canary: 0, maxUnavailable: 2}
@@ -68,6 +69,8 @@ impl Bench {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         fs::write(folder.path().join("kube"), sim::kubeconfig(address, "demo")).unwrap();
         let bench = Self { folder, server, _runtime: runtime };
+        bench.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cp1", "labels": {
+            "node-role.kubernetes.io/control-plane": ""}}}));
         for (node, zone) in [("w1", "a"), ("w2", "b")] {
             bench.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {
                 "pool": "general", "topology.kubernetes.io/zone": zone}},

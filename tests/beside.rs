@@ -93,17 +93,17 @@ pub async fn carry_on(world: &World, work: &Arc<Slow>, fence: &dyn Fence) -> boo
         let answer = edges.ask(&probe).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
         // As the loop does: what has not answered by its deadline counts as lost.
-        folder.live.overlay.in_flight.retain(|_, until| *until > clock.now());
+        folder.live.overlay.in_flight.forget_until(clock.now());
         match folder.live.long.get(NAME) {
             None => {}
             Some(LongState::NotBegun) => {
-                assert!(!folder.live.overlay.in_flight.contains_key(&key));
+                assert!(!folder.live.overlay.in_flight.contains(&key));
                 let effect = Effect::BeginLong { name: NAME.to_owned() };
                 assert_eq!(effect.key(), key);
                 let Some(seen) = Box::pin(perform(&edges, effect, fence)).await else { return false };
                 folder.fold(seen, clock.now());
             }
-            Some(LongState::Running) => assert!(folder.live.overlay.in_flight.contains_key(&key)),
+            Some(LongState::Running) => assert!(folder.live.overlay.in_flight.contains(&key)),
             Some(LongState::Done) => return true,
             Some(LongState::Failed(why)) => panic!("{why}"),
         }

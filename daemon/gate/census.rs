@@ -95,6 +95,11 @@ impl Census {
         }
     }
 
+    /// True if the node was counted in this pool.
+    pub fn is_in(&self, pool: &str, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|of| matches!(&of.place, CountedAs::Pool(name, _) if name == pool))
+    }
+
     /// True if the node is out already.
     pub fn is_out(&self, pool: &str, node: &str) -> bool {
         self.pools.get(pool).is_some_and(|pool| pool.out.contains_key(node))

@@ -1,8 +1,6 @@
 //! The limit gate: how many nodes may be out at once in a pool, in a zone and in the cluster, for whatever cause. A
 //! node that is out already takes no further room. Control plane nodes are in no pool; they go one at a time.
 
-use std::collections::BTreeSet;
-
 use super::census::Books;
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
@@ -56,7 +54,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 /// The nodes of a pool that are out and that this run has not taken out.
 fn out_for_others<'a>(question: &Question<'a>, pool: &str) -> Vec<&'a str> {
     let ours = question.run().into_iter().flat_map(Run::steps_in_progress);
-    let ours: BTreeSet<&str> = ours.filter_map(|(_, step)| step.node()).collect();
+    let of_pool = ours.filter(|(_, step)| matches!(&step.id.scope, Scope::Pool(of) if of == pool));
+    let ours: Vec<&str> = of_pool.filter_map(|(_, step)| step.node()).collect();
     question.world.census.out_of(pool).map(|node| &**node).filter(|node| !ours.contains(node)).collect()
 }
 

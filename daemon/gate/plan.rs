@@ -91,7 +91,12 @@ fn superseded(question: &Question<'_>) -> Option<Reason> {
 /// Why the node no longer belongs to the pool that the plan has it in: labels and selectors change.
 fn pool_changed(question: &Question<'_>) -> Option<Reason> {
     let Scope::Pool(pool) = &question.step?.id.scope else { return None };
-    left_pool(question.desired()?, question.node()?, pool)
+    let node = question.node()?;
+    // Nearly always true, and known without trying the selectors of all pools.
+    if question.world.census.is_in(pool, &node.name) {
+        return None;
+    }
+    left_pool(question.desired()?, node, pool)
 }
 
 /// Why a node does not belong to this pool; `None` if it does.

@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::model::claim::Claim;
 use crate::model::live::{
     Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod,
-    Ready, Seconds, Server, Uid,
+    Ready, Seconds, Seldom, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
@@ -153,10 +153,13 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),
         do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
             || annotation("karpenter.sh/do-not-disrupt") == Some("true"),
-        claims: claims(meta.name.as_deref()?, spec, shared),
         containers_gone: containers_gone(status),
-        ending: ending(meta, status),
-        server: component.and_then(|component| server(object, component, shared)),
+        seldom: Seldom {
+            claims: claims(name, spec, shared),
+            ending: ending(meta, status),
+            server: component.and_then(|component| server(object, component, shared)),
+        }
+        .kept(),
     })
 }
 
@@ -216,9 +219,9 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
-fn ending(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Box<Ending>> {
+fn ending(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Ending> {
     let ending = Ending { exit_code: exit_code(status), said: said(meta, status) };
-    (ending.exit_code.is_some() || ending.said.is_some()).then(|| Box::new(ending))
+    (ending.exit_code.is_some() || ending.said.is_some()).then_some(ending)
 }
 
 /// The exit code of the pod's only container; `None` until it has ended. Upgrade Jobs have one container.
@@ -255,7 +258,7 @@ fn said(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Box<str>> {
 
 /// What a static pod of the control plane runs. The version is read from the running image, not from the manifest,
 /// which may already name the next version.
-fn server(object: &KubePod, component: &str, shared: &mut Shared) -> Option<Box<Server>> {
+fn server(object: &KubePod, component: &str, shared: &mut Shared) -> Option<Server> {
     // The kubelet sorts the statuses by name, and a static pod may have containers beside the component.
     let containers = &object.spec.as_ref()?.containers;
     let wanted = containers.iter().find(|c| c.name == component).or(containers.first())?;
@@ -264,11 +267,11 @@ fn server(object: &KubePod, component: &str, shared: &mut Shared) -> Option<Box<
     let running = container.and_then(|c| c.state.as_ref()).and_then(|state| state.running.as_ref());
     // Some runtimes report the image by digest. Then the tag in the manifest of a running container is used.
     let shown = container.and_then(|c| tag(&c.image));
-    Some(Box::new(Server {
+    Some(Server {
         component: shared.id(component),
         version: running.and_then(|_| shown.or_else(|| tag(wanted.image.as_deref()?))),
         started: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
-    }))
+    })
 }
 
 /// The version in the tag of an image: `registry:5000/kube-apiserver:v1.36.3@sha256:…`. A tag cannot have a `+`, so an

@@ -108,6 +108,10 @@ impl Folder {
             }
         }
         let server_moved = server_of(before) != server_of(Some(&pod));
+        // A second list shows nearly all pods as they were.
+        if before == Some(&pod) {
+            return;
+        }
         let news = before.is_none_or(|before| {
             let unchanged = Pod { resource_version: pod.resource_version, ..before.clone() };
             unchanged != pod
@@ -119,7 +123,7 @@ impl Folder {
 
     pub(super) fn drop_pod(&mut self, uid: &Uid) {
         if let Some(pod) = self.live.pods.remove(uid) {
-            self.live.nodes_generation += u64::from(pod.server.is_some());
+            self.live.nodes_generation += u64::from(pod.server().is_some());
             self.live.pods_generation += 1;
         }
         self.live.overlay.evicted.remove(uid);
@@ -194,7 +198,7 @@ impl Folder {
     }
 
     pub(super) fn drop_job(&mut self, name: &Id) {
-        self.live.jobs.remove(&**name);
+        self.live.jobs.remove(name);
     }
 
     pub(super) fn put_attachment(&mut self, object: &VolumeAttachment, _: Timestamp) {
@@ -324,11 +328,11 @@ impl Folder {
         let in_flight = &mut self.live.overlay.in_flight;
         let ran = self.live.long.get(name) == Some(&LongState::Running);
         match state {
-            LongState::Running => drop(in_flight.insert(key, Timestamp::MAX)),
-            LongState::Done | LongState::Failed(_) => drop(in_flight.remove(&key)),
+            LongState::Running => in_flight.insert(key, Timestamp::MAX),
+            LongState::Done | LongState::Failed(_) => in_flight.remove(&key),
             // It ran and is gone. If it never ran, the look may have come before a begin that is still in flight;
             // that begin has its own deadline.
-            LongState::NotBegun if ran => drop(in_flight.remove(&key)),
+            LongState::NotBegun if ran => in_flight.remove(&key),
             LongState::NotBegun => {}
         }
         self.live.long.insert(name.to_owned(), state);
@@ -352,7 +356,7 @@ fn concerns_plans(before: &Node, after: &Node) -> bool {
 /// What plans read of a static pod of the control plane; `None` for any other pod.
 fn server_of(pod: Option<&Pod>) -> Option<(&Id, Option<&Version>, Option<&Id>, bool)> {
     let pod = pod?;
-    let server = pod.server.as_ref()?;
+    let server = pod.server()?;
     let in_service = pod.ready && pod.deleting.is_none();
     Some((&server.component, server.version.as_ref(), pod.node.as_ref(), in_service))
 }

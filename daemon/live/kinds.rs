@@ -123,7 +123,7 @@ kinds! {
     daemon_sets: DaemonSet "daemonsets" = apps::v1::DaemonSet, all(),
         controller_uid -> Id, |live| owners(live, OwnerKind::DaemonSet), Folder::put_daemon_set, Folder::drop_workload;
     jobs: Job "jobs" = batch::v1::Job, within(NAMESPACE),
-        name -> Id, |live| live.jobs.keys().map(|name| Id::from(name.as_str())).collect(), Folder::put_job, Folder::drop_job;
+        name -> Id, |live| live.jobs.iter().map(|(name, _)| Id::from(name.as_str())).collect(), Folder::put_job, Folder::drop_job;
     attachments: Attachment "volumeattachments" = storage::v1::VolumeAttachment, all(),
         name -> Id, |live| live.attachments.keys().cloned().collect(), Folder::put_attachment, Folder::drop_attachment;
     claims: Claim "persistentvolumeclaims" = core::v1::PersistentVolumeClaim, all(),

@@ -92,7 +92,7 @@ fn kept(folder: &Folder, kind: Kind) -> usize {
         Kind::Pod => live.pods.len(),
         Kind::Budget => live.budgets.keys().count(),
         Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet | Kind::DaemonSet => live.workloads.len(),
-        Kind::Job => live.jobs.len(),
+        Kind::Job => live.jobs.iter().count(),
         Kind::Attachment => live.attachments.len(),
         Kind::Claim => live.claims.len(),
         Kind::Stop => live.stop.iter().len(),
@@ -447,7 +447,7 @@ fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it
             folder.fold(seen, now());
         }
         assert_eq!(folder.live.long.get(name), state.as_ref(), "{what}");
-        assert_eq!(folder.live.overlay.in_flight.get(&key).copied(), until, "{what}");
+        assert_eq!(folder.live.overlay.in_flight.get(&key), until, "{what}");
     }
 }
 

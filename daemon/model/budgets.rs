@@ -14,6 +14,8 @@ pub type NamedBudget<'a> = (&'a (Id, Id), &'a Budget);
 #[derive(Clone, Debug, Default)]
 pub struct Budgets {
     namespaces: BTreeMap<Id, OfNamespace>,
+    /// In how many namespaces a budget may keep a pod for good. Nearly everywhere there is none.
+    blocking: usize,
 }
 
 /// The budgets of one namespace by name, and their names by what their selectors demand.
@@ -36,14 +38,18 @@ impl Budgets {
             Some((_, before)) => *before = budget,
             None => there.insert(key, budget),
         }
+        self.blocking = self.blocking.saturating_sub(usize::from(there.may_block));
         there.may_block = there.may_block();
+        self.blocking += usize::from(there.may_block);
     }
 
     /// Takes a budget out; `None` if there is none of this name.
     pub fn remove(&mut self, (namespace, name): &(Id, Id)) -> Option<Budget> {
         let there = self.namespaces.get_mut(namespace)?;
         let budget = there.remove(name);
+        self.blocking = self.blocking.saturating_sub(usize::from(there.may_block));
         there.may_block = there.may_block();
+        self.blocking += usize::from(there.may_block);
         if there.all.is_empty() {
             self.namespaces.remove(namespace);
         }
@@ -71,7 +77,7 @@ impl Budgets {
 
     /// False if no pod of the namespace has several budgets, or one that never lets it go.
     pub fn may_block(&self, namespace: &Id) -> bool {
-        self.namespaces.get(namespace).is_some_and(|there| there.may_block)
+        self.blocking > 0 && self.namespaces.get(namespace).is_some_and(|there| there.may_block)
     }
 
     /// The budgets that cover a pod, by name.

@@ -16,10 +16,11 @@ pub use super::asked::{Api, Lock, Note, Probe};
 pub use super::budgets::{Budgets, NamedBudget};
 pub use super::effect::LongState;
 pub use super::failure::CallFailure;
+pub use super::jobs::Jobs;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
-pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind};
-pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Server};
+pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind, Sent};
+pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
 pub use super::seconds::Seconds;
 pub use super::uid::Uid;
 
@@ -41,7 +42,7 @@ pub struct Live {
     /// Pairs of UIDs: a Deployment and one of its `ReplicaSet`s.
     pub sets_of: BTreeSet<(Id, Id)>,
     /// Upgrade Jobs by name.
-    pub jobs: BTreeMap<String, Job>,
+    pub jobs: Jobs,
     /// Nodes that have a claim, readable or not.
     pub claimed: BTreeSet<Id>,
     /// Volume attachments by name.
@@ -221,12 +222,12 @@ impl Live {
 
     /// The last words of a Job's pod: why it failed, or why it does not start; `None` if it has said nothing.
     pub fn job_words(&self, job: &Job) -> Option<&str> {
-        self.pods.of(&job.uid).filter_map(|pod| pod.ending.as_ref()?.said.as_deref()).last()
+        self.pods.of(&job.uid).filter_map(|pod| pod.ending()?.said.as_deref()).last()
     }
 
     /// The exit code of a Job's pod; `None` while it runs, and if its pod or container was removed.
     pub fn job_exit_code(&self, job: &Job) -> Option<i32> {
-        self.pods.of(&job.uid).filter_map(|pod| pod.ending.as_ref()?.exit_code).last()
+        self.pods.of(&job.uid).filter_map(|pod| pod.ending()?.exit_code).last()
     }
 
     /// The version of one component on one node; `None` if it is unknown.
@@ -275,9 +276,9 @@ impl Live {
             }
             Fact::ControlPlaneAtLeast(version) => {
                 let seen: Vec<_> = self
-                    .api_servers()
-                    .into_values()
-                    .map(|seen| seen.map(|seen| seen.reaches(version)))
+                    .api_servers_seen()
+                    .into_iter()
+                    .map(|(_, seen)| seen.map(|seen| seen.reaches(version)))
                     .collect();
                 // One API server that is too old makes it false, whatever the others run.
                 if seen.contains(&Some(false)) {

@@ -10,6 +10,7 @@ pub mod effect;
 pub mod entry;
 mod failure;
 pub mod image;
+mod jobs;
 mod labels;
 pub mod live;
 pub mod names;

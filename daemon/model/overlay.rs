@@ -22,7 +22,7 @@ pub struct Overlay {
     pub refused: BTreeMap<Uid, Refusal>,
     /// Effects and probes that were sent and not answered, each with the time after which it counts as lost. Long
     /// work stays in here until a look shows its end.
-    pub in_flight: BTreeMap<EffectKey, Timestamp>,
+    pub in_flight: Sent,
     /// Effects that failed: why, and when each may be tried again.
     pub backoff: BTreeMap<EffectKey, Backoff>,
     /// Since when each wait has been given without a break, by reason key and object.
@@ -65,6 +65,66 @@ pub enum RefusalKind {
     Unclear,
 }
 
+/// What was sent and not answered, each with the time after which it counts as lost.
+///
+/// Evictions are kept apart: a drain asks about pod after pod whether its eviction is among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    evictions: BTreeMap<Uid, Timestamp>,
+    others: BTreeMap<EffectKey, Timestamp>,
+}
+
+impl Sent {
+    pub fn insert(&mut self, key: EffectKey, until: Timestamp) {
+        match key {
+            EffectKey::Eviction(uid) => drop(self.evictions.insert(uid, until)),
+            other => drop(self.others.insert(other, until)),
+        }
+    }
+
+    pub fn remove(&mut self, key: &EffectKey) {
+        match key {
+            EffectKey::Eviction(uid) => drop(self.evictions.remove(uid)),
+            other => drop(self.others.remove(other)),
+        }
+    }
+
+    /// When it counts as lost; `None` if it is not in flight.
+    pub fn get(&self, key: &EffectKey) -> Option<Timestamp> {
+        match key {
+            EffectKey::Eviction(uid) => self.evictions.get(uid).copied(),
+            other => self.others.get(other).copied(),
+        }
+    }
+
+    pub fn contains(&self, key: &EffectKey) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// True if a write to an upgrade Job is in flight.
+    pub fn any_job(&self) -> bool {
+        self.others.keys().any(|key| matches!(key, EffectKey::Job(_)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.evictions.is_empty() && self.others.is_empty()
+    }
+
+    /// Forgets everything that counts as lost at this time.
+    pub fn forget_until(&mut self, now: Timestamp) {
+        self.evictions.retain(|_, until| *until > now);
+        self.others.retain(|_, until| *until > now);
+    }
+}
+
+impl FromIterator<(EffectKey, Timestamp)> for Sent {
+    fn from_iter<I: IntoIterator<Item = (EffectKey, Timestamp)>>(sent: I) -> Self {
+        let mut this = Self::default();
+        sent.into_iter().for_each(|(key, until)| this.insert(key, until));
+        this
+    }
+}
+
 impl Overlay {
     /// Pods whose eviction was accepted or is in flight. They count as out of service.
     pub fn leaving(&self) -> impl Iterator<Item = &Uid> {
@@ -74,13 +134,12 @@ impl Overlay {
     pub fn is_leaving(&self, uid: &Uid) -> bool {
         self.evicted.contains_key(uid)
             || self.unanswered.contains_key(uid)
-            || self.in_flight.contains_key(&EffectKey::Eviction(uid.clone()))
+            || self.in_flight.evictions.contains_key(uid)
     }
 
     /// Pods whose eviction is in flight.
-    pub fn asked_to_leave(&self) -> impl Iterator<Item = &Uid> {
-        let evictions = self.in_flight.range(EffectKey::Eviction(Uid::FIRST)..);
-        evictions.map_while(|(key, _)| key.evicted())
+    pub fn asked_to_leave(&self) -> impl ExactSizeIterator<Item = &Uid> {
+        self.in_flight.evictions.keys()
     }
 }
 

@@ -85,14 +85,25 @@ pub struct Pod {
     pub empty_dir: bool,
     /// True if it asks not to be disrupted (an annotation of cluster-autoscaler or Karpenter).
     pub do_not_disrupt: bool,
-    /// The volume claims that it mounts, by name.
-    pub claims: Box<[Id]>,
     /// True if all containers have ended, even while something keeps the object.
     pub containers_gone: bool,
-    /// How its only container ended, or why it does not start; `None` while neither is known, as of nearly every pod.
-    pub ending: Option<Box<Ending>>,
-    /// Set for a static pod of the control plane.
-    pub server: Option<Box<Server>>,
+    /// `None` if it has none of it. See [`Pod::claims`], [`Pod::ending`] and [`Pod::server`].
+    pub seldom: Option<Box<Seldom>>,
+}
+
+/// What few pods have. It is kept apart, so that all others need no room for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seldom {
+    pub claims: Box<[Id]>,
+    pub ending: Option<Ending>,
+    pub server: Option<Server>,
+}
+
+impl Seldom {
+    /// `None` if there is nothing in it.
+    pub fn kept(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// How the only container of a pod ended, or why it does not start.
@@ -120,6 +131,21 @@ impl Pod {
         &*self.namespace == names::NAMESPACE && self.labels.contains_key(names::RUN)
     }
 
+    /// The volume claims that it mounts, by name.
+    pub fn claims(&self) -> &[Id] {
+        self.seldom.as_ref().map_or(&[], |seldom| &seldom.claims)
+    }
+
+    /// How its only container ended, or why it does not start; `None` while neither is known.
+    pub fn ending(&self) -> Option<&Ending> {
+        self.seldom.as_ref()?.ending.as_ref()
+    }
+
+    /// Set for a static pod of the control plane.
+    pub fn server(&self) -> Option<&Server> {
+        self.seldom.as_ref()?.server.as_ref()
+    }
+
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
@@ -144,6 +170,8 @@ pub struct Pods {
     of_owner: BTreeMap<Id, BTreeSet<ByUid>>,
     /// Pods without a controller.
     unowned: BTreeSet<ByUid>,
+    /// Static pods of the control plane.
+    servers: BTreeSet<ByUid>,
 }
 
 /// A pod, ordered by its UID.
@@ -210,6 +238,11 @@ impl Pods {
         self.unowned.iter().map(|pod| &*pod.0)
     }
 
+    /// Static pods of the control plane.
+    pub fn servers(&self) -> impl Iterator<Item = (&Pod, &Server)> {
+        self.servers.iter().filter_map(|pod| Some((&*pod.0, pod.0.server()?)))
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -227,6 +260,9 @@ impl Pods {
         }
         let owned = pod.0.owner.as_ref().map(|owner| self.of_owner.entry(owner.uid.clone()).or_default());
         owned.unwrap_or(&mut self.unowned).insert(pod.clone());
+        if pod.0.server().is_some() {
+            self.servers.insert(pod.clone());
+        }
         self.all.insert(pod);
     }
 
@@ -238,6 +274,9 @@ impl Pods {
         match &pod.owner {
             Some(owner) => take_out(&mut self.of_owner, &owner.uid, uid),
             None => drop(self.unowned.remove(uid)),
+        }
+        if pod.server().is_some() {
+            self.servers.remove(uid);
         }
         Some(pod)
     }

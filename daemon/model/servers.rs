@@ -37,9 +37,9 @@ impl Live {
     /// The static pods of the control plane on one node, whatever their state. This and [`component`] alone decide
     /// which pods those are.
     pub fn static_pods<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = (&'a Pod, &'a Server)> {
-        self.pods_on(&node.name).filter_map(|pod| {
-            let owner = pod.owner.as_ref().filter(|owner| owner.uid == node.uid);
-            Some((pod, pod.server.as_deref().filter(|_| owner.is_some())?))
+        self.pods.servers().filter(|(pod, _)| {
+            let owned = pod.owner.as_ref().is_some_and(|owner| owner.uid == node.uid);
+            owned && pod.node.as_ref() == Some(&node.name)
         })
     }
 
@@ -57,7 +57,7 @@ impl Live {
         let node = self.nodes.get(node)?;
         let versions: Option<Vec<_>> =
             VERSIONED.iter().map(|component| self.server_version(node, component)).collect();
-        Version::oldest(&versions?).cloned()
+        Version::oldest(versions?).cloned()
     }
 
     /// The version of each API server by node. A hosted control plane has one entry, with the version of its API
@@ -67,21 +67,26 @@ impl Live {
     /// one program: the kubelet of a control plane node tells its version. Otherwise the API endpoint has to answer for
     /// all of them.
     pub fn api_servers(&self) -> BTreeMap<Id, Option<Version>> {
+        self.api_servers_seen().into_iter().map(|(node, version)| (node, version.cloned())).collect()
+    }
+
+    /// The same, in the order of the nodes and without copies of the versions.
+    pub(super) fn api_servers_seen(&self) -> Vec<(Id, Option<&Version>)> {
         let shown =
             |node| self.static_pods(node).any(|(_, server)| VERSIONED.first() == Some(&&*server.component));
         let hidden = !self.control_plane().any(shown);
-        let front_door = || self.api.version.clone();
-        let mut servers = BTreeMap::new();
+        let front_door = || self.api.version.as_ref();
+        let mut servers = Vec::new();
         for node in self.control_plane() {
             let version = match &node.kubelet {
-                Some(kubelet) if hidden && kubelet.is_one_program() => Some(kubelet.clone()),
+                Some(kubelet) if hidden && kubelet.is_one_program() => Some(kubelet),
                 Some(_) | None if hidden => front_door(),
                 Some(_) | None => self.server_version(node, "kube-apiserver"),
             };
-            servers.insert(node.name.clone(), version);
+            servers.push((node.name.clone(), version));
         }
         match servers.len() {
-            0 => BTreeMap::from([(Id::from("kubernetes"), front_door())]),
+            0 => vec![(Id::from("kubernetes"), front_door())],
             // With one instance, the API endpoint is that instance.
             1 => servers.into_iter().map(|(name, version)| (name, version.or_else(front_door))).collect(),
             _ => servers,
@@ -104,8 +109,8 @@ impl Live {
     }
 
     /// The version of one component on a node; `None` while its static pod is missing, not Ready or being deleted.
-    fn server_version(&self, node: &Node, component: &str) -> Option<Version> {
+    fn server_version<'a>(&'a self, node: &'a Node, component: &str) -> Option<&'a Version> {
         let (pod, server) = self.static_pods(node).find(|(_, server)| &*server.component == component)?;
-        server.version.clone().filter(|_| pod.ready && pod.deleting.is_none())
+        server.version.as_ref().filter(|_| pod.ready && pod.deleting.is_none())
     }
 }

@@ -12,13 +12,30 @@ pub struct Uid(Kept);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Kept {
-    Uuid([u8; 16]),
+    Uuid(Packed),
     Text(Arc<str>),
 }
 
-impl Uid {
-    /// The smallest UID.
-    pub const FIRST: Self = Self(Kept::Uuid([0; 16]));
+/// The bytes of a UUID. They are compared as one number, which is faster than byte by byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packed([u8; 16]);
+
+impl Packed {
+    fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+}
+
+impl Ord for Packed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.number().cmp(&other.number())
+    }
+}
+
+impl PartialOrd for Packed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Where a UUID has hyphens.
@@ -41,7 +58,10 @@ fn uuid_of(text: &str) -> Option<u128> {
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        Self(uuid_of(text).map_or_else(|| Kept::Text(text.into()), |number| Kept::Uuid(number.to_be_bytes())))
+        Self(
+            uuid_of(text)
+                .map_or_else(|| Kept::Text(text.into()), |number| Kept::Uuid(Packed(number.to_be_bytes()))),
+        )
     }
 }
 
@@ -54,7 +74,7 @@ impl From<String> for Uid {
 impl fmt::Display for Uid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = match &self.0 {
-            Kept::Uuid(bytes) => u128::from_be_bytes(*bytes),
+            Kept::Uuid(packed) => packed.number(),
             Kept::Text(text) => return out.write_str(text),
         };
         let group = |shift: u32, digits: u32| number >> shift & ((1 << (4 * digits)) - 1);
@@ -114,6 +134,5 @@ mod tests {
             "uid-b",
         ];
         assert!(sorted.is_sorted_by_key(|text| Uid::from(*text)));
-        assert_eq!(Uid::FIRST, Uid::from(sorted[0]));
     }
 }

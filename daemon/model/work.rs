@@ -140,6 +140,21 @@ impl fmt::Display for StepId {
     }
 }
 
+impl StepId {
+    /// True if this is the text of the id. Claims on nodes have the text; it is compared without making another.
+    pub fn is_shown_as(&self, text: &str) -> bool {
+        struct Rest<'a>(&'a str);
+        impl fmt::Write for Rest<'_> {
+            fn write_str(&mut self, part: &str) -> fmt::Result {
+                self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+                Ok(())
+            }
+        }
+        let mut rest = Rest(text);
+        fmt::write(&mut rest, format_args!("{self}")).is_ok() && rest.0.is_empty()
+    }
+}
+
 /// The work of a step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -354,6 +369,26 @@ impl Fact {
         match self {
             Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) => true,
             Self::Ready(_) | Self::Exists(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_known_by_its_whole_text() {
+        let id = StepId {
+            scope: Scope::Pool("general".to_owned()),
+            to: "v1.36.3".to_owned(),
+            node: Some(NodeRef { name: "w1".to_owned(), uid: "0b1c".to_owned() }),
+            kind: WorkKind::Kubelet,
+        };
+        let text = id.to_string();
+        assert!(id.is_shown_as(&text));
+        for other in ["", text.get(1..).unwrap_or_default(), &format!("{text}/"), &text.replace("w1", "w2")] {
+            assert!(!id.is_shown_as(other), "{other}");
         }
     }
 }

@@ -88,10 +88,8 @@ struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    fn ask(&self, step: Option<&'a Step>) -> Decision {
-        // A step of the control plane's unit may be in a later stage than the open one.
-        let stage = step.and_then(|step| self.run.find(&step.id)).map_or(self.stage, |(stage, _)| stage);
-        let (plan, stage) = (Some(&self.run.plan), Some(stage));
+    fn ask(&self, stage: &'a Stage, step: &'a Step) -> Decision {
+        let (plan, stage, step) = (Some(&self.run.plan), Some(stage), Some(step));
         gate::ask(&Question {
             moment: Moment::TakeOut,
             world: self.world,
@@ -134,7 +132,9 @@ impl<'a> Chooser<'a> {
     fn unit(mut self, open: &[&'a Step]) -> Turn {
         let mut all = true;
         for step in open {
-            let decision = self.ask(Some(step));
+            // A step of the control plane's unit may be in a later stage than the open one.
+            let stage = self.run.find(&step.id).map_or(self.stage, |(stage, _)| stage);
+            let decision = self.ask(stage, step);
             all &= decision.allows() || is_gone(self.live, step);
             self.tell(decision);
         }
@@ -168,7 +168,7 @@ impl<'a> Chooser<'a> {
             if asked {
                 continue;
             }
-            let decision = self.ask(Some(step));
+            let decision = self.ask(self.stage, step);
             if decision.allows() || is_gone(self.live, step) {
                 if takes_out(self.live, step) {
                     self.books.choose(step);

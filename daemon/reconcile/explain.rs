@@ -1,6 +1,6 @@
 //! How much is reported of what keeps steps from starting.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::model::decision::Answer;
 
@@ -10,20 +10,21 @@ pub(super) const MOST_EXPLAINED: usize = 20;
 /// Answers in the order in which they came, each once: what is said of the cluster is said for every step again.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    list: Vec<Answer>,
-    known: BTreeSet<Answer>,
+    /// Each answer with its place.
+    known: BTreeMap<Answer, usize>,
 }
 
 impl Answers {
     pub(super) fn add(&mut self, answers: impl IntoIterator<Item = Answer>) {
         for answer in answers {
-            if self.known.insert(answer.clone()) {
-                self.list.push(answer);
-            }
+            let place = self.known.len();
+            self.known.entry(answer).or_insert(place);
         }
     }
 
     pub(super) fn into_list(self) -> Vec<Answer> {
-        self.list
+        let mut list: Vec<_> = self.known.into_iter().collect();
+        list.sort_unstable_by_key(|(_, place)| *place);
+        list.into_iter().map(|(answer, _)| answer).collect()
     }
 }

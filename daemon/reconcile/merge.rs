@@ -121,9 +121,9 @@ impl<'a> Merge<'a> {
             self.ledger.take(pod);
         }
         let key = effect.key();
-        if let Some(deadline) = live.overlay.in_flight.get(&key).filter(|deadline| **deadline > now) {
+        if let Some(deadline) = live.overlay.in_flight.get(&key).filter(|deadline| *deadline > now) {
             self.moves = true;
-            return self.wake(Some(*deadline));
+            return self.wake(Some(deadline));
         }
         if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > now) {
             self.moves = true;

@@ -187,11 +187,7 @@ fn finish(input: &Input<'_>, merged: Merged) -> Tick {
 fn on_a_host(input: &Input<'_>) -> bool {
     let Some(run) = &input.record.run else { return false };
     run.in_progress().any(|(id, step)| {
-        step.phase == StepPhase::Upgrading
-            && input
-                .live
-                .jobs
-                .values()
-                .any(|job| Some(job.node.as_str()) == id.node_name() && job.run == run.id)
+        let jobs = || id.node_name().into_iter().flat_map(|node| input.live.jobs.on(node));
+        step.phase == StepPhase::Upgrading && jobs().any(|(_, job)| job.run == run.id)
     })
 }

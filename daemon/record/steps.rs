@@ -35,6 +35,7 @@ struct OfScope {
     steps: usize,
     /// Steps that are not started, as [`Run::not_started`] has them.
     open: usize,
+    in_progress: usize,
     /// Steps that are done, by the time at which they ended.
     done: BTreeSet<(Timestamp, usize)>,
 }
@@ -116,13 +117,18 @@ impl StepIndex {
                 if let Some(waiting) = self.waiting.get_mut(at.0) {
                     waiting.set(at.1, present);
                 }
-                if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
-                    of_scope.open = if present { of_scope.open + 1 } else { of_scope.open.saturating_sub(1) };
+                if let Some(of_scope) = self.scope(at.0, scope) {
+                    of_scope.open = by_one(of_scope.open, present);
                 }
             }
-            StepProgress::Begun => put(&mut self.in_progress, at, present),
+            StepProgress::Begun => {
+                put(&mut self.in_progress, at, present);
+                if let Some(of_scope) = self.scope(at.0, scope) {
+                    of_scope.in_progress = by_one(of_scope.in_progress, present);
+                }
+            }
             StepProgress::Done(ended) => {
-                if let Some(of_scope) = self.scopes.get_mut(at.0).and_then(|stage| stage.get_mut(scope)) {
+                if let Some(of_scope) = self.scope(at.0, scope) {
                     put(&mut of_scope.done, (ended, at.1), present);
                 }
             }
@@ -133,6 +139,10 @@ impl StepIndex {
         }
     }
 
+    fn scope(&mut self, stage: usize, scope: &Scope) -> Option<&mut OfScope> {
+        self.scopes.get_mut(stage)?.get_mut(scope)
+    }
+
     pub(super) fn any_changed(&self, stage: usize) -> bool {
         within_stage(&self.changed, stage).next().is_some()
     }
@@ -140,6 +150,10 @@ impl StepIndex {
     pub(super) fn any_in_progress(&self, stage: usize) -> bool {
         within_stage(&self.in_progress, stage).next().is_some()
     }
+}
+
+fn by_one(count: usize, more: bool) -> usize {
+    if more { count + 1 } else { count.saturating_sub(1) }
 }
 
 fn within_stage(set: &BTreeSet<Position>, stage: usize) -> impl Iterator<Item = &Position> {
@@ -234,10 +248,8 @@ impl Run {
 
     /// How far the steps of one scope have come in one stage; `None` if the stage has no step of the scope.
     pub fn stage_counts(&self, stage: usize, scope: &Scope) -> Option<StageCounts<'_>> {
-        let OfScope { steps, done, open: _ } = self.index.scopes.get(stage)?.get(scope)?;
-        let in_progress = within_stage(&self.index.in_progress, stage).filter_map(|at| self.at(*at));
-        let in_progress = in_progress.filter(|step| step.id.scope == *scope).count();
-        Some(StageCounts { steps: *steps, in_progress, done })
+        let OfScope { steps, in_progress, done, open: _ } = self.index.scopes.get(stage)?.get(scope)?;
+        Some(StageCounts { steps: *steps, in_progress: *in_progress, done })
     }
 
     /// How far the steps of a step's own scope have come in its stage; `None` if the plan has no such step.

@@ -82,7 +82,7 @@ impl InFlight {
     /// Asks a probe, unless the same one is in flight.
     pub(super) fn ask(&mut self, probe: Probe, overlay: &mut Overlay, now: Timestamp) {
         let key = EffectKey::Probe(probe.clone());
-        if overlay.in_flight.get(&key).is_some_and(|until| *until > now) {
+        if overlay.in_flight.get(&key).is_some_and(|until| until > now) {
             return;
         }
         overlay.in_flight.insert(key, later(now, LOST_AFTER));
@@ -108,6 +108,6 @@ impl InFlight {
 
 /// Forgets effects and probes whose deadline has passed. The watches show what came of them.
 pub(super) fn forget_lost(overlay: &mut Overlay, now: Timestamp) {
-    overlay.in_flight.retain(|_, until| *until > now);
+    overlay.in_flight.forget_until(now);
     overlay.unanswered.retain(|_, until| *until > now);
 }

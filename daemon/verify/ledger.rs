@@ -28,8 +28,6 @@ struct Left {
     owners: BTreeMap<Id, i64>,
     /// UIDs of pods whose eviction was accepted or is in flight, by namespace; `None` until a budget asks.
     leaving: Option<BTreeMap<Id, Vec<Uid>>>,
-    /// How many evictions are in flight; `None` until a drain asks.
-    asked: Option<usize>,
 }
 
 impl Left {
@@ -53,8 +51,7 @@ impl<'a> Ledger<'a> {
 
     /// How many evictions were in flight before this pass took any.
     pub fn asked_to_leave(&self) -> usize {
-        let asked = &mut self.left.borrow_mut().asked;
-        *asked.get_or_insert_with(|| self.live.overlay.asked_to_leave().count())
+        self.live.overlay.asked_to_leave().len()
     }
 
     /// Why this pod may not be evicted now; `None` if it may. It takes nothing.

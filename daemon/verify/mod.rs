@@ -143,7 +143,7 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
 /// The upgrade Job on a node, while it has not ended. kubeadm goes on for a while after the last component is new: it
 /// applies addons, and the next node must not begin beside it.
 fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
-    let mut jobs = live.jobs.iter().filter(|(_, job)| job.node == mv.node.name);
+    let mut jobs = live.jobs.on(&mv.node.name);
     let (name, _) = jobs.find(|(_, job)| match live.job_state(job) {
         JobState::Waiting(_) | JobState::Running => true,
         JobState::Complete | JobState::Failed(_) => false,
@@ -155,7 +155,7 @@ fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
 /// The etcd member of a node, where it has one, while it is not Ready.
 fn etcd_not_ready(live: &Live, mv: &NodeMove) -> Option<Reason> {
     let mut pods = live.pods_on(&mv.node.name);
-    let etcd = pods.find(|pod| pod.server.as_ref().is_some_and(|server| &*server.component == "etcd"))?;
+    let etcd = pods.find(|pod| pod.server().is_some_and(|server| &*server.component == "etcd"))?;
     let ready = etcd.ready && etcd.deleting.is_none();
     (!ready).then(|| Reason::new(Key::QuorumAtRisk, etcd.object(), "this member of etcd is not Ready yet"))
 }
@@ -163,7 +163,7 @@ fn etcd_not_ready(live: &Live, mv: &NodeMove) -> Option<Reason> {
 /// The static pods of a control plane node that are not Ready again after its kubelet was restarted. That the API answers
 /// through a load balancer proves nothing about one node.
 fn static_pods(live: &Live, node: &Node) -> Option<Reason> {
-    let has_any = live.pods_on(&node.name).any(|pod| pod.server.is_some());
+    let has_any = live.pods_on(&node.name).any(|pod| pod.server().is_some());
     let ready = live.runs(Component::ControlPlane, &node.name).is_some();
     let text = "not all of its control plane components are Ready again";
     (has_any && !ready).then(|| Reason::new(Key::NodeNotReady, format!("node/{}", node.name), text))

@@ -24,8 +24,8 @@ pub enum Case {
     Late,
     /// It cannot go until a person changes something.
     Blocked(Reason),
-    /// It is expected to end by itself.
-    Ends(Reason),
+    /// It is expected to end by itself: [`Key::JobRunning`] or [`Key::DoNotDisrupt`]. [`ends`] has the words.
+    Ends(Key),
     /// It is terminating; the reason is set if it does not get on.
     Going(Option<Reason>),
     /// It is evicted as soon as the budgets allow.
@@ -85,20 +85,21 @@ pub fn case(live: &Live, pod: &Pod, limits: &DrainLimits, claim: Option<&Claim>,
         return Case::Blocked(reason);
     }
     if owner.is_some_and(|owner| owner.kind == OwnerKind::Job) && pod.phase != Phase::Pending {
-        return Case::Ends(Reason::new(
-            Key::JobRunning,
-            pod.object(),
-            "it belongs to a running Job".to_owned(),
-        ));
+        return Case::Ends(Key::JobRunning);
     }
     if pod.do_not_disrupt {
-        return Case::Ends(Reason::new(
-            Key::DoNotDisrupt,
-            pod.object(),
-            "it asks not to be disrupted".to_owned(),
-        ));
+        return Case::Ends(Key::DoNotDisrupt);
     }
     Case::Goes
+}
+
+/// Why a pod is expected to end by itself.
+pub fn ends(pod: &Pod, key: Key) -> Reason {
+    let text = match key {
+        Key::JobRunning => "it belongs to a running Job",
+        _ => "it asks not to be disrupted",
+    };
+    Reason::new(key, pod.object(), text)
 }
 
 /// True if a pod came after the cordon, past the scheduler: evicted, it would come back at once. Both the API

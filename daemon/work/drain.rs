@@ -13,7 +13,7 @@ use crate::model::text::one_line;
 use crate::model::time::later;
 use crate::model::work::NodeMove;
 use crate::verify::ledger::Ledger;
-use crate::verify::pods::{Case, case};
+use crate::verify::pods::{self, Case, case};
 
 /// The most evictions in flight at once. More would only meet the API server's own limits.
 const MOST_AT_ONCE: usize = 50;
@@ -61,10 +61,10 @@ pub(super) fn go_on(
                 left += 1;
                 drain.answer(Verdict::Deny, reason);
             }
-            Case::Ends(reason) => {
+            Case::Ends(key) => {
                 left += 1;
                 ends = true;
-                drain.answer(Verdict::Wait, reason);
+                drain.answer(Verdict::Wait, pods::ends(pod, key));
             }
             Case::Going(reason) => {
                 left += 1;
@@ -183,7 +183,7 @@ fn detached(hand: &Hand<'_>, mv: &NodeMove, claim: &Claim, turn: Turn) -> (Drain
 fn stays(live: &Live, mv: &NodeMove, volume: &Id) -> bool {
     let mut pods = live.pods_on(&mv.node.name).filter(|pod| !pod.finished());
     pods.any(|pod| {
-        let mut claims = pod.claims.iter().map(|claim| (pod.namespace.clone(), claim.clone()));
+        let mut claims = pod.claims().iter().map(|claim| (pod.namespace.clone(), claim.clone()));
         claims.any(|claim| live.claims.get(&claim) == Some(volume))
     })
 }

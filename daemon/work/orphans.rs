@@ -81,8 +81,8 @@ impl Orphans<'_> {
     /// True if the claim of another run has to stay: a Job of that run has not completed, and the node is not Ready
     /// at the desired version, so the upgrade that it began is not finished.
     fn left_badly(&self, node: &Node, claim: &Claim) -> bool {
-        let mut jobs = self.live.jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
-        let open = jobs.any(|job| job.state != JobState::Complete);
+        let mut jobs = self.live.jobs.on(&node.name).filter(|(_, job)| job.run == claim.run);
+        let open = jobs.any(|(_, job)| job.state != JobState::Complete);
         let wanted = &self.desired.cluster.version;
         let finished = node.ready == Ready::True && node.kubelet.as_ref() == Some(wanted);
         open && !finished && !self.taken_over(&node.name)
@@ -93,9 +93,7 @@ impl Orphans<'_> {
         let live = self.live;
         let over = |job: &Job| matches!(job.state, JobState::Complete | JobState::Failed(_));
         let mut any = live.pods_on(node).any(|pod| pod.is_ours() && !pod.finished());
-        for (name, job) in
-            live.jobs.iter().filter(|(_, job)| job.node == node && job.run == run && !over(job))
-        {
+        for (name, job) in live.jobs.on(node).filter(|(_, job)| job.run == run && !over(job)) {
             any = true;
             // A running Job is not deleted: the work on the host would go on without it. It is waited for.
             if live.job_state(job) == JobState::Running {

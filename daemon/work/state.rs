@@ -126,11 +126,11 @@ pub(super) fn lost_claim(hand: &Hand<'_>, node: &Node) -> bool {
 /// True if the claim is that of another step of this run that is in progress.
 fn is_of_another_step(claim: &Claim, hand: &Hand<'_>) -> bool {
     let in_progress = || hand.run.recorded_as(&claim.step).is_some_and(|step| step.end.is_none());
-    claim.run == hand.run.id && claim.step != hand.step.id.to_string() && in_progress()
+    claim.run == hand.run.id && !hand.step.id.is_shown_as(&claim.step) && in_progress()
 }
 
 fn is_of(claim: &Claim, hand: &Hand<'_>) -> bool {
-    claim.run == hand.run.id && claim.step == hand.step.id.to_string()
+    claim.run == hand.run.id && hand.step.id.is_shown_as(&claim.step)
 }
 
 /// True if a drained node is still empty.
@@ -151,15 +151,21 @@ fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
 /// True if this attempt has changed the node, or may have: the record says so, or its Job exists or was asked for.
 fn touched(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     hand.progress.phase >= StepPhase::Upgrading
-        || own_job(hand, mv).is_some_and(|name| {
-            hand.live.jobs.contains_key(&name)
-                || hand.live.overlay.in_flight.contains_key(&EffectKey::Job(name))
-        })
+        || is_job_possible(hand, mv)
+            && own_job(hand, mv).is_some_and(|name| {
+                hand.live.jobs.contains(&name) || hand.live.overlay.in_flight.contains(&EffectKey::Job(name))
+            })
+}
+
+/// False if the node has no Job and none was asked for: nearly always true of nodes that are drained, and cheaper than
+/// the name of their Job.
+fn is_job_possible(hand: &Hand<'_>, mv: &NodeMove) -> bool {
+    hand.live.jobs.on(&mv.node.name).next().is_some() || hand.live.overlay.in_flight.any_job()
 }
 
 /// True if the Job of this attempt exists.
 pub(super) fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    own_job(hand, mv).is_some_and(|name| hand.live.jobs.contains_key(&name))
+    own_job(hand, mv).is_some_and(|name| hand.live.jobs.contains(&name))
 }
 
 fn own_job(hand: &Hand<'_>, mv: &NodeMove) -> Option<String> {

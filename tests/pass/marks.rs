@@ -11,7 +11,7 @@ use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
     Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, Owner,
-    OwnerKind, Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Uid,
+    OwnerKind, Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Seldom, Uid,
 };
 use windlass::model::names;
 use windlass::model::plan::{NodeRef, Scope, Step, StepId, WorkKind};
@@ -158,7 +158,7 @@ impl Then<'_> {
             "job" => return self.job(live, name, detail),
             "startedFor" => {
                 return change_server(live, "kube-apiserver", name, |pod| {
-                    let server = pod.server.as_mut().unwrap();
+                    let server = pod.seldom.as_mut().unwrap().server.as_mut().unwrap();
                     server.started = Some(self.since(detail));
                 });
             }
@@ -290,7 +290,7 @@ impl Then<'_> {
             "pending" => (pod.phase, pod.ready) = (Phase::Pending, false),
             // The claim and its volume have the same name.
             "volume" => {
-                pod.claims = [detail.into()].into();
+                pod.seldom = Seldom { claims: [detail.into()].into(), ..Seldom::default() }.kept();
                 live.claims.insert((pod.namespace.clone(), detail.into()), detail.into());
             }
             "essential" => {
@@ -323,7 +323,11 @@ fn pod_of(job: &Job, name: &str, exit_code: i32) -> Pod {
         labels: Arc::new(labels.into_iter().collect()),
         phase: Phase::Failed,
         ready: false,
-        ending: Some(Box::new(Ending { exit_code: Some(exit_code), said: None })),
+        seldom: Seldom {
+            ending: Some(Ending { exit_code: Some(exit_code), said: None }),
+            ..Seldom::default()
+        }
+        .kept(),
         ..plain_pod(names::NAMESPACE, name, &job.node)
     }
 }

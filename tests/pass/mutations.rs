@@ -309,11 +309,15 @@ fn jobs_for_nothing() {
         scene.live.jobs = other.live.jobs;
     });
     caught(WITHDRAWN, "it is deleted while it runs", |scene, _| {
-        for job in scene.live.jobs.values_mut() {
-            job.state = windlass::model::live::JobState::Running;
+        let jobs: Vec<_> = scene.live.jobs.iter().map(|(name, job)| (name.clone(), job.clone())).collect();
+        for (name, job) in jobs {
+            let state = windlass::model::live::JobState::Running;
+            scene.live.jobs.insert(name, windlass::model::live::Job { state, ..job });
         }
     });
-    caught(WITHDRAWN, "there is no such Job", |scene, _| scene.live.jobs.clear());
+    caught(WITHDRAWN, "there is no such Job", |scene, _| {
+        scene.live.jobs = windlass::model::live::Jobs::default();
+    });
     caught(WITHDRAWN, "was not set aside untouched", |scene, _| {
         let id = kubelet(scene, "w1");
         scene.record.run.as_mut().unwrap().steps.get_mut(&id).unwrap().end = None;

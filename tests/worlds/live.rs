@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
-    Budget, Id, Labels, Live, Node, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Server, Workload,
+    Budget, Id, Labels, Live, Node, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Seldom, Server, Workload,
 };
 use windlass::model::version::Version;
 
@@ -144,7 +144,8 @@ pub fn set_control_plane(live: &mut Live, node: &str, version: Option<&Version>)
         pod.mirror = true;
         let owner = Owner { kind: OwnerKind::Node, uid: format!("uid-{node}").into(), name: node.into() };
         pod.owner = Some(owner.into());
-        pod.server = Some(Box::new(Server { component: component.into(), version, started: None }));
+        let server = Some(Server { component: component.into(), version, started: None });
+        pod.seldom = Seldom { server, ..Seldom::default() }.kept();
         put(live, pod);
     }
 }
@@ -171,10 +172,8 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         mirror: false,
         empty_dir: false,
         do_not_disrupt: false,
-        claims: Box::default(),
         containers_gone: false,
-        ending: None,
-        server: None,
+        seldom: None,
     }
 }
 

@@ -84,7 +84,7 @@ impl Check<'_> {
             &object,
             "it runs on another node than that of its step",
         );
-        self.require(!self.live().jobs.contains_key(name), &object, "it exists");
+        self.require(!self.live().jobs.contains(name), &object, "it exists");
         let Some(node) = self.live().nodes.get(node_name) else {
             return self.note(object, "its node is not there");
         };

@@ -112,5 +112,5 @@ fn claim_on(node: &Node) -> Option<&Claim> {
 
 /// The claim of this step on its node.
 fn claim_of<'a>(node: &'a Node, run: &Run, step: &StepId) -> Option<&'a Claim> {
-    claim_on(node).filter(|claim| claim.run == run.id && claim.step == step.to_string())
+    claim_on(node).filter(|claim| claim.run == run.id && step.is_shown_as(&claim.step))
 }

@@ -146,9 +146,8 @@ impl<'a> Check<'a> {
             }
             Some(StepEnd::SetAside { touched: false, .. }) => {
                 let at_work = |state: &JobState| matches!(state, JobState::Waiting(_) | JobState::Running);
-                let mut jobs =
-                    self.live().jobs.values().filter(|job| job.node == *node.name && job.run == claim.run);
-                let any = jobs.any(|job| at_work(&job.state));
+                let mut jobs = self.live().jobs.on(&node.name).filter(|(_, job)| job.run == claim.run);
+                let any = jobs.any(|(_, job)| at_work(&job.state));
                 self.require(!any, &object, "its claim is taken away while a Job may change it");
             }
             Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. }) => {

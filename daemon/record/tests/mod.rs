@@ -14,7 +14,7 @@ use super::Record;
 use crate::model::CommitId;
 use crate::model::desired::{Kubeadm, PackageSource, Provider};
 use crate::model::entry::{Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What};
-use crate::model::live::{Id, Live, Owner, OwnerKind, Phase, Pod, Server};
+use crate::model::live::{Id, Live, Owner, OwnerKind, Phase, Pod, Seldom, Server};
 use crate::model::plan::{Hop, NodeMove, NodeRef, Plan, Scope, Stage, StageKind, Step, StepId, Work};
 use crate::model::version::Version;
 
@@ -195,10 +195,8 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         mirror: true,
         empty_dir: false,
         do_not_disrupt: false,
-        claims: Box::default(),
         containers_gone: false,
-        ending: None,
-        server: Some(Box::new(server)),
+        seldom: Seldom { server: Some(server), ..Seldom::default() }.kept(),
     };
     live.pods.put(pod);
 }

@@ -9,8 +9,8 @@ use std::process::Command;
 use jiff::SignedDuration;
 use serde_json::Value;
 use windlass::model::desired::{
-    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode, PackageSource, Pool,
-    Provider, Selector,
+    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
+    PackageSource, Pool, Provider, Selector,
 };
 use windlass::model::plan::{Component, NodeMove, NodeRef, Scope, Stage, StageKind, Step, Work};
 use windlass::provider::{
@@ -272,7 +272,11 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
         mode: Mode::Act,
         version: "v1.36.3".parse().unwrap(),
         max_unavailable: None,
-        control_plane: ControlPlane { provider: control_plane, kubeadm },
+        control_plane: ControlPlane {
+            provider: control_plane,
+            kubeadm,
+            drain: ControlPlaneDrain::BeforeKubelet,
+        },
         etcd_unproven: None,
         pools: vec![Pool {
             name: "general".into(),

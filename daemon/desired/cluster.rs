@@ -10,8 +10,8 @@ use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::desired::{
-    Cluster, ControlPlane, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnNotRecovered, Pool, Provider,
-    Selector,
+    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnNotRecovered,
+    Pool, Provider, Selector,
 };
 use crate::model::version::Version;
 use jiff::SignedDuration;
@@ -100,7 +100,7 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
         fields.close(&["snapshot"]);
         unproven
     });
-    let provider = control_plane.as_ref().map(|(provider, ..)| *provider);
+    let provider = control_plane.as_ref().map(|read| read.provider);
     let before = fields.problems().count();
     let pools =
         fields.optional("nodePools", |node, problems| pools(provider, node, problems)).unwrap_or_default();
@@ -109,7 +109,7 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
         vendor(version, *place, provider, fields.problems());
     }
     fields.close(&["addons", "checks", "probes"]);
-    let (provider, settings) = control_plane?;
+    let ControlPlaneRead { provider, kubeadm: settings, drain } = control_plane?;
     let used = provider == Provider::Kubeadm || pools.iter().any(|pool| pool.provider == Provider::Kubeadm);
     if let (false, true, Some((_, place))) = (used, pools_known, &settings) {
         problems.within("controlPlane.kubeadm", *place, |problems| {
@@ -120,12 +120,22 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
             );
         });
     }
+    if let (Provider::External, Some((_, place))) = (provider, drain) {
+        problems.within("controlPlane.drain", place, |problems| {
+            problems.push_fix(
+                place,
+                "somebody else moves this control plane, so this setting has no effect",
+                "remove it",
+            );
+        });
+    }
+    let drain = drain.map_or(defaults::CONTROL_PLANE_DRAIN, |(drain, _)| drain);
     let kubeadm = settings.map(|(settings, _)| settings).unwrap_or_default();
     Some(Spec {
         mode: mode.unwrap_or(defaults::MODE),
         version: version?.0,
         max_unavailable,
-        control_plane: ControlPlane { provider, kubeadm },
+        control_plane: ControlPlane { provider, kubeadm, drain },
         etcd_unproven,
         pools,
     })
@@ -133,16 +143,26 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
 
 type KubeadmSettings = (Kubeadm, Place);
 
-fn control_plane(
-    node: &YamlNode,
-    problems: &mut Problems<'_>,
-) -> Option<(Provider, Option<KubeadmSettings>)> {
+struct ControlPlaneRead {
+    provider: Provider,
+    kubeadm: Option<KubeadmSettings>,
+    drain: Option<(ControlPlaneDrain, Place)>,
+}
+
+fn control_plane(node: &YamlNode, problems: &mut Problems<'_>) -> Option<ControlPlaneRead> {
     let mut fields = Fields::open(node, problems)?;
     let provider = fields.required("provider", "provider: kubeadm", provider);
     let place = fields.place_of("kubeadm");
     let kubeadm = fields.optional("kubeadm", kubeadm).map(|settings| (settings, place));
+    let drain = fields.optional("drain", |node, problems| {
+        let known = [
+            ("beforeKubelet", ControlPlaneDrain::BeforeKubelet),
+            ("beforeControlPlane", ControlPlaneDrain::BeforeControlPlane),
+        ];
+        Some((choice(&known, &[], node, problems)?, node.place))
+    });
     fields.close(LATER_PROVIDERS);
-    Some((provider?, kubeadm))
+    Some(ControlPlaneRead { provider: provider?, kubeadm, drain })
 }
 
 fn provider(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Provider> {

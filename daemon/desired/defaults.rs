@@ -3,7 +3,9 @@
 
 use jiff::SignedDuration;
 
-use crate::model::desired::{AtClose, DrainWhen, ForeignCordon, Limit, Mode, OnNotRecovered};
+use crate::model::desired::{
+    AtClose, ControlPlaneDrain, DrainWhen, ForeignCordon, Limit, Mode, OnNotRecovered,
+};
 
 /// A new cluster is only observed at first.
 pub const MODE: Mode = Mode::Observe;
@@ -16,6 +18,9 @@ pub const CANARY: u32 = 1;
 
 /// Long enough for a crash loop to show: the kubelet's back-off reaches its cap of five minutes.
 pub const SOAK: SignedDuration = SignedDuration::from_mins(5);
+
+/// A drained control plane node costs time, and its pods may have nowhere to go; the plan names what would suffer.
+pub const CONTROL_PLANE_DRAIN: ControlPlaneDrain = ControlPlaneDrain::BeforeKubelet;
 
 /// Patch moves drain the node too: the kubelet's restart is safe for pods, the host's package manager may not be.
 pub const DRAIN_WHEN: DrainWhen = DrainWhen::Always;

@@ -331,6 +331,7 @@ keys! {
     JobRunning => "jobRunning",
     DoNotDisrupt => "doNotDisrupt",
     SingleReplica => "singleReplica",
+    OnOneControlPlaneNode => "onOneControlPlaneNode",
     GraceTooLong => "graceTooLong",
     EvictionRefused => "evictionRefused",
     ServerBusy => "serverBusy",

@@ -46,6 +46,26 @@ pub enum Mode {
 pub struct ControlPlane {
     pub provider: Provider,
     pub kubeadm: Kubeadm,
+    pub drain: ControlPlaneDrain,
+}
+
+impl ControlPlane {
+    /// True if a node of a control plane of so many nodes is emptied before its components move. A single node is not:
+    /// nobody is left who could take its pods out of their Services.
+    pub fn empties_first(&self, nodes: usize) -> bool {
+        self.drain == ControlPlaneDrain::BeforeControlPlane && nodes > 1
+    }
+}
+
+/// When a control plane node is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ControlPlaneDrain {
+    /// For the minor move of its kubelet.
+    BeforeKubelet,
+    /// Also before its control plane components move, and for patch moves too: meanwhile its kubelet may miss its
+    /// heartbeats.
+    BeforeControlPlane,
 }
 
 /// How the components on a node are upgraded.

@@ -23,8 +23,8 @@ pub(super) fn await_control_plane_step(from: &Version, to: &Version, api_servers
 
 /// Moves control plane components in place. The step expects every API server to answer and to run at least the
 /// version at which the hop starts: so two are never away at once, and none falls a minor behind.
-pub(super) fn control_plane_step(member: &Member, mv: &Move) -> Option<Step> {
-    step(member, Component::ControlPlane, mv, false)
+pub(super) fn control_plane_step(member: &Member, mv: &Move, drain: bool) -> Option<Step> {
+    step(member, Component::ControlPlane, mv, drain)
 }
 
 pub(super) fn kubelet_step(member: &Member, mv: &Move) -> Option<Step> {

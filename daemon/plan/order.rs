@@ -101,13 +101,14 @@ impl<'a> Walk<'a> {
 
     fn move_control_plane(&mut self, at: &Version, to: &Version) -> Vec<Step> {
         let provider = self.inventory.cluster.control_plane.provider;
+        let drain = self.inventory.cluster.control_plane.empties_first(self.inventory.control_plane.len());
         let mut steps = Vec::new();
         for member in self.inventory.managed() {
             let Some(from) = self.control_plane.get(member.name()).filter(|from| from.is_before(to)) else {
                 continue;
             };
             let mv = Move { from, to, provider, api_servers: at, canary: false };
-            steps.extend(node::control_plane_step(member, &mv));
+            steps.extend(node::control_plane_step(member, &mv, drain));
             self.control_plane.insert(member.name(), to.clone());
         }
         steps

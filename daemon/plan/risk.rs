@@ -45,6 +45,12 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reaso
         risks: BTreeSet::new(),
     };
     survey.nodes(inventory);
+    let swapped = swapped_under_pods(inventory);
+    if !swapped.is_empty() {
+        for pods in inventory.live.pods.by_owner() {
+            survey.on_one_of(&swapped, pods);
+        }
+    }
     // Where no node is behind, no pod would have to go.
     if !survey.behind.is_empty() {
         for pods in inventory.live.pods.by_owner() {
@@ -66,6 +72,23 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reaso
     (Loads(loads), survey.risks)
 }
 
+/// Control plane nodes whose components are replaced under running pods, while other control plane nodes watch their
+/// heartbeats.
+///
+/// The kubelet of such a node talks to its own API server, which does not answer while kubeadm replaces it or its member
+/// of etcd. The other control plane nodes take the node for lost after 40 seconds, and take its pods out of their
+/// Services although they run. Seen with kubeadm v1.36.3 and three control plane nodes; no budget is asked.
+fn swapped_under_pods<'a>(inventory: &'a Inventory) -> BTreeSet<&'a str> {
+    let control_plane = &inventory.cluster.control_plane;
+    let nodes = inventory.control_plane.len();
+    let ours = inventory.provider().moves_control_plane() && nodes > 1 && !control_plane.empties_first(nodes);
+    let behind = inventory
+        .control_plane
+        .iter()
+        .filter(|(_, runs)| ours && runs.as_ref().is_some_and(|runs| runs.is_before(inventory.target())));
+    behind.map(|(name, _)| &**name).collect()
+}
+
 /// A node that is behind, its pods, and the drain settings that hold for them.
 struct NodeBehind<'a> {
     name: &'a str,
@@ -83,13 +106,15 @@ struct Terms<'a> {
 }
 
 fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
+    let emptied = inventory.cluster.control_plane.empties_first(inventory.control_plane.len());
     let of = |member: &'a Member<'a>| {
         let kubelet = member.node.kubelet.as_ref().filter(|kubelet| kubelet.is_before(inventory.target()))?;
         let pool = member.pool().map(|pool| &pool.drain);
         let ours = &CONTROL_PLANE_LIMITS.drain;
         let terms = Terms {
             scope: member.membership.scope_name()?,
-            drained: node::drains(member, kubelet, inventory.target()),
+            drained: node::drains(member, kubelet, inventory.target())
+                || (emptied && member.node.control_plane),
             // For the control plane no file says so; the data is deleted, and a risk names it.
             empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
             timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
@@ -175,6 +200,21 @@ impl<'a> Survey<'a> {
                 "is not Ready; it is not moved, and counts as out, until it is"
             };
             self.add(Key::NodeNotReady, object, text.to_owned());
+        }
+    }
+
+    /// Finds an owner that has all its Ready pods on one of these nodes.
+    fn on_one_of(&mut self, nodes: &BTreeSet<&str>, pods: impl Iterator<Item = &'a Pod>) {
+        let mut ready = pods.filter(|pod| leaves(pod) && pod.ready && pod.deleting.is_none());
+        let Some(first) = ready.next() else { return };
+        let Some(node) = first.node.as_deref().filter(|node| nodes.contains(node)) else { return };
+        if ready.all(|pod| pod.node.as_deref() == Some(node)) {
+            let text = format!(
+                "has all its Ready pods on control plane node {node}; while that node's components move it may miss its \
+                 heartbeats, and its pods leave their Services for up to a minute: spread them, or write \
+                 `controlPlane.drain: beforeControlPlane`"
+            );
+            self.add(Key::OnOneControlPlaneNode, &owner_of(self.live, first), text);
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::desired::{Cluster, Kubeadm, Limit, Operator, Pool, Provider, Selector};
+use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
 use crate::provider::Script;
@@ -37,6 +37,8 @@ struct Intent<'a> {
     hops: Vec<&'a Version>,
     order: Vec<StageIntent<'a>>,
     control_plane: Provider,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_plane_drain: Option<ControlPlaneDrain>,
     pools: Vec<PoolIntent<'a>>,
     max_unavailable: Option<Limit>,
     etcd_unproven: Option<&'a str>,
@@ -48,6 +50,8 @@ struct Intent<'a> {
 struct Asked<'a> {
     version: &'a Version,
     control_plane: Provider,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_plane_drain: Option<ControlPlaneDrain>,
     kubeadm: &'a Kubeadm,
     pools: Vec<PoolIntent<'a>>,
     max_unavailable: Option<Limit>,
@@ -85,6 +89,7 @@ pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Pla
         hops: plan.hops.iter().map(|hop| &hop.to).collect(),
         order: order(&plan, cluster),
         control_plane: cluster.control_plane.provider,
+        control_plane_drain: drain_asked(cluster),
         pools: pools(cluster, &plan.pools),
         max_unavailable: plan.max_unavailable,
         etcd_unproven: cluster.etcd_unproven.as_deref(),
@@ -107,12 +112,18 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
     let asked = Asked {
         version: &cluster.version,
         control_plane: cluster.control_plane.provider,
+        control_plane_drain: drain_asked(cluster),
         kubeadm: &cluster.control_plane.kubeadm,
         pools: pools(cluster, &limits),
         max_unavailable: cluster.max_unavailable,
         etcd_unproven: cluster.etcd_unproven.as_deref(),
     };
     sha256(&asked).map_err(|source| SealError::Asked { cluster: cluster.name.clone(), source })
+}
+
+/// `None` for the usual drain.
+fn drain_asked(cluster: &Cluster) -> Option<ControlPlaneDrain> {
+    Some(cluster.control_plane.drain).filter(|drain| *drain != ControlPlaneDrain::BeforeKubelet)
 }
 
 fn pools<'a>(cluster: &'a Cluster, limits: &'a BTreeMap<String, PoolLimits>) -> Vec<PoolIntent<'a>> {

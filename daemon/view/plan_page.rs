@@ -199,7 +199,14 @@ fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
             );
             vec![row("control plane", &[], how)]
         }
-        StageKind::ControlPlane => vec![row("control plane servers", &all, "one at a time".to_owned())],
+        StageKind::ControlPlane => {
+            let how = if all.iter().any(|step| step.drain) {
+                "one at a time, drained first"
+            } else {
+                "one at a time"
+            };
+            vec![row("control plane servers", &all, how.to_owned())]
+        }
         StageKind::ControlPlaneKubelets => {
             let drained = drained(&all);
             vec![row("control plane kubelets", &all, format!("one at a time, {drained}"))]

@@ -1,5 +1,5 @@
-//! Moves the control plane components of one node in place, without a drain. They are proven once etcd has its quorum
-//! and the API has answered steadily since the newest of them was started.
+//! Moves the control plane components of one node in place. They are proven once etcd has its quorum and the API has
+//! answered steadily since the newest of them was started.
 
 use super::hand::Hand;
 use super::job::overdue;

@@ -118,7 +118,7 @@ fn a_minor_skipped() {
 fn running_pods_under_a_minor_move() {
     caught("crosses a minor under running pods", reworked(1, 0, |mv| mv.drain = false));
     caught("crosses a minor under running pods", reworked(5, 0, |mv| mv.drain = false));
-    caught("without a drain", reworked(0, 0, |mv| mv.drain = true));
+    caught("empties its node before", reworked(0, 0, |mv| mv.drain = true));
 }
 
 #[test]

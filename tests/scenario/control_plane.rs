@@ -42,6 +42,44 @@ async fn two_minors_are_two_hops_and_workers_are_moved_once() {
     assert_eq!((begun("cp1"), begun("w1"), begun("w2")), (4, 1, 1), "{:?}", world.begun());
 }
 
+/// CoreDNS tolerates the taint of control plane nodes, and kubeadm leaves all its pods on the first of them.
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_is_emptied_first_has_no_pods_while_its_components_move() {
+    let mut world = World::new();
+    world.control_plane(3).workers("w", 2);
+    let on_control_plane = json!({"tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
+        "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}});
+    let dns = workload("Deployment", "dns", 2, &json!({}), &on_control_plane);
+    world.create(dns);
+    world.pass(MINUTE).await;
+    let emptied = cluster_yaml("v1.36.3", "").replace(
+        "controlPlane: {provider: kubeadm,",
+        "controlPlane: {provider: kubeadm, drain: beforeControlPlane,",
+    );
+    world.desire_within(ALWAYS, &emptied);
+    let mut process = world.start();
+    let mut moved = std::collections::BTreeSet::new();
+    let end = world
+        .watching(&mut process, |world| {
+            let jobs = world.list("/apis/batch/v1/namespaces/windlass-system/jobs");
+            let at_work = jobs.iter().filter(|job| {
+                job["metadata"]["labels"]["windlass.dev/component"] == "control-plane"
+                    && job["status"]["completionTime"].is_null()
+            });
+            for job in at_work {
+                let node = job["metadata"]["labels"]["windlass.dev/node"].as_str().unwrap();
+                moved.insert(node.to_owned());
+                assert!(!world.node(node).1, "{node} takes pods while its components move");
+                let pods = world.list("/api/v1/namespaces/default/pods");
+                let there = pods.iter().filter(|pod| pod["spec"]["nodeName"] == node).count();
+                assert_eq!(there, 0, "pods of {node} while its components move");
+            }
+        })
+        .await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(moved.len(), 3, "{moved:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_skew_holds_at_every_instant_of_many_hops() {
     let mut world = at("v1.33.4", "v1.32.4").await;

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use windlass::model::CommitId;
 use windlass::model::desired::{
-    Cluster, ControlPlane, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode, PackageSource,
-    Policies, Pool, Provider, Selector,
+    Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
+    PackageSource, Policies, Pool, Provider, Selector,
 };
 use windlass::model::version::Version;
 
@@ -21,6 +21,9 @@ pub struct Wish {
     unproven: String,
     #[serde(default)]
     max: Option<u32>,
+    /// True if control plane nodes are drained before their components move.
+    #[serde(default)]
+    drain_first: bool,
     /// The image of the upgrade Jobs; `no` for none.
     #[serde(default)]
     image: Option<String>,
@@ -71,6 +74,9 @@ impl Wish {
         let provider = |external| if external { Provider::External } else { Provider::Kubeadm };
         let mut desired = desired(self.version.clone(), self.pools.iter().map(PoolWish::pool).collect());
         desired.cluster.control_plane.provider = provider(self.external);
+        if self.drain_first {
+            desired.cluster.control_plane.drain = ControlPlaneDrain::BeforeControlPlane;
+        }
         if let Some(image) = &self.image {
             desired.cluster.control_plane.kubeadm.image = Some(image.clone()).filter(|image| image != "no");
         }
@@ -108,7 +114,11 @@ pub fn desired(version: Version, pools: Vec<Pool>) -> Desired {
         mode: Mode::Act,
         version,
         max_unavailable: None,
-        control_plane: ControlPlane { provider: Provider::Kubeadm, kubeadm },
+        control_plane: ControlPlane {
+            provider: Provider::Kubeadm,
+            kubeadm,
+            drain: ControlPlaneDrain::BeforeKubelet,
+        },
         etcd_unproven: Some(unproven()),
         pools,
     };

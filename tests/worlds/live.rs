@@ -202,6 +202,7 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
                 "emptyDir" => pod.empty_dir = true,
                 "doNotDisrupt" => pod.do_not_disrupt = true,
                 "done" => (pod.phase, pod.ready) = (Phase::Succeeded, false),
+                "unready" => pod.ready = false,
                 "orphan" => orphan = true,
                 mark => marks.push(mark.to_owned()),
             }

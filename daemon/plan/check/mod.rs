@@ -9,7 +9,7 @@ mod shape;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::decision::{Key, Reason};
-use crate::model::desired::{Cluster, Desired, DrainWhen, Pool};
+use crate::model::desired::{Cluster, ControlPlaneDrain, Desired, DrainWhen, Pool};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, Work, WorkKind};
 use crate::model::version::Version;
@@ -173,7 +173,10 @@ impl<'a> PlanCheck<'a> {
         };
         self.node_step(step, mv, stage);
         self.require(self.moves_control_plane(), step, "moves a control plane that somebody else moves");
-        self.require(!mv.drain, step, "control plane components are moved in place, without a drain");
+        let several = self.live.nodes.values().filter(|node| node.control_plane).nth(1).is_some();
+        let emptied = several && self.cluster.control_plane.drain == ControlPlaneDrain::BeforeControlPlane;
+        self.require(!mv.drain || emptied, step, "empties its node before its control plane components move");
+        self.require(mv.drain || !emptied, step, "does not empty its node, as controlPlane.drain asks");
         let runs = self.now.control_plane.insert(&mv.node.name, mv.to.clone());
         self.starts_from(step, &mv.from, runs.as_ref());
         self.achieves(step);

@@ -125,6 +125,7 @@ repository() {
 		    version: $TO
 		  controlPlane:
 		    provider: kubeadm
+		    drain: beforeControlPlane
 		    kubeadm:
 		      from: /opt/kubernetes/{version}
 		      image: docker.io/library/busybox:test

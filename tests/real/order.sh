@@ -98,7 +98,7 @@ audit() { cat "$work"/nodes/*/node/audit/log* >"$work/audit.log"; }
 
 figures() {
 	local each
-	say "the daemon took $took s"
+	say "the daemon took $took s; the load of this machine is $(cut -d " " -f 1-3 /proc/loadavg) on $(nproc) processors"
 	# From the begin of a unit on its host, or of its kubeadm, to its end, and to the next begin.
 	awk '$3 == "begin" { if (node) printf "      %-8s %-32s %4d s at work, the next began %4d s after its begin\n", node, unit, ended - began, $1 - began; node = $2; unit = $4; began = $1 }
 		$3 == "end" { ended = $1 }

@@ -42,7 +42,7 @@ async fn two_minors_are_two_hops_and_workers_are_moved_once() {
     assert_eq!((begun("cp1"), begun("w1"), begun("w2")), (4, 1, 1), "{:?}", world.begun());
 }
 
-/// CoreDNS tolerates the taint of control plane nodes, and kubeadm leaves all its pods on the first of them.
+/// The pods of DNS tolerate the taint of control plane nodes, and kubeadm leaves them all on the first of these.
 #[tokio::test(start_paused = true)]
 async fn a_control_plane_that_is_emptied_first_has_no_pods_while_its_components_move() {
     let mut world = World::new();

@@ -110,15 +110,34 @@ impl ClusterApi {
         )
         .await
         {
-            Ok(_) => WriteAnswer::Done,
+            Ok(job) => WriteAnswer::Job(Box::new(job)),
             // A Job's name is derived from its step, so a Job of that name is this Job.
             Err(error) if error.code() == 409 => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }
 
-    pub async fn delete_job(&self, name: &str, uid: &str) -> WriteAnswer {
-        let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    pub async fn suspend_job(
+        &self,
+        name: &str,
+        uid: &str,
+        resource_version: &str,
+        suspend: bool,
+    ) -> WriteAnswer {
+        let body = json!({
+            "metadata": {"uid": uid, "resourceVersion": resource_version},
+            "spec": {"suspend": suspend},
+        });
+        let api = Api::<Job>::namespaced(self.client.clone(), NAMESPACE);
+        match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
+            Ok(job) => WriteAnswer::Job(Box::new(job)),
+            Err(error) => refused(&error),
+        }
+    }
+
+    pub async fn delete_job(&self, name: &str, uid: &str, resource_version: &str) -> WriteAnswer {
+        let only =
+            Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
         let params = DeleteParams {
             preconditions: Some(only),
             propagation_policy: Some(PropagationPolicy::Background),

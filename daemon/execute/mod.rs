@@ -194,7 +194,12 @@ async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
         }
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
-        Effect::DeleteJob { name, uid } => cluster.delete_job(&name, &uid).await,
+        Effect::SuspendJob { name, uid, resource_version, suspend } => {
+            cluster.suspend_job(&name, &uid, &resource_version, suspend).await
+        }
+        Effect::DeleteJob { name, uid, resource_version } => {
+            cluster.delete_job(&name, &uid, &resource_version).await
+        }
         Effect::Lease { name, lease, length } => {
             cluster.move_lock(&name, &lease, length, edges.clock.now()).await
         }

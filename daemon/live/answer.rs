@@ -20,6 +20,12 @@ impl Folder {
                 self.put_node(&node, now);
                 self.succeeded(key, now);
             }
+            WriteAnswer::Job(job) => {
+                self.put_job(&job, now);
+                self.succeeded(key, now);
+                // The picture has it already, so no watch has to show it first.
+                self.live.overlay.in_flight.remove(key);
+            }
             WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
                 self.succeeded(key, now);

@@ -294,18 +294,29 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
     };
     let job = Job {
         uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
         node: tell(names::NODE),
         run: tell(names::RUN),
         component: tell(names::COMPONENT),
         target: tell(names::TARGET),
         state: job_state(object),
+        suspended: is_suspended(object),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     };
     Some((meta.name.clone()?, job))
 }
 
+fn is_suspended(object: &KubeJob) -> bool {
+    object.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
+}
+
 fn job_state(object: &KubeJob) -> JobState {
-    let Some(status) = &object.status else { return JobState::Waiting("it has no status yet".to_owned()) };
+    let Some(status) = &object.status else {
+        return match is_suspended(object) {
+            true => JobState::Suspended,
+            false => JobState::Waiting("it has no status yet".to_owned()),
+        };
+    };
     let condition = |kind: &str| {
         status
             .conditions
@@ -323,7 +334,10 @@ fn job_state(object: &KubeJob) -> JobState {
     if status.ready.unwrap_or(0) > 0 || status.active.unwrap_or(0) > 0 {
         return JobState::Running;
     }
-    JobState::Waiting("no pod of it was created yet".to_owned())
+    match is_suspended(object) {
+        true => JobState::Suspended,
+        false => JobState::Waiting("no pod of it was created yet".to_owned()),
+    }
 }
 
 pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Attachment)> {

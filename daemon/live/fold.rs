@@ -192,9 +192,16 @@ impl Folder {
     }
 
     pub(super) fn put_job(&mut self, object: &KubeJob, _: Timestamp) {
-        if let Some((name, job)) = convert::job(object) {
-            self.live.jobs.insert(name, job);
+        let Some((name, job)) = convert::job(object) else { return };
+        let before = self.live.jobs.get(&name).filter(|before| before.uid == job.uid);
+        // The answer to our own write may be newer than what a watch shows.
+        let older = before.is_some_and(|before| {
+            convert::revision(&before.resource_version) > convert::revision(&job.resource_version)
+        });
+        if older && self.listings.jobs.is_none() {
+            return;
         }
+        self.live.jobs.insert(name, job);
     }
 
     pub(super) fn drop_job(&mut self, name: &Id) {

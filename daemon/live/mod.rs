@@ -12,6 +12,7 @@ mod tests;
 mod workload;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 pub use fold::Folder;
@@ -74,6 +75,8 @@ pub enum WriteAnswer {
     Done,
     /// Done; the node as it is after the patch.
     Node(Box<Node>),
+    /// Done; the Job as it is now.
+    Job(Box<KubeJob>),
     Lock(Option<Lock>),
     Published {
         text: String,

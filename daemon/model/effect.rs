@@ -61,9 +61,19 @@ pub enum Effect {
         name: String,
         manifest: Value,
     },
+    /// Lets a suspended Job begin, or suspends one that has not begun. The API server refuses it if the Job has changed
+    /// since `resource_version`.
+    SuspendJob {
+        name: String,
+        uid: String,
+        resource_version: String,
+        suspend: bool,
+    },
+    /// Deletes a Job of which nothing runs. The API server refuses it if the Job has changed since `resource_version`.
     DeleteJob {
         name: String,
         uid: String,
+        resource_version: String,
     },
     Lease {
         name: String,
@@ -91,7 +101,9 @@ impl Effect {
             Self::Node { name, .. } => EffectKey::Node(name.clone()),
             Self::Evict { uid, .. } => EffectKey::Eviction(uid.as_str().into()),
             Self::CreateNamespace(_) => EffectKey::Namespace,
-            Self::CreateJob { name, .. } | Self::DeleteJob { name, .. } => EffectKey::Job(name.clone()),
+            Self::CreateJob { name, .. } | Self::SuspendJob { name, .. } | Self::DeleteJob { name, .. } => {
+                EffectKey::Job(name.clone())
+            }
             Self::Lease { .. } => EffectKey::Lease,
             Self::Publish { .. } => EffectKey::StatusMap,
             Self::ForgetResume { .. } => EffectKey::ResumeNote,
@@ -106,6 +118,7 @@ impl Effect {
             Self::Node { .. }
             | Self::CreateNamespace(_)
             | Self::CreateJob { .. }
+            | Self::SuspendJob { .. }
             | Self::DeleteJob { .. }
             | Self::Lease { .. }
             | Self::Publish { .. }

@@ -62,11 +62,13 @@ mod tests {
     fn job(node: &str) -> Job {
         Job {
             uid: format!("uid-{node}"),
+            resource_version: "1".to_owned(),
             node: node.to_owned(),
             run: "c0ffee-1".to_owned(),
             component: "kubelet".to_owned(),
             target: "v1.36.3".to_owned(),
             state: JobState::Running,
+            suspended: false,
             created: Timestamp::UNIX_EPOCH,
         }
     }

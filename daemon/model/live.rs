@@ -174,16 +174,21 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     pub uid: String,
+    pub resource_version: String,
     pub node: String,
     pub run: String,
     pub component: String,
     pub target: String,
     pub state: JobState,
+    /// True if it may have no pod: it was made so and has not begun, or was suspended again.
+    pub suspended: bool,
     pub created: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
+    /// It is suspended and has no pod: nothing of it runs.
+    Suspended,
     /// No pod of it has started; why.
     Waiting(String),
     Running,
@@ -216,6 +221,8 @@ impl Live {
                 let why = self.job_words(job).map_or_else(String::new, |words| format!(": {words}"));
                 JobState::Waiting(format!("its pod does not start{why}"))
             }
+            // Its pod is there still, or again.
+            JobState::Suspended if self.pods.of(&job.uid).next().is_some() => JobState::Running,
             state => state.clone(),
         }
     }

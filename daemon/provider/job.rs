@@ -76,6 +76,9 @@ pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Valu
         "spec": {
             // One pod, once. Whether to try again is decided by looking at the node, and is another Job.
             "backoffLimit": 0,
+            // It begins by a second write, which the API server refuses if anybody has changed the Job meanwhile. A
+            // process that was frozen before it sent the first one does no harm when it wakes up.
+            "suspend": true,
             "completions": 1,
             "ttlSecondsAfterFinished": KEPT.as_secs(),
             "parallelism": 1,

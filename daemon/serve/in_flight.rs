@@ -66,6 +66,7 @@ impl InFlight {
             Effect::Node { .. }
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
+            | Effect::SuspendJob { .. }
             | Effect::DeleteJob { .. }
             | Effect::Lease { .. }
             | Effect::Publish { .. }

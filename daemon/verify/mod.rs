@@ -146,7 +146,7 @@ fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
     let mut jobs = live.jobs.on(&mv.node.name);
     let (name, _) = jobs.find(|(_, job)| match live.job_state(job) {
         JobState::Waiting(_) | JobState::Running => true,
-        JobState::Complete | JobState::Failed(_) => false,
+        JobState::Suspended | JobState::Complete | JobState::Failed(_) => false,
     })?;
     let text = format!("the control plane components of {} are new, and it has not ended", mv.node.name);
     Some(Reason::new(Key::Upgrading, format!("job/{name}"), text))

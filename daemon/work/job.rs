@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::hand::Hand;
-use super::state::order;
+use super::state::{order, own_job};
 use super::turn::{Turn, waiting_since};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
@@ -25,8 +25,21 @@ const AFTER_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 /// The same for a Job that is complete while the node does not report the target.
 const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 
-/// Asks for the Job. That it exists shows in the cluster: only then is the node recorded as being upgraded.
-pub(super) fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
+/// Creates the Job, which is suspended, and lets it begin once it is seen. That it has begun shows in the cluster: only
+/// then is the node recorded as being upgraded.
+///
+/// A process may be frozen right before it sends a write, and wake up when the process after it has given the node back.
+/// A Job that is created then stays suspended. One that is to begin then was deleted before its node was given back, or
+/// has changed, and the API server refuses the write.
+pub(super) fn begin_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, turn: Turn) -> Turn {
+    let Some((name, job)) = own_job(hand, mv) else { return create_job(hand, mv, jobs, turn) };
+    let (uid, resource_version) = (job.uid.clone(), job.resource_version.clone());
+    let begins = Effect::SuspendJob { name, uid, resource_version, suspend: false };
+    turn.effect(begins, hand.progress.intent)
+}
+
+/// Asks for the Job.
+fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
     let Some(order) = order(hand, mv) else { return turn };
     let name = provider::job_name(&order);
     if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
@@ -58,7 +71,8 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
             }
             turn.waits(Gate::Health, reason)
         }
-        JobState::Running => {
+        // Somebody suspended it: its pod is gone, and its unit on the host may be at work.
+        JobState::Running | JobState::Suspended => {
             let reason = Reason::new(Key::Upgrading, &*object, format!("it upgrades {}", mv.node.name));
             if is_late(hand, jobs, job, &mut turn) {
                 let text = format!("it is still at work on {}, and has had its time", mv.node.name);

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::drain::{self, Drained};
 use super::hand::Hand;
-use super::job::{create_job, overdue, run_job};
+use super::job::{begin_job, overdue, run_job};
 use super::state::{State, has_job, lost_claim, node_of, readable};
 use super::turn::{Turn, waiting_since};
 use crate::model::claim::{AsFound, Claim};
@@ -192,7 +192,7 @@ fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> T
         return turn.probe_often(Probe::Node(mv.node.name.clone()));
     }
     match our_jobs(hand, mv) {
-        Some(jobs) => create_job(hand, mv, jobs, turn),
+        Some(jobs) => begin_job(hand, mv, jobs, turn),
         None => turn.reached(&hand.step.id, StepPhase::Upgrading),
     }
 }

@@ -54,7 +54,7 @@ impl Orphans<'_> {
             Some(None | Some(StepEnd::Failed(_) | StepEnd::SetAside { touched: true, .. })) => true,
             // The Job of an untouched node may still start. The node is kept until the Job is withdrawn.
             Some(Some(StepEnd::SetAside { touched: false, .. })) => self.withdraw(&node.name, &claim.run),
-            None | Some(Some(StepEnd::Done | StepEnd::Gone)) => false,
+            None | Some(Some(StepEnd::Done | StepEnd::Gone)) => self.withdraw_suspended(&node.name),
         };
         if keep || (step.is_none() && self.taken_over(&node.name)) {
             return;
@@ -82,13 +82,17 @@ impl Orphans<'_> {
     /// at the desired version, so the upgrade that it began is not finished.
     fn left_badly(&self, node: &Node, claim: &Claim) -> bool {
         let mut jobs = self.live.jobs.on(&node.name).filter(|(_, job)| job.run == claim.run);
-        let open = jobs.any(|(_, job)| job.state != JobState::Complete);
+        let open = jobs
+            .any(|(_, job)| !matches!(self.live.job_state(job), JobState::Complete | JobState::Suspended));
         let wanted = &self.desired.cluster.version;
         let finished = node.ready == Ready::True && node.kubelet.as_ref() == Some(wanted);
         open && !finished && !self.taken_over(&node.name)
     }
 
     /// Deletes the Jobs of an untouched node that have not started. True while a Job or its pod is still there.
+    ///
+    /// A Job whose pod is about to start is suspended first, and deleted once its pod is gone: a Job that is deleted in
+    /// the second in which its pod starts would leave its unit at work on the host of a node that is given back.
     fn withdraw(&mut self, node: &str, run: &str) -> bool {
         let live = self.live;
         let over = |job: &Job| matches!(job.state, JobState::Complete | JobState::Failed(_));
@@ -96,14 +100,44 @@ impl Orphans<'_> {
         for (name, job) in live.jobs.on(node).filter(|(_, job)| job.run == run && !over(job)) {
             any = true;
             // A running Job is not deleted: the work on the host would go on without it. It is waited for.
-            if live.job_state(job) == JobState::Running {
-                continue;
+            match live.job_state(job) {
+                JobState::Suspended => self.delete(name, job),
+                // Its pod is on its way out.
+                JobState::Waiting(_) if job.suspended => {}
+                JobState::Waiting(_) => self.suspend(name, job),
+                JobState::Running | JobState::Complete | JobState::Failed(_) => {}
             }
-            let effect = Effect::DeleteJob { name: name.clone(), uid: job.uid.clone() };
-            self.turn.effects.push((effect, self.record.next_seq.saturating_sub(1)));
         }
         self.turn.moves |= any;
         any
+    }
+
+    /// Deletes the suspended Jobs of a node, of whatever run: a process that was frozen might let one begin after the
+    /// node was given back. True while there is one.
+    fn withdraw_suspended(&mut self, node: &str) -> bool {
+        let live = self.live;
+        let mut any = false;
+        for (name, job) in live.jobs.on(node).filter(|(_, job)| live.job_state(job) == JobState::Suspended) {
+            any = true;
+            self.delete(name, job);
+        }
+        self.turn.moves |= any;
+        any
+    }
+
+    fn delete(&mut self, name: &str, job: &Job) {
+        let (name, uid) = (name.to_owned(), job.uid.clone());
+        self.push(Effect::DeleteJob { name, uid, resource_version: job.resource_version.clone() });
+    }
+
+    fn suspend(&mut self, name: &str, job: &Job) {
+        let (name, uid) = (name.to_owned(), job.uid.clone());
+        let resource_version = job.resource_version.clone();
+        self.push(Effect::SuspendJob { name, uid, resource_version, suspend: true });
+    }
+
+    fn push(&mut self, effect: Effect) {
+        self.turn.effects.push((effect, self.record.next_seq.saturating_sub(1)));
     }
 
     /// True if the present run has a step in progress on this node; that step takes the claim over.

@@ -6,7 +6,7 @@ use crate::model::claim::Claim;
 use crate::model::decision::Moment;
 use crate::model::effect::EffectKey;
 use crate::model::entry::StepPhase;
-use crate::model::live::{ClaimState, Node, Pod};
+use crate::model::live::{ClaimState, Job, JobState, Node, Pod};
 use crate::model::work::{Component, NodeMove};
 use crate::provider::{self, Order, Role};
 use crate::verify::pods::{Case, case};
@@ -152,9 +152,15 @@ fn is_still_empty(hand: &Hand<'_>, node: &Node, claim: &Claim) -> bool {
 fn touched(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     hand.progress.phase >= StepPhase::Upgrading
         || is_job_possible(hand, mv)
-            && own_job(hand, mv).is_some_and(|name| {
-                hand.live.jobs.contains(&name) || hand.live.overlay.in_flight.contains(&EffectKey::Job(name))
+            && own_job_name(hand, mv).is_some_and(|name| {
+                hand.live.jobs.get(&name).is_some_and(|job| has_begun(hand, job))
+                    || hand.live.overlay.in_flight.contains(&EffectKey::Job(name))
             })
+}
+
+/// True if a Job may have done something: it is not suspended, or has a pod.
+fn has_begun(hand: &Hand<'_>, job: &Job) -> bool {
+    hand.live.job_state(job) != JobState::Suspended
 }
 
 /// False if the node has no Job and none was asked for: nearly always true of nodes that are drained, and cheaper than
@@ -163,12 +169,19 @@ fn is_job_possible(hand: &Hand<'_>, mv: &NodeMove) -> bool {
     hand.live.jobs.on(&mv.node.name).next().is_some() || hand.live.overlay.in_flight.any_job()
 }
 
-/// True if the Job of this attempt exists.
+/// True if the Job of this attempt exists and is not suspended.
 pub(super) fn has_job(hand: &Hand<'_>, mv: &NodeMove) -> bool {
-    own_job(hand, mv).is_some_and(|name| hand.live.jobs.contains(&name))
+    own_job(hand, mv).is_some_and(|(_, job)| has_begun(hand, job))
 }
 
-fn own_job(hand: &Hand<'_>, mv: &NodeMove) -> Option<String> {
+/// The Job of this attempt with its name; `None` if there is none.
+pub(super) fn own_job<'a>(hand: &Hand<'a>, mv: &NodeMove) -> Option<(String, &'a Job)> {
+    let name = own_job_name(hand, mv)?;
+    let job = hand.live.jobs.get(&name)?;
+    Some((name, job))
+}
+
+fn own_job_name(hand: &Hand<'_>, mv: &NodeMove) -> Option<String> {
     order(hand, mv).map(|order| provider::job_name(&order))
 }
 

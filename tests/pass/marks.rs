@@ -243,6 +243,7 @@ impl Then<'_> {
         let name = job_name(run, step, record);
         let mut words = words.split(':');
         let state = match words.next().unwrap() {
+            "suspended" => JobState::Suspended,
             "waiting" => JobState::Waiting("its image cannot be pulled".to_owned()),
             "running" => JobState::Running,
             "complete" => JobState::Complete,
@@ -266,10 +267,12 @@ impl Then<'_> {
         let (_, mv) = step.work.node_move().unwrap();
         let job = Job {
             uid: format!("uid-{name}"),
+            resource_version: "1".to_owned(),
             node: node.to_owned(),
             run: run.id.clone(),
             component: step.component().unwrap().as_str().to_owned(),
             target: mv.to.to_string(),
+            suspended: state == JobState::Suspended,
             state,
             created: self.since(age),
         };

@@ -8,9 +8,10 @@ use windlass::model::effect::{Effect, EffectKey, LeaseMove, NodePatch};
 use windlass::model::entry::{
     CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
-use windlass::model::live::{ClaimState, Pod, Ready, Uid};
+use windlass::model::live::{ClaimState, Job, JobState, Jobs, Pod, Ready, Uid};
 use windlass::model::work::{Scope, StepId, WorkKind};
 use windlass::reconcile::{Tick, check, tick};
+use windlass::record::StepEnd;
 
 use super::scene;
 use super::scene::Scene;
@@ -18,6 +19,7 @@ use crate::worlds::{add_node, add_pod, budget, set_control_plane};
 
 const TAKEN: &str = "lease-of-a-silent-process-is-taken-over";
 const WITHDRAWN: &str = "set-aside-with-a-job-that-waits-withdraws-it-first";
+const SUSPENDED: &str = "set-aside-with-a-suspended-job-deletes-it-first";
 const RETURNED: &str = "set-aside-is-given-back";
 /// Spoils the tick of a case, or what it was made from, and expects the check to say these words.
 #[track_caller]
@@ -268,6 +270,41 @@ fn claims_that_are_given_back_too_early() {
     );
 }
 
+fn state_of_jobs(scene: &mut Scene, state: &JobState) {
+    let jobs: Vec<_> = scene.live.jobs.iter().map(|(name, job)| (name.clone(), job.clone())).collect();
+    for (name, job) in jobs {
+        scene.live.jobs.insert(name, Job { state: state.clone(), ..job });
+    }
+}
+
+fn runs(scene: &mut Scene, _: &mut Tick) {
+    state_of_jobs(scene, &JobState::Running);
+}
+
+#[test]
+fn jobs_that_begin_for_nothing() {
+    const CASE: &str = "change-lets-the-suspended-job-begin";
+    caught(CASE, "before its node was drained", |scene, _| phase(scene, "w1", StepPhase::Claimed));
+    caught(CASE, "while the run is halted", |scene, _| {
+        scene.record.halted = super::scene("halt-returns-a-drained-node").record.halted;
+    });
+    caught(CASE, "while its node is not cordoned", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
+    });
+    caught(CASE, "pods that were there before the cordon are left", |scene, _| {
+        crate::worlds::add_pod(&mut scene.live, "shop", "cart", "w1 deployment/cart");
+    });
+    caught(CASE, "a person holds its node", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().hold = Some(String::new());
+    });
+    caught(CASE, "it begins for no step in progress", |scene, _| {
+        let id = kubelet(scene, "w1");
+        scene.record.run.as_mut().unwrap().steps.get_mut(&id).unwrap().end = Some(StepEnd::Done);
+    });
+    caught(CASE, "it begins a second time", |scene, _| phase(scene, "w1", StepPhase::Upgrading));
+    caught(CASE, "there is no such Job", |scene, _| scene.live.jobs = Jobs::default());
+}
+
 #[test]
 fn jobs_for_nothing() {
     const CASE: &str = "change-creates-the-job";
@@ -308,15 +345,23 @@ fn jobs_for_nothing() {
         let other = super::scene("job-runs");
         scene.live.jobs = other.live.jobs;
     });
-    caught(WITHDRAWN, "it is deleted while it runs", |scene, _| {
-        let jobs: Vec<_> = scene.live.jobs.iter().map(|(name, job)| (name.clone(), job.clone())).collect();
-        for (name, job) in jobs {
-            let state = windlass::model::live::JobState::Running;
-            scene.live.jobs.insert(name, windlass::model::live::Job { state, ..job });
-        }
+    caught(CASE, "it is not suspended when it is created", |_, tick| {
+        manifest(tick, "/spec/suspend", "no");
+    });
+    for (case, what) in
+        [(SUSPENDED, "it is deleted while it runs"), (WITHDRAWN, "it is suspended while it runs")]
+    {
+        caught(case, what, runs);
+    }
+    caught(SUSPENDED, "it is deleted while its pod may start", |scene, _| {
+        state_of_jobs(scene, &JobState::Waiting(String::new()));
+    });
+    caught(SUSPENDED, "a step in progress has its node", |scene, _| {
+        let id = kubelet(scene, "w1");
+        scene.record.run.as_mut().unwrap().steps.get_mut(&id).unwrap().end = None;
     });
     caught(WITHDRAWN, "there is no such Job", |scene, _| {
-        scene.live.jobs = windlass::model::live::Jobs::default();
+        scene.live.jobs = Jobs::default();
     });
     caught(WITHDRAWN, "was not set aside untouched", |scene, _| {
         let id = kubelet(scene, "w1");

@@ -140,6 +140,8 @@ fn deed(scene: &Scene, effect: &Effect) -> String {
             let on = &manifest["spec"]["template"]["spec"]["nodeName"];
             format!("create job/{name} on {}", on.as_str().unwrap())
         }
+        Effect::SuspendJob { name, suspend: true, .. } => format!("suspend job/{name}"),
+        Effect::SuspendJob { name, .. } => format!("let job/{name} begin"),
         Effect::DeleteJob { name, .. } => format!("delete job/{name}"),
         Effect::Lease { lease, .. } => match lease {
             LeaseMove::Create { transitions, .. } => format!("create the lease under epoch {transitions}"),

@@ -328,7 +328,14 @@ fn what_starts_was_asked(scene: &Scene, tick: &Tick) -> Result<(), TestCaseError
                 let (_, decision) = asker.about(id, None, &asker.books());
                 allows(&format!("the claim of {}", claim.step), &decision)?;
             }
-            Effect::CreateJob { manifest, .. } => job_was_asked(&asker, manifest)?,
+            Effect::CreateJob { manifest, .. } => {
+                let wanted = manifest["metadata"]["annotations"]["windlass.dev/step"].as_str().unwrap();
+                job_was_asked(&asker, |id| id.to_string() == wanted)?;
+            }
+            Effect::SuspendJob { name, suspend: false, .. } => {
+                let node = scene.live.jobs.get(name).unwrap().node.as_str();
+                job_was_asked(&asker, |id| id.node_name() == Some(node))?;
+            }
             _ => {}
         }
     }
@@ -351,13 +358,12 @@ fn run_was_asked(asker: &Asker<'_>, tick: &Tick) -> Result<(), TestCaseError> {
 
 /// A Job is created only where every gate allows the change. One that vanished from a node that is being upgraded is
 /// created again; only a stop keeps it back.
-fn job_was_asked(asker: &Asker<'_>, manifest: &serde_json::Value) -> Result<(), TestCaseError> {
+fn job_was_asked(asker: &Asker<'_>, of: impl Fn(&StepId) -> bool) -> Result<(), TestCaseError> {
     let run = asker.scene.record.run.as_ref().unwrap();
-    let wanted = manifest["metadata"]["annotations"]["windlass.dev/step"].as_str().unwrap();
-    let (id, progress) = run.in_progress().find(|(id, _)| id.to_string() == wanted).unwrap();
+    let (id, progress) = run.in_progress().find(|(id, _)| of(id)).unwrap();
     let (_, decision) = asker.about(id, None, &asker.books());
     if progress.phase < StepPhase::Upgrading {
-        return allows(&format!("the Job of {wanted}"), &decision);
+        return allows(&format!("the Job of {id}"), &decision);
     }
     let stops = |answer: &&Answer| answer.gate == Gate::Stop;
     prop_assert!(decision.objections().find(stops).is_none());

@@ -78,3 +78,28 @@ async fn a_process_whose_first_question_for_the_version_was_lost_asks_again() {
     world.done_within(HOUR, "v1.36.3").await;
     process.end().await;
 }
+
+/// A process is frozen right before a write about a Job is sent, and wakes up when the one after it has given the node
+/// back, because the commit was reverted meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_write_of_a_frozen_process_changes_no_node_that_was_given_back() {
+    for verbs in [&["create"], &["patch"]] {
+        let mut world = workers_only(1).await;
+        let line = lay_line(&mut world);
+        line.add(fault(&world, 600, verbs, &["jobs"], How::SlowThere(1200)));
+        let frozen = world.daemon();
+        let is_sent =
+            |line: &Line| line.log().iter().any(|sent| sent.kind == "jobs" && verbs.contains(&sent.verb));
+        world.until("the write is sent", MINUTE * 9, |_| is_sent(&line)).await;
+        drop(frozen);
+        world.desire("v1.35.4");
+        let process = world.daemon();
+        let is_back = |world: &World| world.node("w1").1 && !world.node("w1").2;
+        world.until("the node is given back", MINUTE * 10, |world| is_back(world)).await;
+        world.pass(HOUR).await;
+        let landed = line.log().iter().filter(|sent| sent.kind == "jobs" && sent.answer.is_some()).count();
+        assert!(landed > 0, "the write was carried out late");
+        assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "{:#?}", world.jobs());
+        process.end().await;
+    }
+}

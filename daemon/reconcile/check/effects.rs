@@ -9,11 +9,11 @@ use super::{Check, claim_of};
 use crate::model::claim::Claim;
 use crate::model::effect::{Effect, LeaseMove};
 use crate::model::entry::StepPhase;
-use crate::model::live::{JobState, Node, OwnerKind, Pod};
+use crate::model::live::{Job, JobState, Node, OwnerKind, Pod};
 use crate::model::names;
 use crate::model::time::later;
 use crate::model::work::Step;
-use crate::record::StepEnd;
+use crate::record::{StepEnd, StepRecord};
 
 /// A lease holder that renewed within this time is alive, whatever length the lease itself has.
 const ALIVE: SignedDuration = SignedDuration::from_secs(30);
@@ -32,7 +32,10 @@ impl Check<'_> {
                     self.node_patch(name, resource_version, patch, *after);
                 }
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
-                Effect::DeleteJob { name, uid } => self.delete_job(name, uid),
+                Effect::SuspendJob { name, uid, suspend, .. } => {
+                    self.suspend_job(name, uid, *suspend, *after)
+                }
+                Effect::DeleteJob { name, uid, .. } => self.delete_job(name, uid),
                 Effect::Lease { lease, .. } => self.lease(lease),
                 // Checked together, below.
                 Effect::Evict { .. }
@@ -68,12 +71,10 @@ impl Check<'_> {
         let text = |path: &str| manifest.pointer(path).and_then(Value::as_str);
         let annotation = format!("/metadata/annotations/{}", names::STEP.replace('/', "~1"));
         let wanted = text(&annotation).unwrap_or_default();
-        let (Some(run), Some(of)) = (self.run(), self.in_progress_as(wanted)) else {
+        let Some(of) = self.in_progress_as(wanted) else {
             return self.note(object, "it is created for no step in progress");
         };
         let node_name = of.step.node().unwrap_or_default();
-        let ready = if of.step.drains() { StepPhase::Drained } else { StepPhase::Claimed };
-        self.require(of.progress.phase >= ready, &object, "it is created before its node was drained");
         self.require(
             of.progress.intent == after,
             &object,
@@ -85,24 +86,71 @@ impl Check<'_> {
             "it runs on another node than that of its step",
         );
         self.require(!self.live().jobs.contains(name), &object, "it exists");
+        let suspended = manifest.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
+        self.require(suspended, &object, "it is not suspended when it is created");
+        self.work_may_begin(&object, node_name, of.step, of.progress);
+    }
+
+    /// A suspended Job begins only for the step of its run that has its node, and under all that holds for its creation.
+    /// A Job that has not begun is suspended only to be withdrawn.
+    fn suspend_job(&mut self, name: &str, uid: &str, suspend: bool, after: u64) {
+        let object = format!("job/{name}");
+        let Some(job) = self.live().jobs.get(name).filter(|job| job.uid == uid) else {
+            return self.note(object, "there is no such Job");
+        };
+        if suspend {
+            self.require(
+                self.live().job_state(job) != JobState::Running,
+                &object,
+                "it is suspended while it runs",
+            );
+            return self.is_withdrawn(job, &object);
+        }
+        let run = self.run().filter(|run| run.id == job.run);
+        let of = run.into_iter().flat_map(|run| {
+            let open = run.steps.iter().filter(|(_, progress)| progress.end.is_none());
+            open.filter_map(|(id, progress)| Some((run.find(id)?.1, progress)))
+        });
+        let mut of = of.filter(|(step, _)| {
+            step.node() == Some(&job.node)
+                && step.component().is_some_and(|component| component.as_str() == job.component)
+        });
+        let Some((step, progress)) = of.next() else {
+            return self.note(object, "it begins for no step in progress");
+        };
+        self.require(
+            progress.intent == after,
+            &object,
+            "it is released by another entry than the intent of its step",
+        );
+        self.require(progress.phase < StepPhase::Upgrading, &object, "it begins a second time");
+        self.work_may_begin(&object, &job.node, step, progress);
+    }
+
+    /// What has to be true of a node right before its Job is created, and once more before it begins.
+    fn work_may_begin(&mut self, object: &str, node_name: &str, step: &Step, progress: &StepRecord) {
+        let Some(run) = self.run() else { return };
+        let object = object.to_owned();
+        let ready = if step.drains() { StepPhase::Drained } else { StepPhase::Claimed };
+        self.require(progress.phase >= ready, &object, "its work may begin before its node was drained");
         let Some(node) = self.live().nodes.get(node_name) else {
             return self.note(object, "its node is not there");
         };
-        let Some(claim) = claim_of(node, run, &of.step.id) else {
+        let Some(claim) = claim_of(node, run, &step.id) else {
             return self.note(object, "its node does not bear the claim of its step");
         };
-        if of.progress.phase < StepPhase::Upgrading {
+        if progress.phase < StepPhase::Upgrading {
             let halted = self.record().halted.is_some();
-            self.require(!halted, &object, "it is created while the run is halted");
+            self.require(!halted, &object, "its work may begin while the run is halted");
             let read = self.live().reads.get(&node.name).is_some_and(|at| later(*at, READ) > self.input.now);
-            self.require(read, &object, "it is created before its node and pods were read once more");
+            self.require(read, &object, "its work may begin before its node and pods were read once more");
             let cordoned = node.unschedulable || !claim.cordoned;
-            self.require(cordoned, &object, "it is created while its node is not cordoned");
-            self.emptied(node, claim, of.step, &object);
+            self.require(cordoned, &object, "its work may begin while its node is not cordoned");
+            self.emptied(node, claim, step, &object);
         }
         self.require(node.hold.is_none(), &object, "a person holds its node");
-        self.control_plane_skew(of.step, &object, false);
-        self.kubelet_skew(of.step, &object, false);
+        self.control_plane_skew(step, &object, false);
+        self.kubelet_skew(step, &object, false);
     }
 
     /// Of the pods that were on a node before its cordon, only those are left that no drain waits for.
@@ -126,14 +174,28 @@ impl Check<'_> {
         let Some(job) = self.live().jobs.get(name).filter(|job| job.uid == uid) else {
             return self.note(object, "there is no such Job");
         };
-        self.require(self.live().job_state(job) != JobState::Running, &object, "it is deleted while it runs");
+        let state = self.live().job_state(job);
+        self.require(state != JobState::Running, &object, "it is deleted while it runs");
+        let pending = matches!(state, JobState::Waiting(_));
+        self.require(!pending, &object, "it is deleted while its pod may start");
+        if state == JobState::Suspended {
+            let run = self.run().filter(|run| run.id == job.run);
+            let mut steps = run.into_iter().flat_map(|run| &run.steps);
+            let in_progress =
+                steps.any(|(id, progress)| progress.end.is_none() && id.node_name() == Some(&job.node));
+            return self.require(!in_progress, &object, "it is deleted, and a step in progress has its node");
+        }
+        self.is_withdrawn(job, &object);
+    }
+
+    fn is_withdrawn(&mut self, job: &Job, object: &str) {
         let run = self.run().filter(|run| run.id == job.run);
         let mut steps = run.into_iter().flat_map(|run| &run.steps);
         let holds = steps.any(|(id, progress)| {
             let untouched = matches!(progress.end, Some(StepEnd::SetAside { touched: false, .. }));
             untouched && id.node_name() == Some(&job.node)
         });
-        self.require(holds, &object, "it is deleted, and its step was not set aside untouched");
+        self.require(holds, object, "it is withdrawn, and its step was not set aside untouched");
     }
 
     fn lease(&mut self, lease: &LeaseMove) {
@@ -175,6 +237,7 @@ fn needs_lease(effect: &Effect) -> bool {
         Effect::Node { .. }
         | Effect::Evict { .. }
         | Effect::CreateJob { .. }
+        | Effect::SuspendJob { .. }
         | Effect::DeleteJob { .. }
         | Effect::Publish { .. }
         | Effect::ForgetResume { .. }

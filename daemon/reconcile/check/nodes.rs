@@ -179,6 +179,7 @@ impl<'a> Check<'a> {
             | Effect::Evict { .. }
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
+            | Effect::SuspendJob { .. }
             | Effect::DeleteJob { .. }
             | Effect::Lease { .. }
             | Effect::Publish { .. }

@@ -16,8 +16,14 @@ impl Cluster {
     pub(super) fn sync_job(&mut self, key: &Key, at: Timestamp) {
         let Some(job) = self.store.get(Kind::Job, key).filter(|job| !job.deleting).cloned() else { return };
         let tree = job.tree();
-        if is_over(tree) || json::flag(tree, &["spec", "suspend"]) {
+        if is_over(tree) {
             return;
+        }
+        if json::flag(tree, &["spec", "suspend"]) {
+            for pod in self.active_pods(&job) {
+                self.delete_pod(&pod, None, at);
+            }
+            return self.report_job(&job, at);
         }
         let started = self.start_of(&job, at);
         let active = self.active_pods(&job);

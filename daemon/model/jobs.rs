@@ -11,6 +11,8 @@ pub struct Jobs {
     all: BTreeMap<String, Job>,
     /// The names of the Jobs of each node.
     of_node: BTreeMap<String, BTreeSet<String>>,
+    /// The names of the Jobs of each run.
+    of_run: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Jobs {
@@ -18,18 +20,15 @@ impl Jobs {
     pub fn insert(&mut self, name: String, job: Job) {
         self.remove(&name);
         self.of_node.entry(job.node.clone()).or_default().insert(name.clone());
+        self.of_run.entry(job.run.clone()).or_default().insert(name.clone());
         self.all.insert(name, job);
     }
 
     /// Takes a Job out; `None` if there is none of this name.
     pub fn remove(&mut self, name: &str) -> Option<Job> {
         let job = self.all.remove(name)?;
-        if let Some(names) = self.of_node.get_mut(&job.node) {
-            names.remove(name);
-            if names.is_empty() {
-                self.of_node.remove(&job.node);
-            }
-        }
+        take_out(&mut self.of_node, &job.node, name);
+        take_out(&mut self.of_run, &job.run, name);
         Some(job)
     }
 
@@ -46,9 +45,23 @@ impl Jobs {
         self.all.iter()
     }
 
+    /// The Jobs of all runs but one, with their names.
+    pub fn of_other_runs(&self, run: &str) -> impl Iterator<Item = (&String, &Job)> {
+        let others = self.of_run.iter().filter(move |(of, _)| *of != run);
+        others.flat_map(|(_, names)| names).filter_map(|name| self.all.get_key_value(name))
+    }
+
     /// The Jobs of one node with their names.
     pub fn on(&self, node: &str) -> impl Iterator<Item = (&String, &Job)> {
         self.of_node.get(node).into_iter().flatten().filter_map(|name| self.all.get_key_value(name))
+    }
+}
+
+fn take_out(index: &mut BTreeMap<String, BTreeSet<String>>, key: &str, name: &str) {
+    let Some(names) = index.get_mut(key) else { return };
+    names.remove(name);
+    if names.is_empty() {
+        index.remove(key);
     }
 }
 
@@ -84,5 +97,7 @@ mod tests {
         assert_eq!(jobs.remove("a").map(|job| job.node), Some("w1".to_owned()));
         assert_eq!((jobs.remove("a"), jobs.contains("b"), jobs.iter().count()), (None, true, 2));
         assert_eq!(on(&jobs, "w1"), ["b", "c"]);
+        assert_eq!(jobs.of_other_runs("c0ffee-2").count(), 2);
+        assert_eq!(jobs.of_other_runs("c0ffee-1").count(), 0);
     }
 }

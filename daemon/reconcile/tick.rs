@@ -135,6 +135,7 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
         }
         if acts {
             merge.turn(work::return_orphans(desired, live, record, tenure));
+            merge.turn(work::sweep(live, record, tenure));
             merge.turn(publish::publish(input));
         }
     }

@@ -17,7 +17,7 @@ use crate::model::decision::Decision;
 use crate::model::work::Work;
 
 pub use hand::Hand;
-pub use orphans::{bears_our_claim, return_orphans};
+pub use orphans::{bears_our_claim, return_orphans, sweep};
 pub use state::State;
 pub use turn::{LOOK_AGAIN, Turn};
 

@@ -186,6 +186,7 @@ fn is_lasting(word: &str) -> bool {
         "readyFor:",
         "kubeletFor:",
         "job:",
+        "oldJob:",
         "refused:",
         "startedFor:",
     ];

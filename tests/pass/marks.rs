@@ -156,6 +156,7 @@ impl Then<'_> {
                 return;
             }
             "job" => return self.job(live, name, detail),
+            "oldJob" => return old_job(live, name, detail, self.now),
             "startedFor" => {
                 return change_server(live, "kube-apiserver", name, |pod| {
                     let server = pod.seldom.as_mut().unwrap().server.as_mut().unwrap();
@@ -314,6 +315,28 @@ impl Then<'_> {
         }
         live.pods.put(pod);
     }
+}
+
+/// The Job of a run before this one.
+fn old_job(live: &mut Live, node: &str, word: &str, now: Timestamp) {
+    let state = match word {
+        "suspended" => JobState::Suspended,
+        "running" => JobState::Running,
+        "complete" => JobState::Complete,
+        other => panic!("`{other}` says nothing of a Job"),
+    };
+    let job = Job {
+        uid: format!("uid-old-{node}"),
+        resource_version: "1".to_owned(),
+        node: node.to_owned(),
+        run: "0ddba110ddba-1".to_owned(),
+        component: "kubelet".to_owned(),
+        target: "v1.35.4".to_owned(),
+        suspended: state == JobState::Suspended,
+        state,
+        created: now - SignedDuration::from_hours(24),
+    };
+    live.jobs.insert(format!("old-{node}"), job);
 }
 
 /// The pod of a Job that has ended.

@@ -9,7 +9,7 @@ use super::{Check, claim_of};
 use crate::model::claim::Claim;
 use crate::model::effect::{Effect, LeaseMove};
 use crate::model::entry::StepPhase;
-use crate::model::live::{Job, JobState, Node, OwnerKind, Pod};
+use crate::model::live::{ClaimState, Job, JobState, Node, OwnerKind, Pod};
 use crate::model::names;
 use crate::model::time::later;
 use crate::model::work::Step;
@@ -178,6 +178,15 @@ impl Check<'_> {
         self.require(state != JobState::Running, &object, "it is deleted while it runs");
         let pending = matches!(state, JobState::Waiting(_));
         self.require(!pending, &object, "it is deleted while its pod may start");
+        if self.run().is_some_and(|run| run.id != job.run) {
+            let claim = self.live().nodes.get(job.node.as_str()).and_then(|node| node.claim.as_ref());
+            let kept = match claim {
+                Some(ClaimState::Ours(claim)) => claim.run == job.run && state != JobState::Suspended,
+                Some(ClaimState::Unreadable(_)) => true,
+                None => false,
+            };
+            return self.require(!kept, &object, "it is deleted, and its node has the claim of its run");
+        }
         if state == JobState::Suspended {
             let run = self.run().filter(|run| run.id == job.run);
             let mut steps = run.into_iter().flat_map(|run| &run.steps);

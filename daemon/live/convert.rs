@@ -311,12 +311,10 @@ fn is_suspended(object: &KubeJob) -> bool {
 }
 
 fn job_state(object: &KubeJob) -> JobState {
-    let Some(status) = &object.status else {
-        return match is_suspended(object) {
-            true => JobState::Suspended,
-            false => JobState::Waiting("it has no status yet".to_owned()),
-        };
+    let idle = |why: &str| {
+        if is_suspended(object) { JobState::Suspended } else { JobState::Waiting(why.to_owned()) }
     };
+    let Some(status) = &object.status else { return idle("it has no status yet") };
     let condition = |kind: &str| {
         status
             .conditions
@@ -334,10 +332,7 @@ fn job_state(object: &KubeJob) -> JobState {
     if status.ready.unwrap_or(0) > 0 || status.active.unwrap_or(0) > 0 {
         return JobState::Running;
     }
-    match is_suspended(object) {
-        true => JobState::Suspended,
-        false => JobState::Waiting("no pod of it was created yet".to_owned()),
-    }
+    idle("no pod of it was created yet")
 }
 
 pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Attachment)> {

@@ -33,7 +33,7 @@ impl Check<'_> {
                 }
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {
-                    self.suspend_job(name, uid, *suspend, *after)
+                    self.suspend_job(name, uid, *suspend, *after);
                 }
                 Effect::DeleteJob { name, uid, .. } => self.delete_job(name, uid),
                 Effect::Lease { lease, .. } => self.lease(lease),

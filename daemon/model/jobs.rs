@@ -27,8 +27,8 @@ impl Jobs {
     /// Takes a Job out; `None` if there is none of this name.
     pub fn remove(&mut self, name: &str) -> Option<Job> {
         let job = self.all.remove(name)?;
-        take_out(&mut self.of_node, &job.node, name);
-        take_out(&mut self.of_run, &job.run, name);
+        unindex(&mut self.of_node, &job.node, name);
+        unindex(&mut self.of_run, &job.run, name);
         Some(job)
     }
 
@@ -57,7 +57,7 @@ impl Jobs {
     }
 }
 
-fn take_out(index: &mut BTreeMap<String, BTreeSet<String>>, key: &str, name: &str) {
+fn unindex(index: &mut BTreeMap<String, BTreeSet<String>>, key: &str, name: &str) {
     let Some(names) = index.get_mut(key) else { return };
     names.remove(name);
     if names.is_empty() {

@@ -111,7 +111,9 @@ impl<'a> Merge<'a> {
         let (live, now) = (self.input.live, self.input.now);
         // Giving the lease back needs no permission to act.
         let gives_back = matches!(effect, Effect::Lease { lease: LeaseMove::Release { .. }, .. });
-        if live.stop.is_some() || !(self.acts || gives_back) {
+        // People who have only kubectl see the stop in the `ConfigMap`. It is written while the lease is still held.
+        let stopped = live.stop.is_some() && !matches!(effect, Effect::Publish { .. });
+        if stopped || !(self.acts || gives_back) {
             return;
         }
         self.wants_lease |= effect.needs_lease();

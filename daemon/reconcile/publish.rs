@@ -18,6 +18,11 @@ pub(super) fn publish(input: &Input<'_>) -> Turn {
     if record.run.is_none() && record.ended.is_empty() {
         return turn;
     }
+    let stopped = input.live.stop.is_some();
+    // Of a stop one write tells, once the stop is recorded.
+    if stopped && record.stopped.is_none() {
+        return turn;
+    }
     let Some(published) = &input.live.published else {
         turn.probes.push((Probe::Published, LOOK_AGAIN));
         return turn;
@@ -26,13 +31,16 @@ pub(super) fn publish(input: &Input<'_>) -> Turn {
     if published.of == Some(record.next_seq) {
         return turn;
     }
+    if stopped && record.stop_is_told(&published.text) {
+        return turn;
+    }
     let last = overlay.published.unwrap_or(Timestamp::UNIX_EPOCH);
     let due = later(last, PUBLISH_SPACING);
     // During a run, entries wait for the next write. A process with `--until-idle` does not end before the last of
     // them shows.
-    if record.run.is_some() && due > input.now {
+    if record.run.is_some() && due > input.now && !stopped {
         turn.wake_at = Some(due);
-        turn.moves = input.live.stop.is_none();
+        turn.moves = true;
         return turn;
     }
     let text = record.shown_text(&input.me.cluster);

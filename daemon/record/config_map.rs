@@ -1,17 +1,17 @@
 //! The text of the `ConfigMap` `kube-system/upgrade-status`: the status for people who only have kubectl. It is
-//! bounded and has no clock: it changes only when the record does. It does not mention a stop, because nothing is
-//! written to a stopped cluster.
+//! bounded and has no clock: it changes only when the record does.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::Record;
-use super::status::status;
+use super::status::{status, stopped_since};
 use super::status_types::{
     AcceptedCommit, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus,
-    RunStatus, Status,
+    RunStatus, Status, StoppedSince, WaitingFor,
 };
-use super::text::{about, minute, one_line, outcome, phase, plural, reason, shorten, stage};
+use super::text::{about, minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
+use crate::model::decision::Key;
 use crate::model::entry::RunOutcome;
 use crate::model::version::Version;
 
@@ -42,6 +42,12 @@ impl Record {
     pub fn shown_text(&self, cluster: &str) -> &str {
         self.shown.0.get_or_init(|| config_map_text(&status(cluster, self)))
     }
+
+    /// True if a text that the `ConfigMap` had tells of the stop that is in force. Without a stop there is none to
+    /// tell of.
+    pub fn stop_is_told(&self, text: &str) -> bool {
+        stopped_since(self).is_none_or(|stopped| text.contains(&stop_line(&stopped)))
+    }
 }
 
 pub fn config_map_text(status: &Status) -> String {
@@ -57,7 +63,10 @@ pub fn config_map_text(status: &Status) -> String {
 }
 
 fn put_run(page: &mut BoundedText, status: &Status, run: &RunStatus) {
-    let held = matches!(status.phase, ClusterPhase::Halted | ClusterPhase::Waiting | ClusterPhase::Refused);
+    let held = matches!(
+        status.phase,
+        ClusterPhase::Stopped | ClusterPhase::Halted | ClusterPhase::Waiting | ClusterPhase::Refused
+    );
     let state = match run.control_plane.state {
         ControlPlaneState::Stable => None,
         ControlPlaneState::Pending => Some("pending"),
@@ -79,19 +88,20 @@ fn put_run(page: &mut BoundedText, status: &Status, run: &RunStatus) {
         None => page.put(&format!("- Control Plane: {} (stable)", bare_version(&run.to))),
     }
     page.limit = NODES_END;
-    run.nodes.iter().for_each(|node| page.put(&node_line(node)));
+    run.nodes.iter().for_each(|node| page.put(&node_line(node, status.stopped.is_some())));
     page.limit = TIMELINE_END;
     if run.nodes_left_out > 0 {
         page.put(&format!("- {}", counted(run)));
     }
     page.put("");
-    timeline(page, run);
+    timeline(page, run, status.stopped.is_some());
 }
 
-fn node_line(node: &NodeStatus) -> String {
+fn node_line(node: &NodeStatus, stopped: bool) -> String {
     let name = one_line(&node.node);
     let word = match node.state {
         NodeState::Pending => "pending",
+        NodeState::InProgress if stopped => "in-progress, held",
         NodeState::InProgress => "in-progress",
         NodeState::Done => return format!("- {name}: {} (complete)", bare_version(&node.to)),
         NodeState::SetAside => "set aside",
@@ -117,10 +127,10 @@ fn counted(run: &RunStatus) -> String {
     )
 }
 
-fn timeline(page: &mut BoundedText, run: &RunStatus) {
+fn timeline(page: &mut BoundedText, run: &RunStatus, stopped: bool) {
     page.put("Timeline:");
     page.put(&format!("- Start: {}", minute(run.started)));
-    let mark = control_plane_mark(&run.control_plane);
+    let mark = control_plane_mark(&run.control_plane, stopped);
     // One step upgrades them together; the requested `upgrade-status` layout has a line for each.
     for component in ["API Server", "Controller Manager", "Scheduler"] {
         page.put(&format!("- {component}: {mark}"));
@@ -136,26 +146,35 @@ fn timeline(page: &mut BoundedText, run: &RunStatus) {
             stage_now.steps
         ));
     }
-    run.nodes.iter().for_each(|node| page.put(&format!("- {}: {}", one_line(&node.node), node_mark(node))));
+    run.nodes
+        .iter()
+        .for_each(|node| page.put(&format!("- {}: {}", one_line(&node.node), node_mark(node, stopped))));
 }
 
-fn control_plane_mark(control_plane: &ControlPlaneStatus) -> String {
+/// The word for work that has begun and has not ended.
+fn going_on(stopped: bool) -> &'static str {
+    if stopped { "Stopped" } else { "In Progress" }
+}
+
+fn control_plane_mark(control_plane: &ControlPlaneStatus, stopped: bool) -> String {
     let (done, steps) = (control_plane.steps_done, control_plane.steps);
     match control_plane.state {
-        ControlPlaneState::Stable => "✓ Complete (not part of this run)".to_owned(),
+        ControlPlaneState::Stable => "✓ Stable (not part of this run)".to_owned(),
         ControlPlaneState::Done => "✓ Complete".to_owned(),
         ControlPlaneState::Pending => "⏳ Waiting".to_owned(),
-        ControlPlaneState::InProgress => format!("⏳ In Progress ({done} of {steps})"),
+        ControlPlaneState::InProgress => format!("⏳ {} ({done} of {steps})", going_on(stopped)),
         ControlPlaneState::Failed => format!("✗ Failed ({done} of {steps} complete)"),
     }
 }
 
-fn node_mark(node: &NodeStatus) -> String {
+fn node_mark(node: &NodeStatus, stopped: bool) -> String {
     let since = node.since.map_or_else(String::new, |since| format!(", since {}", minute(since)));
     match (node.state, node.phase) {
         (NodeState::Pending, _) => "⏳ Waiting".to_owned(),
-        (NodeState::InProgress, Some(reached)) => format!("⏳ In Progress ({}{since})", phase(reached)),
-        (NodeState::InProgress, None) => "⏳ In Progress".to_owned(),
+        (NodeState::InProgress, Some(reached)) => {
+            format!("⏳ {} ({}{since})", going_on(stopped), phase(reached))
+        }
+        (NodeState::InProgress, None) => format!("⏳ {}", going_on(stopped)),
         (NodeState::Done, _) => "✓ Complete".to_owned(),
         (NodeState::SetAside, _) => format!("✗ Set Aside{since}"),
         (NodeState::Failed, _) => format!("✗ Failed{since}"),
@@ -202,7 +221,7 @@ fn reached(run: &LastRun, accepted: &AcceptedCommit) -> bool {
 }
 
 fn put_waits(page: &mut BoundedText, status: &Status) {
-    let mut lines = Vec::new();
+    let mut lines: Vec<_> = status.stopped.iter().map(stop_line).collect();
     if let Some(halted) = &status.halted {
         lines.push(format!(
             "- halted since {}: {}",
@@ -218,12 +237,15 @@ fn put_waits(page: &mut BoundedText, status: &Status) {
             plural(super::text::count(problems), "problem")
         ));
     }
-    for waiting in status.waiting.iter().take(WAITS) {
+    // The line of the stop has it already.
+    let told = |waiting: &&WaitingFor| waiting.key != Key::Stopped || status.stopped.is_none();
+    let waits: Vec<_> = status.waiting.iter().filter(told).collect();
+    for waiting in waits.iter().take(WAITS) {
         let next = waiting.next.map_or_else(String::new, |next| format!(", until {}", minute(next)));
         let what = about(&waiting.text, &waiting.object);
         lines.push(format!("- {what} since {}{next}", minute(waiting.since)));
     }
-    let more = status.waiting.len().saturating_sub(WAITS) + status.waiting_left_out as usize;
+    let more = waits.len().saturating_sub(WAITS) + status.waiting_left_out as usize;
     if more > 0 {
         lines.push(format!("- and {more} more"));
     }
@@ -234,6 +256,15 @@ fn put_waits(page: &mut BoundedText, status: &Status) {
             page.put(line);
         }
     }
+}
+
+/// What the text says of a stop.
+fn stop_line(stopped: &StoppedSince) -> String {
+    let by = said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason);
+    shorten(
+        &format!("- stopped since {} until `windlass resume`, by {by}", minute(stopped.since)),
+        LINE_CHARS,
+    )
 }
 
 fn rollback(status: &Status) -> String {

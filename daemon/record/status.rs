@@ -39,11 +39,7 @@ pub fn status(cluster: &str, record: &Record) -> Status {
             by: record.accepted_by.clone(),
         }),
         refused: refused_commit(record),
-        stopped: record.stopped.as_ref().map(|stopped| StoppedSince {
-            by: record.stopped_by.clone(),
-            reason: stopped.value.clone(),
-            since: stopped.since,
-        }),
+        stopped: stopped_since(record),
         halted: record.halted.as_ref().map(|halted| HaltedSince {
             reasons: halted.value.iter().take(REASONS_LISTED).cloned().collect(),
             since: halted.since,
@@ -59,6 +55,12 @@ pub fn status(cluster: &str, record: &Record) -> Status {
             })
             .collect(),
     }
+}
+
+pub(super) fn stopped_since(record: &Record) -> Option<StoppedSince> {
+    let stopped = record.stopped.as_ref()?;
+    let (by, reason, since) = (record.stopped_by.clone(), stopped.value.clone(), stopped.since);
+    Some(StoppedSince { by, reason, since })
 }
 
 /// Reads `status.yaml` alone, for callers that need no journal.

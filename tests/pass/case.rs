@@ -91,7 +91,7 @@ pub struct Around {
     pub api_now: Option<Version>,
     /// The record cannot be written.
     pub git_away: bool,
-    /// The `ConfigMap` has not been read, or shows an older status.
+    /// The `ConfigMap` is `unread`, shows an `old` status, or was written when the stop was recorded: `stopped`.
     pub published: Option<String>,
 }
 

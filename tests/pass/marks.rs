@@ -427,6 +427,8 @@ fn published(record: &Record, word: Option<&str>) -> Option<Published> {
     match word {
         None => Some(Published { text: String::new(), of: Some(record.next_seq) }),
         Some("unread") => None,
+        // And something that has changed since.
+        Some("stopped") => Some(Published { text: format!("{}\n", record.shown_text("prod-eu")), of: None }),
         Some("old") => Some(Published { text: String::new(), of: None }),
         Some(other) => panic!("`{other}` says nothing of what is published"),
     }

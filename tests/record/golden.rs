@@ -120,6 +120,14 @@ fn one_entry_and_its_intent_as_files() {
 #[test]
 fn the_config_map() {
     golden("config-map-in-progress", &record::config_map_text(&status(CLUSTER, &eventful().record)));
+    let mut stopped = eventful();
+    stopped.pass(3, 0).say([What::Interruption(InterruptionEvent::Stopped {
+        by: "anna".into(),
+        reason: "payment incident".into(),
+    })]);
+    let text = record::config_map_text(&status(CLUSTER, &stopped.record));
+    golden("config-map-stopped", &text);
+    assert!(stopped.record.stop_is_told(&text) && !stopped.record.stop_is_told("Cluster Upgrade Status:\n"));
     golden("config-map-at-rest", &record::config_map_text(&status(CLUSTER, &finished().record)));
     let mut halfway = Story::new(plan(4));
     halfway.accepted().run_started();

@@ -124,7 +124,8 @@ async fn an_observed_cluster_with_an_open_run_is_not_written_to() {
     assert_eq!(world.writes_after(rest), Vec::<String>::new());
 }
 
-fn shown(world: &World) -> String {
+/// The text of the `ConfigMap`.
+pub(super) fn shown(world: &World) -> String {
     let maps = world.list("/api/v1/namespaces/kube-system/configmaps");
     let map = maps.iter().find(|map| map["metadata"]["name"] == "upgrade-status").unwrap();
     map["data"]["status"].as_str().unwrap().to_owned()

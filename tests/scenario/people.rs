@@ -7,6 +7,7 @@ use windlass::model::state::RunState;
 use windlass::serve::End;
 use windlass::sim::{How, Kind, When};
 
+use super::observe::shown;
 use crate::world::World;
 use crate::world::fixtures::{WIDE, draining, lost_canary, on, small, workers_only, workload};
 use crate::world::process::{HOUR, MINUTE, SECOND};
@@ -20,10 +21,14 @@ async fn a_stop_is_heard_within_two_seconds_and_ended_by_its_deletion() {
     world.pass(HOUR).await;
     assert_eq!(world.run().await, End::Idle(RunState::Waiting), "a new process is stopped too");
     assert_eq!(world.writes_after(stopped + SECOND * 2), Vec::<String>::new());
+    let text = shown(&world);
+    assert!(text.contains("until `windlass resume`, by ada: look at the shop first\n"), "{text}");
+    assert!(text.contains("⏳ Stopped (claimed") && !text.contains("⏳ In Progress"), "{text}");
     world.assert_waits(Key::Stopped, "cluster/demo", "look at the shop first");
     world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
+    assert!(!shown(&world).contains("stopped"), "{}", shown(&world));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,17 +29,21 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show where each cluster stands: its record, compared with the newest commit
 ///
-/// With --kubeconfig it also asks each cluster whether its daemon is alive. Of several clusters the worst decides the
+/// Several clusters are a table, the worst first. With --kubeconfig it also asks each cluster whether its daemon is alive. Of several clusters the worst decides the
 /// exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  windlass status
+  windlass status                                     # a table, if there are several clusters
+  windlass status --long
   windlass status prod-eu --repo https://git.example.com/fleet.git --watch
   windlass status --kubeconfig fleet.kubeconfig       # for an alarm: it also finds a daemon that died")]
 pub struct Args {
     /// The cluster to show [default: all of them]
     #[arg(value_name = "CLUSTER")]
     pub cluster: Option<String>,
+    /// Show each of several clusters in full, and not as one line of a table
+    #[arg(long, conflicts_with = "output")]
+    pub long: bool,
     /// Keep running, and draw again whenever something changes
     #[arg(long, conflicts_with = "output")]
     pub watch: bool,
@@ -110,7 +114,7 @@ async fn status_page(
             acting.insert(name.clone(), lease_of(args, name, environment, clock).await);
         }
     }
-    Ok(StatusPage::of(&records, &BesideRecords { wanted, acting }, clock.now()))
+    Ok(StatusPage::of(&records, &BesideRecords { wanted, acting }, clock.now()).in_full(args.long))
 }
 
 type RecordsAndWanted = (BTreeMap<String, Record>, Result<BTreeMap<String, DesiredState>, String>);

@@ -4,6 +4,7 @@
 
 pub mod beside;
 pub mod cluster;
+mod fleet;
 mod group;
 pub mod history;
 pub mod plan;

@@ -82,6 +82,22 @@ impl ClusterStanding {
         }
     }
 
+    /// The words for people, where many clusters stand below each other.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::NotTakenUp => "not accepted yet",
+            Self::Halted => "halted",
+            Self::Moving => "running",
+            Self::Refused => "refused",
+            Self::NeedsAPerson => "needs a person",
+            Self::Waiting => "waiting",
+            Self::Looking => "not known",
+            Self::Idle => "idle",
+            Self::AsDesired => "as desired",
+        }
+    }
+
     /// The word in JSON.
     pub fn word(self) -> &'static str {
         self.told().0

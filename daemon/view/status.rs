@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Page;
 use super::beside::{Acting, Newest};
+use super::fleet::fleet;
 use super::group::{grouped, objects_words};
 use super::standing::{ClusterStanding, Exit, worst};
 use crate::model::state::DesiredState;
@@ -27,6 +28,9 @@ pub struct StatusPage {
     /// Why the desired branch was not read; `None` if it was.
     #[serde(skip)]
     unread: Option<String>,
+    /// True if the text shows each of several clusters in full, and not as one line of a table.
+    #[serde(skip)]
+    long: bool,
 }
 
 /// A cluster as its `status.yaml` has it, and what the record cannot say of itself.
@@ -71,7 +75,14 @@ impl StatusPage {
                 daemon: known.acting.get(name).cloned(),
             }
         };
-        Self { clusters: names.collect::<BTreeSet<_>>().into_iter().map(row).collect(), unread }
+        let clusters = names.collect::<BTreeSet<_>>().into_iter().map(row).collect();
+        Self { clusters, unread, long: false }
+    }
+
+    /// The same page; `long` is true if its text shows each of several clusters in full.
+    #[must_use]
+    pub fn in_full(self, long: bool) -> Self {
+        Self { long, ..self }
     }
 
     /// The worst of the clusters. A page without a cluster is not "as desired": nothing is known.
@@ -90,7 +101,7 @@ impl StatusPage {
 }
 
 impl StatusRow {
-    fn standings(&self) -> Vec<ClusterStanding> {
+    pub(super) fn standings(&self) -> Vec<ClusterStanding> {
         let newest = self.newest.as_ref().and_then(Newest::cluster_standing);
         let daemon = self.daemon.as_ref().and_then(Acting::cluster_standing);
         ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(daemon).collect()
@@ -102,7 +113,11 @@ impl Page for StatusPage {
         if self.clusters.is_empty() {
             return "no cluster has a record yet\n".to_owned();
         }
-        let mut page = self.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n");
+        let mut page = if self.clusters.len() > 1 && !self.long {
+            fleet(&self.clusters)
+        } else {
+            self.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
+        };
         if let Some(why) = &self.unread {
             let why = one_line(why);
             let _ =

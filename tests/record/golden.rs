@@ -162,6 +162,20 @@ fn the_status_page() {
         .map(|page| format!("{}exit code {}\n", page.text(), page.exit().code()))
         .collect();
     golden("status-page", &pages.join("\n"));
+    let mut stopped = finished();
+    stopped.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]);
+    let mut halted = eventful();
+    halted.say([failed("w2"), What::Interruption(InterruptionEvent::Halted { reasons: not_ready("w2") })]);
+    let fleet = [
+        ("new", Story::new(plan(1)).record),
+        ("empty", Record::default()),
+        ("halted", halted.record),
+        ("eventful", eventful().record),
+        ("finished", finished().record),
+        ("stopped", stopped.record),
+    ];
+    let fleet = fleet.map(|(name, record)| (name.to_owned(), record));
+    golden("status-page-of-many", &page(&fleet.into()).text());
     let all =
         BTreeMap::from([("dev".to_owned(), Record::default()), (CLUSTER.to_owned(), eventful().record)]);
     let mut json: serde_json::Value = serde_json::from_str(&page(&all).json().unwrap()).unwrap();

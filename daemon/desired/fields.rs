@@ -98,9 +98,9 @@ impl<'n, 'p, 'f> Fields<'n, 'p, 'f> {
                 continue;
             }
             match nearest(key, self.asked.iter().chain(later).copied()) {
-                Some(known) => self
-                    .problems
-                    .push(at.place, format_args!("unknown key {}; did you mean `{known}`?", quoted(key))),
+                Some(known) => {
+                    self.problems.push_meant(at.place, format_args!("unknown key {}", quoted(key)), known);
+                }
                 None => self.problems.push_fix(
                     at.place,
                     format_args!("unknown key {}", quoted(key)),

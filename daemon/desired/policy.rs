@@ -320,7 +320,7 @@ fn time_zone(node: &YamlNode, problems: &mut Problems<'_>) -> Option<TimeZone> {
     let near = || nearest(text, known.iter().map(String::as_str)).filter(|_| text.len() > 4);
     let hint = city.map(String::as_str).or_else(near);
     match hint {
-        Some(hint) => problems.push(node.place, format_args!("{message}; did you mean `{hint}`?")),
+        Some(hint) => problems.push_meant(node.place, message, hint),
         None => problems.push_fix(
             node.place,
             message,

@@ -41,6 +41,9 @@ pub struct Problem {
     pub message: String,
     /// What to write or do instead; `None` if that is unknown.
     pub fix: Option<String>,
+    /// True if the message says the fix too, so that people need no line for it.
+    #[serde(skip)]
+    pub fix_is_told: bool,
     /// The line with the problem, as far as it is shown.
     pub source_line: Option<String>,
     /// Where the mark under the shown line begins, and its length.
@@ -65,6 +68,7 @@ impl Problem {
             column: None,
             message: shown(&message.to_string(), SHOWN_MESSAGE),
             fix: None,
+            fix_is_told: false,
             source_line: None,
             mark: (0, 0),
         }
@@ -109,6 +113,7 @@ impl fmt::Display for Problem {
             writeln!(out, "{:>6} | {:before$}{}", "", "", "^".repeat(width))?;
         }
         match &self.fix {
+            Some(_) if self.fix_is_told => Ok(()),
             Some(fix) => writeln!(out, "{:>6} = fix: {fix}", ""),
             None => Ok(()),
         }
@@ -174,6 +179,15 @@ impl<'f> Problems<'f> {
     pub(super) fn push_fix(&mut self, place: Place, message: impl fmt::Display, fix: impl fmt::Display) {
         self.note(|file, text, path| {
             Problem::at(file, text, place, format_args!("{path}{message}")).fixed_by(fix)
+        });
+    }
+
+    /// Adds a problem whose fix is to write another word: the one that was most likely meant.
+    pub(super) fn push_meant(&mut self, place: Place, message: impl fmt::Display, meant: &str) {
+        self.note(|file, text, path| {
+            let message = format_args!("{path}{message}; did you mean `{meant}`?");
+            let problem = Problem::at(file, text, place, message).fixed_by(format_args!("write `{meant}`"));
+            Problem { fix_is_told: true, ..problem }
         });
     }
 

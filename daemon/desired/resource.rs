@@ -141,7 +141,7 @@ fn header(fields: &mut Fields<'_, '_, '_>) -> Option<ResourceKind> {
             _ if LATER_KINDS.contains(&word) => {
                 problems.push_fix(node.place, not_built(word), "remove the document");
             }
-            Some(hint) => problems.push(node.place, format_args!("{unknown}; did you mean `{hint}`?")),
+            Some(hint) => problems.push_meant(node.place, unknown, hint),
             None => problems.push_fix(node.place, unknown, format_args!("the kinds are {}", listed(KINDS))),
         }
         None

@@ -203,8 +203,7 @@ pub(super) fn choice<T: Copy>(
     }
     match nearest(text, words.iter().chain(later).copied()) {
         Some(meant) => {
-            problems
-                .push(node.place, format_args!("unknown value {}; did you mean `{meant}`?", quoted(text)));
+            problems.push_meant(node.place, format_args!("unknown value {}", quoted(text)), meant);
         }
         None => problems.push_fix(
             node.place,

@@ -213,10 +213,7 @@ fn one_upgrade_as_people_see_it() {
     let bench = Bench::new();
     let run = |line: &str| bench.run(&line.replace("PLACES", PLACES));
 
-    for line in ["validate fleet", "validate fleet --rev trunk"] {
-        run(line).check(0, &["1 cluster, 1 policy: valid"]);
-    }
-    run("windows fleet --rev trunk").check(0, &["demo     always  always  never   UTC   always"]);
+    files_are_checked(&bench);
     run("plan PLACES --show-scripts")
         .check(2, &["1 hop, 2 nodes", "general      2 nodes  at most 2 at once", "kubeadm upgrade node"]);
     run("plan PLACES --show-scripts -o json")
@@ -279,6 +276,28 @@ fn one_upgrade_as_people_see_it() {
         assert_eq!(page["refused"], page["newest"]);
         assert_ne!(page["accepted"], page["newest"]);
     }
+}
+
+/// What reads no cluster: the files on the disk, or those of a repository.
+fn files_are_checked(bench: &Bench) {
+    let run = |line: &str| bench.run(line);
+    for line in ["validate fleet", "validate fleet --rev trunk"] {
+        run(line).check(0, &["1 cluster, 1 policy: valid"]);
+    }
+    run("validate --repo repo.git").check(0, &["1 cluster, 1 policy: valid"]);
+    run("validate fleet --repo repo.git").complains("cannot be used with");
+    for line in
+        ["windows --repo fleet --rev trunk", "windows demo --repo repo.git", "windows demo --path fleet"]
+    {
+        run(line).check(0, &["demo     always  always  never   UTC   always"]);
+    }
+    run("windows demos --repo repo.git")
+        .complains("the desired state has no cluster demos (did you mean demo?)");
+    run("windows fleet --repo repo.git").complains("for a folder write `--repo fleet`");
+    let mut inside = bench.command("validate demo");
+    let done = inside.current_dir(bench.path("fleet")).output().unwrap();
+    Said::of(&done, bench.folder.path())
+        .complains("demo is a cluster, and `windlass validate` takes a folder");
 }
 
 fn stopped_and_resumed(bench: &Bench) {
@@ -372,7 +391,11 @@ fn mistakes_are_told_with_their_remedy() {
         ),
         ("daemon PLACES --poll soon", "--poll `soon` is no length of time"),
         ("daemon PLACES --config gone.yaml", "--config gone.yaml cannot be read"),
-        ("windows repo.git", "has no valid cluster below desired-state/"),
+        ("windows", "there is no valid cluster below desired-state/ (1 problem)"),
+        (
+            "windows repo.git",
+            "the desired state has no cluster repo.git; it has none yet; for a folder write `--repo",
+        ),
         ("bogus", "unrecognized subcommand"),
     ] {
         let said = bench.run(&line.replace("PLACES", PLACES));

@@ -55,15 +55,6 @@ impl Source {
         Ok(Self { repository, desired, record, path, record_branch, local, image })
     }
 
-    /// The repository around a folder.
-    pub fn around(folder: &Path, environment: &Environment) -> anyhow::Result<Self> {
-        let repo = Some(folder.display().to_string());
-        Self::open(RepositorySettings::read(
-            &RepositoryFlags { repo, ..RepositoryFlags::default() },
-            environment,
-        )?)
-    }
-
     /// The files of a revision; of the desired branch if none is named.
     pub fn files(&self, rev: Option<&str>) -> anyhow::Result<(CommitId, BTreeMap<String, File>)> {
         let commit = match rev {
@@ -95,6 +86,36 @@ impl Source {
         let mut known = Known::new(accepted(records)).with_image(self.image.clone());
         let wanted = wanted::look(&mut self.repository, &self.path, &mut known)?;
         Ok(wanted.unwrap_or_default())
+    }
+}
+
+/// What `validate` and `windows` read: the files on disk, or a commit of a repository.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Revision {
+    /// Read a commit, a branch or a tag of the repository instead of the files on disk
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
+    #[command(flatten)]
+    pub repository: RepositoryFlags,
+}
+
+impl Revision {
+    /// The repository to read from; `None` if the files on disk are meant. Without `--repo` it is the repository
+    /// around a folder.
+    pub fn source(&self, folder: &Path, environment: &Environment) -> anyhow::Result<Option<Source>> {
+        let flags = &self.repository;
+        let named = flags.repo.is_some() || flags.branch.is_some() || flags.config.is_some();
+        if self.rev.is_none() && !named {
+            return Ok(None);
+        }
+        let around = || flags.config.is_none().then(|| folder.display().to_string());
+        let flags = RepositoryFlags { repo: flags.repo.clone().or_else(around), ..flags.clone() };
+        Source::open(RepositorySettings::read(&flags, environment)?).map(Some)
+    }
+
+    /// The folder on disk that has `desired-state/` and `policies/`.
+    pub fn folder(&self, folder: &Path) -> PathBuf {
+        self.repository.path.as_ref().map_or_else(|| folder.to_owned(), |path| folder.join(path))
     }
 }
 

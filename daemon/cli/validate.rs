@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::Output;
-use super::source::Source;
+use super::source::Revision;
 use crate::config::Environment;
 use crate::desired::{self, File, Loaded, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Problem};
+use crate::gate::Calendar;
 use crate::git::{self, BlobRefusal};
 use crate::model::CommitId;
+use crate::model::desired::{Desired, Mode};
 use crate::model::text::plural;
 use crate::view::standing::Exit;
 
@@ -26,53 +28,88 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// Check desired state and policies, and show every problem with its place
 ///
-/// Reads no cluster and needs no network. Exit codes: 0 valid, 1 not valid.
+/// Reads no cluster, and without --repo needs no network. Exit codes: 0 valid, 1 not valid.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass validate                       # the files of this folder, committed or not
-  windlass validate --rev my-branch       # the files of a branch, a tag or a commit")]
+  windlass validate --rev my-branch       # the files of a branch, a tag or a commit
+  windlass validate --repo https://git.example.com/fleet.git")]
 pub struct Args {
     /// The folder that holds `desired-state/` and `policies/`
-    #[arg(default_value = ".")]
-    pub path: PathBuf,
-    /// Read a commit, a branch or a tag of the repository instead of the files on disk
-    #[arg(long, value_name = "REV")]
-    pub rev: Option<String>,
+    #[arg(value_name = "PATH", default_value = ".", conflicts_with = "repo")]
+    pub folder: PathBuf,
     /// The format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    #[command(flatten)]
+    pub revision: Revision,
 }
 
 pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let read_rev = |path: &Path, rev: &str| Source::around(path, environment)?.files(Some(rev));
-    check(args, read_rev, out)
+    let rev = args.revision.rev.as_deref();
+    let files = match args.revision.source(&args.folder, environment)? {
+        Some(source) => source.files(rev)?,
+        None => (CommitId("work tree".into()), work_tree(&named(args)?)?),
+    };
+    check(&files, args.output, out)
 }
 
-/// Writes what it found to `out`; returns the exit code. `read_rev` reads the files of a revision from the repository
-/// around a folder, with paths relative to that folder.
+/// The folder that is meant. Other commands take the name of a cluster in its place.
+fn named(args: &Args) -> anyhow::Result<PathBuf> {
+    let cluster = Path::new("desired-state").join(&args.folder);
+    anyhow::ensure!(
+        args.folder.exists() || !cluster.is_dir(),
+        "{0} is a cluster, and `windlass validate` takes a folder: without an argument it checks every cluster of \
+         this one",
+        args.folder.display()
+    );
+    Ok(args.revision.folder(&args.folder))
+}
+
+/// Writes what it found to `out`; returns the exit code.
 fn check(
-    args: &Args,
-    read_rev: impl Fn(&Path, &str) -> anyhow::Result<(CommitId, BTreeMap<String, File>)>,
+    (commit, files): &(CommitId, BTreeMap<String, File>),
+    output: Output,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let (commit, files) = match &args.rev {
-        Some(rev) => read_rev(&args.path, rev).with_context(|| format!("reading {rev}"))?,
-        None => (CommitId("work tree".into()), work_tree(&args.path)?),
-    };
-    let loaded = desired::load(&commit, &files);
-    match args.output {
-        Output::Text => write_text(&loaded, out)?,
+    let loaded = desired::load(commit, files);
+    let warnings = warnings(&loaded);
+    match output {
+        Output::Text => write_text(&loaded, &warnings, out)?,
         Output::Json => {
             let problems = serde_json::to_string_pretty(&loaded.problems).context("writing the problems")?;
             writeln!(out, "{problems}")?;
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
         }
     }
     Ok(if loaded.problems.is_empty() { Exit::Done } else { Exit::Failed }.code())
 }
 
-fn write_text(loaded: &Loaded, out: &mut dyn Write) -> std::io::Result<()> {
+/// What is valid and means that nothing will ever happen: a cluster that Windlass is to upgrade, and no window.
+fn warnings(loaded: &Loaded) -> Vec<String> {
+    let acts = |desired: &&Desired| desired.cluster.mode == Mode::Act;
+    let clusters = loaded.clusters.values().filter_map(|desired| desired.as_ref().ok()).filter(acts);
+    let windowless = clusters.filter(|desired| {
+        let calendar = Calendar::of(&loaded.policies, &desired.cluster.labels, &desired.cluster.name);
+        calendar.windows().next().is_none()
+    });
+    let warning = |desired: &Desired| {
+        format!(
+            "cluster/{}: spec.mode is act, and no maintenance window matches the cluster: nothing is ever taken out",
+            desired.cluster.name
+        )
+    };
+    windowless.map(warning).collect()
+}
+
+fn write_text(loaded: &Loaded, warnings: &[String], out: &mut dyn Write) -> std::io::Result<()> {
     for problem in &loaded.problems {
         write!(out, "{problem}")?;
+    }
+    for warning in warnings {
+        writeln!(out, "warning: {warning}")?;
     }
     writeln!(out, "{}", summary(loaded))
 }
@@ -183,14 +220,10 @@ mod tests {
     const INVALID: u8 = 1;
 
     /// Runs the command over files on disk; the answer is the exit code and what was written.
-    fn said(root: &Path, rev: Option<&str>, output: Output) -> (u8, String) {
+    fn said(root: &Path, output: Output) -> (u8, String) {
         let mut out = Vec::new();
-        let args = Args { path: root.to_owned(), rev: rev.map(str::to_owned), output };
-        let read_rev = |_: &Path, rev: &str| {
-            let files = [("desired-state/b/cluster.yaml".to_owned(), File::Text(CLUSTER.into()))];
-            Ok((CommitId(rev.into()), BTreeMap::from(files)))
-        };
-        let code = check(&args, read_rev, &mut out).unwrap();
+        let code =
+            check(&(CommitId("work tree".into()), work_tree(root).unwrap()), output, &mut out).unwrap();
         (code, String::from_utf8(out).unwrap())
     }
 
@@ -207,8 +240,22 @@ mod tests {
     #[test]
     fn valid_files_are_counted() {
         let root = folder(&[("desired-state/a/cluster.yaml", CLUSTER), ("policies/README.md", "x")]);
-        assert_eq!(said(root.path(), None, Output::Text), (VALID, "1 cluster, 0 policies: valid\n".into()));
-        assert_eq!(said(root.path(), None, Output::Json), (VALID, "[]\n".into()));
+        assert_eq!(said(root.path(), Output::Text), (VALID, "1 cluster, 0 policies: valid\n".into()));
+        assert_eq!(said(root.path(), Output::Json), (VALID, "[]\n".into()));
+    }
+
+    #[test]
+    fn a_cluster_that_acts_and_has_no_window_is_warned_of() {
+        const WARNED: &str = "warning: cluster/a: spec.mode is act, and no maintenance window matches the cluster: nothing is ever taken out\n";
+        let act = CLUSTER.replace("spec:\n", "spec:\n  mode: act\n");
+        let window = "apiVersion: windlass.dev/v1alpha1\nkind: MaintenanceWindow\nmetadata: {name: w}\nspec: {clusters: {}, opens: always}\n";
+        let root = folder(&[("desired-state/a/cluster.yaml", &act)]);
+        let (code, told) = said(root.path(), Output::Text);
+        assert_eq!((code, told), (VALID, format!("{WARNED}1 cluster, 0 policies: valid\n")));
+        assert_eq!(said(root.path(), Output::Json), (VALID, "[]\n".into()));
+        fs::create_dir(root.path().join("policies")).unwrap();
+        fs::write(root.path().join("policies/w.yaml"), window).unwrap();
+        assert_eq!(said(root.path(), Output::Text), (VALID, "1 cluster, 1 policy: valid\n".into()));
     }
 
     #[test]
@@ -217,28 +264,25 @@ mod tests {
             ("desired-state/a/cluster.yaml", &CLUSTER.replace("kind:", "kid:")),
             ("policies/x.yml", ""),
         ]);
-        let (code, told) = said(root.path(), None, Output::Text);
+        let (code, told) = said(root.path(), Output::Text);
         assert!(
             code == INVALID
                 && told.contains("cluster.yaml:2:1: unknown key `kid`")
                 && told.ends_with("3 problems in 2 files\n"),
             "{told}"
         );
-        let (code, told) = said(root.path(), None, Output::Json);
+        let (code, told) = said(root.path(), Output::Json);
         let list: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert_eq!(
             (code, list[0]["line"].as_u64(), list[0]["sourceLine"].is_string()),
             (INVALID, Some(1), true)
         );
-    }
-
-    #[test]
-    fn a_revision_is_read_by_whoever_can() {
-        let (code, told) = said(Path::new("/nowhere"), Some("main"), Output::Text);
-        assert!(
-            code == INVALID && told.starts_with("desired-state/b/cluster.yaml:3:18: metadata.name"),
-            "{told}"
-        );
+        let near = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|each| each["message"] == "unknown key `kid`; did you mean `kind`?");
+        assert_eq!(near.unwrap()["fix"], "write `kind`");
     }
 
     #[cfg(unix)]
@@ -249,7 +293,7 @@ mod tests {
         link("desired-state/a");
         link("desired-state/b/cluster.yaml");
         link("policies");
-        let (_, told) = said(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), Output::Text);
         assert_eq!(
             told,
             "desired-state/a: is a symbolic link; links are not followed\n       \
@@ -277,7 +321,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let (_, told) = said(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), Output::Text);
         let heads: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
         let wrong = "its name is not UTF-8 text, or not one that a file may have here";
         assert_eq!(
@@ -295,8 +339,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
-        let args = Args { path: "/nowhere".into(), rev: None, output: Output::Text };
-        let error = check(&args, |_, _| anyhow::bail!("unused"), &mut Vec::new()).unwrap_err();
+        let error = work_tree(Path::new("/nowhere")).unwrap_err();
         assert_eq!(error.to_string(), "reading the folder /nowhere");
     }
 
@@ -306,7 +349,7 @@ mod tests {
             ("desired-state/a/cluster.yaml", CLUSTER),
             ("policies/big.yaml", &"#".repeat(MAX_FILE_BYTES + 1)),
         ]);
-        let (_, told) = said(root.path(), None, Output::Text);
+        let (_, told) = said(root.path(), Output::Text);
         assert_eq!(
             told,
             "policies/big.yaml: has 1048577 bytes; at most 1048576 are read\n1 problem in 1 file\n"

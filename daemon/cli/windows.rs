@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::source::Source;
+use super::source::{Revision, unknown};
 use super::{Output, validate};
 use crate::config::Environment;
 use crate::desired::{self, Loaded};
@@ -19,15 +19,18 @@ use crate::model::text::plural;
 use crate::view::windows::WindowsPage;
 
 /// Show when each cluster may be disrupted next, what is frozen, and what looks wrong
+///
+/// Reads the files on disk; with --repo, --rev, --branch or --config those of a commit.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass windows
+  windlass windows prod-eu --repo https://git.example.com/fleet.git
   windlass windows --from 2026-12-20 --days 30
   windlass windows --rev my-branch")]
 pub struct Args {
-    /// The folder that holds `desired-state/` and `policies/`
-    #[arg(value_name = "PATH", default_value = ".")]
-    pub path: PathBuf,
+    /// The cluster to show [default: all of them]
+    #[arg(value_name = "CLUSTER")]
+    pub cluster: Option<String>,
     /// The first moment to show: RFC 3339, or a date, which means its midnight in UTC [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_from)]
     pub from: Option<Timestamp>,
@@ -37,9 +40,8 @@ pub struct Args {
     /// The format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// Read a commit, a branch or a tag of the repository instead of the files on disk
-    #[arg(long, value_name = "REV")]
-    rev: Option<String>,
+    #[command(flatten)]
+    revision: Revision,
 }
 
 pub fn run(
@@ -48,21 +50,27 @@ pub fn run(
     now: Timestamp,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let path = args.path.display().to_string();
-    let loaded: Loaded = match &args.rev {
-        Some(rev) => Source::around(&args.path, environment)?.load(Some(rev))?,
-        None => desired::load(&CommitId("work tree".to_owned()), &validate::work_tree(&args.path)?),
+    let here = Path::new(".");
+    let loaded: Loaded = if let Some(source) = args.revision.source(here, environment)? {
+        source.load(args.revision.rev.as_deref())?
+    } else {
+        let files = validate::work_tree(&args.revision.folder(here))?;
+        desired::load(&CommitId("work tree".to_owned()), &files)
     };
-    let valid: Vec<(String, BTreeMap<String, String>)> = loaded
-        .clusters
-        .iter()
+    let (named, clusters) = (args.cluster.as_deref(), &loaded.clusters);
+    if let Some(cluster) = named.filter(|cluster| !clusters.contains_key(*cluster)) {
+        let folder = Path::new(cluster).is_dir();
+        let hint = if folder { format!("; for a folder write `--repo {cluster}`") } else { String::new() };
+        bail!("{}{hint}", unknown("the desired state", cluster, clusters.keys().map(String::as_str)));
+    }
+    let shown = clusters.iter().filter(|(name, _)| named.is_none_or(|named| named == *name));
+    let valid: Vec<(String, BTreeMap<String, String>)> = shown
         .filter_map(|(name, desired)| Some((name.clone(), desired.as_ref().ok()?.cluster.labels.clone())))
         .collect();
     let problems = plural(loaded.problems.len(), "problem");
     if valid.is_empty() {
-        bail!(
-            "{path} has no valid cluster below desired-state/ ({problems}); `windlass validate {path}` shows them"
-        );
+        let what = named.unwrap_or("cluster");
+        bail!("there is no valid {what} below desired-state/ ({problems}); `windlass validate` shows them");
     }
     super::write(&page(args, &loaded.policies, &valid, now)?, args.output, out)?;
     if !loaded.problems.is_empty() {

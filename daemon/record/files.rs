@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::yaml::{self, YamlError};
-use super::{Record, Run, layout, report, rollback, status};
+use super::{Record, Run, layout, plan_file, report, rollback, status};
 use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
@@ -54,7 +54,8 @@ pub fn files(
         match event {
             RunEvent::Started { .. } => {
                 let run = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
-                files.yaml(layout::plan_path(cluster, run), plan.ok_or(WriteError::NoPlan { seq })?)?;
+                let plan = plan_file::write_plan(plan.ok_or(WriteError::NoPlan { seq })?);
+                files.written(layout::plan_path(cluster, run), plan)?;
             }
             RunEvent::RollbackPoint { id } => {
                 if let Some(run) = after.run.as_ref().or(ended) {
@@ -85,7 +86,11 @@ impl Files {
     }
 
     fn yaml<T: serde::Serialize>(&mut self, path: String, value: &T) -> Result<(), WriteError> {
-        match yaml::write(value) {
+        self.written(path, yaml::write(value))
+    }
+
+    fn written(&mut self, path: String, text: Result<String, YamlError>) -> Result<(), WriteError> {
+        match text {
             Ok(text) => {
                 self.text(path, text);
                 Ok(())

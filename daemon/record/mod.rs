@@ -8,6 +8,7 @@ mod layout;
 mod log;
 mod message;
 mod older;
+mod plan_file;
 mod read;
 mod report;
 mod report_parts;

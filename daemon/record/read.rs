@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::layout::{self, PathMeaning};
-use super::older;
 use super::sentence::step_of;
 use super::yaml::{self, YamlError};
 use super::{Record, Run};
+use super::{older, plan_file};
 use crate::model::entry::{Entry, RunEvent, What};
 use crate::model::plan::Plan;
 
@@ -153,7 +153,7 @@ fn plan_of(
     let Some(text) = files.get(&place) else {
         return Err(ReadError::NoPlan { path: path.to_owned(), run: run.clone(), plan: place });
     };
-    let plan: Plan = yaml::typed(text).map_err(|source| {
+    let plan = plan_file::read_plan(text).map_err(|source| {
         let path = place.clone();
         if older::is_plan(text) {
             ReadError::OlderFormat { path }

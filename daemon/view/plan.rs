@@ -97,7 +97,7 @@ pub struct Hop {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stage {
     pub kind: StageKind,
-    /// Index into the hops, counted from zero.
+    /// Which of the hops it belongs to, counted from one.
     pub hop: usize,
     pub to: Version,
     /// In their order, canaries first.
@@ -272,7 +272,7 @@ impl Stage {
             plan::StageKind::Workers => StageKind::Workers,
         };
         let steps = stage.steps.iter().map(Step::of).collect();
-        Self { kind, hop: stage.hop, to: stage.to.clone(), steps }
+        Self { kind, hop: stage.hop + 1, to: stage.to.clone(), steps }
     }
 }
 

@@ -27,7 +27,7 @@ impl PlanPage {
     /// Every hop with its rows.
     fn hops(&self) -> Vec<(&Hop, Vec<PlanRow>)> {
         let rows = |number: usize| {
-            let stages = self.plan.stages.iter().filter(move |stage| stage.hop == number);
+            let stages = self.plan.stages.iter().filter(move |stage| stage.hop == number + 1);
             stages.flat_map(|stage| rows_of(&self.plan, stage)).collect()
         };
         self.plan.hops.iter().enumerate().map(|(number, hop)| (hop, rows(number))).collect()

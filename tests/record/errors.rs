@@ -61,6 +61,12 @@ fn what_is_not_known() {
         &reading,
         of_plan.as_deref(),
     );
+    let from_one = Some("hops are counted from one");
+    check(
+        |b| replace(b, &plan, "kind: controlPlane\n  hop: 1", "kind: controlPlane\n  hop: 0"),
+        &reading,
+        from_one,
+    );
 }
 
 #[test]

@@ -89,6 +89,11 @@ fn the_status_file() {
 }
 
 #[test]
+fn the_plan_file() {
+    golden("plan.yaml", eventful().file(&format!("prod-eu/runs/{}/plan.yaml", run())));
+}
+
+#[test]
 fn the_report() {
     golden("report.md", finished().file(&format!("prod-eu/runs/{}/report.md", run())));
 }

@@ -307,6 +307,9 @@ impl BoundedText {
         let _ = writeln!(self.text, "\nRollback Available: {}", rollback(status));
         if let Some(at) = status.run.as_ref().and_then(|run| run.estimated_completion) {
             let _ = writeln!(self.text, "Estimated Completion: {}", minute(at));
+        } else if let Some(blocker) = status.blocker() {
+            let _ =
+                writeln!(self.text, "Estimated Completion: not while {} blocks", one_line(&blocker.object));
         }
         self.text
     }

@@ -2,7 +2,7 @@
 
 use super::status_types::{
     API_VERSION, AcceptedCommit, ClusterPhase, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus,
-    RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor,
+    RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor, ends_by_a_person,
 };
 use super::text::{count, shorten};
 use super::yaml::{self, YamlError};
@@ -129,6 +129,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
         listed
     };
     let moving = cluster_phase(record) == ClusterPhase::Running;
+    let blocked = record.waiting.iter().any(|wait| ends_by_a_person(wait.value.verdict, wait.value.next));
     RunStatus {
         id: run.id.clone(),
         commit: run.commit.clone(),
@@ -146,7 +147,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
         rollback_point: run.rollback_point.clone(),
         estimated_completion: record
             .last_at
-            .filter(|_| moving)
+            .filter(|_| moving && !blocked)
             .and_then(|last| tally::estimated_completion(run, last)),
     }
 }

@@ -124,6 +124,22 @@ pub struct WaitingFor {
     pub next: Option<Timestamp>,
 }
 
+impl Status {
+    /// What keeps the run in progress from its end until a person acts; the first, if there are several.
+    pub fn blocker(&self) -> Option<&WaitingFor> {
+        let goes_on = matches!(self.phase, ClusterPhase::Running | ClusterPhase::Waiting);
+        self.waiting
+            .iter()
+            .filter(|_| goes_on && self.run.is_some())
+            .find(|wait| ends_by_a_person(wait.verdict, wait.next))
+    }
+}
+
+/// A denial with a time ends by itself.
+pub(super) fn ends_by_a_person(verdict: Verdict, next: Option<Timestamp>) -> bool {
+    verdict == Verdict::Deny && next.is_none()
+}
+
 impl WaitingFor {
     /// True if only a person can end the wait, and no person wants it; see [`Answer::needs_a_person`].
     pub fn needs_a_person(&self) -> bool {

@@ -147,6 +147,9 @@ fn cluster(row: &StatusRow) -> String {
     if let Some(run) = &status.run {
         progress(&mut lines, run);
     }
+    if let Some(blocker) = status.blocker() {
+        lines.add("done by", format_args!("not while {} blocks", one_line(&blocker.object)));
+    }
     waiting(&mut lines, status);
     if let Some(point) = status.rollback_points.first() {
         let to = point.commit.as_ref().map_or_else(

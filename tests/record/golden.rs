@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use windlass::model::decision::{Gate, Key};
+use windlass::model::decision::{Answer, Gate, Key};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunOutcome, StepPhase, What};
 use windlass::model::plan::Component;
 use windlass::record::{self, Record, status};
@@ -142,6 +142,22 @@ fn the_config_map() {
     halfway.through("w2", Component::Kubelet).through("w3", Component::Kubelet);
     halfway.through("w4", Component::Kubelet).ended(RunOutcome::Converged, Vec::new());
     golden("config-map-as-desired", &record::config_map_text(&status(CLUSTER, &halfway.record)));
+}
+
+#[test]
+fn a_run_with_a_node_that_cannot_go_has_no_estimated_end() {
+    let mut story = Story::new(plan(4));
+    story.accepted().run_started().through("cp1", Component::ControlPlane).through("cp1", Component::Kubelet);
+    story.through("w1", Component::Kubelet).say([started("w2", Component::Kubelet)]);
+    assert!(status(CLUSTER, &story.record).run.unwrap().estimated_completion.is_some(), "set-up");
+    let never = reason(Key::BudgetNeverAllows, "budget/shop/db", "it never allows a disruption");
+    story.say([What::Cluster(ClusterEvent::Waiting { answers: vec![Answer::deny(Gate::Budget, never)] })]);
+    let now = status(CLUSTER, &story.record);
+    assert_eq!(now.run.as_ref().unwrap().estimated_completion, None);
+    let text = record::config_map_text(&now);
+    assert!(text.ends_with("\nEstimated Completion: not while budget/shop/db blocks\n"), "{text}");
+    let text = page(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())])).text();
+    assert!(text.contains("\n  done by    not while budget/shop/db blocks\n"), "{text}");
 }
 
 #[test]

@@ -21,7 +21,16 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     answers.extend(kubelets_too_new(question));
     let (Some(step), Some(live)) = (question.step.filter(|_| asked), question.live()) else { return answers };
     let broken = step.expects.iter().filter(|fact| fact.is_version() && live.truth(fact) != Truth::Holds);
-    let reasons = broken.map(|fact| Reason::new(Key::ServersMixed, question.object(), unmet(fact)));
+    // A process that has just begun has not heard a hosted control plane for long enough.
+    let agrees_yet = live.api.agreed || !live.is_known_by_endpoint();
+    let reason = |fact: &Fact| match (fact, live.truth(fact)) {
+        (Fact::ControlPlaneAtLeast(_), Truth::Unknown) if !agrees_yet => {
+            let text = "the API endpoint has to answer with the same version for two minutes";
+            Reason::new(Key::NotAgreed, question.object(), text)
+        }
+        _ => Reason::new(Key::ServersMixed, question.object(), unmet(fact)),
+    };
+    let reasons = broken.map(reason);
     answers.extend(reasons.map(|reason| Answer::wait(Gate::Order, reason)));
     answers
 }

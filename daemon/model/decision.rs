@@ -363,6 +363,7 @@ keys! {
     QuorumAtRisk => "quorumAtRisk",
     ApiNotSteady => "apiNotSteady",
     ServersMixed => "serversMixed",
+    NotAgreed => "notAgreed",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",
     LeaseSilent => "leaseSilent",

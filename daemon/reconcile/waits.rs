@@ -63,7 +63,8 @@ pub(super) fn state(input: &Input<'_>, tick: &Tick, moving: bool) -> RunState {
     }
 }
 
-/// Whether an objection is to be written down. That a Job is at work is left out: the phase of its step tells it.
+/// Whether an objection is to be written down. That a Job is at work is left out: the phase of its step tells it. So is
+/// what every process that begins waits for: it would be written at each start.
 fn worth_recording(answer: &Answer) -> bool {
-    answer.gate.is_recorded() && answer.reason.key != Key::Upgrading
+    answer.gate.is_recorded() && !matches!(answer.reason.key, Key::Upgrading | Key::NotAgreed)
 }

@@ -421,3 +421,26 @@ async fn a_node_that_joins_with_a_newer_kubelet_than_the_api_servers_is_told() {
     world.until("it is told", MINUTE * 10, told).await;
     process.end().await;
 }
+
+/// Each start would write one more commit, and a process that is killed every few minutes one each time.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_begins_at_rest_before_a_hosted_control_plane_writes_nothing() {
+    let mut world = World::at("v1.36.3");
+    world.workers("w", 2).pass(MINUTE).await;
+    for node in ["w1", "w2"] {
+        world.change_node(node, |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.35.4"));
+    }
+    world.cordon("w2");
+    world.desire_within(ALWAYS, &hosted_yaml("v1.36.3"));
+    let process = world.daemon();
+    // The cordoned node leaves no room for the other one.
+    world.pass(MINUTE * 20).await;
+    process.end().await;
+    let before = world.log();
+    assert!(before.iter().any(|subject| subject.contains("started")), "{before:?}");
+    let process = world.daemon();
+    world.pass(MINUTE * 10).await;
+    process.end().await;
+    assert_eq!(world.log(), before);
+    assert_eq!(world.node("w2").0, "v1.35.4");
+}

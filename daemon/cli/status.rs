@@ -29,8 +29,8 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show where each cluster stands: its record, compared with the newest commit
 ///
-/// Several clusters are a table, the worst first. With --kubeconfig it also asks each cluster whether its daemon is alive. Of several clusters the worst decides the
-/// exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
+/// Several clusters are a table, the worst first. With --kubeconfig it also asks each cluster whether its daemon is
+/// alive. Of several clusters the worst decides the exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass status                                     # a table, if there are several clusters

@@ -51,7 +51,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// True if a node of a control plane of so many nodes is emptied before its components move. A single node is not:
-    /// nobody is left who could take its pods out of their Services.
+    /// no other control plane node runs a controller manager that could take its pods out of their Services.
     pub fn empties_first(&self, nodes: usize) -> bool {
         self.drain == ControlPlaneDrain::BeforeControlPlane && nodes > 1
     }

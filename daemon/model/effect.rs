@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::asked::Probe;
 use super::claim::Claim;
+use super::live::Job;
 use super::names;
 use super::uid::Uid;
 
@@ -95,6 +96,12 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Deletes a Job as it was last seen.
+    pub fn deletion(name: &str, job: &Job) -> Self {
+        let (uid, resource_version) = (job.uid.clone(), job.resource_version.clone());
+        Self::DeleteJob { name: name.to_owned(), uid, resource_version }
+    }
+
     /// The object that the effect changes. Two effects with one key are never in flight at the same time.
     pub fn key(&self) -> EffectKey {
         match self {

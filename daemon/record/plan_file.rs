@@ -18,7 +18,7 @@ pub(super) fn write_plan(plan: &Plan) -> Result<String, YamlError> {
 pub(super) fn read_plan(text: &str) -> Result<Plan, YamlError> {
     let Some(shown) = text.strip_prefix(&head()) else { return yaml::typed(text) };
     // The lines of an error are those of the whole file.
-    let mut plan: Plan = yaml::typed(shown).or_else(|_| yaml::typed(&format!("\n\n{shown}")))?;
+    let mut plan: Plan = yaml::typed(&format!("\n\n{shown}"))?;
     for stage in &mut plan.stages {
         let hop = stage.hop.checked_sub(1);
         stage.hop = hop.ok_or_else(|| YamlError::Malformed("hops are counted from one".to_owned()))?;

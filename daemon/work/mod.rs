@@ -11,14 +11,16 @@ mod kubelet;
 mod node;
 mod orphans;
 mod state;
+mod sweep;
 mod turn;
 
 use crate::model::decision::Decision;
 use crate::model::work::Work;
 
 pub use hand::Hand;
-pub use orphans::{bears_our_claim, return_orphans, sweep};
+pub use orphans::{bears_our_claim, return_orphans};
 pub use state::State;
+pub use sweep::sweep;
 pub use turn::{LOOK_AGAIN, Turn};
 
 /// Where a step stands.

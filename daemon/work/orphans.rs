@@ -38,34 +38,6 @@ pub fn return_orphans(desired: &Desired, live: &Live, record: &Record, tenure: &
     turn
 }
 
-/// How many Jobs of runs before are deleted in one pass.
-const SWEPT_AT_ONCE: usize = 5;
-
-/// Deletes the Jobs of runs before, once a run has begun: until then people may want to read them. A Job stays while its
-/// node has a claim of its run, because it says whether that node was changed, and while it may be at work.
-///
-/// The API server deletes a finished Job after a week by itself. A Job that never began is not finished.
-pub fn sweep(live: &Live, record: &Record, tenure: &Tenure) -> Turn {
-    let mut turn = Turn::default();
-    let (Some(run), Some(_)) = (&record.run, tenure.held) else { return turn };
-    let over = |job: &Job| match live.job_state(job) {
-        JobState::Suspended | JobState::Complete | JobState::Failed(_) => true,
-        JobState::Waiting(_) | JobState::Running => false,
-    };
-    let claimed = |job: &Job| match live.nodes.get(job.node.as_str()).map(|node| &node.claim) {
-        Some(Some(ClaimState::Ours(claim))) => claim.run == job.run,
-        Some(Some(ClaimState::Unreadable(_))) => true,
-        Some(None) | None => false,
-    };
-    let old = live.jobs.of_other_runs(&run.id).filter(|(_, job)| over(job) && !claimed(job));
-    for (name, job) in old.take(SWEPT_AT_ONCE) {
-        let (name, uid) = (name.clone(), job.uid.clone());
-        let effect = Effect::DeleteJob { name, uid, resource_version: job.resource_version.clone() };
-        turn.effects.push((effect, record.next_seq.saturating_sub(1)));
-    }
-    turn
-}
-
 impl Orphans<'_> {
     fn judge(&mut self, node: &Node, claim: &Claim) {
         // In `observe` another process may act on the cluster, so only claims that our own record knows are ours.
@@ -154,8 +126,7 @@ impl Orphans<'_> {
     }
 
     fn delete(&mut self, name: &str, job: &Job) {
-        let (name, uid) = (name.to_owned(), job.uid.clone());
-        self.push(Effect::DeleteJob { name, uid, resource_version: job.resource_version.clone() });
+        self.push(Effect::deletion(name, job));
     }
 
     fn suspend(&mut self, name: &str, job: &Job) {

@@ -281,22 +281,27 @@ fn runs(scene: &mut Scene, _: &mut Tick) {
     state_of_jobs(scene, &JobState::Running);
 }
 
+/// What keeps a Job from being created, and once more from being let begin.
+fn work_that_may_not_begin(case: &str) {
+    caught(case, "before its node was drained", |scene, _| phase(scene, "w1", StepPhase::Claimed));
+    caught(case, "while the run is halted", |scene, _| {
+        scene.record.halted = super::scene("halt-returns-a-drained-node").record.halted;
+    });
+    caught(case, "while its node is not cordoned", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
+    });
+    caught(case, "pods that were there before the cordon are left", |scene, _| {
+        crate::worlds::add_pod(&mut scene.live, "shop", "cart", "w1 deployment/cart");
+    });
+    caught(case, "a person holds its node", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().hold = Some(String::new());
+    });
+}
+
 #[test]
 fn jobs_that_begin_for_nothing() {
     const CASE: &str = "change-lets-the-suspended-job-begin";
-    caught(CASE, "before its node was drained", |scene, _| phase(scene, "w1", StepPhase::Claimed));
-    caught(CASE, "while the run is halted", |scene, _| {
-        scene.record.halted = super::scene("halt-returns-a-drained-node").record.halted;
-    });
-    caught(CASE, "while its node is not cordoned", |scene, _| {
-        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
-    });
-    caught(CASE, "pods that were there before the cordon are left", |scene, _| {
-        crate::worlds::add_pod(&mut scene.live, "shop", "cart", "w1 deployment/cart");
-    });
-    caught(CASE, "a person holds its node", |scene, _| {
-        scene.live.nodes.get_mut("w1").unwrap().hold = Some(String::new());
-    });
+    work_that_may_not_begin(CASE);
     caught(CASE, "it begins for no step in progress", |scene, _| {
         let id = kubelet(scene, "w1");
         scene.record.run.as_mut().unwrap().steps.get_mut(&id).unwrap().end = Some(StepEnd::Done);
@@ -315,16 +320,7 @@ fn jobs_for_nothing() {
             }
         }
     };
-    caught(CASE, "before its node was drained", |scene, _| phase(scene, "w1", StepPhase::Claimed));
-    caught(CASE, "while the run is halted", |scene, _| {
-        scene.record.halted = super::scene("halt-returns-a-drained-node").record.halted;
-    });
-    caught(CASE, "while its node is not cordoned", |scene, _| {
-        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
-    });
-    caught(CASE, "pods that were there before the cordon are left", |scene, _| {
-        crate::worlds::add_pod(&mut scene.live, "shop", "cart", "w1 deployment/cart");
-    });
+    work_that_may_not_begin(CASE);
     caught(CASE, "for no step in progress", |_, tick| {
         manifest(tick, "/metadata/annotations/windlass.dev~1step", "general/v1.36.3/w9@uid-w9/kubelet");
     });
@@ -333,9 +329,6 @@ fn jobs_for_nothing() {
     });
     caught(CASE, "does not bear the claim of its step", |scene, _| {
         scene.live.nodes.get_mut("w1").unwrap().claim = None;
-    });
-    caught(CASE, "a person holds its node", |scene, _| {
-        scene.live.nodes.get_mut("w1").unwrap().hold = Some(String::new());
     });
     caught(CASE, "its node is not there", |scene, _| drop(scene.live.nodes.remove("w1")));
     caught(CASE, "by another entry than the intent of its step", |_, tick| {

@@ -15,8 +15,12 @@ use kube::client::Body;
 use super::{CallError, ClusterApi, call};
 use crate::clock::Clock;
 use crate::live::ProbeAnswer;
-use crate::model::live::{Lock, Probe};
-use crate::model::names::{LEASE, NAMESPACE, NOTES, STATUS, STOP};
+use crate::model::live::{Heard, Lock, Probe};
+use crate::model::names::{HEARD, LEASE, NAMESPACE, NOTES, STATUS, STOP};
+use crate::model::version::Version;
+
+/// How many answers to `/version` make one look at the API endpoint.
+const ANSWERS: usize = 4;
 
 impl ClusterApi {
     /// Asks one probe. A failure is an answer too: nothing is known.
@@ -60,13 +64,23 @@ impl ClusterApi {
             }
             Ok(_) | Err(_) => false,
         };
-        // Over a new connection each time: a balancer then may choose another API server.
-        let version = Request::get("/version").header(CONNECTION, "close").body(Vec::new());
-        let version = version.map_err(|e| CallError::Transport(e.to_string()))?;
-        let version = call(self.client.request::<Info>(version)).await.ok();
-        // `gitVersion` has the vendor's suffix; the minor alone may have a `+`.
-        let version = version.and_then(|info| info.git_version.parse().ok());
+        let version = self.oldest_answer().await.ok().flatten();
         Ok(ProbeAnswer::Api { ready: ready && version.is_some(), version, clock_ahead })
+    }
+
+    /// The oldest version that several answers to `/version` have; `None` if one of them has no version that can be
+    /// read. Each comes over a new connection: a balancer then may choose another API server.
+    async fn oldest_answer(&self) -> Result<Option<Version>, CallError> {
+        let mut answers = Vec::new();
+        for _ in 0..ANSWERS {
+            let version = Request::get("/version").header(CONNECTION, "close").body(Vec::new());
+            let version = version.map_err(|e| CallError::Transport(e.to_string()))?;
+            let info: Info = call(self.client.request(version)).await?;
+            // `gitVersion` has the vendor's suffix; the minor alone may have a `+`.
+            let Ok(version) = info.git_version.parse::<Version>() else { return Ok(None) };
+            answers.push(version);
+        }
+        Ok(Version::oldest(&answers).cloned())
     }
 
     async fn heartbeat(&self, node: &str) -> Result<ProbeAnswer, CallError> {
@@ -138,5 +152,12 @@ pub(super) fn read_lock(lease: &Lease) -> Lock {
         // The fold sets when it was first seen.
         seen: Timestamp::UNIX_EPOCH,
         seconds: i64::from(spec.lease_duration_seconds.unwrap_or(0)),
+        heard: lease.metadata.annotations.as_ref().and_then(|all| heard(all.get(HEARD)?)),
     }
+}
+
+/// `v1.36.3 since 2026-11-24T22:00:00Z`; `None` if it cannot be read.
+fn heard(text: &str) -> Option<Heard> {
+    let (version, since) = text.split_once(" since ")?;
+    Some(Heard { version: version.parse().ok()?, since: since.parse().ok()? })
 }

@@ -16,8 +16,8 @@ use super::{CallError, ClusterApi, call};
 use crate::live::WriteAnswer;
 use crate::model::claim::Claim;
 use crate::model::effect::{LeaseMove, NodePatch};
-use crate::model::live::{CallFailure, RefusalKind};
-use crate::model::names::{CLAIM, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
+use crate::model::live::{CallFailure, Heard, RefusalKind};
+use crate::model::names::{CLAIM, HEARD, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
 
 /// The merge patch of a node change, with its precondition.
 fn body(patch: &NodePatch, resource_version: &str) -> Value {
@@ -169,13 +169,17 @@ impl ClusterApi {
         &self,
         name: &str,
         lock: &LeaseMove,
+        heard: Option<&Heard>,
         length: SignedDuration,
         now: Timestamp,
     ) -> WriteAnswer {
         let api = Api::<Lease>::namespaced(self.client.clone(), NAMESPACE);
         let params = PostParams::default();
+        let heard =
+            heard.map(|Heard { version, since }| (HEARD.to_owned(), format!("{version} since {since}")));
         let lease = |holder: Option<&str>, transitions: u64, resource_version: Option<&str>| Lease {
             metadata: ObjectMeta {
+                annotations: heard.clone().map(|heard| [heard].into()),
                 name: Some(name.to_owned()),
                 namespace: Some(NAMESPACE.to_owned()),
                 resource_version: resource_version.map(str::to_owned),

@@ -200,8 +200,8 @@ async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
         Effect::DeleteJob { name, uid, resource_version } => {
             cluster.delete_job(&name, &uid, &resource_version).await
         }
-        Effect::Lease { name, lease, length } => {
-            cluster.move_lock(&name, &lease, length, edges.clock.now()).await
+        Effect::Lease { name, lease, heard, length } => {
+            cluster.move_lock(&name, &lease, heard.as_ref(), length, edges.clock.now()).await
         }
         Effect::Publish { text, of } => cluster.publish(&text, of).await,
         Effect::ForgetResume { uid } => cluster.forget_resume(&uid).await,

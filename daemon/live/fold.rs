@@ -18,10 +18,10 @@ use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
 use crate::model::version::Version;
 
-/// How many answers of the API endpoint in a row have to say the same version, and over what time at least, until it
+/// How many looks at the API endpoint in a row have to find the same version, and over what time at least, until it
 /// counts as that of every API server behind it. Managed control planes are replaced one API server at a time, within
 /// ten minutes or so.
-const AGREEING: u32 = 8;
+const AGREEING: u32 = 2;
 const AGREE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// The picture of one cluster, and the state that keeps it up to date.
@@ -303,15 +303,35 @@ impl Folder {
         let api = &mut self.live.api;
         api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
         if version.is_some() && version == api.version {
-            api.same_answers = api.same_answers.saturating_add(1);
+            api.same_looks = api.same_looks.saturating_add(1);
         } else if version.is_some() {
+            api.changed = api.version.is_some();
             api.version = version;
-            (api.version_since, api.same_answers) = (Some(now), 1);
+            (api.version_since, api.same_looks) = (Some(now), 1);
             self.live.nodes_generation += 1;
         }
-        api.agreed = api.same_answers >= AGREEING
-            && api.version_since.is_some_and(|since| now.duration_since(since) >= AGREE_FOR);
         api.last_seen = Some(now);
+        self.agree(now);
+    }
+
+    /// Finds out whether the API endpoint has agreed with itself for long enough.
+    ///
+    /// A process that is killed every few seconds never hears it for two minutes. So the lease keeps since when its
+    /// holders have heard one version only, and a process whose own looks all found that version goes on from there.
+    fn agree(&mut self, now: Timestamp) {
+        let api = &mut self.live.api;
+        let told = self.live.lock.as_ref().and_then(|lock| lock.heard.as_ref());
+        let earlier = told.filter(|told| {
+            !api.changed
+                && api.version.as_ref() == Some(&told.version)
+                && api.version_since.is_some_and(|since| told.since < since)
+        });
+        if let Some(told) = earlier {
+            api.version_since = Some(told.since);
+            api.same_looks = api.same_looks.saturating_add(1);
+        }
+        api.agreed = api.same_looks >= AGREEING
+            && api.version_since.is_some_and(|since| now.duration_since(since) >= AGREE_FOR);
     }
 
     /// Keeps the time, by our clock, at which this state of the lease was first seen. The holder's `renewTime` is
@@ -326,6 +346,7 @@ impl Folder {
             lock.seen = same.map_or(now, |old| old.seen);
             lock
         });
+        self.agree(now);
     }
 
     /// Takes in how far long work has come. While it runs, its key stays in flight without a deadline, so it never

@@ -28,14 +28,24 @@ pub struct Api {
     /// By how much the time of day of this machine is ahead of the API server's, by its last answer that had a date.
     pub clock_ahead: Option<SignedDuration>,
     pub version: Option<Version>,
-    /// Since when every answer of the API endpoint has said this version, and how many did.
+    /// Since when every look at the API endpoint has found this version, and how many looks did. A look is several
+    /// answers, each over a new connection. The looks of a process before count if the lease tells of them.
     pub version_since: Option<Timestamp>,
-    pub same_answers: u32,
+    pub same_looks: u32,
+    /// True if this process has found more than one version. What a process before it found then counts no more.
+    pub changed: bool,
     /// True once they have agreed for long enough. Behind a balancer, one answer is that of one API server.
     pub agreed: bool,
     /// Since when every probe of `/readyz` has succeeded; `None` if the last one failed.
     pub ready_since: Option<Timestamp>,
     pub last_seen: Option<Timestamp>,
+}
+
+/// What the API endpoint has answered since a time. The lease keeps it from one process to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub version: Version,
+    pub since: Timestamp,
 }
 
 /// The lease whose holder may act.
@@ -50,6 +60,8 @@ pub struct Lock {
     /// When this state was first seen, by our clock.
     pub seen: Timestamp,
     pub seconds: i64,
+    /// What its last holder had heard of the API endpoint.
+    pub heard: Option<Heard>,
 }
 
 /// A `ConfigMap` by which a person stops or resumes the work.

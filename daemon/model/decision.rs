@@ -129,6 +129,11 @@ impl Decision {
         self.answers.iter().filter(ends)
     }
 
+    /// True if there is no other objection than this one.
+    pub fn waits_only_for(&self, key: Key) -> bool {
+        !self.allows() && self.objections().all(|answer| answer.reason.key == key)
+    }
+
     /// True if this gate objects.
     pub fn objects(&self, gate: Gate) -> bool {
         self.objections().any(|answer| answer.gate == gate)

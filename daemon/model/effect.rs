@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::asked::Probe;
+use super::asked::{Heard, Probe};
 use super::claim::Claim;
 use super::live::Job;
 use super::names;
@@ -79,6 +79,8 @@ pub enum Effect {
     Lease {
         name: String,
         lease: LeaseMove,
+        /// What the next holder has to know of the API endpoint.
+        heard: Option<Heard>,
         length: SignedDuration,
     },
     /// Writes the `ConfigMap` `upgrade-status`; its text covers every entry before `of`.

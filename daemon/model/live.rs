@@ -12,7 +12,7 @@ use super::time::later;
 use super::version::Version;
 use super::work::{Component, Fact, Truth};
 
-pub use super::asked::{Api, Lock, Note, Probe};
+pub use super::asked::{Api, Heard, Lock, Note, Probe};
 pub use super::budgets::{Budgets, NamedBudget};
 pub use super::effect::LongState;
 pub use super::failure::CallFailure;

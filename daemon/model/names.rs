@@ -12,6 +12,8 @@ pub const RESUME: &str = "windlass-resume";
 pub const STATUS: &str = "upgrade-status";
 /// The lease whose holder may act.
 pub const LEASE: &str = "windlass";
+/// The annotation of the lease that says which version the API endpoint has answered with, and since when.
+pub const HEARD: &str = "windlass.dev/api-endpoint";
 
 /// Labels of an upgrade Job and of its pod.
 pub const RUN: &str = "windlass.dev/run";

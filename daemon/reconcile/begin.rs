@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::explain::{Answers, MOST_EXPLAINED};
 use crate::gate::{self, Books, Moment, Question, World};
-use crate::model::decision::{Answer, Verdict};
+use crate::model::decision::{Answer, Key, Verdict};
 use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, What};
 use crate::model::live::Probe;
@@ -43,10 +43,15 @@ pub(super) fn begin(
     };
     let (answers, may) = any_step_may(&question, stage);
     tell(&mut turn, world, answers);
-    if !may {
-        return (turn, None);
+    match may {
+        May::Not => return (turn, None),
+        // The lease keeps what was heard until now.
+        May::OnceAgreed => {
+            turn.wants_lease = true;
+            return (turn, None);
+        }
+        May::Begin => (turn.wants_lease, turn.moves) = (true, true),
     }
-    (turn.wants_lease, turn.moves) = (true, true);
     if world.tenure.held.is_none() {
         return (turn, None);
     }
@@ -72,11 +77,19 @@ fn tell(turn: &mut Turn, world: &World<'_>, answers: Vec<Answer>) {
     turn.answers.extend(answers);
 }
 
+/// Whether a run may begin.
+enum May {
+    Begin,
+    /// Once the API endpoint has answered with one version for long enough.
+    OnceAgreed,
+    Not,
+}
+
 /// Whether a run may begin: if the gates allow any step of the first stage, because a run of held nodes alone would
 /// do nothing. The control plane of a hop is one unit and needs all of its steps.
-fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, bool) {
+fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, May) {
     let unit = stage.kind.is_control_plane();
-    let (mut any, mut all, mut explained) = (false, true, 0);
+    let (mut any, mut all, mut once_agreed, mut explained) = (false, true, false, 0);
     let mut answers = Answers::default();
     // Kinds of move that a gate denies for every node.
     let mut denied: BTreeSet<MoveKind> = BTreeSet::new();
@@ -87,6 +100,7 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
         let decision = gate::ask(&Question { step: Some(step), ..*question });
         let may = decision.allows();
         (any, all) = (any | may, all && may);
+        once_agreed |= decision.waits_only_for(Key::NotAgreed);
         if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {
             denied.insert(step.move_kind());
         }
@@ -104,7 +118,12 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
         // The run begins: reasons about single nodes are reported now, reasons about a kind of move by the run.
         answers.retain(|answer| answer.verdict == Verdict::Allow || answer.gate.is_about_nodes());
     }
-    (answers, if unit { all } else { any })
+    let may = match if unit { all } else { any } {
+        true => May::Begin,
+        false if once_agreed => May::OnceAgreed,
+        false => May::Not,
+    };
+    (answers, may)
 }
 
 /// Why a run begins that the commit in force has had before: the nodes that do not run its version. The first run of

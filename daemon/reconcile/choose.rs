@@ -102,6 +102,8 @@ impl<'a> Chooser<'a> {
 
     /// Reports the answers of a decision; a decision that allows has only the calendar's.
     fn tell(&mut self, decision: Decision) {
+        // The lease keeps what was heard of the API endpoint until now.
+        self.turn.wants_lease |= decision.waits_only_for(Key::NotAgreed);
         for answer in &decision.answers {
             self.turn.passes_soon(answer, self.live, self.world.now);
             // A soak ends by itself.

@@ -8,7 +8,7 @@ use super::Input;
 use super::merge::Merged;
 use crate::gate::held_elsewhere;
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
-use crate::model::live::{Live, Lock, Probe};
+use crate::model::live::{Heard, Live, Lock, Probe};
 use crate::model::names::LEASE;
 use crate::model::state::{Identity, Tenure};
 use crate::model::time::{earliest, later};
@@ -71,7 +71,8 @@ pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
 }
 
 fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
-    if is_within(lock.seen, RENEW, input.now) {
+    // News of the API endpoint do not wait: this process may be killed before the next renewal.
+    if is_within(lock.seen, RENEW, input.now) && lock.heard == heard(input.live) {
         return Turn { wake_at: Some(later(lock.seen, RENEW)), ..Turn::default() };
     }
     let hold = LeaseMove::Hold {
@@ -79,7 +80,7 @@ fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
         transitions: lock.transitions,
         resource_version: lock.resource_version.clone(),
     };
-    let mut turn = moved(hold);
+    let mut turn = moved(hold, input.live);
     // The last write of the lease failed, perhaps because another process changed it. No watch covers the lease, so a
     // probe looks.
     if input.live.overlay.backoff.contains_key(&EffectKey::Lease) {
@@ -120,7 +121,7 @@ fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
         }
         let create =
             LeaseMove::Create { holder: me.holder.clone(), transitions: next_epoch(live, input.record) };
-        turn.effects.extend(moved(create).effects);
+        turn.effects.extend(moved(create, live).effects);
         return turn;
     };
     if tenure.elsewhere.is_some() {
@@ -131,12 +132,22 @@ fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
         transitions: next_epoch(live, input.record),
         resource_version: lock.resource_version.clone(),
     };
-    Turn { effects: moved(hold).effects, ..turn }
+    Turn { effects: moved(hold, live).effects, ..turn }
 }
 
-fn moved(lease: LeaseMove) -> Turn {
-    let effect = Effect::Lease { name: LEASE.to_owned(), lease, length: LENGTH };
+fn moved(lease: LeaseMove, live: &Live) -> Turn {
+    let effect = Effect::Lease { name: LEASE.to_owned(), lease, heard: heard(live), length: LENGTH };
     Turn { effects: vec![(effect, 0)], ..Turn::default() }
+}
+
+/// What the lease keeps of the API endpoint. Where a control plane's versions are seen on its nodes, it keeps nothing.
+fn heard(live: &Live) -> Option<Heard> {
+    if !live.is_known_by_endpoint() {
+        return None;
+    }
+    let before = live.lock.as_ref().and_then(|lock| lock.heard.clone());
+    let (version, since) = (live.api.version.clone(), live.api.version_since);
+    version.zip(since).map(|(version, since)| Heard { version, since }).or(before)
 }
 
 /// True if this pass must write no entries: another process holds the lease, or a run is in progress and the lease
@@ -188,5 +199,6 @@ pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
         transitions: lock.transitions,
         resource_version: lock.resource_version.clone(),
     };
-    Some(Effect::Lease { name: LEASE.to_owned(), lease, length: LENGTH })
+    let heard = lock.heard.clone();
+    Some(Effect::Lease { name: LEASE.to_owned(), lease, heard, length: LENGTH })
 }

@@ -118,6 +118,7 @@ mod tests {
             resource_version: "1".to_owned(),
             renewed: String::new(),
             seconds: 30,
+            heard: None,
             seen: Timestamp::UNIX_EPOCH,
         }
     }

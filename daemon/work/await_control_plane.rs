@@ -1,5 +1,5 @@
-//! Waits for a control plane that an external provider moves. No node is taken out, and nothing is written to the
-//! cluster.
+//! Waits for a control plane that an external provider moves. No node is taken out, and nothing but the lease is written
+//! to the cluster.
 
 use jiff::SignedDuration;
 
@@ -16,12 +16,14 @@ use crate::model::work::Standing;
 const LOOK: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) fn advance(hand: &Hand<'_>, to: &Version) -> Turn {
-    let turn = Turn { state: Some(State::Awaiting), ..Turn::default() }.probe(Probe::Api, LOOK);
+    let mut turn = Turn { state: Some(State::Awaiting), ..Turn::default() }.probe(Probe::Api, LOOK);
     match hand.step.standing(|fact| hand.live.truth(fact)) {
         Standing::Done => turn.event(&hand.step.id, StepEvent::Done { version: to.to_string(), evicted: 0 }),
         Standing::Ready | Standing::Broken(_) | Standing::Unknown(_) => {
             let agrees = hand.live.api.version.as_ref().is_some_and(|version| version.reaches(to));
             let text = if agrees && !hand.live.api.agreed {
+                // The lease keeps what was heard until now.
+                turn.wants_lease = true;
                 format!(
                     "it has answered with {to} and has to do so for 2 min, each time over a new connection"
                 )

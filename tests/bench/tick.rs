@@ -120,6 +120,7 @@ impl Scene {
             renewed: "2026-11-23T12:00:00Z".to_owned(),
             seen: now,
             seconds: 30,
+            heard: None,
         });
         live.published = Some(Published { text: String::new(), of: None });
         let ready = objects::pods_of(size - 1, size, 1).nth(4).unwrap();

@@ -143,6 +143,7 @@ impl Then<'_> {
             renewed: "2026-12-02T21:59:58Z".to_owned(),
             seen: self.since(age),
             seconds: 30,
+            heard: None,
         });
     }
 

@@ -406,6 +406,59 @@ async fn a_hosted_control_plane_whose_answers_alternate_is_not_through() {
     process.end().await;
 }
 
+/// A supervisor starts the daemon again and again: what a process has heard has to outlive it.
+#[tokio::test(start_paused = true)]
+async fn processes_that_live_for_five_seconds_upgrade_workers_of_a_hosted_control_plane() {
+    for moved_before in [true, false] {
+        let mut world = World::new();
+        world.workers("w", 2).pass(MINUTE).await;
+        world.desire_within(ALWAYS, &hosted_yaml("v1.36.3"));
+        if !moved_before {
+            let process = world.daemon();
+            world.pass(MINUTE * 5).await;
+            drop(process);
+        }
+        world.server.with(|cluster, _| cluster.settings.version = "v1.36.3".to_owned());
+        five_seconds_each(&mut world).await;
+    }
+}
+
+/// Processes that are killed after five seconds each, until both workers are upgraded.
+async fn five_seconds_each(world: &mut World) {
+    let begun = world.clock.now();
+    let is_done = |world: &World| {
+        ["w1", "w2"].iter().all(|node| world.node(node) == ("v1.36.3".to_owned(), true, false))
+    };
+    while !is_done(world) {
+        let age = world.clock.now().duration_since(begun);
+        assert!(age < HOUR, "{:#?}\n{:#?}", world.log(), world.nodes());
+        let first = world.node("w1").0 == "v1.35.4" && world.node("w2").0 == "v1.35.4";
+        assert!(first || age > MINUTE * 2, "its answers have not agreed for two minutes yet");
+        let process = world.daemon();
+        world.pass(SECOND * 5).await;
+        drop(process);
+    }
+}
+
+/// What a process before heard ends with the first answer that differs, whoever hears it.
+#[tokio::test(start_paused = true)]
+async fn processes_that_live_for_a_minute_do_not_agree_where_the_answers_alternate() {
+    let mut world = World::at("v1.36.3");
+    world.workers("w", 1).pass(MINUTE).await;
+    world.change_node("w1", |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.35.4"));
+    world.desire_within(ALWAYS, &hosted_yaml("v1.36.3"));
+    for turn in 0..40 {
+        let process = world.daemon();
+        for seen in ["v1.36.3", "v1.35.4"] {
+            let hears = |cluster: &mut windlass::sim::Cluster| cluster.settings.version = seen.to_owned();
+            world.server.with(|cluster, _| hears(cluster));
+            world.pass(SECOND * 30).await;
+        }
+        drop(process);
+        assert_eq!(world.node("w1"), ("v1.35.4".to_owned(), true, false), "turn {turn}: {:#?}", world.tail());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_joins_with_a_newer_kubelet_than_the_api_servers_is_told() {
     let mut world = small().await;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use windlass::cli::{self, Cli};
 use windlass::config::{Environment, LogFormat};
+use windlass::view::ink::Ink;
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const USUAL_LOG: &str = "info,kube=off,kube_client=off,kube_runtime=off,notify=warn";
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the runtime")),
     };
     let mut out = std::io::stdout();
-    let done = runtime.block_on(cli::run(&cli, &environment, &mut out));
+    let ink = Ink::of(out.is_terminal(), environment.plain);
+    let done = runtime.block_on(cli::run(&cli, &environment, ink, &mut out));
     // A git call that hangs must not keep the process from exiting.
     runtime.shutdown_background();
     match done.and_then(|code| Ok(out.flush().map(|()| code)?)) {

@@ -1,6 +1,7 @@
 //! The demonstration as people run it, only faster: it converges, keeps every budget, and says so.
 
 use windlass::cli::demo;
+use windlass::view::ink::Ink;
 
 /// Fast enough for a test, slow enough for a busy machine to keep its lease and to meet a Job before it ends: twenty
 /// seconds are one second here.
@@ -15,7 +16,7 @@ fn play(args: &demo::Args) -> (u8, String) {
     let (_end, ending) = tokio::sync::watch::channel(false);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut out = Vec::new();
-    let code = runtime.block_on(demo::run(args, false, &mut out, ending)).unwrap();
+    let code = runtime.block_on(demo::run(args, Ink::Plain, &mut out, ending)).unwrap();
     (code, String::from_utf8(out).unwrap())
 }
 
@@ -64,7 +65,7 @@ fn going_back_is_refused_before_anything_is_made() {
     let (_end, ending) = tokio::sync::watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut out = Vec::new();
-    let error = runtime.block_on(demo::run(&args, false, &mut out, ending)).unwrap_err();
+    let error = runtime.block_on(demo::run(&args, Ink::Plain, &mut out, ending)).unwrap_err();
     assert_eq!(error.to_string(), "v1.35.4 is not newer than v1.36.3: the demonstration shows an upgrade");
     assert!(out.is_empty());
 }

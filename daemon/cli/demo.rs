@@ -17,6 +17,7 @@ use anyhow::bail;
 use tokio::sync::watch;
 
 use crate::model::version::Version;
+use crate::view::ink::Ink;
 
 use page::DemoPage;
 use show::Show;
@@ -49,13 +50,13 @@ pub struct Args {
     pub to: Version,
 }
 
-/// Runs the demo, with `colours` on a terminal. The exit code is the daemon's: 0 when the cluster is as desired, 3
+/// Runs the demo, drawn in `ink`. The exit code is the daemon's: 0 when the cluster is as desired, 3
 /// when it waits for something, 4 when it needs a person.
 ///
 /// `ending` turns true once the process is asked to end. With `keep` the demo ends only then.
 pub async fn run(
     args: &Args,
-    colours: bool,
+    ink: Ink,
     out: &mut (dyn Write + Send),
     ending: watch::Receiver<bool>,
 ) -> anyhow::Result<u8> {
@@ -63,5 +64,5 @@ pub async fn run(
         bail!("{} is not newer than {}: the demonstration shows an upgrade", args.to, args.from);
     }
     let stage = DemoStage::set(args).await?;
-    Show::new(&stage, args, DemoPage::new(out, colours), ending).play().await
+    Show::new(&stage, args, DemoPage::new(out, ink), ending).play().await
 }

@@ -8,6 +8,7 @@ use super::records::RecordBranch;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::record;
 use crate::view::history::{RunsPage, StoryPage};
+use crate::view::ink::Ink;
 
 /// Show the runs of each cluster, or with --run everything that one of them did
 #[derive(Clone, Debug, clap::Args)]
@@ -28,12 +29,12 @@ pub struct Args {
     repository: RepositoryFlags,
 }
 
-pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub fn run(args: &Args, environment: &Environment, ink: Ink, out: &mut dyn Write) -> anyhow::Result<u8> {
     let records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
     let records = records.named(args.repository.record_branch.as_deref())?;
     let cluster = args.cluster.as_deref();
     match &args.run {
-        None => super::write(&RunsPage::of(&records.of(cluster)?), args.output, out)?,
+        None => super::write(&RunsPage::of(&records.of(cluster)?), args.output, ink, out)?,
         Some(run) => {
             let files = records.files()?;
             let mut journals = BTreeMap::new();
@@ -43,7 +44,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write) -> anyho
                 let own = own.map(|(path, text)| (path.clone(), text.clone())).collect();
                 journals.insert(name.clone(), record::journal(&name, &own)?);
             }
-            super::write(&StoryPage::of(&journals, run)?, args.output, out)?;
+            super::write(&StoryPage::of(&journals, run)?, args.output, ink, out)?;
         }
     }
     Ok(0)

@@ -13,11 +13,12 @@ pub mod validate;
 pub mod why;
 pub mod windows;
 
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 
 use crate::clock::Clock;
 use crate::config::Environment;
 use crate::view::Page;
+use crate::view::ink::Ink;
 
 /// The command line.
 #[derive(Debug, clap::Parser)]
@@ -58,30 +59,34 @@ pub enum Output {
 }
 
 /// Carries out a command; returns the exit code.
-pub async fn run(cli: &Cli, environment: &Environment, out: &mut (dyn Write + Send)) -> anyhow::Result<u8> {
+pub async fn run(
+    cli: &Cli,
+    environment: &Environment,
+    ink: Ink,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<u8> {
     let clock = Clock::machine();
     match &cli.command {
         Command::Daemon(args) => daemon::run(args, environment).await,
         Command::Demo(args) => {
             let (_end, ending) = daemon::signals()?;
-            let colours = std::io::stdout().is_terminal() && !environment.plain;
-            demo::run(args, colours, out, ending).await
+            demo::run(args, ink, out, ending).await
         }
         Command::Validate(args) => validate::run(args, environment, out),
-        Command::Plan(args) => plan::run(args, environment, &clock, out).await,
-        Command::Windows(args) => windows::run(args, environment, clock.now(), out),
-        Command::Why(args) => why::run(args, environment, &clock, out).await,
-        Command::Status(args) => status::run(args, environment, &clock, out).await,
-        Command::History(args) => history::run(args, environment, out),
+        Command::Plan(args) => plan::run(args, environment, &clock, ink, out).await,
+        Command::Windows(args) => windows::run(args, environment, clock.now(), ink, out),
+        Command::Why(args) => why::run(args, environment, &clock, ink, out).await,
+        Command::Status(args) => status::run(args, environment, &clock, ink, out).await,
+        Command::History(args) => history::run(args, environment, ink, out),
         Command::Stop(args) => notes::stop(args, environment, out).await,
         Command::Resume(args) => notes::resume(args, environment, out).await,
     }
 }
 
 /// Writes a page in the requested format.
-fn write(page: &impl Page, output: Output, out: &mut dyn Write) -> anyhow::Result<()> {
+fn write(page: &impl Page, output: Output, ink: Ink, out: &mut dyn Write) -> anyhow::Result<()> {
     let text = match output {
-        Output::Text => page.text(),
+        Output::Text => page.draw(ink),
         Output::Json => page.json()?,
     };
     Ok(out.write_all(text.as_bytes())?)

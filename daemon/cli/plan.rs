@@ -20,6 +20,7 @@ use crate::plan;
 use crate::provider;
 use crate::record::Record;
 use crate::view::Page as _;
+use crate::view::ink::Ink;
 use crate::view::plan::{PlanPage, Script};
 
 /// Show what a change would do: hops, how many nodes and pods, risks and blockers
@@ -63,6 +64,7 @@ pub async fn run(
     args: &Args,
     environment: &Environment,
     clock: &Clock,
+    ink: Ink,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let desired = {
@@ -81,7 +83,7 @@ pub async fn run(
     let page =
         PlanPage::of(&fresh, &changes, scripts).foreseen(foreseen(desired, &live, &fresh, clock.now()));
     let text = match args.output {
-        Format::Text => page.text(),
+        Format::Text => page.draw(ink),
         Format::Json => page.json()?,
         Format::Markdown => page.markdown(),
     };

@@ -19,6 +19,7 @@ use crate::model::live::Probe;
 use crate::model::state::DesiredState;
 use crate::record::Record;
 use crate::view::beside::Acting;
+use crate::view::ink::Ink;
 use crate::view::status::{BesideRecords, StatusPage};
 
 /// How often `--watch` reads: a local branch costs nothing, a git host counts requests.
@@ -61,12 +62,13 @@ pub async fn run(
     args: &Args,
     environment: &Environment,
     clock: &Clock,
+    ink: Ink,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let settings = RepositorySettings::read(&args.repository, environment)?;
     let local = Path::new(settings.git.record_url.as_deref().unwrap_or(&settings.git.url)).is_dir();
     let mut shown = status_page(args, &settings, environment, clock).await?;
-    super::write(&shown, args.output, out)?;
+    super::write(&shown, args.output, ink, out)?;
     let screen = args.watch && std::io::stdout().is_terminal();
     let rest = if local { LOOK_AGAIN } else { LOOK_AGAIN_REMOTE };
     if !args.watch {
@@ -84,7 +86,7 @@ pub async fn run(
         };
         if !shown.same_news(&now) {
             out.write_all(if screen { CLEAR } else { "\n" }.as_bytes())?;
-            super::write(&now, args.output, out)?;
+            super::write(&now, args.output, ink, out)?;
             shown = now;
         }
     }

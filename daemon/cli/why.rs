@@ -20,6 +20,7 @@ use crate::model::state::{DesiredState, Identity};
 use crate::plan;
 use crate::reconcile::{self, Input};
 use crate::record::{self, Record};
+use crate::view::ink::Ink;
 use crate::view::standing::ClusterStanding;
 use crate::view::why::{Facts, WhyPage};
 
@@ -50,6 +51,7 @@ pub async fn run(
     args: &Args,
     environment: &Environment,
     clock: &Clock,
+    ink: Ink,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
     let (name, wanted, record) = {
@@ -75,7 +77,7 @@ pub async fn run(
         answers,
         record: &record,
     });
-    super::write(&page, args.output, out)?;
+    super::write(&page, args.output, ink, out)?;
     Ok(page.exit().code())
 }
 

@@ -16,6 +16,7 @@ use crate::desired::{self, Loaded};
 use crate::model::CommitId;
 use crate::model::desired::Policies;
 use crate::model::text::plural;
+use crate::view::ink::Ink;
 use crate::view::windows::WindowsPage;
 
 /// Show when each cluster may be disrupted next, what is frozen, and what looks wrong
@@ -48,6 +49,7 @@ pub fn run(
     args: &Args,
     environment: &Environment,
     now: Timestamp,
+    ink: Ink,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let here = Path::new(".");
@@ -72,7 +74,7 @@ pub fn run(
         let what = named.unwrap_or("cluster");
         bail!("there is no valid {what} below desired-state/ ({problems}); `windlass validate` shows them");
     }
-    super::write(&page(args, &loaded.policies, &valid, now)?, args.output, out)?;
+    super::write(&page(args, &loaded.policies, &valid, now)?, args.output, ink, out)?;
     if !loaded.problems.is_empty() {
         tracing::warn!("files that are not valid were left out ({problems}); `windlass validate` shows them");
     }

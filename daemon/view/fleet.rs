@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::beside::{Acting, Newest, NewestStanding};
+use super::ink::{Ink, Tone};
 use super::standing::{ClusterStanding, worst};
 use super::status::StatusRow;
-use super::table::table;
+use super::table::{Row, painted};
 use crate::model::text::{about, first_line, length, one_line, said, shorten};
 use crate::record::WaitingFor;
 use crate::record::text::reason;
@@ -18,14 +19,19 @@ const BECAUSE_CHARS: usize = 80;
 
 const HEADS: [&str; 6] = ["CLUSTER", "STANDING", "DESIRED", "NODES", "RECORDED", "BECAUSE"];
 
-pub(super) fn fleet(clusters: &[StatusRow]) -> String {
+pub(super) fn fleet(clusters: &[StatusRow], ink: Ink) -> String {
     let mut rows: Vec<&StatusRow> = clusters.iter().collect();
     // The names are in order already, and the sort keeps the order of equals.
     rows.sort_by_key(|row| {
         let standings = row.standings();
         (std::cmp::Reverse(worst(standings.iter().copied())), standings.into_iter().min())
     });
-    table(HEADS, rows.into_iter().map(line).collect())
+    let rows = rows.into_iter().map(|row| {
+        let standing = Tone::from(worst(row.standings()));
+        let tones = [Tone::Plain, standing, Tone::Plain, Tone::Plain, Tone::Plain, Tone::Plain];
+        Row { cells: line(row), tones }
+    });
+    painted(HEADS, rows.collect(), ink)
 }
 
 fn line(row: &StatusRow) -> [String; 6] {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Page;
-use super::table::table;
+use super::ink::{Ink, Tone};
+use super::table::{Row, painted};
 use crate::model::CommitId;
 use crate::model::entry::Entry;
 use crate::model::text::{count, length, minute, second};
@@ -81,7 +82,7 @@ impl RunsPage {
 }
 
 impl Page for RunsPage {
-    fn text(&self) -> String {
+    fn draw(&self, ink: Ink) -> String {
         if self.runs.is_empty() {
             return "no run is recorded\n".to_owned();
         }
@@ -98,7 +99,8 @@ impl Page for RunsPage {
             "FAILED",
             "HALTS",
         ];
-        table(heads, self.runs.iter().map(RunRow::words).collect())
+        let row = |run: &RunRow| Row { cells: run.words(), tones: run.tones() };
+        painted(heads, self.runs.iter().map(row).collect(), ink)
     }
 }
 
@@ -139,6 +141,16 @@ impl RunRow {
             halts: run.log.halts(),
             digest: run.digest.clone(),
         }
+    }
+
+    fn tones(&self) -> [Tone; 11] {
+        let mut tones = [Tone::Plain; 11];
+        tones[6] = match self.ended {
+            None => Tone::Wait,
+            Some(_) if self.failed > 0 => Tone::Bad,
+            Some(_) => Tone::Good,
+        };
+        tones
     }
 
     fn words(&self) -> [String; 11] {
@@ -182,7 +194,7 @@ impl StoryPage {
 }
 
 impl Page for StoryPage {
-    fn text(&self) -> String {
+    fn draw(&self, _: Ink) -> String {
         self.entries.iter().fold(String::new(), |mut page, told| {
             let Entry { at, seq, .. } = &told.entry;
             let _ = writeln!(page, "{}  {seq:>6}  {}: {}", second(*at), told.cluster, told.sentence);

@@ -7,6 +7,7 @@ pub mod cluster;
 mod fleet;
 mod group;
 pub mod history;
+pub mod ink;
 pub mod plan;
 mod plan_page;
 pub mod standing;
@@ -15,12 +16,18 @@ mod table;
 pub mod why;
 pub mod windows;
 
+use ink::Ink;
 use serde::Serialize;
 
 /// A page for people and for programs.
 pub trait Page: Serialize {
-    /// For a terminal: whole lines, the last one with its line end.
-    fn text(&self) -> String;
+    /// For people: whole lines, the last one with its line end.
+    fn draw(&self, ink: Ink) -> String;
+
+    /// The same without colours.
+    fn text(&self) -> String {
+        self.draw(Ink::Plain)
+    }
 
     /// For programs: the page's own type, all times in UTC.
     fn json(&self) -> Result<String, serde_json::Error> {

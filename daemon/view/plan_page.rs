@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::Page;
 use super::group::{grouped, objects_words};
+use super::ink::{Ink, Tone};
 use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::text::{length, list, minute, plain, plural, written};
@@ -138,11 +139,12 @@ impl PlanPage {
 }
 
 impl Page for PlanPage {
-    fn text(&self) -> String {
+    fn draw(&self, ink: Ink) -> String {
         let mut out = String::new();
         let plan = &self.plan;
         if plan.is_empty() && plan.blockers.is_empty() {
-            let _ = writeln!(out, "{}  {}  nothing to do", plan.cluster, plan.to);
+            let nothing = ink.paint(Tone::Good, "nothing to do");
+            let _ = writeln!(out, "{}  {}  {nothing}", plan.cluster, plan.to);
         } else {
             let _ = writeln!(out, "{}  {}", plan.cluster, self.way());
         }
@@ -153,7 +155,8 @@ impl Page for PlanPage {
         let all = hops.iter().flat_map(|(_, rows)| rows);
         let widest = all.map(|row| row.what.chars().count()).max().unwrap_or(0);
         for (number, (hop, rows)) in hops.iter().enumerate() {
-            let _ = writeln!(out, "\nhop {}  {} → {}", number + 1, hop.from, hop.to);
+            let head = format!("hop {}  {} → {}", number + 1, hop.from, hop.to);
+            let _ = writeln!(out, "\n{}", ink.paint(Tone::Title, &head));
             for row in rows {
                 let _ = match row.nodes {
                     0 => writeln!(out, "  {:widest$}               {}", row.what, row.how),
@@ -171,9 +174,10 @@ impl Page for PlanPage {
                 let _ = writeln!(out, "{head:<6} {}", plain(&line));
             }
         }
-        reasons(&mut out, "blocked", &plan.blockers);
-        reasons(&mut out, "left out until a person acts; the run stays open", &self.left_out());
-        reasons(&mut out, "risks", &plan.risks);
+        reasons(&mut out, &ink.paint(Tone::Bad, "blocked"), &plan.blockers);
+        let left_out = ink.paint(Tone::Bad, "left out until a person acts; the run stays open");
+        reasons(&mut out, &left_out, &self.left_out());
+        reasons(&mut out, &ink.paint(Tone::Wait, "risks"), &plan.risks);
         for script in &self.scripts {
             let _ = writeln!(out, "\nscript  {}", plain(&script.title));
             for line in script.text.lines() {

@@ -3,6 +3,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::ink::Tone;
 use crate::model::state::RunState;
 use crate::record::{ClusterPhase, Status, WaitingFor};
 
@@ -30,6 +31,16 @@ impl Exit {
             Self::NotYet => 3,
             Self::NeedsAPerson => 4,
             Self::Failed => 1,
+        }
+    }
+}
+
+impl From<Exit> for Tone {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::Good,
+            Exit::ToDo | Exit::NotYet => Self::Wait,
+            Exit::NeedsAPerson | Exit::Failed => Self::Bad,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::Page;
 use super::beside::{Acting, Newest};
 use super::fleet::fleet;
 use super::group::{grouped, objects_words};
+use super::ink::{Ink, Tone};
 use super::standing::{ClusterStanding, Exit, worst};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
@@ -109,36 +110,46 @@ impl StatusRow {
 }
 
 impl Page for StatusPage {
-    fn text(&self) -> String {
+    fn draw(&self, ink: Ink) -> String {
         if self.clusters.is_empty() {
             return "no cluster has a record yet\n".to_owned();
         }
         let mut page = if self.clusters.len() > 1 && !self.long {
-            fleet(&self.clusters)
+            fleet(&self.clusters, ink)
         } else {
-            self.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
+            self.clusters.iter().map(|row| cluster(row, ink)).collect::<Vec<_>>().join("\n")
         };
         if let Some(why) = &self.unread {
             let why = one_line(why);
-            let _ =
-                writeln!(page, "\nThe desired branch was not read ({why}): this is what the record says.");
+            let told = format!("The desired branch was not read ({why}): this is what the record says.");
+            let _ = writeln!(page, "\n{}", ink.paint(Tone::Wait, &told));
         }
         page
     }
 }
 
 /// Lines of a key and a value. A line without a key continues the one above.
-struct Lines(String);
+struct Lines {
+    page: String,
+    ink: Ink,
+}
 
 impl Lines {
     fn add(&mut self, key: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "  {key:<10} {value}");
+        let _ = writeln!(self.page, "  {key:<10} {value}");
+    }
+
+    /// A line that a reader must not miss.
+    fn add_in(&mut self, tone: Tone, key: &str, value: impl std::fmt::Display) {
+        let key = self.ink.paint(tone, &format!("{key:<10}"));
+        let _ = writeln!(self.page, "  {key} {value}");
     }
 }
 
-fn cluster(row: &StatusRow) -> String {
+fn cluster(row: &StatusRow, ink: Ink) -> String {
     let status = &row.status;
-    let mut lines = Lines(format!("{}: {}\n", status.cluster, headline(row)));
+    let headline = ink.paint(Tone::from(worst(row.standings())), &headline(row));
+    let mut lines = Lines { page: format!("{}: {headline}\n", status.cluster), ink };
     commits(&mut lines, status);
     if let Some(newest) = row.newest.as_ref().and_then(Newest::words) {
         lines.add("newest", newest);
@@ -171,7 +182,7 @@ fn cluster(row: &StatusRow) -> String {
     if let Some(daemon) = &row.daemon {
         lines.add("daemon", daemon.words());
     }
-    lines.0
+    lines.page
 }
 
 fn headline(row: &StatusRow) -> String {
@@ -211,7 +222,8 @@ fn commits(lines: &mut Lines, status: &Status) {
         lines.add("desired", format_args!("{} (commit {commit}{by}{at})", accepted.version));
     }
     let Some(refused) = &status.refused else { return };
-    lines.add(
+    lines.add_in(
+        Tone::Bad,
         "refused",
         format_args!("commit {}; the accepted commit stays in force", refused.commit.short()),
     );
@@ -227,10 +239,14 @@ fn commits(lines: &mut Lines, status: &Status) {
 fn interruptions(lines: &mut Lines, status: &Status) {
     if let Some(stopped) = &status.stopped {
         let who = said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason);
-        lines.add("stopped", format_args!("since {}: {who}", minute(stopped.since)));
+        lines.add_in(Tone::Wait, "stopped", format_args!("since {}: {who}", minute(stopped.since)));
     }
     if let Some(halted) = &status.halted {
-        lines.add("halted", format_args!("since {}: {}", minute(halted.since), reasons(&halted.reasons)));
+        lines.add_in(
+            Tone::Bad,
+            "halted",
+            format_args!("since {}: {}", minute(halted.since), reasons(&halted.reasons)),
+        );
     }
 }
 
@@ -285,7 +301,11 @@ fn waiting(lines: &mut Lines, status: &Status) {
             many => format!("{} ({})", one_line(&wait.text), objects_words(many)),
         };
         let (key, since) = (wait.key.as_str(), minute(wait.since));
-        let person = if wait.needs_a_person() { "; a person has to act" } else { "" };
+        let person = if wait.needs_a_person() {
+            lines.ink.paint(Tone::Bad, "; a person has to act")
+        } else {
+            String::new()
+        };
         let head = if index == 0 { "waits for" } else { "" };
         lines.add(head, format_args!("{key}: {what} since {since}{next}{person}"));
     }

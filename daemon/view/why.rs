@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Page;
+use super::ink::{Ink, Tone};
 use super::standing::{ClusterStanding, Exit, worst};
-use super::table::table;
+use super::table::{Row, painted};
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Gate, Reason, Verdict};
 use crate::model::desired::Desired;
@@ -140,8 +141,9 @@ impl WhyPage {
 }
 
 impl Page for WhyPage {
-    fn text(&self) -> String {
-        let mut page = format!("{}: {}\n", self.cluster, self.headline());
+    fn draw(&self, ink: Ink) -> String {
+        let headline = ink.paint(Tone::from(self.exit), &self.headline());
+        let mut page = format!("{}: {headline}\n", self.cluster);
         if !self.looked {
             let why = one_line(self.note.as_deref().unwrap_or_default());
             let _ = writeln!(
@@ -150,7 +152,8 @@ impl Page for WhyPage {
             );
         }
         let heads = ["ANSWER", "GATE", "OBJECT", "SINCE", "COULD PASS", "WHY"];
-        let _ = write!(page, "\n{}", table(heads, self.answers.iter().map(AnswerRow::words).collect()));
+        let rows = self.answers.iter().map(|answer| Row { cells: answer.words(), tones: answer.tones() });
+        let _ = write!(page, "\n{}", painted(heads, rows.collect(), ink));
         if let Some(next) = self.next {
             let _ = writeln!(page, "\nEverything could pass at {}.", minute(next));
         }
@@ -177,6 +180,15 @@ impl AnswerRow {
 
     fn objects(&self) -> bool {
         self.verdict != Verdict::Allow
+    }
+
+    fn tones(&self) -> [Tone; 6] {
+        let answer = match self.verdict {
+            Verdict::Allow => Tone::Good,
+            Verdict::Wait => Tone::Wait,
+            Verdict::Deny => Tone::Bad,
+        };
+        [answer, Tone::Plain, Tone::Plain, Tone::Plain, Tone::Plain, Tone::Plain]
     }
 
     fn words(&self) -> [String; 6] {

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Page;
+use super::ink::{Ink, Tone};
 use super::table::table;
 use crate::gate::{Calendar, Lint, Span, Stretch, in_force, lints, openings, subtract, zone_name};
 use crate::model::desired::{Freeze, Policies};
@@ -85,7 +86,7 @@ impl WindowsPage {
 }
 
 impl Page for WindowsPage {
-    fn text(&self) -> String {
+    fn draw(&self, ink: Ink) -> String {
         let mut page = if self.openings.is_empty() {
             format!("no opening in {}\n", plural(self.days, "day"))
         } else {
@@ -94,7 +95,8 @@ impl Page for WindowsPage {
         };
         for (index, lint) in self.lints.iter().enumerate() {
             let gap = if index == 0 { "\n" } else { "" };
-            let _ = writeln!(page, "{gap}lint: {}: {} [{}]", lint.object, lint.text, lint.lint);
+            let head = ink.paint(Tone::Wait, "lint");
+            let _ = writeln!(page, "{gap}{head}: {}: {} [{}]", lint.object, lint.text, lint.lint);
         }
         page
     }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::page::{DemoPage, Tone};
+use super::page::DemoPage;
 use super::world;
 use crate::git::{self, CommitInfo, DEFAULT_RECORD_BRANCH, Repository};
 use crate::model::text::plural;
 use crate::record::RunStatus;
 use crate::sim::{Audit, Server};
+use crate::view::ink::Tone;
 
 /// How many commits are shown; the others are counted.
 const COMMITS: usize = 10;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::page::{Line, Tone};
+use super::page::Line;
 use super::world::Serving;
 use crate::model::decision::{Answer, Key, Verdict};
 use crate::model::entry::{
@@ -15,6 +15,7 @@ use crate::model::text::{length, plural};
 use crate::model::work::{Scope, StepId, WorkKind};
 use crate::record::text::reason;
 use crate::record::{self, RunStatus};
+use crate::view::ink::Tone;
 
 /// A workload that is short of pods for less than this gets no line when it has all of them again.
 const SHORT: SignedDuration = SignedDuration::from_secs(30);

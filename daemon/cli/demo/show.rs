@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::ending::Recorded;
 use super::narrate::{Narrator, line};
-use super::page::{DemoPage, Line, Tone};
+use super::page::{DemoPage, Line};
 use super::repository::changed_lines;
 use super::stage::{CLUSTER, Commit, Daemon, DemoStage};
 use super::{Args, ending, world};
@@ -16,6 +16,7 @@ use crate::model::text::{length, plural};
 use crate::record::RunStatus;
 use crate::serve::blocking;
 use crate::view::cluster::{Notice, View};
+use crate::view::ink::Tone;
 use crate::view::standing::ClusterStanding;
 
 /// How often the workloads are read.

@@ -417,6 +417,29 @@ fn mistakes_are_told_with_their_remedy() {
 }
 
 #[test]
+fn a_change_to_a_policy_is_planned_for_every_cluster() {
+    let bench = Bench::new();
+    let run = |line: &str| bench.run(&line.replace("PLACES", PLACES));
+    run("plan --all PLACES").check(2, &["demo  v1.35.4 → v1.36.3", "1 hop, 2 nodes"]);
+    bench.commit("desired-state/other/cluster.yaml", &CLUSTER.replace("name: demo", "name: other"));
+    run("plan PLACES").complains("describes several clusters; name some of demo, other, or pass --all");
+    run("plan demo third PLACES").complains("no cluster third");
+    run("plan --all --context demo PLACES").complains("cannot be used with");
+    run("plan demo other --context demo PLACES").complains("names the context of one cluster");
+    // The kubeconfig has no context for the second cluster: the first one has its plan all the same.
+    let both = run("plan --all PLACES");
+    both.check(1, &["demo  v1.35.4 → v1.36.3", "other  no plan could be made\n  ", "has no context `other`"]);
+    run("plan other demo PLACES -o markdown")
+        .check(1, &["### `other`: no plan could be made\n\n    ", "### `demo`"]);
+    let plans: Value = serde_json::from_slice(
+        &bench.command(&format!("plan --all {PLACES} -o json")).output().unwrap().stdout,
+    )
+    .unwrap();
+    assert_eq!((&plans[0]["plan"]["cluster"], &plans[1]["cluster"]), (&json!("demo"), &json!("other")));
+    assert!(plans[1]["error"].as_str().unwrap().contains("has no context `other`"), "{plans:#}");
+}
+
+#[test]
 fn why_says_when_a_closed_window_opens() {
     let bench = Bench::new();
     let day = (Clock::machine().now() + SignedDuration::from_hours(72)).strftime("%a");

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
+use anyhow::bail;
+use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
 use super::observe::{self, Kube};
@@ -19,22 +21,31 @@ use crate::model::state::{DesiredState, Identity, Tenure};
 use crate::plan;
 use crate::provider;
 use crate::record::Record;
-use crate::view::Page as _;
+use crate::view::Page;
 use crate::view::ink::Ink;
 use crate::view::plan::{PlanPage, Script};
+use crate::view::plans::{Planned, PlansPage};
+
+/// How many clusters are read at once.
+const AT_ONCE: usize = 8;
 
 /// Show what a change would do: hops, how many nodes and pods, risks and blockers
 ///
 /// Desired state is read from git, running versions from the cluster; nothing is written. Exit codes: 0 nothing to do,
-/// 2 something to do, 1 the plan is blocked, or an error.
+/// 2 something to do, 1 the plan is blocked, or an error. Of several clusters the worst decides.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass plan prod-eu --kubeconfig fleet.kubeconfig
   windlass plan prod-eu --rev my-branch -o markdown      # for a comment on a pull request
+  windlass plan --all --rev my-branch -o markdown        # of a change to a policy
   windlass plan prod-eu --show-scripts                   # with every line that would run on a node")]
 pub struct Args {
-    /// The cluster; may be left out if the repository describes only one
-    pub cluster: Option<String>,
+    /// The clusters; may be left out if the repository describes only one
+    #[arg(value_name = "CLUSTER")]
+    pub clusters: Vec<String>,
+    /// Plan for every cluster of the repository
+    #[arg(long, conflicts_with_all = ["clusters", "context"])]
+    pub all: bool,
     /// The commit, branch or tag to plan for; the work tree is never read
     #[arg(long, value_name = "REVISION")]
     pub rev: Option<String>,
@@ -67,10 +78,59 @@ pub async fn run(
     ink: Ink,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let desired = {
+    let chosen = {
         let source = Source::open(RepositorySettings::read(&args.repository, environment)?)?;
-        source::choose(source.load(args.rev.as_deref())?, args.cluster.as_deref())?
+        source::chosen(source.load(args.rev.as_deref())?, &args.clusters, args.all)?
     };
+    let several = args.all || chosen.len() > 1;
+    if several && args.kube.context.is_some() {
+        bail!(
+            "--context names the context of one cluster; name one cluster, or map contexts in the settings file"
+        );
+    }
+    let of_one = |(cluster, desired): (String, anyhow::Result<Desired>)| async move {
+        let page = match desired {
+            Ok(desired) => planned(args, desired, environment, clock).await,
+            Err(error) => Err(error),
+        };
+        (cluster, page)
+    };
+    let mut plans: Vec<(String, anyhow::Result<PlanPage>)> =
+        stream::iter(chosen).map(of_one).buffered(AT_ONCE).collect().await;
+    let (text, exit) = match (plans.pop(), several) {
+        (Some((_, only)), false) => {
+            let page = only?;
+            (shown(&page, page.markdown(), args.output, ink)?, page.exit())
+        }
+        (last, _) => {
+            let plans = plans.into_iter().chain(last);
+            let one = |(cluster, page): (String, anyhow::Result<PlanPage>)| match page {
+                Ok(page) => Planned::Plan(Box::new(page)),
+                Err(error) => Planned::None { cluster, error: format!("{error:#}") },
+            };
+            let page = PlansPage::of(plans.map(one).collect());
+            (shown(&page, page.markdown(), args.output, ink)?, page.exit())
+        }
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(exit.code())
+}
+
+fn shown(page: &impl Page, markdown: String, format: Format, ink: Ink) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Text => page.draw(ink),
+        Format::Json => page.json()?,
+        Format::Markdown => markdown,
+    })
+}
+
+/// The plan of one cluster as it is now.
+async fn planned(
+    args: &Args,
+    desired: Desired,
+    environment: &Environment,
+    clock: &Clock,
+) -> anyhow::Result<PlanPage> {
     let config = args.repository.config.as_deref();
     let live = observe::look(&args.kube, &desired.cluster.name, config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
@@ -80,15 +140,8 @@ pub async fn run(
         let shown = provider::scripts(&desired.cluster, &fresh.stages).into_iter();
         scripts.extend(shown.map(|script| Script { title: script.title, text: script.text }));
     }
-    let page =
-        PlanPage::of(&fresh, &changes, scripts).foreseen(foreseen(desired, &live, &fresh, clock.now()));
-    let text = match args.output {
-        Format::Text => page.draw(ink),
-        Format::Json => page.json()?,
-        Format::Markdown => page.markdown(),
-    };
-    out.write_all(text.as_bytes())?;
-    Ok(page.exit().code())
+    let forecast = foreseen(desired, &live, &fresh, clock.now());
+    Ok(PlanPage::of(&fresh, &changes, scripts).foreseen(forecast))
 }
 
 /// What the gates would say of the plan now, if no run were in progress.

@@ -10,6 +10,7 @@ use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::desired::{File, Loaded};
 use crate::git::{self, GitError, Repository};
 use crate::model::CommitId;
+use crate::model::desired::Desired;
 use crate::model::state::DesiredState;
 use crate::record::{self, Record};
 use crate::serve::wanted::{self, Known};
@@ -189,30 +190,46 @@ fn git_folder(root: &Path) -> PathBuf {
     linked.trim().strip_prefix("gitdir: ").map_or(git, |folder| root.join(folder))
 }
 
-/// The one cluster that is meant; an error with its problems in words if it is not valid.
-pub fn choose(loaded: Loaded, cluster: Option<&str>) -> anyhow::Result<crate::model::desired::Desired> {
+/// The clusters that are meant, each with its desired state or an error with its problems in words. A name that the
+/// repository does not have is an error of all.
+pub fn chosen(
+    loaded: Loaded,
+    named: &[String],
+    all: bool,
+) -> anyhow::Result<Vec<(String, anyhow::Result<Desired>)>> {
     let mut clusters = loaded.clusters;
-    let names: Vec<String> = clusters.keys().cloned().collect();
-    let name = match (cluster, names.as_slice()) {
-        (Some(name), _) => name.to_owned(),
-        (None, [only]) => only.clone(),
-        (None, []) => {
+    let known: Vec<String> = clusters.keys().cloned().collect();
+    let names = match (named, known.as_slice()) {
+        (_, []) => {
             let problems: String = loaded.problems.iter().map(ToString::to_string).collect();
             bail!("the repository describes no cluster below desired-state/; check --path\n{problems}");
         }
-        (None, many) => bail!("the repository describes several clusters; name one of {}", many.join(", ")),
-    };
-    match clusters.remove(&name) {
-        Some(Ok(desired)) => Ok(desired),
-        Some(Err(problems)) => {
-            let problems: String = problems.iter().map(ToString::to_string).collect();
-            bail!(
-                "the desired state of {name} is not valid; `windlass validate` checks it\n{}",
-                problems.trim_end()
-            );
+        ([], [_]) => known,
+        ([], _) if all => known,
+        ([], many) => bail!(
+            "the repository describes several clusters; name some of {}, or pass --all",
+            many.join(", ")
+        ),
+        (named, known) => {
+            let foreign = named.iter().find(|name| !known.contains(name));
+            if let Some(name) = foreign {
+                bail!(unknown("the repository", name, known.iter().map(String::as_str)));
+            }
+            named.to_vec()
         }
-        None => bail!(unknown("the repository", &name, names.iter().map(String::as_str))),
-    }
+    };
+    let desired = |name: String| {
+        let desired = clusters.remove(&name)?.map_err(|problems| {
+            let problems: String = problems.iter().map(ToString::to_string).collect();
+            let problems = problems.trim_end();
+            anyhow::anyhow!(
+                "the desired state of {name} is not valid; `windlass validate` checks it\n{problems}"
+            )
+        });
+        Some((name, desired))
+    };
+    // A name that is given twice is one cluster.
+    Ok(names.into_iter().filter_map(desired).collect())
 }
 
 /// An error that names the known clusters, the nearest name first.

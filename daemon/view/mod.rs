@@ -10,6 +10,7 @@ pub mod history;
 pub mod ink;
 pub mod plan;
 mod plan_page;
+pub mod plans;
 pub mod standing;
 pub mod status;
 mod table;

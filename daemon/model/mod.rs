@@ -9,6 +9,7 @@ pub mod desired;
 pub mod effect;
 pub mod entry;
 mod failure;
+pub mod group;
 pub mod image;
 mod jobs;
 mod labels;

@@ -13,6 +13,7 @@ use super::status_types::{
 use super::text::{about, minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
 use crate::model::decision::Key;
 use crate::model::entry::RunOutcome;
+use crate::model::group::{grouped, objects_words};
 use crate::model::version::Version;
 
 /// A sixteenth of what the API server accepts, so that watching it stays cheap.
@@ -239,10 +240,15 @@ fn put_waits(page: &mut BoundedText, status: &Status) {
     }
     // The line of the stop has it already.
     let told = |waiting: &&WaitingFor| waiting.key != Key::Stopped || status.stopped.is_none();
-    let waits: Vec<_> = status.waiting.iter().filter(told).collect();
-    for waiting in waits.iter().take(WAITS) {
+    // Thirteen nodes that run a newer version are one line.
+    let same = |wait: &WaitingFor| (wait.key, wait.text.clone(), wait.next);
+    let waits = grouped(status.waiting.iter().filter(told), same, |wait| wait.object.as_str());
+    for (waiting, objects) in waits.iter().take(WAITS) {
         let next = waiting.next.map_or_else(String::new, |next| format!(", until {}", minute(next)));
-        let what = about(&waiting.text, &waiting.object);
+        let what = match objects.as_slice() {
+            [only] => about(&waiting.text, only),
+            many => format!("{} ({})", one_line(&waiting.text), objects_words(many)),
+        };
         lines.push(format!("- {what} since {}{next}", minute(waiting.since)));
     }
     let more = waits.len().saturating_sub(WAITS) + status.waiting_left_out as usize;

@@ -5,7 +5,6 @@
 pub mod beside;
 pub mod cluster;
 mod fleet;
-mod group;
 pub mod history;
 pub mod ink;
 pub mod plan;

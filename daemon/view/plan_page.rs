@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::Page;
-use super::group::{grouped, objects_words};
 use super::ink::{Ink, Tone};
 use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::{Answer, Reason, Verdict};
+use crate::model::group::{grouped, objects_words};
 use crate::model::text::{length, list, minute, plain, plural, written};
 
 /// How many nodes of a row are named; JSON has all.

@@ -145,6 +145,18 @@ fn the_config_map() {
 }
 
 #[test]
+fn the_config_map_says_once_what_many_nodes_wait_for() {
+    let mut story = Story::new(plan(1));
+    let text = "it runs v1.37.2, newer than v1.36.3";
+    let waits = ["w1", "w2", "w3"]
+        .map(|node| wait(Gate::Plan, Key::Downgrade, &format!("node/{node}"), text, None));
+    story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers: waits.to_vec() })]);
+    let text = record::config_map_text(&status(CLUSTER, &story.record));
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("v1.37.2")).collect();
+    assert!(matches!(told.as_slice(), [one] if one.contains("(nodes w1, w2 and w3) since ")), "{text}");
+}
+
+#[test]
 fn a_run_with_a_node_that_cannot_go_has_no_estimated_end() {
     let mut story = Story::new(plan(4));
     story.accepted().run_started().through("cp1", Component::ControlPlane).through("cp1", Component::Kubelet);

@@ -1,12 +1,12 @@
 //! What is the same of many objects, once: thirteen nodes that run a newer version are one line.
 
-use crate::model::text::{list, one_line};
+use super::text::{list, one_line};
 
 /// How many objects of a group are named; the others are counted.
 const NAMED: usize = 5;
 
 /// Items that say the same, in the order of the first of them, each with the objects that it is said of.
-pub(super) fn grouped<'a, T, S: PartialEq>(
+pub fn grouped<'a, T, S: PartialEq>(
     items: impl IntoIterator<Item = &'a T>,
     said: impl Fn(&'a T) -> S,
     object: impl Fn(&'a T) -> &'a str,
@@ -24,7 +24,7 @@ pub(super) fn grouped<'a, T, S: PartialEq>(
 }
 
 /// `node/w1`; `nodes w1, w2 and 9 more`; objects of several kinds with their kinds.
-pub(super) fn objects_words(objects: &[&str]) -> String {
+pub fn objects_words(objects: &[&str]) -> String {
     if let [only] = objects {
         return one_line(only);
     }

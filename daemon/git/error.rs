@@ -119,6 +119,41 @@ impl std::error::Error for Cause {}
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Some of its texts are a server's, and those may hold anything.
-        f.write_str(&flat(self.0.message()))
+        f.write_str(&flat(self.0.message()))?;
+        remedy(self.0.message()).map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
+/// What to do about a failure whose words in libgit2 do not say it.
+fn remedy(words: &str) -> Option<&'static str> {
+    let remedies = [
+        (
+            "is not owned by current user",
+            "`git config --global --add safe.directory FOLDER` allows it for this user",
+        ),
+        ("unknown object format", "Windlass reads repositories with SHA-1 ids only"),
+        (
+            "object not found",
+            "if this is a partial clone (`git clone --filter`), name a full clone or the address of the git host",
+        ),
+    ];
+    remedies.iter().find(|(part, _)| words.contains(part)).map(|(_, remedy)| *remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_git_users_know_has_its_remedy() {
+        for (words, remedy) in [
+            ("repository path '/srv/fleet' is not owned by current user", "safe.directory"),
+            ("unknown object format 'sha256'", "SHA-1"),
+            ("object not found - cannot read header for (fd7c187)", "partial clone"),
+        ] {
+            let told = Cause(git2::Error::from_str(words)).to_string();
+            assert!(told.starts_with(words) && told.contains(remedy), "{told}");
+        }
+        assert_eq!(Cause(git2::Error::from_str("disk full")).to_string(), "disk full");
     }
 }

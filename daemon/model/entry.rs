@@ -37,6 +37,23 @@ pub enum What {
     Interruption(InterruptionEvent),
 }
 
+impl What {
+    /// True for what the daemon has done or seen of a run. While a person has stopped the work, no such entry is
+    /// written: the record then says only what people said, and what the cluster waits for.
+    pub fn is_progress(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Step(..) | Self::Interruption(InterruptionEvent::Halted { .. }) => true,
+            Self::Cluster(_)
+            | Self::Commit(_)
+            | Self::Interruption(
+                InterruptionEvent::Resumed { .. }
+                | InterruptionEvent::Stopped { .. }
+                | InterruptionEvent::StopEnded,
+            ) => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ClusterEvent {

@@ -78,7 +78,10 @@ impl<'a> Merge<'a> {
 
     pub(super) fn turn(&mut self, turn: Turn) {
         let Turn { state: _, entries, effects, probes, answers, wake_at, moves, wants_lease, watched } = turn;
-        self.tick.entries.extend(entries);
+        // A stop lands between the claim and the Job, and the window closes. If the step's progress were recorded during
+        // the stop, the node would count as begun when the stop ends, and be changed outside of the window.
+        let stopped = self.input.live.stop.is_some();
+        self.tick.entries.extend(entries.into_iter().filter(|what| !(stopped && what.is_progress())));
         self.answers.add(answers);
         self.tick.watched.extend(watched);
         self.wake(wake_at);

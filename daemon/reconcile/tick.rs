@@ -7,8 +7,7 @@ use super::{Input, Tick, begin, choose, lease, publish, settle, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
-use crate::model::entry::StepPhase;
-use crate::model::live::{Live, Probe};
+use crate::model::live::{JobState, Live, Probe};
 use crate::model::state::Tenure;
 use crate::record::Run;
 use crate::work::{self, Hand, LOOK_AGAIN, Turn};
@@ -187,8 +186,10 @@ fn finish(input: &Input<'_>, merged: Merged) -> Tick {
 /// True if an upgrade runs on a host; it cannot be stopped from here.
 fn on_a_host(input: &Input<'_>) -> bool {
     let Some(run) = &input.record.run else { return false };
-    run.in_progress().any(|(id, step)| {
-        let jobs = || id.node_name().into_iter().flat_map(|node| input.live.jobs.on(node));
-        step.phase == StepPhase::Upgrading && jobs().any(|(_, job)| job.run == run.id)
+    run.in_progress().any(|(id, _)| {
+        let mut jobs = id.node_name().into_iter().flat_map(|node| input.live.jobs.on(node));
+        jobs.any(|(_, job)| {
+            job.run == run.id && matches!(job.state, JobState::Waiting(_) | JobState::Running)
+        })
     })
 }

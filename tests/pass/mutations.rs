@@ -497,6 +497,9 @@ fn intents_of_what_may_not_begin() {
     caught(CASE, "while the cluster is stopped", |scene, _| {
         scene.live.stop = super::scene("stop-starts-no-run").live.stop;
     });
+    caught(CASE, "progress is recorded while the cluster is stopped", |scene, _| {
+        scene.live.stop = super::scene("stop-starts-no-run").live.stop;
+    });
     caught(CASE, "while the run is halted", |scene, _| {
         scene.record.halted = super::scene("halt-starts-no-run").record.halted;
     });

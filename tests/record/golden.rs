@@ -148,8 +148,8 @@ fn the_config_map() {
 fn the_config_map_says_once_what_many_nodes_wait_for() {
     let mut story = Story::new(plan(1));
     let text = "it runs v1.37.2, newer than v1.36.3";
-    let waits = ["w1", "w2", "w3"]
-        .map(|node| wait(Gate::Plan, Key::Downgrade, &format!("node/{node}"), text, None));
+    let waits =
+        ["w1", "w2", "w3"].map(|node| wait(Gate::Plan, Key::Downgrade, &format!("node/{node}"), text, None));
     story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers: waits.to_vec() })]);
     let text = record::config_map_text(&status(CLUSTER, &story.record));
     let told: Vec<&str> = text.lines().filter(|line| line.contains("v1.37.2")).collect();

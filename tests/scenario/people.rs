@@ -62,6 +62,24 @@ async fn a_long_stop_during_an_upgrade_is_no_failure() {
     world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
     world.done_within(HOUR, "v1.36.3").await;
     process.end().await;
+    let journal = world.journal();
+    let during = journal.iter().map(|entry| &entry.what);
+    let during =
+        during.skip_while(|what| !matches!(what, What::Interruption(InterruptionEvent::Stopped { .. })));
+    let during = during.take_while(|what| !matches!(what, What::Interruption(InterruptionEvent::StopEnded)));
+    let progress: Vec<&What> = during.filter(|what| what.is_progress()).collect();
+    assert!(progress.is_empty(), "recorded during the stop: {progress:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_when_idle_does_not_wait_for_a_stopped_run() {
+    let mut world = workers_only(2).await;
+    let mut process = world.start();
+    world.until("a job", MINUTE * 10, |world| !world.jobs().is_empty()).await;
+    world.pass(SECOND * 15).await;
+    world.note("windlass-stop", "lunch");
+    assert_eq!(process.ended().await, End::Idle(RunState::Waiting), "once the host is done");
+    assert_eq!(world.node("w1").0, "v1.36.3", "what ran on the host finished");
 }
 
 #[tokio::test(start_paused = true)]

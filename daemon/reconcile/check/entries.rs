@@ -24,7 +24,13 @@ impl<'a> Check<'a> {
             &object,
             "a plan is frozen without its run, or a run without its plan",
         );
+        let stopped = now.live.stop.is_some();
         for what in &tick.entries {
+            self.require(
+                !(stopped && what.is_progress()),
+                &object,
+                "progress is recorded while the cluster is stopped",
+            );
             match what {
                 What::Commit(CommitEvent::Accepted { commit, .. }) => {
                     let good = now.state.problems.is_empty() && self.is_in_force(commit);

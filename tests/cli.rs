@@ -228,7 +228,7 @@ fn one_upgrade_as_people_see_it() {
     run("why PLACES").check(
         3,
         &[
-            "demo: ready to run, nothing objects; git asks for v1.36.3 (commit COMMIT)",
+            "demo: no daemon has accepted the newest commit yet; git asks for v1.36.3 (commit COMMIT)",
             "passes  plan      cluster/demo",
         ],
     );

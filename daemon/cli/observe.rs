@@ -80,8 +80,9 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
         let answer = cluster.ask(&probe, clock).await;
         folder.fold(Seen::Probed(probe, answer), clock.now());
     }
-    // A command looks once, so the one answer stands for every API server behind the endpoint.
-    folder.live.api.agreed = true;
+    // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for
+    // every API server behind the endpoint.
+    folder.live.api.agreed |= folder.live.lock.as_ref().is_none_or(|lock| lock.heard.is_none());
     Ok(folder.live)
 }
 

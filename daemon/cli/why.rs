@@ -13,7 +13,7 @@ use super::observe::{self, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
-use crate::gate::{Census, Others, Sources, World, of_every_gate, silent_holder, without_cluster};
+use crate::gate::{Census, Others, Sources, World, forecast, of_every_gate, silent_holder, without_cluster};
 use crate::model::decision::{Answer, Gate, Verdict};
 use crate::model::live::{Live, Lock};
 use crate::model::state::{DesiredState, Identity};
@@ -158,10 +158,15 @@ fn told(
         wall: now,
     };
     let outlook = reconcile::outlook(input);
-    let answers = of_every_gate(outlook.answers, &world);
+    let mut answers = of_every_gate(outlook.answers, &world);
+    // A pass asks about the nodes that come first. Whoever asks why wants to know of every node that cannot go.
+    if let (Some(fresh), None) = (&fresh, &record.run) {
+        answers.extend(forecast(&world, fresh).left_out.into_values().flatten());
+    }
     let lock = live.lock.as_ref();
     let answers: Vec<Answer> = answers.into_iter().map(|answer| lease(answer, lock, now)).collect();
     let true_too = [
+        (!is_taken_up(state, record), ClusterStanding::NotTakenUp),
         (live.stop.is_some(), ClusterStanding::Stopped),
         (record.halted.is_some(), ClusterStanding::Halted),
         (!state.problems.is_empty(), ClusterStanding::Refused),
@@ -182,12 +187,16 @@ fn lease(answer: Answer, lock: Option<&Lock>, now: Timestamp) -> Answer {
     silent.unwrap_or(Answer { verdict: Verdict::Allow, next: None, ..answer })
 }
 
+/// True if a daemon has accepted the newest good commit.
+fn is_taken_up(state: &DesiredState, record: &Record) -> bool {
+    let asked = state.desired.as_ref().map(|desired| &desired.commit);
+    asked == record.accepted.as_ref().map(|(commit, _)| commit)
+}
+
 /// Where the cluster stands according to git and the record.
 fn from_record(name: &str, state: &DesiredState, record: &Record) -> Vec<ClusterStanding> {
-    let asked = state.desired.as_ref().map(|desired| &desired.commit);
-    let accepted = record.accepted.as_ref().map(|(commit, _)| commit);
     let mut standings = ClusterStanding::all_of(&record::status(name, record));
-    standings.extend((asked != accepted).then_some(ClusterStanding::NotTakenUp));
+    standings.extend((!is_taken_up(state, record)).then_some(ClusterStanding::NotTakenUp));
     standings.extend((!state.problems.is_empty()).then_some(ClusterStanding::Refused));
     standings
 }

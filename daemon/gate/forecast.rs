@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::{Books, Gate, Moment, Question, World, ask};
-use crate::model::decision::{Answer, Reason, Verdict};
+use crate::model::decision::{Answer, Verdict};
 use crate::model::plan::{Plan, Stage, StageKind};
-use crate::model::work::Scope;
+use crate::model::work::{Scope, Step};
 use crate::provider;
 
 /// About how long one worker takes: its drain, its packages and ten seconds of health. Budgets that block a drain and
@@ -18,7 +18,7 @@ const WORKER: SignedDuration = SignedDuration::from_mins(5);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Forecast {
     /// The nodes of the plan that no gate would let go, and why.
-    pub left_out: BTreeMap<String, Vec<Reason>>,
+    pub left_out: BTreeMap<String, Vec<Answer>>,
     /// What windows and freezes say now.
     pub calendar: Vec<Answer>,
     /// An estimate, without waits for windows and budgets.
@@ -36,7 +36,7 @@ pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
             let answers = ask(&question).answers;
             if let Some(node) = question.step.and_then(|step| step.node()) {
                 let own = answers.iter().filter(|answer| is_of_node(answer));
-                own.for_each(|answer| forecast.leave_out(node, &answer.reason));
+                own.for_each(|answer| forecast.leave_out(node, answer));
             }
             for answer in
                 answers.into_iter().filter(|answer| matches!(answer.gate, Gate::Window | Gate::Freeze))
@@ -46,16 +46,18 @@ pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
                 }
             }
         }
-        forecast.length = forecast.length.saturating_add(length(world, plan, stage));
+    }
+    for stage in &plan.stages {
+        forecast.length = forecast.length.saturating_add(length(world, plan, stage, &forecast.left_out));
     }
     forecast
 }
 
 impl Forecast {
-    fn leave_out(&mut self, node: &str, reason: &Reason) {
-        let reasons = self.left_out.entry(node.to_owned()).or_default();
-        if !reasons.contains(reason) {
-            reasons.push(reason.clone());
+    fn leave_out(&mut self, node: &str, answer: &Answer) {
+        let answers = self.left_out.entry(node.to_owned()).or_default();
+        if !answers.contains(answer) {
+            answers.push(answer.clone());
         }
     }
 }
@@ -65,21 +67,27 @@ fn is_of_node(answer: &Answer) -> bool {
     answer.verdict == Verdict::Deny && matches!(answer.gate, Gate::Hold | Gate::Budget | Gate::Health)
 }
 
-/// About how long one stage takes.
-fn length(world: &World<'_>, plan: &Plan, stage: &Stage) -> SignedDuration {
+/// About how long one stage takes, without the nodes that are left out.
+fn length(
+    world: &World<'_>,
+    plan: &Plan,
+    stage: &Stage,
+    left_out: &BTreeMap<String, Vec<Answer>>,
+) -> SignedDuration {
+    let goes = |step: &&Step| step.node().is_none_or(|node| !left_out.contains_key(node));
     let times = |length: SignedDuration, count: usize| length * i32::try_from(count).unwrap_or(i32::MAX);
     match stage.kind {
         StageKind::AwaitControlPlane => SignedDuration::ZERO,
         StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             let provider = world.desired().map(|desired| desired.cluster.control_plane.provider);
             let step = provider.map(|provider| provider::capabilities(provider).control_plane_step);
-            times(step.unwrap_or_default(), stage.steps.len())
+            times(step.unwrap_or_default(), stage.steps.iter().filter(goes).count())
         }
         // Pools run side by side, so the slowest counts.
         StageKind::Workers => {
             let of_pool = plan.pools.iter().map(|(pool, limits)| {
                 let scope = Scope::Pool(pool.clone());
-                let steps = stage.steps.iter().filter(|step| step.id.scope == scope);
+                let steps = stage.steps.iter().filter(|step| step.id.scope == scope).filter(goes);
                 let (canaries, others): (Vec<_>, Vec<_>) =
                     steps.partition(|step| step.node_move().is_some_and(|mv| mv.canary));
                 let at_once = limits.max_unavailable.of(canaries.len() + others.len()).max(1);

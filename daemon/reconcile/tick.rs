@@ -25,7 +25,13 @@ pub fn tick(input: Input<'_>) -> Tick {
     merge.turn(look(&input));
     if !input.live.complete || input.live.api.last_seen.is_none() || input.live.cluster_uid.is_none() {
         merge.turn(blind(&input));
-        return merge.merged(false).tick;
+        let tenure = lease::tenure(input.live, input.record, input.me, input.now);
+        let mut merged = merge.merged(false);
+        let lease_is_known = input.live.probed.contains_key(&Probe::Lock);
+        if !lease::others_write(&input, acts, &tenure, &mut merged) && lease_is_known {
+            waits::record_unseen(&input, &mut merged.tick);
+        }
+        return merged.tick;
     }
     let tenure = lease::tenure(input.live, input.record, input.me, input.now);
     merge.turn(settle::settle(&input));
@@ -80,7 +86,9 @@ fn blind(input: &Input<'_>) -> Turn {
     });
     let books = Books::default();
     let said = gate::ask(&Question::general(Moment::GoOn, &world, &books)).answers;
-    Turn { answers: said.into_iter().chain(answers).collect(), ..Turn::default() }
+    // Another process may act, and then it writes the record.
+    let probes = if answers.is_empty() { Vec::new() } else { vec![(Probe::Lock, LOOK_AGAIN)] };
+    Turn { answers: said.into_iter().chain(answers).collect(), probes, ..Turn::default() }
 }
 
 /// True if the pass may write to the cluster. In `observe` it may while a step is in progress or a node has a claim

@@ -1,10 +1,10 @@
 //! Which answers of a pass are recorded, and where the cluster stands by them.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Input, Tick};
 use crate::gate::other_cluster;
-use crate::model::decision::{Answer, Key, Verdict};
+use crate::model::decision::{Answer, Gate, Key, Verdict};
 use crate::model::entry::{ClusterEvent, What};
 use crate::model::state::RunState;
 use crate::model::time::{earliest, later};
@@ -20,9 +20,45 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
     if !tick.entries.is_empty() {
         return false;
     }
-    let mut lasting: Vec<&Answer> = Vec::new();
-    let mut wake = None;
-    for answer in tick.status.answers.iter().filter(|answer| answer.verdict != Verdict::Allow) {
+    let (mut lasting, wake) = lasting(input, &tick.status.answers);
+    lasting.sort_by(|a, b| (a.gate, &a.reason).cmp(&(b.gate, &b.reason)));
+    lasting.dedup_by(|a, b| a.same_subject(b));
+    lasting.truncate(MOST_WAITS);
+    let recorded = input.record.waiting.iter().map(|old| &old.value);
+    if !lasting.iter().copied().eq(recorded) {
+        let answers = lasting.into_iter().cloned().collect();
+        tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers }));
+    }
+    tick.wake_at = earliest(tick.wake_at, wake);
+    wake.is_some()
+}
+
+/// Records why the cluster cannot be read, beside the waits that are recorded already: only a complete picture shows
+/// that one of those has ended.
+///
+/// The daemon lacks the right to list a kind. Its picture is never complete, no pass is made, and without this the
+/// record would go on saying what it said last, most often that all is well.
+pub(super) fn record_unseen(input: &Input<'_>, tick: &mut Tick) {
+    let told = tick.status.answers.iter().filter(|answer| answer.gate == Gate::Watch);
+    let (lasting, wake) = lasting(input, told);
+    let recorded = input.record.waiting.iter().map(|old| &old.value);
+    let news = lasting.iter().filter(|answer| !recorded.clone().any(|old| old.same_subject(answer)));
+    let mut news: Vec<Answer> = news.map(|answer| (*answer).clone()).collect();
+    if !news.is_empty() {
+        news.extend(recorded.cloned());
+        news.truncate(MOST_WAITS);
+        tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers: news }));
+    }
+    tick.wake_at = earliest(tick.wake_at, wake);
+}
+
+/// The objections that are to be recorded now, and when the next one has lasted long enough.
+fn lasting<'a>(
+    input: &Input<'_>,
+    answers: impl IntoIterator<Item = &'a Answer>,
+) -> (Vec<&'a Answer>, Option<Timestamp>) {
+    let (mut lasting, mut wake) = (Vec::new(), None);
+    for answer in answers.into_iter().filter(|answer| answer.verdict != Verdict::Allow) {
         if !worth_recording(answer) {
             continue;
         }
@@ -36,16 +72,7 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
             wake = earliest(wake, Some(due));
         }
     }
-    lasting.sort_by(|a, b| (a.gate, &a.reason).cmp(&(b.gate, &b.reason)));
-    lasting.dedup_by(|a, b| a.same_subject(b));
-    lasting.truncate(MOST_WAITS);
-    tick.wake_at = earliest(tick.wake_at, wake);
-    let recorded = input.record.waiting.iter().map(|old| &old.value);
-    if !lasting.iter().copied().eq(recorded) {
-        let answers = lasting.into_iter().cloned().collect();
-        tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers }));
-    }
-    wake.is_some()
+    (lasting, wake)
 }
 
 /// Where the cluster stands. `moving` is true if something goes on without anyone acting.

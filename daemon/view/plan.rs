@@ -54,7 +54,10 @@ pub struct LeftOut {
 
 impl PlanForecast {
     pub fn of(forecast: gate::Forecast) -> Self {
-        let left_out = forecast.left_out.into_iter().map(|(node, reasons)| LeftOut { node, reasons });
+        let left_out = forecast.left_out.into_iter().map(|(node, answers)| LeftOut {
+            node,
+            reasons: answers.into_iter().map(|answer| answer.reason).collect(),
+        });
         Self {
             left_out: left_out.collect(),
             calendar: forecast.calendar,
@@ -213,18 +216,16 @@ impl PlanPage {
         let steps = || plan.stages.iter().flat_map(|stage| &stage.steps);
         let nodes: BTreeSet<&str> =
             steps().map(|step| step.node.as_str()).filter(|node| !node.is_empty()).collect();
-        let kubelets = changes.iter().filter(|change| change.component == Component::Kubelet);
-        let pods: BTreeMap<&str, u32> = kubelets.map(|change| (change.node.as_str(), change.pods)).collect();
-        let drained = steps().filter(|step| step.drain);
-        let leaving = drained.filter_map(|step| pods.get(step.node.as_str())).map(|pods| u64::from(*pods));
-        let (nodes, pods_to_move) = (nodes.len(), leaving.sum());
+        let (nodes, pods_to_move) = (nodes.len(), pods_of(&plan, &changes, &[]));
         Self { plan, changes, nodes, pods_to_move, forecast: None, scripts }
     }
 
-    /// The page with what the gates would say.
+    /// The page with what the gates would say. The pods of nodes that are left out are not counted.
     #[must_use]
     pub fn foreseen(self, forecast: gate::Forecast) -> Self {
-        Self { forecast: Some(PlanForecast::of(forecast)), ..self }
+        let forecast = PlanForecast::of(forecast);
+        let pods_to_move = pods_of(&self.plan, &self.changes, &forecast.left_out);
+        Self { pods_to_move, forecast: Some(forecast), ..self }
     }
 
     pub fn exit(&self) -> Exit {
@@ -234,6 +235,15 @@ impl PlanPage {
             (true, false) => Exit::ToDo,
         }
     }
+}
+
+/// How many pods the drains of a plan would move.
+fn pods_of(plan: &Plan, changes: &[Change], left_out: &[LeftOut]) -> u64 {
+    let kubelets = changes.iter().filter(|change| change.component == Component::Kubelet);
+    let pods: BTreeMap<&str, u32> = kubelets.map(|change| (change.node.as_str(), change.pods)).collect();
+    let goes = |step: &&Step| step.drain && left_out.iter().all(|left| left.node != step.node);
+    let drained = plan.stages.iter().flat_map(|stage| &stage.steps).filter(goes);
+    drained.filter_map(|step| pods.get(step.node.as_str())).map(|pods| u64::from(*pods)).sum()
 }
 
 impl Plan {

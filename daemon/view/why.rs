@@ -44,9 +44,12 @@ pub struct WhyPage {
     pub run: Option<String>,
     /// The newest commit on the desired branch.
     pub newest: CommitId,
-    /// The commit in force.
+    /// The commit that a daemon has accepted last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<CommitId>,
+    /// The newest good commit.
+    #[serde(skip)]
+    asked: Option<CommitId>,
     /// The newest commit, if it may not come into force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<CommitId>,
@@ -99,7 +102,8 @@ impl WhyPage {
             standing: facts.standings.iter().copied().min().unwrap_or(ClusterStanding::Looking),
             run: facts.record.run.as_ref().map(|run| run.id.clone()),
             newest: facts.newest.clone(),
-            accepted: facts.desired.map(|desired| desired.commit.clone()),
+            accepted: facts.record.accepted.as_ref().map(|(commit, _)| commit.clone()),
+            asked: facts.desired.map(|desired| desired.commit.clone()),
             refused: facts.refused.then(|| facts.newest.clone()),
             version: facts.desired.map(|desired| desired.cluster.version.to_string()),
             looked: facts.unseen.is_none(),
@@ -117,6 +121,9 @@ impl WhyPage {
     fn headline(&self) -> String {
         let free = !self.answers.iter().any(AnswerRow::objects);
         let standing = match (self.standing, &self.refused) {
+            (ClusterStanding::Moving, None) if self.exit == Exit::NeedsAPerson => {
+                "running, and a person is needed".to_owned()
+            }
             (ClusterStanding::Moving, _) if free && self.run.is_none() => {
                 "ready to run, nothing objects".to_owned()
             }
@@ -129,7 +136,7 @@ impl WhyPage {
             }
             (standing, None) => standing.headline().to_owned(),
         };
-        let asked = match (&self.version, &self.accepted) {
+        let asked = match (&self.version, &self.asked) {
             (Some(version), Some(commit)) if self.refused.is_some() => {
                 format!("{version} stays in force (commit {})", commit.short())
             }

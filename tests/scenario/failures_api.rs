@@ -139,18 +139,26 @@ async fn a_kind_that_may_not_be_listed_is_named() {
     let how = || How::Status {
         code: 403,
         reason: "Forbidden",
-        message: "volumeattachments is forbidden".to_owned(),
+        message: "volumeattachments.storage.k8s.io is forbidden: User \"few\" cannot list resource \
+                  \"volumeattachments\" in API group \"storage.k8s.io\" at the cluster scope"
+            .to_owned(),
     };
     for verb in ["list", "watch"] {
         let when = When { verb, resource: "volumeattachments", ..When::default() };
         world.faults(|faults, _| faults.on(when, 0, u64::MAX, how()));
     }
     let process = world.daemon();
-    world.pass(MINUTE).await;
-    assert!(process.says(Key::NotCurrent, "volumeattachments"), "{:#?}", process.view());
+    let told =
+        |world: &World| world.waits_for(Key::RightMissing, "volumeattachments", "user few may not list");
+    world.until("it is on record", SECOND * 30, told).await;
+    assert!(process.says(Key::RightMissing, "volumeattachments"), "{:#?}", process.view());
+    let recorded = world.log();
+    world.pass(MINUTE * 10).await;
+    assert_eq!(world.log(), recorded, "it is told once");
     assert!(world.begun().is_empty(), "nothing is concluded from a picture with holes");
     world.faults(|faults, _| faults.clear());
     world.done_within(HOUR, "v1.36.3").await;
+    assert!(!told(&world));
     process.end().await;
 }
 

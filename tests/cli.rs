@@ -260,7 +260,7 @@ fn one_upgrade_as_people_see_it() {
     }
     why.check(0, &["passes  budget    cluster/demo                      nothing objects"]);
     let dead = "status --repo repo.git --kubeconfig kube";
-    run(dead).check(0, &["daemon     none holds the lease"]);
+    run(dead).check(0, &["daemon     no daemon holds the lease"]);
     bench.commit("desired-state/demo/cluster.yaml", &CLUSTER.replace("v1.36.3", "v1.36.4"));
     run("status --repo repo.git").check(
         3,
@@ -322,7 +322,7 @@ fn stopped_and_resumed(bench: &Bench) {
         );
     }
     run("resume demo --reason done --kubeconfig kube").check(0, &["demo is no longer stopped: done"]);
-    run("resume demo --reason done --kubeconfig kube").check(0, &["demo was not stopped"]);
+    run("resume demo --reason done --kubeconfig kube").check(0, &["the resume is sent to demo: done"]);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn mistakes_are_told_with_their_remedy() {
         (
             "plan PLACES --context kind",
             "kubeconfig kube has no context `kind` for this cluster; it has: demo. Name the context like the cluster, \
-             map it under `contexts` in the settings file, or, for a command, pass --context",
+             map it under `contexts` in the settings file, or give a command `--context NAME`",
         ),
         (
             "stop prod --reason x --kubeconfig kube",

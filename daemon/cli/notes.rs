@@ -81,11 +81,11 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     if stopped {
         writeln!(out, "{name} is no longer stopped: {reason}")?;
     } else {
-        writeln!(out, "{name} was not stopped; the resume is noted: {reason}")?;
+        writeln!(out, "the resume is sent to {name}: {reason}")?;
     }
     writeln!(
         out,
-        "If {name} is halted, the daemon ends the halt when it reads this. Check: windlass status {name}"
+        "A running daemon also ends a halt of {name} when it reads this. Check: windlass status {name}"
     )?;
     Ok(0)
 }

@@ -33,7 +33,7 @@ pub enum ConnectError {
     Read { path: String, why: String },
     #[error(
         "kubeconfig {path} has no context `{context}` for this cluster; it has: {there}. Name the context like the \
-         cluster, map it under `contexts` in the settings file, or, for a command, pass --context"
+         cluster, map it under `contexts` in the settings file, or give a command `--context NAME`"
     )]
     NoContext { path: String, context: String, there: String },
     #[error("kubeconfig {path}: {object}: {why}")]

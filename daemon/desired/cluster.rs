@@ -105,8 +105,11 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
     let pools =
         fields.optional("nodePools", |node, problems| pools(provider, node, problems)).unwrap_or_default();
     let pools_known = fields.problems().count() == before;
-    if let (Some((version, place)), Some(provider)) = (&version, provider) {
-        vendor(version, *place, provider, fields.problems());
+    let by_kubeadm = pools.iter().map(|pool| pool.provider).chain(provider);
+    if let (Some((version, place)), true) =
+        (&version, by_kubeadm.into_iter().any(|each| each == Provider::Kubeadm))
+    {
+        vendor(version, *place, fields.problems());
     }
     fields.close(&["addons", "checks", "probes"]);
     let ControlPlaneRead { provider, kubeadm: settings, drain } = control_plane?;
@@ -170,19 +173,20 @@ fn provider(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Provider> {
 }
 
 /// Refuses a suffix such as `+k3s1`: it names a build that kubeadm and its packages do not know.
-fn vendor(version: &Version, place: Place, provider: Provider, problems: &mut Problems<'_>) {
-    match provider {
-        Provider::Kubeadm if !version.suffix().is_empty() => {
-            problems.within("kubernetes.version", place, |problems| {
-                problems.push_fix(
-                    place,
-                    format_args!("kubeadm has no build {}", quoted(&version.to_string())),
-                    format_args!("write v{}.{}.{}", version.major, version.minor, version.patch),
-                );
-            });
-        }
-        Provider::Kubeadm | Provider::External => {}
+fn vendor(version: &Version, place: Place, problems: &mut Problems<'_>) {
+    if version.suffix().is_empty() {
+        return;
     }
+    problems.within("kubernetes.version", place, |problems| {
+        problems.push_fix(
+            place,
+            format_args!("kubeadm has no build {}", quoted(&version.to_string())),
+            format_args!(
+                "write v{}.{}.{}, or `provider: external`",
+                version.major, version.minor, version.patch
+            ),
+        );
+    });
 }
 
 fn pools(default: Option<Provider>, node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec<Pool>> {

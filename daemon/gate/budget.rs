@@ -29,7 +29,7 @@ fn structural(question: &Question<'_>) -> Vec<Reason> {
     let drained = question.step.is_some_and(Step::drains);
     let Some(limits) = question.limits().filter(|_| drained) else { return Vec::new() };
     let named = |reason: Reason| {
-        let text = format!("it would keep {} from being emptied: {}", node.name, reason.text);
+        let text = format!("node {} cannot be drained: {}", node.name, reason.text);
         Reason { text, ..reason }
     };
     pods::structural(live, &node.name, &limits.drain).into_iter().map(named).collect()

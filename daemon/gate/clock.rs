@@ -16,14 +16,27 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let Some(ahead) = question.live().and_then(|live| live.api.clock_ahead) else { return Vec::new() };
     match (question.moment, question.step) {
         (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change, _) if ahead.abs() > MOST => {
-            let text = format!("{}; nothing is begun until both clocks are right", difference(ahead));
-            vec![Answer::deny(Gate::Clock, Reason::new(Key::ClockOff, "clock", text))]
+            vec![off(ahead)]
+        }
+        // With a run in progress, or with work for one, nothing would be begun.
+        (Moment::GoOn, None) if ahead.abs() > MOST && has_work(question) => {
+            vec![off(ahead)]
         }
         (Moment::GoOn, None) if clock_differs(ahead) => {
             vec![Answer::allow(Gate::Clock, "clock", difference(ahead))]
         }
         (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => Vec::new(),
     }
+}
+
+/// True if a run is in progress, or there is work for one.
+fn has_work(question: &Question<'_>) -> bool {
+    question.run().is_some() || question.plan.is_some_and(|plan| !plan.is_empty())
+}
+
+fn off(ahead: SignedDuration) -> Answer {
+    let text = format!("{}; nothing is begun until both clocks are right", difference(ahead));
+    Answer::deny(Gate::Clock, Reason::new(Key::ClockOff, "clock", text))
 }
 
 /// True if the difference is worth a line in the log.

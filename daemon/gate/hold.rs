@@ -36,11 +36,15 @@ fn reasons(question: &Question<'_>) -> Vec<Reason> {
     let mut reasons = reserved(question, node);
     let skips = question.limits().is_none_or(|limits| limits.foreign_cordon == ForeignCordon::Skip);
     if node.is_cordoned_by_others() && skips && !cordoned_by_step(question, node) {
-        let text = "somebody else has cordoned it; it is skipped until they uncordon it";
+        let text = "another user cordoned it; Windlass skips it until it is uncordoned";
         reasons.push(Reason::new(Key::ForeignCordon, object(), text));
     }
     if node.to_be_deleted {
-        reasons.push(Reason::new(Key::MarkedForRemoval, object(), "an autoscaler has marked it for removal"));
+        reasons.push(Reason::new(
+            Key::MarkedForRemoval,
+            object(),
+            "a taint or an annotation of an autoscaler or a cloud provider marks it for removal or shutdown",
+        ));
     }
     reasons
 }

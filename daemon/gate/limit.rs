@@ -34,18 +34,18 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         let others = out_for_others(question, pool);
         let most = format!("at most {} of its {total} nodes may be out at once", limits.max_unavailable);
         let text = if others.is_empty() {
-            format!("{most}, and that many are")
+            format!("{most}, and that many are out")
         } else {
             format!("{most}; out already, and not by this run: {}", list(&others, MOST_NAMED))
         };
         reasons.push(Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
     }
     if reached.zone {
-        let text = format!("as many nodes of pool {pool} as may be out in this zone are out");
+        let text = format!("zone {} has as many nodes of pool {pool} out as its limit allows", mv.zone);
         reasons.push(Reason::new(Key::ZoneLimitReached, format!("zone/{}", mv.zone), text));
     }
     if let Some(limit) = plan.max_unavailable.filter(|_| reached.cluster) {
-        let text = format!("{limit} nodes may be out at once over all pools, and are");
+        let text = format!("at most {limit} nodes of the cluster may be out at once, and that many are out");
         reasons.push(Reason::new(Key::ClusterLimitReached, question.world.object(), text));
     }
     reasons.into_iter().map(|reason| Answer::wait(Gate::Limit, reason)).collect()

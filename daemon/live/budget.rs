@@ -52,7 +52,7 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
 /// (`getExpectedPodCount`), and from zero pods none may go.
 fn without_bounds(spec: &PodDisruptionBudgetSpec) -> Option<String> {
     let none = spec.min_available.is_none() && spec.max_unavailable.is_none();
-    none.then(|| "it has neither minAvailable nor maxUnavailable, and then none may ever go".to_owned())
+    none.then(|| "it has neither minAvailable nor maxUnavailable, so no pod may ever go".to_owned())
 }
 
 /// Why this budget can never allow a disruption of a workload of this size; `None` if it can.

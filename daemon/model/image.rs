@@ -36,6 +36,12 @@ pub fn is_pinned(image: &str) -> bool {
     image.split_once('@').is_some_and(|(_, digest)| is_digest(digest))
 }
 
+/// True if the digest is all zeros, as in an example: no image has it.
+pub fn is_placeholder(image: &str) -> bool {
+    let digest = image.split_once("@sha256:").map(|(_, hex)| hex);
+    digest.is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|b| b == b'0'))
+}
+
 /// True for an optional registry host and lower-case path components.
 fn is_image_path(path: &str) -> bool {
     let (host, rest) = match path.split_once('/') {
@@ -103,6 +109,10 @@ mod tests {
         assert_eq!(image_complaint(&format!("windlass@{digest}")), None);
         assert!(is_pinned(&format!("a:1@{digest}")) && is_pinned(&format!("a@{digest}")));
         assert!(!is_pinned("a:1") && !is_pinned("a@sha256:00"));
+        assert!(
+            is_placeholder(&format!("a:1@sha256:{}", "0".repeat(64)))
+                && !is_placeholder(&format!("a@{digest}"))
+        );
         for image in [
             "",
             "windlass",

@@ -146,10 +146,22 @@ pub fn list<S: AsRef<str>>(names: &[S], most: usize) -> String {
 pub fn about(text: &str, object: &str) -> String {
     let text = one_line(text);
     let name = object.rsplit('/').next().unwrap_or_default();
-    if object.is_empty() || (!name.is_empty() && text.contains(name)) {
+    if object.is_empty() || has_word(&text, name) {
         return text;
     }
     format!("{text} ({})", one_line(object))
+}
+
+/// True if the text has the name, and not as a part of a longer one: w1 is not named by w10, nor a budget by the pods
+/// of its Deployment.
+fn has_word(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let whole = |start: usize| {
+        let before = text.get(..start).and_then(|text| text.chars().next_back());
+        let after = text.get(start + name.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(part) && !after.is_some_and(part)
+    };
+    !name.is_empty() && text.match_indices(name).any(|(start, _)| whole(start))
 }
 
 /// `anna: the database team asked`; the name, the reason or both may be missing.

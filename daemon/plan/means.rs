@@ -4,7 +4,7 @@
 use super::patches::is_listed;
 use crate::model::decision::{Key, Reason};
 use crate::model::desired::Cluster;
-use crate::model::image::is_pinned;
+use crate::model::image::{is_pinned, is_placeholder};
 use crate::model::plan::{Hop, Stage};
 use crate::model::version::{Maturity, Version};
 use crate::provider;
@@ -21,6 +21,9 @@ pub(super) fn risks(cluster: &Cluster, hops: &[Hop], stages: &[Stage]) -> Vec<Re
 fn image_risk(object: &str, image: Option<&str>) -> Option<Reason> {
     match image {
         None => Some(Reason::new(Key::NoImage, object, provider::NO_IMAGE)),
+        Some(image) if is_placeholder(image) => {
+            Some(Reason::new(Key::NoImage, object, provider::PLACEHOLDER_IMAGE))
+        }
         Some(image) if !is_pinned(image) => {
             let text = format!(
                 "the image {image} has no digest: whoever can push this tag decides what runs as root on every node; \

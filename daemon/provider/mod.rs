@@ -209,6 +209,10 @@ impl Role {
 pub const NO_IMAGE: &str = "no image is named for the upgrade Jobs: write spec.controlPlane.kubeadm.image in the \
                             cluster's file, or `image` in the daemon's settings, with a digest";
 
+/// Said where the image is that of an example.
+pub const PLACEHOLDER_IMAGE: &str = "the digest of the image for the upgrade Jobs is all zeros, which is a placeholder: \
+                                     write the digest of your own image";
+
 /// True if a Job of ours carries out the step.
 pub fn runs_a_job(step: &Step) -> bool {
     let mover = step.node_move().zip(step.component());

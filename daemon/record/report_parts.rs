@@ -132,7 +132,7 @@ fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
         step.from(),
         step.to(),
         record.pods,
-        record.evicted,
+        record.evicted_in_all(),
         whole(record).map_or_else(dash, length)
     );
 }
@@ -300,7 +300,7 @@ pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Time
     if let Some((took, step)) = recovery.max_by_key(|(took, _)| *took) {
         fact("Slowest recovery of workloads", format!("{}, {}", cell(&thing(&step.id)), length(took)));
     }
-    let evicted: u64 = recorded(run).map(|(_, record)| u64::from(record.evicted)).sum();
+    let evicted: u64 = recorded(run).map(|(_, record)| u64::from(record.evicted_in_all())).sum();
     fact("Pods evicted", evicted.to_string());
     let by_kind = log.interruptions.iter().fold(BTreeMap::new(), |mut kinds, each| {
         *kinds.entry(each.kind).or_insert(0_u32) += 1;

@@ -53,6 +53,8 @@ pub struct StepRecord {
     pub intent: u64,
     pub ended: Option<Timestamp>,
     pub evicted: u32,
+    /// How many pods the drains of earlier attempts moved.
+    pub evicted_before: u32,
     /// How often the step has begun. Each attempt has a Job of its own.
     pub attempt: u32,
     /// True if an earlier attempt changed the node, or may have.
@@ -120,6 +122,7 @@ impl Run {
             baseline: baseline.clone(),
             attempt: before.map_or(0, |before| before.attempt) + 1,
             touched,
+            evicted_before: before.map_or(0, StepRecord::evicted_in_all),
             // A node that was changed keeps its claim, and what that says, until it is returned.
             found: before.filter(|_| touched).and_then(|before| before.found),
             ..StepRecord::unbegun(seq)
@@ -150,10 +153,21 @@ impl StepRecord {
             intent: seq,
             ended: None,
             evicted: 0,
+            evicted_before: 0,
             attempt: 0,
             touched: false,
             found: None,
         }
+    }
+
+    /// How many pods the drains of all attempts moved. A drain that did not end is not counted.
+    pub fn evicted_in_all(&self) -> u32 {
+        let now = match self.end {
+            Some(StepEnd::Done) => self.evicted,
+            _ if self.at.contains_key(&StepPhase::Drained) => self.pods,
+            _ => 0,
+        };
+        self.evicted_before.saturating_add(now)
     }
 
     /// When the present attempt was started; `None` if it never was.

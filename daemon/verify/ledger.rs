@@ -112,7 +112,7 @@ impl<'a> Ledger<'a> {
         }
         let top = self.live.top_owner(owner);
         (self.left_of_owner(&top) <= 0).then(|| {
-            let text = "as many of its pods are missing as may be missing without a budget";
+            let text = "it has no budget, and as many of its pods are missing as Windlass allows then (a quarter of them, at least one)";
             Reason::new(Key::OwnerNotReady, self.live.owner_name(&top), text)
         })
     }
@@ -155,7 +155,7 @@ fn never(pod: &Pod, budgets: &[NamedBudget<'_>]) -> Option<Reason> {
         [] => None,
         [(key, budget)] => {
             let never = budget.never.as_ref().filter(|_| !passes_unhealthy(pod, budget))?;
-            let text = format!("it can never let {} go: {never}", pod.object());
+            let text = format!("it never allows the eviction of {}: {never}", pod.object());
             Some(Reason::new(Key::BudgetNeverAllows, object(key), text))
         }
         [(first, _), (second, _), ..] => Some(Reason::new(

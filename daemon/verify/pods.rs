@@ -127,7 +127,8 @@ fn going(pod: &Pod, deleting: Timestamp, now: Timestamp) -> Case {
 
 fn blocked(pod: &Pod, limits: &DrainLimits) -> Option<Reason> {
     if pod.owner.is_none() {
-        let text = "nothing would bring it back: it has no controller; delete it, or give it one";
+        let text =
+            "it has no controller, so an eviction would lose it; delete it, or create it with a controller";
         return Some(Reason::new(Key::Unmanaged, pod.object(), text));
     }
     if pod.empty_dir && !limits.delete_empty_dir_data {

@@ -12,6 +12,10 @@ use crate::model::state::DesiredState;
 use crate::model::text::{length, one_line};
 use crate::record::Record;
 
+/// How long after a commit a daemon has accepted it at the latest. It looks every 30 seconds, unless its settings say
+/// otherwise.
+const OVERDUE: SignedDuration = SignedDuration::from_mins(15);
+
 /// The newest commit on the desired branch, compared with the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +25,9 @@ pub struct Newest {
     /// The version that it asks for, or the one that stays in force if it is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// For how long no daemon has accepted it, by the time at which it was committed; `None` if one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_accepted_seconds: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +43,7 @@ pub enum NewestStanding {
 }
 
 impl Newest {
-    pub fn of(state: &DesiredState, record: &Record) -> Self {
+    pub fn of(state: &DesiredState, record: &Record, now: Timestamp) -> Self {
         let accepted = record.accepted.as_ref().map(|(commit, _)| commit);
         let in_force = state.desired.as_ref().map(|desired| &desired.commit);
         let refused = record.refused.as_ref().is_some_and(|(commit, _)| *commit == state.newest);
@@ -52,16 +59,26 @@ impl Newest {
             NewestStanding::SameAsAccepted
         };
         let version = state.desired.as_ref().map(|desired| desired.cluster.version.to_string());
-        Self { commit: state.newest.clone(), standing, version }
+        let age = state.by.as_ref().map(|by| now.duration_since(by.at).as_secs().max(0));
+        let not_accepted_seconds = age.filter(|_| standing == NewestStanding::NotTakenUp);
+        Self { commit: state.newest.clone(), standing, version, not_accepted_seconds }
     }
 
-    /// Where the cluster stands because of it.
-    pub(super) fn cluster_standing(&self) -> Option<ClusterStanding> {
+    /// Where the cluster stands because of it. A running daemon accepts a commit within minutes; after a while a person
+    /// has to see whether one runs.
+    pub(super) fn standings(&self) -> Vec<ClusterStanding> {
         match self.standing {
-            NewestStanding::Accepted | NewestStanding::SameAsAccepted => None,
-            NewestStanding::NotTakenUp => Some(ClusterStanding::NotTakenUp),
-            NewestStanding::Refused | NewestStanding::NotValid => Some(ClusterStanding::Refused),
+            NewestStanding::Accepted | NewestStanding::SameAsAccepted => Vec::new(),
+            NewestStanding::NotTakenUp if self.is_overdue() => {
+                vec![ClusterStanding::NotTakenUp, ClusterStanding::NeedsAPerson]
+            }
+            NewestStanding::NotTakenUp => vec![ClusterStanding::NotTakenUp],
+            NewestStanding::Refused | NewestStanding::NotValid => vec![ClusterStanding::Refused],
         }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.not_accepted_seconds.is_some_and(|seconds| seconds >= OVERDUE.as_secs())
     }
 
     /// `None` if the page says it elsewhere.
@@ -71,7 +88,13 @@ impl Newest {
             NewestStanding::Accepted | NewestStanding::Refused => None,
             NewestStanding::SameAsAccepted => Some(format!("commit {commit} asks for the same")),
             NewestStanding::NotTakenUp => {
-                Some(format!("commit {commit} asks for {version}: no daemon has accepted it yet"))
+                let age = self.not_accepted_seconds.filter(|_| self.is_overdue());
+                let age = age.map(|seconds| length(SignedDuration::from_secs(seconds)));
+                let yet = age.map_or_else(
+                    || "yet".to_owned(),
+                    |age| format!("for {age}; check that a daemon runs and reads this branch"),
+                );
+                Some(format!("commit {commit} asks for {version}: no daemon has accepted it {yet}"))
             }
             NewestStanding::NotValid => Some(format!(
                 "commit {commit} is not valid, and no daemon has said so yet: `windlass validate` shows why"
@@ -128,7 +151,7 @@ impl Acting {
                 one_line(holder),
                 ago(seconds)
             ),
-            Self::Nobody => "none holds the lease; a daemon takes it when it has work".to_owned(),
+            Self::Nobody => "no daemon holds the lease; a daemon takes it only while it has work, so this does not say whether one runs".to_owned(),
             Self::Unknown { why } => format!("not known: {}", one_line(why)),
         }
     }

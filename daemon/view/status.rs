@@ -71,7 +71,9 @@ impl StatusPage {
             let record = records.get(name).unwrap_or(&none);
             StatusRow {
                 status: record::status(name, record),
-                newest: wanted.and_then(|wanted| wanted.get(name)).map(|state| Newest::of(state, record)),
+                newest: wanted
+                    .and_then(|wanted| wanted.get(name))
+                    .map(|state| Newest::of(state, record, now)),
                 record_age_seconds: record.last_at.map(|at| now.duration_since(at).as_secs().max(0)),
                 daemon: known.acting.get(name).cloned(),
             }
@@ -103,7 +105,7 @@ impl StatusPage {
 
 impl StatusRow {
     pub(super) fn standings(&self) -> Vec<ClusterStanding> {
-        let newest = self.newest.as_ref().and_then(Newest::cluster_standing);
+        let newest = self.newest.iter().flat_map(Newest::standings);
         let daemon = self.daemon.as_ref().and_then(Acting::cluster_standing);
         ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(daemon).collect()
     }
@@ -162,7 +164,7 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
         lines.add("done by", format_args!("not while {} blocks", one_line(&blocker.object)));
     }
     waiting(&mut lines, status);
-    if let Some(point) = status.rollback_points.first() {
+    if let Some(point) = status.rollback_points.first().filter(|_| status.run.is_some()) {
         let to = point.commit.as_ref().map_or_else(
             || "no earlier commit is known".to_owned(),
             |commit| format!("to commit {}, only until the control plane moves", commit.short()),

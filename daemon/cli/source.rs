@@ -194,12 +194,12 @@ fn git_folder(root: &Path) -> PathBuf {
 /// repository does not have is an error of all.
 pub fn chosen(
     loaded: Loaded,
-    named: &[String],
+    asked: &[String],
     all: bool,
 ) -> anyhow::Result<Vec<(String, anyhow::Result<Desired>)>> {
     let mut clusters = loaded.clusters;
     let known: Vec<String> = clusters.keys().cloned().collect();
-    let names = match (named, known.as_slice()) {
+    let names = match (asked, known.as_slice()) {
         (_, []) => {
             let problems: String = loaded.problems.iter().map(ToString::to_string).collect();
             bail!("the repository describes no cluster below desired-state/; check --path\n{problems}");
@@ -210,12 +210,12 @@ pub fn chosen(
             "the repository describes several clusters; name some of {}, or pass --all",
             many.join(", ")
         ),
-        (named, known) => {
-            let foreign = named.iter().find(|name| !known.contains(name));
+        (asked, known) => {
+            let foreign = asked.iter().find(|name| !known.contains(name));
             if let Some(name) = foreign {
                 bail!(unknown("the repository", name, known.iter().map(String::as_str)));
             }
-            named.to_vec()
+            asked.to_vec()
         }
     };
     let desired = |name: String| {

@@ -299,7 +299,6 @@ mod tests {
           "cluster": "demo",
           "standing": "waiting",
           "newest": "77aa00bb11cc77aa00bb11cc77aa00bb11cc77aa00bb11cc",
-          "accepted": "4be81d90a6c24be81d90a6c24be81d90a6c24be81d90a6c2",
           "version": "v1.36.3",
           "looked": true,
           "answers": [

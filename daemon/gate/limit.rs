@@ -4,7 +4,8 @@
 use super::census::Books;
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
-use crate::model::desired::Limit;
+use crate::model::desired::{ForeignCordon, Limit};
+use crate::model::live::Node;
 use crate::model::plan::{Plan, PoolLimits};
 use crate::model::text::list;
 use crate::model::work::{Scope, Step};
@@ -28,27 +29,43 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         }
     };
     let reached = Reached::of(plan, limits, (pool, &mv.zone), question.books, itself);
-    let mut reasons = Vec::new();
+    let mut answers = Vec::new();
     if reached.pool {
         let (total, _) = question.books.pool(pool);
         let others = out_for_others(question, pool);
+        // Where people's cordons alone fill the limit, no node of this run makes room.
+        let cordoned = others.iter().filter(|node| is_cordoned_by_others(question, node)).count();
+        let by_people = limits.foreign_cordon == ForeignCordon::Skip
+            && cordoned >= limits.max_unavailable.of(total).max(1);
         let most = format!("at most {} of its {total} nodes may be out at once", limits.max_unavailable);
         let text = if others.is_empty() {
             format!("{most}, and that many are out")
         } else {
             format!("{most}; out already, and not by this run: {}", list(&others, MOST_NAMED))
         };
-        reasons.push(Reason::new(Key::LimitReached, format!("pool/{pool}"), text));
+        let reason = Reason::new(Key::LimitReached, format!("pool/{pool}"), text);
+        answers.push(if by_people {
+            Answer::deny(Gate::Limit, reason)
+        } else {
+            Answer::wait(Gate::Limit, reason)
+        });
     }
     if reached.zone {
         let text = format!("zone {} has as many nodes of pool {pool} out as its limit allows", mv.zone);
-        reasons.push(Reason::new(Key::ZoneLimitReached, format!("zone/{}", mv.zone), text));
+        let reason = Reason::new(Key::ZoneLimitReached, format!("zone/{}", mv.zone), text);
+        answers.push(Answer::wait(Gate::Limit, reason));
     }
     if let Some(limit) = plan.max_unavailable.filter(|_| reached.cluster) {
         let text = format!("at most {limit} nodes of the cluster may be out at once, and that many are out");
-        reasons.push(Reason::new(Key::ClusterLimitReached, question.world.object(), text));
+        let reason = Reason::new(Key::ClusterLimitReached, question.world.object(), text);
+        answers.push(Answer::wait(Gate::Limit, reason));
     }
-    reasons.into_iter().map(|reason| Answer::wait(Gate::Limit, reason)).collect()
+    answers
+}
+
+fn is_cordoned_by_others(question: &Question<'_>, node: &str) -> bool {
+    let node = question.live().and_then(|live| live.nodes.get(node));
+    node.is_some_and(Node::is_cordoned_by_others)
 }
 
 /// The nodes of a pool that are out and that this run has not taken out.

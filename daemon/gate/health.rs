@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
-use crate::model::live::{Live, Ready};
+use crate::model::live::{JobState, Live, Ready};
 use crate::verify::control_plane::{quorum, steady, unready_peer};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
@@ -16,7 +16,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         Moment::GoOn => return Vec::new(),
     };
     let (Some(live), Some(node)) = (question.live(), question.node()) else { return Vec::new() };
-    let mut answers = Vec::new();
+    let mut answers: Vec<Answer> = at_work(question, live, &node.name).collect();
     if !taken_out && node.ready != Ready::True {
         let text = "it is not Ready; a node that is not Ready is not taken out";
         let reason = Reason::new(Key::NodeNotReady, question.object(), text);
@@ -34,6 +34,25 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         answers.extend(control_plane(question, live, &node.name));
     }
     answers
+}
+
+/// The Jobs of earlier runs that are still at work on the node.
+///
+/// A Job is created and begun while lists of Jobs are refused, so the daemon never sees it. A newer commit takes the
+/// run's place, and the node counts as unchanged and is returned. When Jobs are seen again, the new run must not begin a
+/// second Job beside the first one.
+fn at_work<'a>(question: &Question<'a>, live: &'a Live, node: &'a str) -> impl Iterator<Item = Answer> {
+    let run = question.run().map(|run| run.id.clone()).unwrap_or_default();
+    let others = live.jobs.on(node).filter(move |(_, job)| job.run != run && !job.suspended);
+    let working = others.filter(|(_, job)| matches!(job.state, JobState::Waiting(_) | JobState::Running));
+    working.map(|(name, _)| {
+        let reason = Reason::new(
+            Key::Upgrading,
+            format!("job/{name}"),
+            "a Job of an earlier run is still at work here",
+        );
+        Answer::wait(Gate::Health, reason)
+    })
 }
 
 fn control_plane(question: &Question<'_>, live: &Live, node: &str) -> Vec<Answer> {

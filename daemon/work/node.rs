@@ -42,7 +42,9 @@ pub(super) fn advance(
     // A claim that is not ours to take is waited for; whatever else ends a step ends this one too.
     let ends = may.returns().filter(|answer| state != State::ClaimedElsewhere || answer.gate != Gate::Hold);
     let ends: Vec<Reason> = ends.map(|answer| answer.reason.clone()).collect();
-    if unchanged && !ends.is_empty() {
+    // A Job that was made while Jobs cannot be seen may be at work, so the node is not known to be unchanged.
+    let blind = state == State::Emptied && may.objects(Gate::Watch);
+    if unchanged && !ends.is_empty() && !blind {
         return turn.set_aside(&hand.step.id, false, ends);
     }
     match state {

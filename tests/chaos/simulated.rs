@@ -239,3 +239,9 @@ fn all_of(seeds: std::ops::RangeInclusive<u64>) {
 fn two_hundred_seeds() {
     all_of(super::seeds("1..200"));
 }
+
+/// The Job of a node is begun while Jobs cannot be seen, and a newer commit takes the place of its run.
+#[test]
+fn no_second_job_begins_beside_one_that_was_never_seen() {
+    all_of(316..=316);
+}

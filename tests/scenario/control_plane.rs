@@ -135,7 +135,7 @@ async fn a_control_plane_that_cannot_be_emptied_is_not_begun() {
     world.pass(MINUTE).await;
     world.desire("v1.36.3");
     world.assert_run_ends(RunState::NeedsAPerson).await;
-    world.assert_waits(Key::Unmanaged, "pod/default/bare", "it would keep cp1 from being emptied");
+    world.assert_waits(Key::Unmanaged, "pod/default/bare", "node cp1 cannot be drained");
     world.assert_converged("v1.35.4");
     assert_eq!(api_servers(&world), ["v1.35.4"]);
 }
@@ -292,7 +292,7 @@ async fn a_control_plane_with_a_foreign_cordon_is_not_begun() {
     world.desire("v1.36.3");
     let before = world.clock.now();
     world.assert_run_ends(RunState::NeedsAPerson).await;
-    world.assert_waits(Key::ForeignCordon, "node/cp2", "somebody else has cordoned it");
+    world.assert_waits(Key::ForeignCordon, "node/cp2", "another user cordoned it");
     assert!(!world.writes_after(before).iter().any(|line| line.contains("/nodes/")));
     assert_eq!(api_servers(&world), ["v1.35.4"; 3]);
     world.change_node("cp2", |tree| tree["spec"]["unschedulable"] = json!(false));

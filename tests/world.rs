@@ -1,7 +1,10 @@
 //! A whole world in one builder: a simulated cluster, a real git repository, a clock that only the test moves.
 
+#[path = "world/fixtures.rs"]
 pub mod fixtures;
+#[path = "world/line.rs"]
 pub mod line;
+#[path = "world/process.rs"]
 pub mod process;
 
 use std::collections::BTreeMap;

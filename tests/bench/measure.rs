@@ -10,11 +10,16 @@ pub const RUNS: usize = 11;
 
 /// Prints the head of a table and measures each size in a process of its own: the peak of memory is one for a process.
 pub fn each_size(head: &str, measure: fn(usize)) {
+    sizes(&SIZES, head, measure);
+}
+
+/// The same for other sizes.
+pub fn sizes(all: &[usize], head: &str, measure: fn(usize)) {
     if let Some(size) = std::env::args().find_map(|argument| argument.parse::<usize>().ok()) {
         return measure(size);
     }
     println!("{head}");
-    for size in SIZES {
+    for size in all {
         let program = std::env::current_exe().unwrap();
         let status = Command::new(program).arg(size.to_string()).status().unwrap();
         assert!(status.success());
@@ -34,7 +39,7 @@ pub fn median(times: u32, mut work: impl FnMut() -> usize) -> Duration {
 }
 
 /// How long this thread has had a processor: what else the machine does meanwhile is not our measure.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     // Gives the processor away for a moment, so that the system brings its books up to date.
     std::thread::yield_now();
     let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

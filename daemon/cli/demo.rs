@@ -50,7 +50,7 @@ pub struct Args {
     pub to: Version,
 }
 
-/// Runs the demo, drawn in `ink`. The exit code is the daemon's: 0 when the cluster is as desired, 3
+/// Runs the demo, in colours if `ink` says so. The exit code is the daemon's: 0 when the cluster is as desired, 3
 /// when it waits for something, 4 when it needs a person.
 ///
 /// `ending` turns true once the process is asked to end. With `keep` the demo ends only then.

@@ -159,7 +159,7 @@ fn told(
     };
     let outlook = reconcile::outlook(input);
     let mut answers = of_every_gate(outlook.answers, &world);
-    // A pass asks about the nodes that come first. Whoever asks why wants to know of every node that cannot go.
+    // A pass asks the gates about the nodes that come first. This page lists every node that cannot be taken out.
     if let (Some(fresh), None) = (&fresh, &record.run) {
         answers.extend(forecast(&world, fresh).left_out.into_values().flatten());
     }

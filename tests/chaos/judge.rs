@@ -228,18 +228,13 @@ impl Evidence {
         findings
     }
 
-    /// No node is changed twice, and never two control plane nodes at once. A Job begins when it is no longer suspended:
-    /// before that it changes nothing, and one whose create was lost may lie there until it is swept away.
+    /// No node is changed twice, and never two control plane nodes at once.
     fn jobs(&self) -> Vec<String> {
         let mut findings = Vec::new();
         let mut open: BTreeMap<&str, &Version> = BTreeMap::new();
         let mut known: BTreeSet<&str> = BTreeSet::new();
         for job in self.of("jobs").filter(|job| !job.label(COMPONENT).is_empty()) {
             let (component, node) = (job.label(COMPONENT), job.label(NODE));
-            if job.object["spec"]["suspend"] == true {
-                open.remove(&*job.uid);
-                continue;
-            }
             if known.insert(&job.uid) {
                 let beside = open.values().filter(|other| {
                     other.label(NODE) == node

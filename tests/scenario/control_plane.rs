@@ -440,7 +440,7 @@ async fn five_seconds_each(world: &mut World) {
     }
 }
 
-/// What a process before heard ends with the first answer that differs, whoever hears it.
+/// A process that gets two versions from the API endpoint drops what the process before it left on the lease.
 #[tokio::test(start_paused = true)]
 async fn processes_that_live_for_a_minute_do_not_agree_where_the_answers_alternate() {
     let mut world = World::at("v1.36.3");

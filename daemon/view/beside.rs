@@ -151,7 +151,10 @@ impl Acting {
                 one_line(holder),
                 ago(seconds)
             ),
-            Self::Nobody => "no daemon holds the lease; a daemon without work holds none, so check its process too".to_owned(),
+            Self::Nobody => {
+                "no daemon holds the lease; a daemon without work holds none, so check its process too"
+                    .to_owned()
+            }
             Self::Unknown { why } => format!("not known: {}", one_line(why)),
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Context {
 pub(super) struct ClusterEntry {
     pub(super) server: Option<String>,
     pub(super) tls_server_name: Option<String>,
-    pub(super) insecure_skip_tls_verify: bool,
+    pub(super) insecure_skip_tls_verify: Option<bool>,
     pub(super) certificate_authority: Option<String>,
     pub(super) certificate_authority_data: Option<Secret>,
     pub(super) proxy_url: Option<String>,
@@ -102,7 +102,6 @@ struct EnvVar {
 }
 
 /// A program that prints credentials, checked.
-#[derive(Debug)]
 pub(super) struct Exec {
     pub(super) api_version: String,
     pub(super) command: PathBuf,
@@ -113,10 +112,30 @@ pub(super) struct Exec {
     pub(super) provide_cluster_info: bool,
 }
 
+impl std::fmt::Debug for Exec {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("(an exec plugin)")
+    }
+}
+
 impl std::fmt::Debug for UserEntry {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("(a user of a kubeconfig)")
     }
+}
+
+/// The first document of a file: kubectl reads no further.
+fn first_document(text: &str) -> &str {
+    let mut seen = false;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        if seen && line.trim_end() == "---" {
+            return text.get(..at).unwrap_or(text);
+        }
+        seen |= !matches!(line.trim(), "" | "---") && !line.trim_start().starts_with('#');
+        at += line.len();
+    }
+    text
 }
 
 impl KubeconfigFile {
@@ -125,8 +144,13 @@ impl KubeconfigFile {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-        let read: Result<Option<Self>, _> = serde_saphyr::from_str_with_options(text, options);
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        };
+        let read: Result<Option<Self>, _> =
+            serde_saphyr::from_str_with_options(first_document(text), options);
         read.map(Option::unwrap_or_default).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(":{}:{}", at.line(), at.column()));
             ConnectError::Read {
@@ -172,7 +196,9 @@ impl RawExec {
         let version = self.api_version.as_deref().unwrap_or_default();
         if !EXEC_VERSIONS.contains(&version) {
             let known = EXEC_VERSIONS.join("` or `");
-            return Err(format!("its exec plugin has the apiVersion `{version}`: write `{known}`"));
+            // What stands here by mistake may be a credential.
+            let shown = if version.starts_with("client.authentication.k8s.io/") { version } else { "…" };
+            return Err(format!("its exec plugin has the apiVersion `{shown}`: write `{known}`"));
         }
         match self.interactive_mode.as_deref() {
             Some("Never" | "IfAvailable") => {}

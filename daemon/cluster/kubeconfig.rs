@@ -116,7 +116,9 @@ pub(super) fn read(paths: &[PathBuf], context: &str) -> Result<Access, ConnectEr
     let (server, trust) = reader.server(cluster, user.as_ref().map(|(_, user)| *user)).map_err(of_cluster)?;
     let proxy = proxy(cluster.proxy_url.as_deref()).map_err(of_cluster)?;
     let told = cluster_info(cluster, &trust);
-    let server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
+    // The dot that ends a full name is not part of the name in a certificate.
+    let server_name = cluster.tls_server_name.as_deref().map(|name| name.trim_end_matches('.').to_owned());
+    let server_name = server_name.filter(|name| !name.is_empty());
     let mut access = Access {
         server,
         trust,
@@ -129,7 +131,8 @@ pub(super) fn read(paths: &[PathBuf], context: &str) -> Result<Access, ConnectEr
         files: Vec::new(),
         cluster: told,
     };
-    if let Some((path, user)) = user {
+    // As for kubectl, credentials never go over a line that is not encrypted.
+    if let Some((path, user)) = user.filter(|_| access.server.scheme_str() == Some("https")) {
         reader.folder = path.parent();
         let of_user = |why| wrong(format!("user `{}`", found.user), why);
         access.identity = reader.identity(user).map_err(of_user)?;
@@ -153,7 +156,9 @@ impl Reader<'_> {
     fn file(&mut self, key: &str, path: &str) -> Read<String> {
         let path = self.folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path));
         self.files.push(path.clone());
-        std::fs::read_to_string(&path)
+        // A comment in PEM may be in any encoding.
+        std::fs::read(&path)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .map_err(|error| format!("{key} {} cannot be read: {error}", path.display()))
     }
 
@@ -172,7 +177,7 @@ impl Reader<'_> {
         let authority = cluster.certificate_authority.as_deref();
         let roots =
             self.either("certificate-authority", cluster.certificate_authority_data.as_ref(), authority)?;
-        let trust = match (cluster.insecure_skip_tls_verify, roots) {
+        let trust = match (cluster.insecure_skip_tls_verify.unwrap_or_default(), roots) {
             (true, None) => Trust::Anything,
             (true, Some(_)) => {
                 return Err(
@@ -190,10 +195,14 @@ impl Reader<'_> {
         // kubectl takes an address without a scheme.
         let scheme = if secure { "https" } else { "http" };
         let text = if text.contains("://") { text.to_owned() } else { format!("{scheme}://{text}") };
-        let uri: Uri = text.parse().map_err(|_| format!("its server `{text}` is not a URL"))?;
+        let shown = without_login(&text);
+        let uri: Uri = text.parse().map_err(|_| format!("its server `{shown}` is not a URL"))?;
         match uri.scheme_str() {
+            Some("http" | "https") if uri.authority().is_some_and(|at| at.as_str().contains('@')) => {
+                Err(format!("its server `{shown}` holds a login: write the login under its user"))
+            }
             Some("http" | "https") => Ok((uri, trust)),
-            Some(_) | None => Err(format!("its server `{text}` is neither http nor https")),
+            Some(_) | None => Err(format!("its server `{shown}` is neither http nor https")),
         }
     }
 
@@ -255,10 +264,25 @@ impl Reader<'_> {
     }
 }
 
+/// An address for a message, without the name and the password that it may hold.
+fn without_login(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}://…@{rest}"),
+        None => text.to_owned(),
+    }
+}
+
 fn impersonate(user: &UserEntry) -> Read<Option<Impersonate>> {
     let groups = user.impersonate_groups.clone().unwrap_or_default();
     let extra = user.impersonate_extra.clone().unwrap_or_default();
     let uid = user.impersonate_uid.clone().filter(|uid| !uid.is_empty());
+    let values = user.impersonate.iter().chain(&uid).chain(&groups).chain(extra.values().flatten());
+    if values.into_iter().any(|value| !fits_header(&Secret::new(value.as_str()))) {
+        return Err(
+            "its as, as-uid, as-groups or as-user-extra holds a line break: write it on one line".into()
+        );
+    }
     match user.impersonate.clone().filter(|name| !name.is_empty()) {
         Some(user) => Ok(Some(Impersonate { user, uid, groups, extra })),
         None if groups.is_empty() && extra.is_empty() && uid.is_none() => Ok(None),
@@ -268,9 +292,13 @@ fn impersonate(user: &UserEntry) -> Read<Option<Impersonate>> {
 
 /// A token goes into a header, and a header holds no line breaks.
 fn header(token: &Secret) -> Read<()> {
-    let fits = HeaderValue::from_str(token.reveal()).is_ok();
     let text = "its token holds a line break, or another sign that no token has: write it on one line";
-    if fits { Ok(()) } else { Err(text.into()) }
+    if fits_header(token) { Ok(()) } else { Err(text.into()) }
+}
+
+/// True if a text can be sent as the value of a header.
+pub(super) fn fits_header(text: &Secret) -> bool {
+    HeaderValue::from_str(text.reveal()).is_ok()
 }
 
 /// Its text may hold a password, so no message shows it.
@@ -313,7 +341,7 @@ fn cluster_info(cluster: &ClusterEntry, trust: &Trust) -> serde_json::Value {
     serde_json::json!({
         "server": cluster.server,
         "tls-server-name": cluster.tls_server_name,
-        "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
+        "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify.unwrap_or_default(),
         "certificate-authority-data": roots.map(|pem| STANDARD.encode(pem)),
         "proxy-url": cluster.proxy_url,
     })

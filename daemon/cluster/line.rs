@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::kubeconfig::{self, Access, ClientCertificate, Login, Trust};
 use super::secret::Secret;
-use super::{CALL, ConnectError, chain, plugin};
+use super::{CALL, ConnectError, chain, plugin, tls};
 use crate::clock::Clock;
 
 /// What a plugin granted is asked for again this long before its end, so that no request is refused.
@@ -117,10 +117,10 @@ impl LineState {
             until = granted.until;
         }
         let config = config(&access, token.as_ref(), identity.as_ref());
-        let client = Client::try_from(config).map_err(|error| ConnectError::Client {
+        let client = tls::client(config).map_err(|error| ConnectError::Client {
             path: kubeconfig::shown(paths),
             context: context.to_owned(),
-            why: chain(&error),
+            why: chain(&*error),
         })?;
         Ok(Self { client, files, until, made: before, refused: false })
     }

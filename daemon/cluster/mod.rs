@@ -10,6 +10,7 @@ mod probe;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod write;
 
 use std::future::Future;

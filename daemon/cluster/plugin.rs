@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::file::Exec;
-use super::kubeconfig::ClientCertificate;
+use super::kubeconfig::{ClientCertificate, fits_header};
 use super::secret::Secret;
 
 /// How long it may take. It asks a cloud for a token, which takes seconds; what waits for a person waits for ever.
@@ -44,7 +44,10 @@ struct CredentialStatus {
 
 /// Runs it once. The error names the command, and nothing that it was given.
 pub(super) async fn run(exec: &Exec, cluster: &serde_json::Value) -> Result<Granted, String> {
-    let name = exec.command.display();
+    // People write arguments, and secrets among them, behind the command.
+    let command_line = exec.command.display().to_string();
+    let name = command_line.split_whitespace().next().unwrap_or_default();
+    let with_arguments = command_line.contains(char::is_whitespace);
     let output = tokio::time::timeout(PATIENCE, command(exec, cluster).output()).await;
     let output = match output {
         Ok(Ok(output)) => output,
@@ -52,7 +55,8 @@ pub(super) async fn run(exec: &Exec, cluster: &serde_json::Value) -> Result<Gran
             let hint =
                 exec.install_hint.as_deref().map(|hint| format!("; its kubeconfig says: {}", line(hint)));
             return Err(format!(
-                "the exec plugin `{name}` is not installed where Windlass runs, or not on its PATH{}",
+                "the exec plugin `{name}{}` is not installed where Windlass runs, or not on its PATH{}",
+                if with_arguments { " …`, with words behind it that belong under `args" } else { "" },
                 hint.unwrap_or_default()
             ));
         }
@@ -102,26 +106,30 @@ fn line(text: &str) -> String {
 }
 
 fn granted(exec: &Exec, stdout: &[u8]) -> Result<Granted, String> {
+    let stdout = stdout.strip_prefix("\u{feff}".as_bytes()).unwrap_or(stdout);
     let credential: Credential = serde_json::from_slice(stdout)
         .map_err(|_| "printed something that is no ExecCredential".to_owned())?;
     if credential.api_version != exec.api_version {
         return Err(format!(
-            "printed an ExecCredential of {}, and the kubeconfig asks for {}",
-            line(&credential.api_version),
+            "printed an ExecCredential of another apiVersion than {}, for which the kubeconfig asks",
             exec.api_version
         ));
     }
     let Some(status) = credential.status else {
         return Err("printed an ExecCredential without a status".into());
     };
-    let identity = match (status.client_certificate_data, status.client_key_data) {
+    let given = |secret: Option<Secret>| secret.filter(|secret| !secret.is_empty());
+    let identity = match (given(status.client_certificate_data), given(status.client_key_data)) {
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
             return Err("gave a client certificate without its key, or a key without its certificate".into());
         }
     };
-    let token = status.token.filter(|token| !token.is_empty());
+    let token = given(status.token);
+    if !token.as_ref().is_none_or(fits_header) {
+        return Err("gave a token that holds a line break, or another sign that no token has".into());
+    }
     if token.is_none() && identity.is_none() {
         return Err("gave neither a token nor a client certificate".into());
     }

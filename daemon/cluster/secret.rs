@@ -22,10 +22,27 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// A text of somebody else without this one: a program may print what it was given.
+    /// A text of somebody else without this one and without its parts: a program may print what it was given, or what
+    /// it took out of that, as of `--password=…` or of a script.
     pub(super) fn taken_out_of(&self, text: &str) -> String {
+        let escaped = serde_json::Value::from(self.0.as_str()).to_string();
+        let mut parts: Vec<&str> = vec![&self.0, escaped.trim_matches('"')];
+        parts.extend(self.0.lines().map(str::trim));
+        let ends = |c: char| c.is_whitespace() || ",;'\"`/@&|()<>{}[]".contains(c);
+        for word in self.0.split(ends) {
+            let mut of_word = word.split(['=', ':']);
+            // The words of a script say what went wrong. What is given to a name, as in `--password=…`, is hidden, and so
+            // is what is no plain word.
+            let plain = |word: &&str| {
+                word.starts_with('-') || word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            };
+            parts.extend(of_word.next().filter(|word| !plain(word)));
+            parts.extend(of_word);
+        }
         // Shorter values are words like `true` and `1`, which are no secrets and would make the text unreadable.
-        if self.0.len() < 5 { text.to_owned() } else { text.replace(&self.0, "(hidden)") }
+        parts.retain(|part| part.len() >= 5);
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.into_iter().fold(text.to_owned(), |text, part| text.replace(part, "(hidden)"))
     }
 }
 

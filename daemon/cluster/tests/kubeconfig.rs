@@ -133,6 +133,11 @@ fn a_context_is_understood_as_kubectl_understands_it() {
             "refused: insecure-skip-tls-verify and a certificate-authority",
         ),
         (with("tls-server-name: other"), String::new(), "https://h:6443/ name=other"),
+        (with("tls-server-name: other."), String::new(), "https://h:6443/ name=other"),
+        (with("insecure-skip-tls-verify: null"), String::new(), "https://h:6443/"),
+        (with("tls-server-name: a, tls-server-name: b"), String::new(), "https://h:6443/ name=b"),
+        ("server: 'http://h'".into(), "token: abc".into(), "http://h/"),
+        (https.into(), "as: \"a\\nb\"".into(), "refused: holds a line break"),
         // Proxies.
         (with("proxy-url: 'http://p:3128'"), String::new(), "https://h:6443/ proxy=http://p:3128/"),
         (with("proxy-url: 'socks5://p:1080'"), String::new(), "https://h:6443/ proxy=socks5://p:1080/"),
@@ -332,12 +337,26 @@ async fn no_secret_is_in_an_error_or_in_what_debug_shows() {
         script("echo $S"),
         script("printf '{\\\"apiVersion\\\":\\\"'$S'\\\"'"),
         format!("exec: {{{EXEC}, command: /bin/sh, args: [1, {{a: {MARKER}}}]}}"),
+        // It prints a part of what it was given, or the same in another form.
+        format!(
+            "exec: {{{EXEC}, command: /bin/sh, args: ['-c', 'echo ${{1#*=}} >&2; exit 1', sh, '--secret={MARKER}']}}"
+        ),
+        format!("exec: {{{EXEC}, command: /bin/sh, args: ['-xc', 'curl -u me:{MARKER} x || exit 1']}}"),
+        format!(
+            "exec: {{{EXEC}, command: /bin/sh, args: ['-c', 'echo $S >&2; exit 1'], env: [{{name: S, value: \"a b\\n{MARKER}\"}}]}}"
+        ),
+        format!("exec: {{{EXEC}, command: './p --token {MARKER}'}}"),
+        format!("exec: {{apiVersion: {MARKER}, interactiveMode: Never, command: aws}}"),
         format!("exec: {{{EXEC}, command: /bin/sh, env: [{{name: '', value: {MARKER}}}]}}"),
     ];
     let clusters = [
         "server: 'https://127.0.0.1:1'".to_owned(),
         format!("server: 'https://127.0.0.1:1', proxy-url: 'http://u:{MARKER}@127.0.0.1:1'"),
         format!("server: 'https://127.0.0.1:1', proxy-url: 'ftp://u:{MARKER}@127.0.0.1:1'"),
+        format!("server: 'https://u:{MARKER}@127.0.0.1:1'"),
+        format!("server: 'https://u:{MARKER}@h o/'"),
+        format!("server: 'https://u:{MARKER}@'"),
+        format!("server: 'ftp://u:{MARKER}@h'"),
     ];
     let path = folder.path().join("config");
     for (cluster, user) in users
@@ -374,6 +393,14 @@ async fn what_a_plugin_says_is_told_and_what_is_missing_is_named() {
         ("command: no-such-program, installHint: 'brew install it'", "`no-such-program` is not installed"),
         ("command: no-such-program, installHint: 'brew install it'", "says: brew install it"),
         ("command: /bin/echo", "printed something that is no ExecCredential"),
+        (
+            "command: 'no-such-program --token x'",
+            "`no-such-program …`, with words behind it that belong under `args`",
+        ),
+        (
+            r#"command: /bin/echo, args: ['{"apiVersion":"client.authentication.k8s.io/v1","status":{"token":"abc\n"}}']"#,
+            "gave a token that holds a line break",
+        ),
     ] {
         std::fs::write(&path, file("server: 'https://127.0.0.1:1'", &format!("exec: {{{EXEC}, {exec}}}")))
             .unwrap();

@@ -1,5 +1,6 @@
 //! The client, its kubeconfigs, and how credentials are renewed.
 
+mod https;
 mod kubeconfig;
 mod renewal;
 

@@ -100,7 +100,11 @@ const APT: &[(&str, &str)] = &[
         r#"
         busy() { left=$(cat "@/busy-$1" 2>/dev/null || echo 0); [ "$left" -gt 0 ] || return 1; echo $((left - 1)) >"@/busy-$1"; echo "E: Could not get lock $2. It is held by process 12 (apt-get)"; }
         case "$*" in
-        *update*) ! busy lists /var/lib/apt/lists/lock || exit 100; cp @/etc/apt/sources.list.d/k.list @/known ;;
+        *update*)
+            ! busy lists /var/lib/apt/lists/lock || exit 100
+            left=$(cat @/away 2>/dev/null || echo 0)
+            [ "$left" -eq 0 ] || { echo $((left - 1)) >@/away; echo "E: Failed to fetch https://pkgs.example.com/InRelease 503 Service Unavailable"; exit 100; }
+            cp @/etc/apt/sources.list.d/k.list @/known ;;
         *" -s "*) cat @/simulation 2>/dev/null; exit "$(cat @/simulation-ends 2>/dev/null || echo 0)" ;;
         *install*)
             ! busy archives /var/cache/apt/archives/lock || exit 100
@@ -124,7 +128,16 @@ const APT: &[(&str, &str)] = &[
         unhold) for each in "$@"; do grep -vx "$each" @/held >@/held.new; mv @/held.new @/held; done ;;
         esac"#,
     ),
-    ("dpkg", ":"),
+    (
+        "dpkg",
+        r#"
+        case "$1" in
+        --audit) cat @/audit 2>/dev/null || : ;;
+        --configure)
+            left=$(cat @/busy-dpkg 2>/dev/null || echo 0)
+            [ "$left" -eq 0 ] || { echo $((left - 1)) >@/busy-dpkg; echo "dpkg: error: dpkg frontend lock was locked by another process with pid 4321"; exit 2; } ;;
+        esac"#,
+    ),
 ];
 
 /// A host with dnf, and a lock of rpm that another one holds.
@@ -133,7 +146,7 @@ const DNF: &[(&str, &str)] = &[(
     r#"
         case "$*" in
         *--help*) echo "  --disableexcludes" ;;
-        *list*) grep -q v1.36 @/etc/yum.repos.d/k.repo ;;
+        *list*) [ ! -f @/mirror ] || { cat @/mirror; exit 1; }; grep -q v1.36 @/etc/yum.repos.d/k.repo ;;
         *install*)
             left=$(cat @/busy-rpm 2>/dev/null || echo 0)
             [ "$left" -eq 0 ] || { echo $((left - 1)) >@/busy-rpm; echo "can't create transaction lock on /var/lib/rpm/.rpm.lock"; exit 1; }
@@ -296,7 +309,23 @@ fn a_worker_and_a_control_plane_node_reach_the_target() {
 #[expect(clippy::too_many_lines, reason = "it is one table")]
 fn a_host_that_is_busy_is_waited_for_and_one_that_is_not_right_is_refused_untouched() {
     type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], i32, &'a str);
-    let rows: [Row; 10] = [
+    let rows: [Row; 14] = [
+        (
+            "another dpkg is at work for a while",
+            APT,
+            &[("audit", "kubeadm\n"), ("busy-dpkg", "2")],
+            0,
+            "tries again in 10 seconds",
+        ),
+        ("the repository is away for a while", APT, &[("away", "2")], 0, "tries again in 10 seconds"),
+        ("the repository is away for long", APT, &[("away", "9")], 10, "503 Service Unavailable"),
+        (
+            "the mirror is away",
+            DNF,
+            &[("mirror", "Error: Failed to download metadata: Cannot download repomd.xml\n")],
+            10,
+            "dnf knows no package kubeadm of version 1.36.3: Error: Failed to download metadata",
+        ),
         ("the lists are locked for a while", APT, &[("busy-lists", "3")], 0, "tries again in 10 seconds"),
         (
             "the downloads are locked for a while",

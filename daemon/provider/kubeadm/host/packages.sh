@@ -36,6 +36,10 @@ refuse_packages() {
 # 1.36.3 with the package's own revision, the newest of them: `1.36.3-1.1`.
 package() { apt-cache madison "$1" | awk '{print $3}' | grep "^${target#v}-" | sort -V | tail -n 1; }
 
+packages_known() {
+	for each in "$@"; do [ -n "$(package "$each")" ] || return 1; done
+}
+
 has_apt() { command -v apt-get >/dev/null; }
 
 find_binaries() {
@@ -43,18 +47,27 @@ find_binaries() {
 	if has_apt; then
 		need_room /var/cache/apt/archives 300 "the packages that apt downloads"
 		use_repository /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources
-		if ! run_when_free apt-get -q -o DPkg::Lock::Timeout=300 update; then
+		why=
+		for _ in 1 2 3; do
+			! run_when_free apt-get -q -o DPkg::Lock::Timeout=300 update || break
 			held=$(lock_held)
 			[ -z "$held" ] || refuse_packages "another package manager has been at work on this host for 5 minutes: $held"
+			why=": $(grep -E '^ *(E|W|Err[^ ]*)[: ]' "$state/said" | tail -n 1 | sed 's/^ *//')"
 			say "apt-get update had errors: goes on, if the packages are to be had"
-		fi
-		for each in "$@"; do [ -n "$(package "$each")" ] || refuse_packages "apt knows no package $each of version ${target#v}"; done
+			! packages_known "$@" || break
+			say "they are not: tries again in 10 seconds"
+			sleep 10
+		done
+		for each in "$@"; do [ -n "$(package "$each")" ] || refuse_packages "apt knows no package $each of version ${target#v}$why"; done
 		need_unheld "$@"
 	elif command -v dnf >/dev/null; then
 		need_room /var/cache/dnf 300 "the packages that dnf downloads"
 		use_repository /etc/yum.repos.d/*.repo
-		# shellcheck disable=SC2046  # one word for each option
-		for each in "$@"; do dnf -q $(unlocked) list --showduplicates "$each-${target#v}" >/dev/null 2>&1 || refuse_packages "dnf knows no package $each of version ${target#v}"; done
+		for each in "$@"; do
+			# shellcheck disable=SC2046  # one word for each option
+			run_when_free dnf -q $(unlocked) list --showduplicates "$each-${target#v}" ||
+				refuse_packages "dnf knows no package $each of version ${target#v}: $(tail -n 1 "$state/said" | sed 's/^ *//')"
+		done
 	else
 		refuse "this host has neither apt nor dnf: name a folder under kubeadm.from"
 	fi
@@ -109,7 +122,7 @@ take_by_apt() {
 	# needrestart would restart the kubelet and the container runtime when it sees fit.
 	export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 	# Cut in the middle of an installation, dpkg wants to be told before it begins another.
-	[ -z "$(dpkg --audit)" ] || run dpkg --configure -a 9>&- || fail "dpkg could not finish what it was cut in"
+	[ -z "$(dpkg --audit)" ] || run_when_free dpkg --configure -a 9>&- || fail "dpkg could not finish what it was cut in"
 	apt-mark unhold "$@" >/dev/null || fail "apt-mark could not release $*"
 	went=yes
 	# shellcheck disable=SC2086  # one word for each package

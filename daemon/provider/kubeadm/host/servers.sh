@@ -42,7 +42,10 @@ need_kept() {
 	[ -f "$kept/$1.yaml" ] || refuse "$manifests/$1.yaml is missing, and the last attempt of kubeadm did not keep it: $by_hand"
 	made=$(printf '%s\n' "${kept##*kubeadm-backup-manifests-}" | cut -c 1-10)
 	[ "$(printf '%s\n' "$made" "$(date -d '7 days ago' +%F)" | sort | head -n 1)" != "$made" ] || refuse "$manifests/$1.yaml is missing, and $kept is older than a week: $by_hand"
-	[ "$1" != etcd ] || return 0
+	if [ "$1" = etcd ]; then
+		need_kept_of_this_upgrade
+		return 0
+	fi
 	was=$(version_in "$kept/$1.yaml")
 	for other in kube-apiserver kube-controller-manager kube-scheduler; do
 		has=$(manifest_version "$other")
@@ -52,6 +55,17 @@ need_kept() {
 	done
 	[ -n "$was" ] || refuse "$manifests/$1.yaml is missing, and $kept/$1.yaml names no version: $by_hand"
 	! newer "$was" "$target" || refuse "$manifests/$1.yaml is missing, and $kept/$1.yaml is $was: $by_hand"
+}
+
+# etcd has versions of its own, so its neighbours tell whether kubeadm kept it in this upgrade. kubeadm brings etcd to its
+# version first: once the API server has the target, what was kept is an etcd of before.
+need_kept_of_this_upgrade() {
+	[ "$(manifest_version kube-apiserver)" != "$target" ] || refuse "$manifests/etcd.yaml is missing, and $kept/etcd.yaml is older than the API server, which is $target: $by_hand"
+	for other in kube-apiserver kube-controller-manager kube-scheduler; do
+		has=$(manifest_version "$other")
+		had=$(version_in "$kept/$other.yaml")
+		[ -z "$has" ] || [ -z "$had" ] || [ "$has" = "$had" ] || refuse "$manifests/etcd.yaml is missing, and $kept is of the upgrade of $other from $had, which is $has now: $by_hand"
+	done
 }
 
 # kubeadm copies etcd's data beside its manifests before it touches etcd, once for each attempt.

@@ -52,7 +52,7 @@ run_when_free() {
 	done
 	return 1
 }
-lock_held() { grep -E 'Could not get lock|Unable to (lock|acquire)|transaction lock' "$state/said" | head -n 1 | sed 's/^ *//'; }
+lock_held() { grep -E 'Could not get lock|Unable to (lock|acquire)|transaction lock|locked by another process|database (area )?is locked' "$state/said" | head -n 1 | sed 's/^ *//'; }
 
 # ---- what is true of this host
 

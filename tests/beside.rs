@@ -83,6 +83,10 @@ fn edges(world: &World, work: &Arc<Slow>) -> Edges {
     edges
 }
 
+fn begin() -> Effect {
+    Effect::BeginLong { name: NAME.to_owned() }
+}
+
 /// One process with such work to do, which knows nothing but what it sees; whether it came to the end of it. It looks
 /// before it begins, and begins only what is not begun.
 pub async fn carry_on(world: &World, work: &Arc<Slow>, fence: &dyn Fence) -> bool {
@@ -90,17 +94,20 @@ pub async fn carry_on(world: &World, work: &Arc<Slow>, fence: &dyn Fence) -> boo
     let mut folder = Folder::default();
     loop {
         let probe = Probe::Long(NAME.to_owned());
+        let asked = clock.now();
         let answer = edges.ask(&probe).await;
-        folder.fold(Seen::Probed(probe, answer), clock.now());
+        folder.fold(Seen::Probed { probe, answer, asked }, clock.now());
         // As the loop does: what has not answered by its deadline counts as lost.
         folder.live.overlay.in_flight.forget_until(clock.now());
         match folder.live.long.get(NAME) {
             None => {}
             Some(LongState::NotBegun) => {
                 assert!(!folder.live.overlay.in_flight.contains(&key));
-                let effect = Effect::BeginLong { name: NAME.to_owned() };
+                let effect = begin();
                 assert_eq!(effect.key(), key);
-                let Some(seen) = Box::pin(perform(&edges, effect, fence)).await else { return false };
+                let Some(seen) = Box::pin(perform(&edges, effect, clock.now(), fence)).await else {
+                    return false;
+                };
                 folder.fold(seen, clock.now());
             }
             Some(LongState::Running) => assert!(folder.live.overlay.in_flight.contains(&key)),
@@ -119,7 +126,7 @@ async fn work_that_is_begun_twice_is_one() {
     let both = tokio::join!(carry_on(&world, &work, &Open), carry_on(&world, &work, &Open));
     assert_eq!((both, work.begun()), ((true, true), 1));
     let edges = edges(&world, &work);
-    let again = perform(&edges, Effect::BeginLong { name: NAME.to_owned() }, &Open).await;
+    let again = perform(&edges, begin(), world.clock.now(), &Open).await;
     assert!(matches!(again, Some(Seen::Done(EffectKey::Long(_), WriteAnswer::Done))));
     assert_eq!(work.begun(), 1);
 }
@@ -145,7 +152,7 @@ async fn nothing_is_begun_past_the_leases_deadline_or_where_nothing_can_begin_it
     let late = edges(&world, &work);
     *late.deadline.lock().unwrap() = Some(world.clock.now());
     for edges in [late, Edges::new(world.cluster(), world.clock.clone())] {
-        let seen = perform(&edges, Effect::BeginLong { name: NAME.to_owned() }, &Open).await.unwrap();
+        let seen = perform(&edges, begin(), world.clock.now(), &Open).await.unwrap();
         let mut folder = Folder::default();
         folder.fold(seen, world.clock.now());
         assert_eq!(folder.live.long.get(NAME), None);

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use k8s_openapi::{NamespaceResourceScope, Resource};
 use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::Status;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
@@ -84,8 +85,8 @@ impl Streams<'_> {
 enum Over {
     /// Nothing reads what is seen any more.
     Closed,
-    /// The revision is too old to watch from: list anew.
-    Gone,
+    /// The revision is not one to watch from: list anew; why.
+    Gone(CallFailure),
     Failed(CallFailure),
 }
 
@@ -116,9 +117,9 @@ impl<K: Object> Stream<K> {
                     continue;
                 }
                 Err(Over::Closed) => return,
-                Err(Over::Gone) => {
+                Err(Over::Gone(why)) => {
                     from = None;
-                    CallFailure::Other("its revision is too old, so they are listed anew".to_owned())
+                    why
                 }
                 Err(Over::Failed(why)) => why,
             };
@@ -201,14 +202,16 @@ impl<K: Object> Stream<K> {
         .await
     }
 
-    /// The next event. A connection that was lost on the way says nothing, not even that it has ended.
+    /// The next event. A connection that was lost on the way says nothing, not even that it has ended. Nor does a watch
+    /// from a revision that etcd has not reached, which is what is left of one after etcd was restored from a snapshot.
+    /// So a list follows.
     async fn unless_silent<T>(&self, event: impl Future<Output = T>) -> Result<T, Over> {
         tokio::select! {
             biased;
             event = event => Ok(event),
             () = self.clock.sleep(SILENT) => {
-                let why = format!("nothing was heard for {} s, so the watch begins anew", SILENT.as_secs());
-                Err(Over::Failed(CallFailure::Other(why)))
+                let why = format!("nothing was heard for {} s, so they are listed anew", SILENT.as_secs());
+                Err(Over::Gone(CallFailure::Other(why)))
             }
         }
     }
@@ -227,13 +230,43 @@ async fn in_time<T>(work: impl Future<Output = Result<T, kube::Error>>) -> Resul
 
 fn over(error: kube::Error) -> Over {
     match error {
-        kube::Error::Api(status) if status.code == 410 => Over::Gone,
+        kube::Error::Api(status) if status.code == 410 => {
+            Over::Gone(CallFailure::Other("its revision is too old, so they are listed anew".to_owned()))
+        }
+        kube::Error::Api(status) if is_ahead_of_etcd(&status) => {
+            let why = "its revision is newer than any that etcd has, so they are listed anew";
+            Over::Gone(CallFailure::Other(why.to_owned()))
+        }
         other => Over::Failed(CallError::of(other).failure()),
     }
+}
+
+/// True if the API server says that a revision lies ahead: etcd was restored from a snapshot.
+fn is_ahead_of_etcd(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
 }
 
 /// How long a list or a watch rests after so many failures in a row: doubled each time, and never long enough to make a
 /// short outage longer.
 fn rest(failures: u32) -> SignedDuration {
     REST.saturating_mul(1 << failures.saturating_sub(1).min(4)).min(LONGEST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_revision_that_cannot_be_watched_from_leads_to_a_list() {
+        let told = |code: u16, reason: &str, cause: &str| {
+            let status = json!({"code": code, "reason": reason, "details": {"causes": [{"reason": cause}]}});
+            over(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        };
+        assert!(matches!(told(410, "Expired", ""), Over::Gone(_)));
+        assert!(matches!(told(504, "Timeout", "ResourceVersionTooLarge"), Over::Gone(_)));
+        assert!(matches!(told(504, "Timeout", ""), Over::Failed(_)));
+    }
 }

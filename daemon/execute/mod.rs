@@ -23,6 +23,10 @@ use crate::model::time::later;
 /// How long it is believed that there is no stop.
 const UNSTOPPED_FOR: SignedDuration = SignedDuration::from_secs(2);
 
+/// How long after its decision an effect is sent at most. Effects wait for each other's proof that there is no stop, and
+/// what was decided before a long wait may be wrong after it: a person may hold the node by now.
+const DECIDED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// Whether the fence is asked before or after an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum When {
@@ -129,9 +133,14 @@ impl Edges {
 impl Edges {
     /// Why nothing may be written to nodes, pods and Jobs: a person has stopped the work, or it cannot be told whether
     /// one has. A watch may be late or silent, so a stop is looked for by a read, at most two seconds before each write.
-    async fn stopped(&self) -> Option<String> {
+    async fn stopped(&self, decided: Timestamp) -> Option<String> {
         // One read for all effects that are sent together.
         let mut unstopped = self.unstopped.lock().await;
+        // The read of another effect took long. What waited for it does not read once more.
+        if later(decided, DECIDED_WITHIN) < self.clock.now() {
+            let within = DECIDED_WITHIN.as_secs();
+            return Some(format!("it was decided more than {within} s ago and is decided anew"));
+        }
         if unstopped.is_some_and(|at| later(at, UNSTOPPED_FOR) > self.clock.now()) {
             return None;
         }
@@ -165,20 +174,20 @@ impl Fence for Open {
     }
 }
 
-/// Carries one effect out and returns its answer. `None` when the process has to end.
-pub async fn perform(edges: &Edges, effect: Effect, fence: &dyn Fence) -> Option<Seen> {
+/// Carries an effect out that was decided at `decided`, and returns its answer. `None` when the process has to end.
+pub async fn perform(edges: &Edges, effect: Effect, decided: Timestamp, fence: &dyn Fence) -> Option<Seen> {
     let key = effect.key();
     let needs_lease = key.rules().needs_lease;
     let withheld = || WriteAnswer::Stale("the lease's renew deadline has passed".to_owned());
-    let answer = edges.fenced(fence, needs_lease, carry_out(edges, effect), withheld).await?;
+    let answer = edges.fenced(fence, needs_lease, carry_out(edges, effect, decided), withheld).await?;
     Some(Seen::Done(key, answer))
 }
 
-async fn carry_out(edges: &Edges, effect: Effect) -> WriteAnswer {
+async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAnswer {
     let cluster = &edges.cluster;
     let rules = effect.key().rules();
     if rules.stops {
-        if let Some(why) = edges.stopped().await {
+        if let Some(why) = edges.stopped(decided).await {
             return WriteAnswer::Stale(why);
         }
         if rules.needs_lease && !edges.in_time() {

@@ -74,7 +74,7 @@ impl InFlight {
             | Effect::BeginLong { .. } => None,
         };
         self.tasks.spawn(async move {
-            let Some(seen) = perform(&edges, effect, &*fence).await else { return LoopEvent::Fenced };
+            let Some(seen) = perform(&edges, effect, now, &*fence).await else { return LoopEvent::Fenced };
             let evicted = pod.filter(|_| matches!(seen, Seen::Done(_, WriteAnswer::Done)));
             LoopEvent::Seen(Box::new(seen), evicted)
         });
@@ -90,7 +90,7 @@ impl InFlight {
         let edges = self.edges.clone();
         self.tasks.spawn(async move {
             let answer = edges.ask(&probe).await;
-            LoopEvent::Seen(Box::new(Seen::Probed(probe, answer)), None)
+            LoopEvent::Seen(Box::new(Seen::Probed { probe, answer, asked: now }), None)
         });
     }
 

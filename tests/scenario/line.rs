@@ -103,3 +103,46 @@ async fn a_write_of_a_frozen_process_changes_no_node_that_was_given_back() {
         process.end().await;
     }
 }
+
+/// What is left of a watch after etcd was restored from a snapshot: it is accepted, and nothing comes.
+#[tokio::test(start_paused = true)]
+async fn nodes_whose_watch_stays_silent_are_listed_anew() {
+    let mut world = workers_only(3).await;
+    world.desire("v1.35.4");
+    let line = lay_line(&mut world);
+    let process = world.daemon();
+    world.pass(MINUTE * 2).await;
+    line.add(fault(&world, 3600, &["watch"], &["nodes"], How::Silent));
+    world.pass(SECOND * 10).await;
+    world.annotate("w1", "windlass.dev/hold", Some("anna repairs its disk"));
+    world.pass(MINUTE * 2).await;
+    let pool = "  nodePools: [{name: w, selector: {matchLabels: {pool: w}}, canary: 0, maxUnavailable: 2}]\n";
+    world.desire_with("v1.36.3", pool);
+    world.until("w2 is upgraded", HOUR / 2, |world| world.node("w2").0 == "v1.36.3").await;
+    world.assert_in_service("w1", "v1.35.4");
+    process.end().await;
+}
+
+/// Effects wait for each other's proof that there is no stop. What was decided before a long wait is not sent after it.
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_before_a_long_wait_is_not_sent_after_it() {
+    let mut world = workers_only(1).await;
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        world.deployment(name, 1);
+    }
+    world.pass(MINUTE).await;
+    let line = lay_line(&mut world);
+    let process = world.daemon();
+    world.until("w1 is cordoned", MINUTE * 10, |world| world.node("w1").2).await;
+    line.add(fault(&world, 45, &["get"], &["configmaps"], How::SlowBack(60)));
+    world.pass(SECOND * 5).await;
+    world.annotate("w1", "windlass.dev/hold", Some("anna repairs its disk"));
+    let held = world.clock.now();
+    world.pass(MINUTE * 5).await;
+    let log = line.log();
+    let late: Vec<&Sent> = log.iter().filter(|sent| sent.is_eviction() && sent.at > held).collect();
+    assert!(late.is_empty(), "{late:#?}");
+    world.annotate("w1", "windlass.dev/hold", None);
+    world.done_within(HOUR, "v1.36.3").await;
+    process.end().await;
+}

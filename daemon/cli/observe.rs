@@ -77,8 +77,9 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
     }
     drop(watches);
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
+        let asked = clock.now();
         let answer = cluster.ask(&probe, clock).await;
-        folder.fold(Seen::Probed(probe, answer), clock.now());
+        folder.fold(Seen::Probed { probe, answer, asked }, clock.now());
     }
     // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for
     // every API server behind the endpoint.

@@ -15,11 +15,11 @@ const TOLD: SignedDuration = SignedDuration::from_secs(2);
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let Some(ahead) = question.live().and_then(|live| live.api.clock_ahead) else { return Vec::new() };
     match (question.moment, question.step) {
-        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change, _) if ahead.abs() > MOST => {
+        (Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change, _) if clock_is_off(ahead) => {
             vec![off(ahead)]
         }
         // With a run in progress, or with work for one, nothing would be begun.
-        (Moment::GoOn, None) if ahead.abs() > MOST && has_work(question) => {
+        (Moment::GoOn, None) if clock_is_off(ahead) && has_work(question) => {
             vec![off(ahead)]
         }
         (Moment::GoOn, None) if clock_differs(ahead) => {
@@ -37,6 +37,11 @@ fn has_work(question: &Question<'_>) -> bool {
 fn off(ahead: SignedDuration) -> Answer {
     let text = format!("{}; nothing is begun until both clocks are right", difference(ahead));
     Answer::deny(Gate::Clock, Reason::new(Key::ClockOff, "clock", text))
+}
+
+/// True if times by the one clock cannot be compared with times by the other.
+pub fn clock_is_off(ahead: SignedDuration) -> bool {
+    ahead.abs() > MOST
 }
 
 /// True if the difference is worth a line in the log.

@@ -1,24 +1,26 @@
-//! The health gate: no node is taken out while it is not Ready, and no control plane node unless every other one is
-//! Ready, etcd can spare a member, and the API has answered steadily.
+//! The health gate: no node is taken out or changed while it is not Ready, and no control plane node unless every other
+//! one is Ready and unchanged at present, etcd can spare a member, and the API has answered steadily.
 
 use jiff::Timestamp;
 
 use super::{Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason};
-use crate::model::live::{JobState, Live, Ready};
+use crate::model::live::{JobState, Live, Node, Ready};
 use crate::verify::control_plane::{quorum, steady, unready_peer};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
-    let taken_out = match question.moment {
-        Moment::StartRun | Moment::TakeOut | Moment::Claim => false,
-        // A drain may have taken half an hour since the node was claimed.
-        Moment::Change => true,
+    match question.moment {
+        // A drain may have taken half an hour since the node was claimed, so all is asked again before the change.
+        Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change => {}
         Moment::GoOn => return Vec::new(),
-    };
+    }
     let (Some(live), Some(node)) = (question.live(), question.node()) else { return Vec::new() };
-    let mut answers: Vec<Answer> = at_work(question, live, &node.name).collect();
-    if !taken_out && node.ready != Ready::True {
-        let text = "it is not Ready; a node that is not Ready is not taken out";
+    let mut answers: Vec<Answer> = at_work(question, live, node).collect();
+    if node.ready != Ready::True {
+        let text = match question.moment {
+            Moment::Change => "it is not Ready any more; a node that is not Ready is not changed",
+            _ => "it is not Ready; a node that is not Ready is not taken out",
+        };
         let reason = Reason::new(Key::NodeNotReady, question.object(), text);
         // A control plane node is not Ready for a moment after its kubelet restarted, so its unit waits instead of
         // being returned.
@@ -36,22 +38,31 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     answers
 }
 
-/// The Jobs of earlier runs that are still at work on the node.
+/// The Jobs of earlier runs that are still at work on the node, and for a control plane node those on the others: two
+/// control plane nodes are not changed at once, whichever runs do it.
 ///
 /// A Job is created and begun while lists of Jobs are refused, so the daemon never sees it. A newer commit takes the
 /// run's place, and the node counts as unchanged and is returned. When Jobs are seen again, the new run must not begin a
 /// second Job beside the first one.
-fn at_work<'a>(question: &Question<'a>, live: &'a Live, node: &'a str) -> impl Iterator<Item = Answer> {
+fn at_work<'a>(question: &Question<'a>, live: &'a Live, node: &'a Node) -> impl Iterator<Item = Answer> {
     let run = question.run().map(|run| run.id.clone()).unwrap_or_default();
-    let others = live.jobs.on(node).filter(move |(_, job)| job.run != run && !job.suspended);
-    let working = others.filter(|(_, job)| matches!(job.state, JobState::Waiting(_) | JobState::Running));
-    working.map(|(name, _)| {
-        let reason = Reason::new(
-            Key::Upgrading,
-            format!("job/{name}"),
-            "a Job of an earlier run is still at work here",
-        );
-        Answer::wait(Gate::Health, reason)
+    let peers = live.control_plane().filter(|peer| question.is_control_plane() && peer.name != node.name);
+    let of_peers = peers.flat_map(|peer| live.jobs.on(&peer.name));
+    let own = live.jobs.on(&node.name).filter(move |(_, job)| job.run != run);
+    // A Job that has not begun is deleted first. The write that lets it begin may still be on its way.
+    let now = matches!(question.moment, Moment::Claim | Moment::Change);
+    own.chain(of_peers).filter_map(move |(name, job)| {
+        let text = match job.state {
+            _ if job.suspended && !now => return None,
+            JobState::Suspended => {
+                format!("this upgrade Job has not begun on {} and is to be deleted", job.node)
+            }
+            JobState::Waiting(_) | JobState::Running => {
+                format!("this upgrade Job is still at work on {}", job.node)
+            }
+            JobState::Complete | JobState::Failed(_) => return None,
+        };
+        Some(Answer::wait(Gate::Health, Reason::new(Key::Upgrading, format!("job/{name}"), text)))
     })
 }
 

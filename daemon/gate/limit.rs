@@ -41,7 +41,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         let text = if others.is_empty() {
             format!("{most}, and that many are out")
         } else {
-            format!("{most}; out already, and not by this run: {}", list(&others, MOST_NAMED))
+            format!("{most}; out already, with no step in progress: {}", list(&others, MOST_NAMED))
         };
         let reason = Reason::new(Key::LimitReached, format!("pool/{pool}"), text);
         answers.push(if by_people {

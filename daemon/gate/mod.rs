@@ -35,13 +35,13 @@ pub use calendar::{
     lints, local, openings, subtract, union, zone_name,
 };
 pub use census::{Books, Census};
-pub use clock::{clock_differs, difference};
+pub use clock::{clock_differs, clock_is_off, difference};
 pub use every::{of_every_gate, without_cluster};
 pub use forecast::{Forecast, forecast};
 pub use identity::other_cluster;
 pub use lease::{held_elsewhere, is_silent, lease_age, silent_holder};
 pub use limit::{Full, full};
-pub use plan::{blockers, gives_way, left_pool, not_vouched};
+pub use plan::{blockers, gives_way, joined, left_pool, not_vouched};
 pub use question::{Moment, Others, Question, Sources, World};
 pub use watch::not_current;
 

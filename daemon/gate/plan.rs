@@ -5,8 +5,9 @@ use crate::diff::{Membership, membership};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::live::Node;
-use crate::model::plan::Plan;
-use crate::model::work::Scope;
+use crate::model::plan::{Plan, StageKind};
+use crate::model::work::{Component, Scope};
+use crate::provider::{self, Mover};
 use crate::record::Run;
 
 /// More nodes than a person reads of one kind.
@@ -22,6 +23,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     };
     let of_step =
         superseded(question).into_iter().chain(pool_changed(question)).chain(of_doubtful_run(question));
+    let of_step = of_step.chain(outgrown(question));
     answers.extend(of_step.map(|reason| Answer::deny(Gate::Plan, reason)));
     let has_steps = question.plan.is_some_and(|plan| !plan.is_empty());
     if answers.is_empty() && question.step.is_none() && has_steps {
@@ -54,7 +56,47 @@ fn nodes_without_pool(world: &World<'_>, plan: &Plan) -> Vec<Answer> {
 /// True if the run ends for a newer commit that asks this cluster for something else, or because its plan does not
 /// follow from its own commit. For a newer commit, a hop whose control plane is changed already is finished first.
 pub fn gives_way(world: &World<'_>, run: &Run) -> bool {
-    run.doubt.is_some() || (world.state.supersedes(&run.plan) && !run.hop_unfinished())
+    run.doubt.is_some()
+        || (world.state.supersedes(&run.plan) && !run.hop_unfinished())
+        || joined(world, run).is_some()
+}
+
+/// A control plane node that joined after the plan was made, with an older version than the plan brings the others to.
+///
+/// cp4 joins with the old version while the kubelets of cp1 to cp3 wait for their turn. No kubelet may be newer than any
+/// API server, and the plan has no step for cp4: a new plan has.
+pub fn joined(world: &World<'_>, run: &Run) -> Option<Reason> {
+    let (live, desired) = (world.live?, world.desired()?);
+    let provider = provider::capabilities(desired.cluster.control_plane.provider);
+    if matches!(provider.mover(Component::ControlPlane), Mover::SomebodyElse) {
+        return None;
+    }
+    // Hops that are not begun are for a new plan anyway.
+    let to = &run.plan.stages.get(run.open_stage()?)?.to;
+    let mut behind = live.api_servers().into_iter().filter_map(|(name, runs)| {
+        let node = live.nodes.get(&name)?;
+        runs.filter(|runs| runs.is_before(to)).map(|runs| (node, runs))
+    });
+    let of_hop =
+        || run.plan.stages.iter().filter(|stage| stage.kind == StageKind::ControlPlane && stage.to == *to);
+    let planned = |node: &Node| {
+        let mut steps = of_hop().flat_map(|stage| &stage.steps).filter_map(|step| step.id.node.as_ref());
+        steps.any(|planned| planned.name == *node.name && planned.uid == *node.uid)
+    };
+    let (node, runs) = behind.find(|(node, _)| !planned(node))?;
+    let text = format!("this control plane node joined with {runs} after the plan was made");
+    Some(Reason::new(Key::PlanStale, format!("node/{}", node.name), text))
+}
+
+/// The same for a step that waits until every API server is new. The control plane components of the other nodes go on.
+fn outgrown(question: &Question<'_>) -> Option<Reason> {
+    let stage = question.stage.filter(|stage| stage.kind != StageKind::ControlPlane)?;
+    match question.moment {
+        Moment::Claim if stage.kind != StageKind::AwaitControlPlane => {
+            joined(question.world, question.run()?)
+        }
+        Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn => None,
+    }
 }
 
 /// Why nothing of the run's plan is carried out; `None` if it follows from the commit that the run names.

@@ -301,6 +301,8 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
         target: tell(names::TARGET),
         state: job_state(object),
         suspended: is_suspended(object),
+        // The generation counts the changes of the spec. A Job that began and was suspended again has a higher one.
+        begun: !is_suspended(object) || meta.generation != Some(1),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     };
     Some((meta.name.clone()?, job))

@@ -36,6 +36,7 @@ pub struct Folder {
 impl Folder {
     /// Folds one thing that was seen at `now` into the picture.
     pub fn fold(&mut self, seen: Seen, now: Timestamp) {
+        self.live.begun.get_or_insert(now);
         match seen {
             Seen::Watched(watched) => self.watched(watched, now),
             Seen::Unseen { kind, .. } | Seen::Heard(kind) if kind.is_optional() => {}
@@ -44,7 +45,7 @@ impl Folder {
                 self.live.unseen.remove(kind.name());
                 self.live.heard.insert(kind.name(), now);
             }
-            Seen::Probed(probe, answer) => self.probed(probe, answer, now),
+            Seen::Probed { probe, answer, asked } => self.probed(probe, answer, asked, now),
             Seen::Done(key, answer) => self.done(&key, answer, now),
         }
     }
@@ -244,7 +245,7 @@ impl Folder {
         self.live.resume = None;
     }
 
-    fn probed(&mut self, probe: Probe, answer: ProbeAnswer, now: Timestamp) {
+    fn probed(&mut self, probe: Probe, answer: ProbeAnswer, asked: Timestamp, now: Timestamp) {
         match (&probe, answer) {
             (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
             (_, ProbeAnswer::Api { ready, version, clock_ahead }) => {
@@ -260,7 +261,7 @@ impl Folder {
                 self.live.published = Some(Published { text: text.unwrap_or_default(), of: None });
             }
             (Probe::Node(name), ProbeAnswer::Node(node, pods)) => {
-                self.read_node(name, node.as_deref(), &pods, now);
+                self.read_node(name, node.as_deref(), &pods, asked, now);
             }
             (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
@@ -275,12 +276,19 @@ impl Folder {
         let key = EffectKey::Probe(probe);
         self.live.overlay.in_flight.remove(&key);
         if let EffectKey::Probe(probe) = key {
-            self.live.probed.insert(probe, now);
+            self.live.probed.insert(probe, asked);
         }
     }
 
     /// Takes in one node and its pods as etcd has them: what a watch has not shown yet is seen, and what is gone goes.
-    fn read_node(&mut self, name: &str, node: Option<&v1::Node>, pods: &[v1::Pod], now: Timestamp) {
+    fn read_node(
+        &mut self,
+        name: &str,
+        node: Option<&v1::Node>,
+        pods: &[v1::Pod],
+        asked: Timestamp,
+        now: Timestamp,
+    ) {
         let name = self.shared.id(name);
         match node {
             Some(node) => self.put_node(node, now),
@@ -296,7 +304,7 @@ impl Folder {
         for pod in pods {
             self.put_pod(pod, now);
         }
-        self.live.reads.insert(name, now);
+        self.live.reads.insert(name, asked);
     }
 
     fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {

@@ -45,7 +45,12 @@ pub enum Seen {
         kind: Kind,
         why: CallFailure,
     },
-    Probed(Probe, ProbeAnswer),
+    /// The answer to a probe, and when it was asked: the answer may have been on its way for long.
+    Probed {
+        probe: Probe,
+        answer: ProbeAnswer,
+        asked: Timestamp,
+    },
     Done(EffectKey, WriteAnswer),
 }
 

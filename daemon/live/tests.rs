@@ -230,8 +230,7 @@ fn small() -> Folder {
         folder.fold(seen(kind, How::Applied, &value), now());
     }
     let version = "v1.35.4".parse().ok();
-    folder
-        .fold(Seen::Probed(Probe::Api, ProbeAnswer::Api { ready: true, version, clock_ahead: None }), now());
+    folder.fold(probed(Probe::Api, ProbeAnswer::Api { ready: true, version, clock_ahead: None }), now());
     folder
 }
 
@@ -387,7 +386,7 @@ fn the_version_at_the_api_endpoint_counts_as_one_of_a_node() {
         (true, Some("v1.36.3"), NODES),
     ] {
         let version = version.map(|version| version.parse().unwrap());
-        let seen = Seen::Probed(Probe::Api, ProbeAnswer::Api { ready, version, clock_ahead: None });
+        let seen = probed(Probe::Api, ProbeAnswer::Api { ready, version, clock_ahead: None });
         assert_eq!(rises(&mut folder, seen), raises);
     }
 }
@@ -396,8 +395,8 @@ fn the_version_at_the_api_endpoint_counts_as_one_of_a_node() {
 fn long_work_is_in_flight_from_its_beginning_to_its_end_and_no_deadline_loses_it() {
     let (name, key) = ("snapshot-1", EffectKey::Long("snapshot-1".to_owned()));
     let answered = |answer| Seen::Done(key.clone(), answer);
-    let looked = |state| Seen::Probed(Probe::Long(name.to_owned()), ProbeAnswer::Long(state));
-    let silent = || Seen::Probed(Probe::Long(name.to_owned()), ProbeAnswer::Nothing("no answer".to_owned()));
+    let looked = |state| probed(Probe::Long(name.to_owned()), ProbeAnswer::Long(state));
+    let silent = || probed(Probe::Long(name.to_owned()), ProbeAnswer::Nothing("no answer".to_owned()));
     let failed = || LongState::Failed("disk full".to_owned());
     let lost_at = now().saturating_add(SignedDuration::from_secs(30)).unwrap();
     for (what, steps, state, until) in [
@@ -456,7 +455,7 @@ fn a_question_is_in_flight_until_its_answer() {
     let mut folder = Folder::default();
     let key = EffectKey::Probe(Probe::Lock);
     folder.live.overlay.in_flight.insert(key, Timestamp::MAX);
-    folder.fold(Seen::Probed(Probe::Lock, ProbeAnswer::Nothing("no answer".to_owned())), now());
+    folder.fold(probed(Probe::Lock, ProbeAnswer::Nothing("no answer".to_owned())), now());
     assert!(folder.live.overlay.in_flight.is_empty());
     assert_eq!(folder.live.probed.get(&Probe::Lock), Some(&now()));
 }
@@ -615,4 +614,8 @@ fn a_node_that_somebody_removes_is_known_by_its_taint() {
         folder.fold(seen(Kind::Node, How::Applied, &object), now());
         assert_eq!(folder.live.nodes.get("w1").unwrap().to_be_deleted, expected, "{key}");
     }
+}
+
+fn probed(probe: Probe, answer: ProbeAnswer) -> Seen {
+    Seen::Probed { probe, answer, asked: now() }
 }

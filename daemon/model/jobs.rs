@@ -82,6 +82,7 @@ mod tests {
             target: "v1.36.3".to_owned(),
             state: JobState::Running,
             suspended: false,
+            begun: true,
             created: Timestamp::UNIX_EPOCH,
         }
     }

@@ -32,6 +32,8 @@ pub type Id = Arc<str>;
 
 #[derive(Clone, Debug, Default)]
 pub struct Live {
+    /// When this process first saw something of the cluster.
+    pub begun: Option<Timestamp>,
     /// UID of the namespace `kube-system`, which identifies the cluster.
     pub cluster_uid: Option<String>,
     pub nodes: Nodes,
@@ -182,6 +184,8 @@ pub struct Job {
     pub state: JobState,
     /// True if it may have no pod: it was made so and has not begun, or was suspended again.
     pub suspended: bool,
+    /// False if it still is as it was made: suspended, and never changed since. Nothing of it has run.
+    pub begun: bool,
     pub created: Timestamp,
 }
 

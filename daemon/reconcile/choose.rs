@@ -47,7 +47,7 @@ fn ends(outcome: RunOutcome, reasons: Vec<Reason>) -> Turn {
 /// A newer commit asks for something else, or the plan does not follow from its commit: the steps in progress go on to
 /// their end, and no other step begins.
 fn give_way(world: &World<'_>, desired: &Desired, run: &Run) -> Turn {
-    let doubt = gate::not_vouched(run, world.object());
+    let doubt = gate::not_vouched(run, world.object()).or_else(|| gate::joined(world, run));
     // Waiting for an external provider's control plane does not keep the run from ending.
     if run.in_progress().any(|(id, _)| id.node.is_some()) {
         let text = || {
@@ -251,7 +251,10 @@ impl<'a> Passed<'a> {
         }
         // The canaries of a pool keep all its other nodes waiting.
         let canary = decision.objections().all(|answer| answer.gate == Gate::Canary);
+        // A node that is held is out already, so no limit objects to it, and the pool it fills is not told of yet.
+        let limited = decision.objections().any(|answer| answer.gate == Gate::Limit);
         match full {
+            Full::Pool | Full::Zone if !limited => {}
             Full::Pool => drop(self.pools.insert(pool)),
             Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
             Full::No if canary => drop(self.pools.insert(pool)),

@@ -32,8 +32,16 @@ pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Te
         (Some(_), None) => Some(next_epoch(live, record)),
         (None, None) => live.probed.contains_key(&Probe::Lock).then(|| next_epoch(live, record)),
     };
-    let held = mine.filter(|lock| is_within(lock.seen, DEADLINE, now)).map(|lock| lock.transitions);
+    let held = mine.filter(|lock| is_within(renewed(lock), DEADLINE, now)).map(|lock| lock.transitions);
     Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
+}
+
+/// When we renewed our lease, by our clock.
+///
+/// A renewal takes effect and its answer is lost. A look finds it 19 seconds later. Others count from when they saw it,
+/// so counted from the look, this process would still send when another one has taken over.
+fn renewed(lock: &Lock) -> Timestamp {
+    lock.renewed.parse().map_or(lock.seen, |sent: Timestamp| sent.min(lock.seen))
 }
 
 /// True if no more than this length has passed. A time after now proves nothing: the lease is then renewed at once.
@@ -72,8 +80,8 @@ pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
 
 fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
     // News of the API endpoint do not wait: this process may be killed before the next renewal.
-    if is_within(lock.seen, RENEW, input.now) && lock.heard == heard(input.live) {
-        return Turn { wake_at: Some(later(lock.seen, RENEW)), ..Turn::default() };
+    if is_within(renewed(lock), RENEW, input.now) && lock.heard == heard(input.live) {
+        return Turn { wake_at: Some(later(renewed(lock), RENEW)), ..Turn::default() };
     }
     let hold = LeaseMove::Hold {
         holder: lock.holder.clone(),
@@ -188,7 +196,7 @@ fn look_at_lease(input: &Input<'_>, tick: &mut super::Tick) {
 
 /// Until when effects may be sent under the lease as it was last seen; `None` if the lease is not ours.
 pub fn deadline(lock: Option<&Lock>, holder: &str) -> Option<Timestamp> {
-    lock.filter(|lock| lock.holder == holder).map(|lock| later(lock.seen, DEADLINE))
+    lock.filter(|lock| lock.holder == holder).map(|lock| later(renewed(lock), DEADLINE))
 }
 
 /// The effect that gives our lease back; `None` if the lease is not ours.
@@ -201,4 +209,32 @@ pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
     };
     let heard = lock.heard.clone();
     Some(Effect::Lease { name: LEASE.to_owned(), lease, heard, length: LENGTH })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_counts_from_the_renewal_and_not_from_the_look_that_found_it() {
+        let sent: Timestamp = "2026-12-02T21:59:30Z".parse().unwrap();
+        let lock = |renewed: &str, seen: Timestamp| Lock {
+            holder: "me".to_owned(),
+            transitions: 1,
+            resource_version: "1".to_owned(),
+            renewed: renewed.to_owned(),
+            seconds: 30,
+            heard: None,
+            seen,
+        };
+        let found = sent + SignedDuration::from_secs(19);
+        for (renewed, from) in [
+            ("2026-12-02T21:59:30Z", sent),
+            // A time after the look proves nothing.
+            ("2026-12-02T22:59:30Z", found),
+            ("no time at all", found),
+        ] {
+            assert_eq!(deadline(Some(&lock(renewed, found)), "me"), Some(later(from, DEADLINE)), "{renewed}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The order of the parts of one pass.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::merge::{Merge, Merged};
 use super::{Input, Tick, begin, choose, lease, publish, settle, waits};
@@ -123,6 +123,8 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     let general = Question { plan: fresh, ..Question::general(Moment::GoOn, &world, &books) };
     let may = gate::ask(&general);
     let another = may.objects(Gate::Identity);
+    // What runs on a host is not known then, so no node is returned and no Job is deleted.
+    let blind = may.objects(Gate::Watch);
     // Watches come back by themselves, so a process that ends when nothing moves does not end here.
     let moves = may.objects(Gate::Watch);
     merge.turn(Turn { answers: may.answers, moves, wake_at: live.current_until(), ..Turn::default() });
@@ -131,7 +133,7 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     }
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
-            advance(&world, &books, live, run, merge);
+            advance(&world, &books, live, run, comparable_from(input), merge);
             merge.turn(choose::choose(&world, books, desired, run));
         } else {
             let (turn, frozen) = begin::begin(&world, &books, desired, fresh);
@@ -140,9 +142,11 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
                 merge.freeze(plan);
             }
         }
-        if acts {
+        if acts && !blind {
             merge.turn(work::return_orphans(desired, live, record, tenure));
             merge.turn(work::sweep(live, record, tenure));
+        }
+        if acts {
             merge.turn(publish::publish(input));
         }
     }
@@ -151,9 +155,24 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     merge.turn(lease::keep(input, tenure, wanted));
 }
 
+/// From when on times that are noted compare with `now`: always, or since this process looks, if its clock for lengths of
+/// time is not that of the API server. Processes before it may have noted by another clock then.
+fn comparable_from(input: &Input<'_>) -> Timestamp {
+    let Some(ahead) = input.live.api.clock_ahead else { return Timestamp::MIN };
+    let off = input.now.duration_since(input.wall) + ahead;
+    if gate::clock_is_off(off) { input.live.begun.unwrap_or(input.now) } else { Timestamp::MIN }
+}
+
 /// Takes every step in progress as far as it goes now. Of the control plane only the first step in progress is taken
 /// further.
-fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut Merge<'_>) {
+fn advance(
+    world: &World<'_>,
+    books: &Books,
+    live: &Live,
+    run: &Run,
+    comparable_from: Timestamp,
+    merge: &mut Merge<'_>,
+) {
     // The API endpoint's address may come to lead to another cluster, and clocks may come to differ.
     let probes = vec![(Probe::ClusterUid, IDENTITY), (Probe::Api, IDENTITY)];
     merge.turn(Turn { probes, ..Turn::default() });
@@ -168,7 +187,8 @@ fn advance(world: &World<'_>, books: &Books, live: &Live, run: &Run, merge: &mut
         let turn = {
             let record = world.record;
             let (tenure, ledger, now) = (world.tenure, merge.ledger(), world.now);
-            let hand = Hand { live, record, run, stage, step, progress, tenure, ledger, now };
+            let hand =
+                Hand { live, record, run, stage, step, progress, tenure, ledger, now, comparable_from };
             let plan = Some(&run.plan);
             let (stage, step) = (Some(stage), Some(step));
             let standing = work::standing(&hand);

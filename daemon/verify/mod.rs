@@ -64,6 +64,7 @@ pub fn kubelet(
     missing.extend(daemon_sets(live, node, baseline));
     if node.control_plane {
         missing.extend(static_pods(live, node));
+        missing.extend(etcd_not_ready(live, &node.name));
     }
     if !missing.is_empty() {
         return Outcome::Pending(missing, None);
@@ -120,7 +121,7 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
         return pending(Key::Upgrading, &object, &text);
     }
     if let Some(reason) =
-        job_at_work(live, mv).or_else(|| etcd_not_ready(live, mv)).or_else(|| quorum(live, None))
+        job_at_work(live, mv).or_else(|| etcd_not_ready(live, &mv.node.name)).or_else(|| quorum(live, None))
     {
         return Outcome::Pending(vec![reason], None);
     }
@@ -141,23 +142,31 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
 }
 
 /// The upgrade Job on a node, while it has not ended. kubeadm goes on for a while after the last component is new: it
-/// applies addons, and the next node must not begin beside it.
+/// applies addons, and the next node must not begin beside it. A Job whose pod was removed has failed too, and its work
+/// on the host goes on without it: only an exit code tells that it has ended.
 fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
     let mut jobs = live.jobs.on(&mv.node.name);
-    let (name, _) = jobs.find(|(_, job)| match live.job_state(job) {
+    let (name, job) = jobs.find(|(_, job)| match live.job_state(job) {
         JobState::Waiting(_) | JobState::Running => true,
-        JobState::Suspended | JobState::Complete | JobState::Failed(_) => false,
+        JobState::Failed(_) => live.job_exit_code(job).is_none(),
+        JobState::Suspended | JobState::Complete => false,
     })?;
-    let text = format!("the control plane components of {} are new, and it has not ended", mv.node.name);
+    let untold = "it failed without an exit code, so its work on the host may not have ended";
+    let ending = if matches!(job.state, JobState::Failed(_)) { untold } else { "it has not ended" };
+    let text = format!("the control plane components of {} are new, and {ending}", mv.node.name);
     Some(Reason::new(Key::Upgrading, format!("job/{name}"), text))
 }
 
-/// The etcd member of a node, where it has one, while it is not Ready.
-fn etcd_not_ready(live: &Live, mv: &NodeMove) -> Option<Reason> {
-    let mut pods = live.pods_on(&mv.node.name);
-    let etcd = pods.find(|pod| pod.server().is_some_and(|server| &*server.component == "etcd"))?;
-    let ready = etcd.ready && etcd.deleting.is_none();
-    (!ready).then(|| Reason::new(Key::QuorumAtRisk, etcd.object(), "this member of etcd is not Ready yet"))
+/// The etcd member of a node, while it is not Ready. A member that is not shown is missed if another control plane node has
+/// one: kubeadm puts one on each, and the kubelet shows none for a moment while it replaces it.
+fn etcd_not_ready(live: &Live, node: &str) -> Option<Reason> {
+    let members = || live.etcd_pods().map(|(node, pod)| (&*node.name, pod));
+    let ready = match members().find(|(of, _)| *of == node) {
+        Some((_, pod)) => pod.ready && pod.deleting.is_none(),
+        None => members().next().is_none(),
+    };
+    let object = || format!("pod/kube-system/etcd-{node}");
+    (!ready).then(|| Reason::new(Key::QuorumAtRisk, object(), "this member of etcd is not Ready yet"))
 }
 
 /// The static pods of a control plane node that are not Ready again after its kubelet was restarted. That the API answers

@@ -2,9 +2,9 @@
 //! answered steadily since the newest of them was started.
 
 use super::hand::Hand;
-use super::job::overdue;
-use super::node;
-use super::state::State;
+use super::job::{overdue, run_job};
+use super::node::{self, our_jobs};
+use super::state::{State, own_job};
 use super::turn::Turn;
 use crate::model::decision::{Decision, Gate};
 use crate::model::entry::StepPhase;
@@ -17,6 +17,12 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, state: State, may: &Decisi
 }
 
 fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {
+    // Somebody deleted its Job, or the Job that was made in its place has not begun. kubeadm may still be at work on the
+    // host, and only a Job there can tell when it ends.
+    let untold = own_job(hand, mv).is_none_or(|(_, job)| !job.begun);
+    if let Some(jobs) = our_jobs(hand, mv).filter(|_| untold && hand.progress.phase == StepPhase::Upgrading) {
+        return run_job(hand, mv, jobs, turn);
+    }
     judge(hand, mv, verify::control_plane_node(mv, hand.live, hand.now), turn)
 }
 

@@ -82,10 +82,11 @@ pub(super) fn go_on(
     if left == 0 {
         return detached(hand, mv, claim, turn);
     }
-    if ends && turn.expired(claim.at, limits.jobs(), hand.now) {
+    if ends && turn.expired(hand.since(claim.at), limits.jobs(), hand.now) {
         return (Drained::GivenUp(Key::JobsTimedOut), turn);
     }
-    let timed_out = claim.blocked_since.is_some_and(|since| later(since, limits.timeout()) <= hand.now);
+    let timed_out =
+        claim.blocked_since.is_some_and(|since| later(hand.since(since), limits.timeout()) <= hand.now);
     let drained = match moves {
         true => Drained::Going,
         false if timed_out => Drained::GivenUp(Key::DrainTimedOut),

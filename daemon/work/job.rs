@@ -59,9 +59,12 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
     let Some(order) = order(hand, mv) else { return turn };
     let name = provider::job_name(&order);
     let object = format!("job/{name}");
-    let began = hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now);
-    // A person may have deleted it. What it began on the host may be unfinished, so that it is made anew.
+    let began = hand.since(hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now));
+    // A person may have deleted it. What it began on the host may be unfinished, so that it is made anew, and begins.
     let Some(job) = hand.live.jobs.get(&name) else { return create_job(hand, mv, jobs, turn) };
+    if !job.begun {
+        return begin_job(hand, mv, jobs, turn);
+    }
     let state = hand.live.job_state(job);
     match &state {
         JobState::Waiting(why) => {
@@ -125,7 +128,7 @@ fn is_late(hand: &Hand<'_>, jobs: &HostJobs, job: &Job, turn: &mut Turn) -> bool
     let Some(component) = hand.step.component() else { return false };
     let limit = jobs.deadline(component).saturating_add(AFTER_DEADLINE);
     let since = hand.progress.at.get(&StepPhase::Upgrading).copied().or(hand.progress.started());
-    since.is_some_and(|since| turn.expired(since.max(job.created), limit, hand.now))
+    since.is_some_and(|since| turn.expired(hand.since(since).max(job.created), limit, hand.now))
 }
 
 /// True if the step's time is over, counted from the later of two times: when the upgrade began, and `from`. A step
@@ -135,5 +138,5 @@ pub(super) fn overdue(hand: &Hand<'_>, mv: &NodeMove, from: Timestamp, turn: &mu
     let Some(component) = hand.step.component() else { return false };
     let limit = provider::capabilities(mv.provider).patience.of(component);
     let since = hand.progress.at.get(&StepPhase::Upgrading).copied().or(hand.progress.started());
-    since.is_some_and(|since| turn.expired(since.max(from), limit, hand.now))
+    since.is_some_and(|since| turn.expired(hand.since(since).max(from), limit, hand.now))
 }

@@ -60,6 +60,8 @@ pub(super) fn advance(
         State::Draining if may.objects(Gate::Stop) || may.objects(Gate::Watch) => turn,
         State::Draining => drain(hand, mv, node, turn.moving()),
         State::Emptied => begin_change(hand, mv, may, turn.moving()),
+        // A Job whose pod is not shown to have started may be at work. It is judged once it is seen again.
+        State::Changing | State::Recovering if may.objects(Gate::Watch) => turn.moving(),
         State::Changing => change(hand, mv, node, turn),
         // Nothing can be noted on the claim, or seen of the node, and the node is not to be blamed for that.
         State::Proving
@@ -172,7 +174,7 @@ fn blocked(hand: &Hand<'_>, node: &Node, claim: &Claim, timeout: SignedDuration,
     let reason = Reason::new(Key::DrainBlocked, hand.object(), "no pod leaves it at present");
     let mut turn = turn.waits(Gate::Budget, reason);
     if let Some(blocked) = claim.blocked_since {
-        return turn.wakes(later(blocked, timeout));
+        return turn.wakes(later(hand.since(blocked), timeout));
     }
     if turn.expired(since, BLOCKED, hand.now) {
         let claim = Claim { blocked_since: Some(since), ..claim.clone() };
@@ -225,7 +227,7 @@ fn change(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
 }
 
 /// The Jobs that change the node; `None` where an external provider does.
-fn our_jobs(hand: &Hand<'_>, mv: &NodeMove) -> Option<&'static HostJobs> {
+pub(super) fn our_jobs(hand: &Hand<'_>, mv: &NodeMove) -> Option<&'static HostJobs> {
     match provider::capabilities(mv.provider).mover(hand.step.component()?) {
         Mover::OurJobs(jobs) => Some(jobs),
         Mover::SomebodyElse => None,
@@ -264,7 +266,7 @@ fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {
     if short.is_empty() {
         return turn.event(&hand.step.id, done);
     }
-    let since = hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now);
+    let since = hand.since(hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now));
     let drain = hand.limits().map(|limits| &limits.drain);
     let mut turn = turn;
     if drain.is_some_and(|drain| turn.expired(since, drain.recovery(), hand.now)) {

@@ -275,6 +275,7 @@ impl Then<'_> {
             component: step.component().unwrap().as_str().to_owned(),
             target: mv.to.to_string(),
             suspended: state == JobState::Suspended,
+            begun: state != JobState::Suspended,
             state,
             created: self.since(age),
         };
@@ -334,6 +335,7 @@ fn old_job(live: &mut Live, node: &str, word: &str, now: Timestamp) {
         component: "kubelet".to_owned(),
         target: "v1.35.4".to_owned(),
         suspended: state == JobState::Suspended,
+        begun: state != JobState::Suspended,
         state,
         created: now - SignedDuration::from_hours(24),
     };

@@ -278,7 +278,18 @@ impl Asker<'_> {
         let run = record.run.as_ref().unwrap();
         let (stage, step) = run.find(id).unwrap();
         let progress = &run.steps[id];
-        Hand { live, record, run, stage, step, progress, tenure: &self.tenure, ledger, now: *now }
+        Hand {
+            live,
+            record,
+            run,
+            stage,
+            step,
+            progress,
+            tenure: &self.tenure,
+            ledger,
+            now: *now,
+            comparable_from: jiff::Timestamp::MIN,
+        }
     }
 
     fn books(&self) -> Books {

@@ -63,3 +63,23 @@ async fn a_time_of_day_that_is_set_in_a_run_halts_nothing_and_is_taken_over_at_r
     assert!(last > clock.now() + by - MINUTE, "{last} at {}", clock.now());
     daemon.end().await;
 }
+
+/// A machine restarts with a clock that is an hour ahead. What the process before it noted looks an hour old.
+#[tokio::test(start_paused = true)]
+async fn a_process_with_a_clock_that_is_ahead_ends_no_step_of_the_one_before_it() {
+    let world = workers_only(1).await;
+    world.deployment("db", 1).pass(MINUTE).await;
+    world.faults(|faults, _| faults.deny_evictions("default", "no"));
+    let daemon = Daemon::on(&world, "one");
+    world.until("w1 is claimed", HOUR, |world| world.node("w1").2).await;
+    world.pass(MINUTE * 2).await;
+    daemon.kill().await;
+    world.clock.set_ahead(HOUR);
+    let daemon = Daemon::on(&world, "one");
+    world.pass(MINUTE * 10).await;
+    assert!(world.node("w1").2, "its drain has not had its half hour: {:#?}", world.tail());
+    // A drain that gets nowhere ends all the same, half an hour after this process has begun.
+    world.pass(MINUTE * 25).await;
+    world.assert_in_service("w1", "v1.35.4");
+    daemon.end().await;
+}

@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// As with `kill -9`.
-    async fn kill(self) {
+    pub async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }

@@ -125,7 +125,7 @@ impl Check<'_> {
             &object,
             "it is released by another entry than the intent of its step",
         );
-        self.require(progress.phase < StepPhase::Upgrading, &object, "it begins a second time");
+        self.require(progress.phase < StepPhase::Upgrading || !job.begun, &object, "it begins a second time");
         self.work_may_begin(&object, &job.node, step, progress);
     }
 

@@ -117,7 +117,7 @@ impl LineState {
             until = granted.until;
         }
         let config = config(&access, token.as_ref(), identity.as_ref());
-        let client = tls::client(config).map_err(|error| ConnectError::Client {
+        let client = tls::secured_client(config).map_err(|error| ConnectError::Client {
             path: kubeconfig::shown(paths),
             context: context.to_owned(),
             why: chain(&*error),

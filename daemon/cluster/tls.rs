@@ -23,7 +23,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 const SECURITY_LEVEL: u32 = 1;
 
 /// A client for a configuration. Roots that are no certificates are left out, as kubectl does.
-pub(super) fn client(mut config: Config) -> Result<Client, BoxError> {
+pub(super) fn secured_client(mut config: Config) -> Result<Client, BoxError> {
     if let Some(roots) = &mut config.root_cert {
         roots.retain(|der| X509::from_der(der).is_ok());
         if roots.is_empty() {
@@ -33,18 +33,18 @@ pub(super) fn client(mut config: Config) -> Result<Client, BoxError> {
     let mut direct = HttpConnector::new();
     direct.enforce_http(false);
     direct.set_connect_timeout(config.connect_timeout);
-    let Some(proxy) = config.proxy_url.clone() else { return over(direct, &config) };
+    let Some(proxy) = config.proxy_url.clone() else { return built_on(direct, &config) };
     match proxy.scheme_str() {
-        Some("socks5") => over(SocksV5::new(proxy, direct), &config),
+        Some("socks5") => built_on(SocksV5::new(proxy, direct), &config),
         Some("https") => {
             let to_proxy = config.openssl_https_connector_with_connector(direct)?;
-            over(with_login(&proxy, Tunnel::new(proxy.clone(), to_proxy)), &config)
+            built_on(with_login(&proxy, Tunnel::new(proxy.clone(), to_proxy)), &config)
         }
-        Some(_) | None => over(with_login(&proxy, Tunnel::new(proxy.clone(), direct)), &config),
+        Some(_) | None => built_on(with_login(&proxy, Tunnel::new(proxy.clone(), direct)), &config),
     }
 }
 
-fn over<H>(connector: H, config: &Config) -> Result<Client, BoxError>
+fn built_on<H>(connector: H, config: &Config) -> Result<Client, BoxError>
 where
     H: Service<Uri> + Clone + Send + Sync + 'static,
     H::Response: Connection + Read + Write + Send + Unpin + 'static,

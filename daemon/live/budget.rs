@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::convert::revision;
 use super::shared::Shared;
 use crate::model::desired::{Operator, Requirement, Selector};
 use crate::model::live::{Budget, Id};
+use crate::model::text::one_line;
 
 pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Option<((Id, Id), Budget)> {
     let meta = &object.metadata;
@@ -27,13 +28,11 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
         current_healthy: status.and_then(|status| status.current_healthy).unwrap_or(0),
         desired_healthy: status.and_then(|status| status.desired_healthy).unwrap_or(0),
         observed,
-        sync_failed: status.and_then(|status| status.conditions.as_ref()).into_iter().flatten().any(
-            |condition| {
-                condition.type_ == "DisruptionAllowed"
-                    && condition.status == "False"
-                    && condition.reason == "SyncFailed"
-            },
-        ),
+        sync_failed: status
+            .and_then(|status| status.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .any(is_sync_failed),
         always_allow_unhealthy: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
         disrupted: status
             .and_then(|status| status.disrupted_pods.as_ref())
@@ -41,7 +40,7 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
             .flatten()
             .map(|(pod, _)| Id::from(pod.as_str()))
             .collect(),
-        never: without_bounds(spec).or_else(|| {
+        never: without_bounds(spec).or_else(|| not_computed(status)).or_else(|| {
             status.filter(|_| observed).and_then(|status| never(spec, status.expected_pods.unwrap_or(0)))
         }),
     };
@@ -55,10 +54,23 @@ fn without_bounds(spec: &PodDisruptionBudgetSpec) -> Option<String> {
     none.then(|| "it has neither minAvailable nor maxUnavailable, so no pod may ever go".to_owned())
 }
 
+/// Why a budget allows nothing that the disruption controller cannot compute: it does not know how many pods to expect,
+/// often because their owner has no scale subresource.
+fn not_computed(status: Option<&PodDisruptionBudgetStatus>) -> Option<String> {
+    let failed = status?.conditions.iter().flatten().find(|condition| is_sync_failed(condition))?;
+    Some(format!("the API server cannot compute it, so it allows nothing: {}", one_line(&failed.message)))
+}
+
+fn is_sync_failed(condition: &Condition) -> bool {
+    condition.type_ == "DisruptionAllowed" && condition.status == "False" && condition.reason == "SyncFailed"
+}
+
 /// Why this budget can never allow a disruption of a workload of this size; `None` if it can.
 fn never(spec: &PodDisruptionBudgetSpec, expected: i32) -> Option<String> {
     if expected <= 0 {
-        return None;
+        // The bounds say so for any number of pods.
+        let none = spec.max_unavailable.as_ref().filter(|max| matches!(show(max).as_str(), "0" | "0%"))?;
+        return Some(format!("maxUnavailable {} allows none to go", show(none)));
     }
     if let Some(max) = &spec.max_unavailable {
         let allowed = resolve(max, expected)?;
@@ -164,6 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_that_cannot_be_computed_allows_nothing() {
+        let convert_with = |conditions: serde_json::Value| {
+            let object = serde_json::json!({
+                "metadata": {"name": "a", "namespace": "s", "generation": 1},
+                "spec": {"maxUnavailable": 1, "selector": {}},
+                "status": {"observedGeneration": 1, "expectedPods": 0, "disruptionsAllowed": 0, "currentHealthy": 3,
+                    "desiredHealthy": 2, "conditions": conditions},
+            });
+            convert(&serde_json::from_value(object).unwrap(), &mut Shared::default()).unwrap().1.never
+        };
+        let condition = |status: &str, reason: &str| {
+            serde_json::json!([{"type": "DisruptionAllowed", "status": status, "reason": reason,
+                "message": "StrimziPodSet does not implement the scale subresource", "lastTransitionTime": "2026-11-23T12:00:00Z"}])
+        };
+        let never = convert_with(condition("False", "SyncFailed"));
+        assert!(never.is_some_and(|why| why.contains("StrimziPodSet does not implement")), "it is not told");
+        assert_eq!(convert_with(condition("False", "InsufficientPods")), None);
+        assert_eq!(convert_with(condition("True", "SufficientPods")), None);
+    }
+
+    #[test]
     fn a_budget_that_can_never_allow_anything_is_known_beforehand() {
         let int = |n| Some(IntOrString::Int(n));
         let share = |s: &str| Some(IntOrString::String(s.to_owned()));
@@ -179,6 +212,9 @@ mod tests {
             (None, int(1), 1, false),
             (None, share("1%"), 3, false),
             (int(1), None, 0, false),
+            (None, int(0), 0, true),
+            (None, share("0%"), 0, true),
+            (None, int(1), 0, false),
         ] {
             assert_eq!(
                 never(&spec(min.clone(), max.clone()), pods).is_some(),

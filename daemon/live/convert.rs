@@ -51,7 +51,9 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
     };
     let ready = condition("Ready");
     let taints = || spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-    let virtual_kubelet = is_virtual(&labels, taints().map(|taint| &taint.key));
+    let version =
+        status.and_then(|status| status.node_info.as_ref()).map(|info| info.kubelet_version.as_str());
+    let virtual_kubelet = is_virtual(&labels, version.unwrap_or_default(), taints().map(|taint| &taint.key));
     Some(Node {
         name: shared.id(meta.name.as_deref()?),
         uid: shared.id(meta.uid.as_deref()?),
@@ -59,10 +61,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         zone: labels.get(ZONE).cloned().unwrap_or_else(|| shared.id("")),
         control_plane: labels.contains_key(CONTROL_PLANE),
         labels,
-        kubelet: status
-            .and_then(|status| status.node_info.as_ref())
-            .filter(|_| !virtual_kubelet)
-            .and_then(|info| info.kubelet_version.parse().ok()),
+        kubelet: version.filter(|_| !virtual_kubelet).and_then(|version| version.parse().ok()),
         kubelet_since: now,
         ready: match ready.map(|condition| condition.status.as_str()) {
             Some("True") => Ready::True,
@@ -84,7 +83,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
 
 /// True if a taint says that somebody is removing the node, or that its machine is about to go.
 fn being_removed(taint: &v1::Taint) -> bool {
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 9] = [
         "ToBeDeletedByClusterAutoscaler",
         "karpenter.sh/disrupted",
         // Karpenter before v1.
@@ -92,16 +91,21 @@ fn being_removed(taint: &v1::Taint) -> bool {
         "cloud.google.com/impending-node-termination",
         "node.cloudprovider.kubernetes.io/shutdown",
         "node.kubernetes.io/out-of-service",
+        "atlassian.com/escalator",
+        "medik8s.io/remediation",
+        "kubevirt.io/drain",
     ];
     KEYS.contains(&taint.key.as_str()) || taint.key.starts_with("aws-node-termination-handler/")
 }
 
 /// True if a node is the front of another system: virtual kubelets bear a label by their own convention, and a taint
-/// with the name of their provider. Liqo has words of its own.
-fn is_virtual(labels: &Labels, mut taints: impl Iterator<Item = impl AsRef<str>>) -> bool {
+/// with the name of their provider. Liqo has words of its own. Others show by their version: `v1.14.3-vk-…` of virtual
+/// kubelet itself, `-eklet` of Tencent's serverless nodes, and `-kubeedge-` of nodes at the edge.
+fn is_virtual(labels: &Labels, version: &str, mut taints: impl Iterator<Item = impl AsRef<str>>) -> bool {
     let bears = |key: &str, value: &str| labels.get(key).is_some_and(|found| &**found == value);
     bears("type", "virtual-kubelet")
         || bears("liqo.io/type", "virtual-node")
+        || ["-vk-", "-eklet", "-kubeedge-"].iter().any(|word| version.contains(word))
         || taints.any(|key| {
             matches!(key.as_ref(), "virtual-kubelet.io/provider" | "virtual-node.liqo.io/not-allowed")
         })

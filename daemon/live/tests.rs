@@ -592,6 +592,26 @@ fn a_static_pod_of_the_control_plane_is_a_mirror_pod_of_its_own_node_in_kube_sys
 }
 
 #[test]
+fn a_virtual_kubelet_is_known_by_its_version_too() {
+    for (version, expected) in [
+        ("v1.35.4", Some("v1.35.4")),
+        ("v1.33.5-eks-3abbec1", Some("v1.33.5-eks-3abbec1")),
+        ("v1.14.3-vk-1.2.3", None),
+        ("v1.20.6-eklet.1", None),
+        ("v1.22.6-kubeedge-v1.12.1", None),
+    ] {
+        let mut object = node("w1");
+        object["status"]["nodeInfo"]["kubeletVersion"] = json!(version);
+        object["metadata"]["resourceVersion"] = json!("2");
+        let mut folder = small();
+        folder.fold(seen(Kind::Node, How::Applied, &object), now());
+        let node = folder.live.nodes.get("w1").unwrap();
+        assert_eq!(node.kubelet.as_ref().map(ToString::to_string).as_deref(), expected, "{version}");
+        assert_eq!(node.virtual_kubelet, expected.is_none(), "{version}");
+    }
+}
+
+#[test]
 fn a_node_that_somebody_removes_is_known_by_its_taint() {
     for (key, value, expected) in [
         ("ToBeDeletedByClusterAutoscaler", "1700000000", true),
@@ -602,6 +622,9 @@ fn a_node_that_somebody_removes_is_known_by_its_taint() {
         ("cloud.google.com/impending-node-termination", "", true),
         ("node.cloudprovider.kubernetes.io/shutdown", "", true),
         ("node.kubernetes.io/out-of-service", "nodeshutdown", true),
+        ("atlassian.com/escalator", "1700000000", true),
+        ("medik8s.io/remediation", "self-node-remediation", true),
+        ("kubevirt.io/drain", "draining", true),
         // It only asks the scheduler to prefer other nodes.
         ("DeletionCandidateOfClusterAutoscaler", "1700000000", false),
         ("node.kubernetes.io/unschedulable", "", false),

@@ -84,7 +84,9 @@ fn kubelet_blocker(inventory: &Inventory, member: &Member) -> Option<Reason> {
         return Some(Reason::new(Key::VersionUnknown, object(member), text));
     };
     let oldest = inventory.oldest_control_plane()?;
-    if kubelet.minors_ahead_of(&oldest) > 0 {
+    // What is not ours to move and is no newer than the target is as it should be once the control plane is there.
+    let cured = !managed && kubelet.minors_ahead_of(target) <= 0;
+    if kubelet.minors_ahead_of(&oldest) > 0 && !cured {
         let text =
             format!("its kubelet runs {kubelet}, which is newer than an API server that runs {oldest}");
         return Some(Reason::new(Key::SkewTooLarge, object(member), text));
@@ -94,10 +96,11 @@ fn kubelet_blocker(inventory: &Inventory, member: &Member) -> Option<Reason> {
     }
     let moves = target.minors_ahead_of(&oldest) > 0;
     if !managed && moves && !kubelet.may_lag(target) {
-        let text = format!(
-            "runs {kubelet}, too old for API servers of {}, and no pool selects it",
-            target.minor_name()
-        );
+        let why = match &member.membership {
+            Membership::Beyond(beyond) => format!("it is not moved: {beyond}"),
+            _ => "no pool selects it".to_owned(),
+        };
+        let text = format!("runs {kubelet}, too old for API servers of {}, and {why}", target.minor_name());
         return Some(Reason::new(Key::SkewTooLarge, object(member), text));
     }
     None

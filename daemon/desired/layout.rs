@@ -32,6 +32,7 @@ pub(super) fn role(path: &str, refused: bool) -> FileRole<'_> {
             FileRole::Stray(None, "`desired-state` and `policies` must be folders".into())
         }
         ["desired-state", file] => beside_clusters(file, refused),
+        ["policies", file] if is_of_kustomize(file) => FileRole::Stray(None, KUSTOMIZE.into()),
         ["policies", file] if file.strip_suffix(".yaml").is_some() => FileRole::Policy,
         ["policies", file] if is_yaml(file) => {
             FileRole::Stray(None, "policies are read from files that end in `.yaml`; rename it".into())
@@ -53,6 +54,7 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> FileRole<'p>
     match rest {
         ["plan.lock"] => stray(not_built("plan.lock")),
         ["addons", ..] => stray(not_built("addons")),
+        [file] if is_of_kustomize(file) => stray(KUSTOMIZE.into()),
         ["cluster.yml"] => stray("a cluster is read from `cluster.yaml`; rename it".into()),
         [.., file] if is_yaml(file) => {
             stray(format!("unexpected file {}: a cluster's folder holds `cluster.yaml`", quoted(file)))
@@ -63,7 +65,9 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> FileRole<'p>
 }
 
 fn beside_clusters(file: &str, refused: bool) -> FileRole<'_> {
-    if is_yaml(file) {
+    if is_of_kustomize(file) {
+        FileRole::Stray(None, KUSTOMIZE.into())
+    } else if is_yaml(file) {
         FileRole::Stray(
             None,
             "a cluster is read from `desired-state/<cluster>/cluster.yaml`; move it into a folder".into(),
@@ -82,6 +86,13 @@ fn beside_clusters(file: &str, refused: bool) -> FileRole<'_> {
 /// True if part of the name could not be decoded: it may be the name of a cluster's folder.
 fn is_garbled(name: &str) -> bool {
     name.contains('\u{fffd}')
+}
+
+/// Its content would be read as it is, without what kustomize would change of it.
+const KUSTOMIZE: &str = "this is a file of kustomize, and Windlass reads every file as it is committed; move it out of this folder";
+
+fn is_of_kustomize(file: &str) -> bool {
+    matches!(file, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
 }
 
 fn is_yaml(file: &str) -> bool {

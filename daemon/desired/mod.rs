@@ -15,6 +15,7 @@ mod selector;
 mod syntax;
 mod tree;
 mod values;
+mod zone;
 
 use std::collections::BTreeMap;
 

@@ -2,14 +2,15 @@
 
 use jiff::SignedDuration;
 use jiff::civil::{DateTime, Time, Weekday};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 
 use super::defaults;
-use super::fields::{Fields, list, listed, nearest};
+use super::fields::{Fields, list, listed};
 use super::problem::{Place, Problems, quoted};
 use super::selector::selector;
 use super::tree::{Value, YamlNode};
-use super::values::{choice, length, name, scalar, sentence, text};
+use super::values::{choice, length, name, scalar, sentence};
+use super::zone::time_zone;
 use crate::model::desired::{AtClose, Freeze, Opening, Opens, Selector, Window};
 
 const DAYS: &[(&str, Weekday)] = &[
@@ -172,14 +173,12 @@ fn day(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Weekday> {
     if let Some(days) = days_of(word) {
         problems.push_fix(
             node.place,
-            format_args!("{} is more than one day", quoted(word)),
+            format_args!("{} stands for several days", quoted(word)),
             format_args!("write each of them, as in `days: [{}]`", days.join(", ")),
         );
         return None;
     }
-    // `Tuesday` and `TUE` are close enough to say which of the seven is meant.
-    let short: String = word.to_ascii_lowercase().chars().take(3).collect();
-    match DAYS.iter().find(|(day, _)| day.eq_ignore_ascii_case(&short)) {
+    match place_of_day(word).and_then(|place| DAYS.get(place)) {
         Some((day, weekday)) if *day == word => Some(*weekday),
         Some((day, _)) => {
             problems.push_fix(
@@ -193,19 +192,34 @@ fn day(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Weekday> {
     }
 }
 
-/// The days of a text that means several: `Mon-Fri`, `Sat..Sun`, `Fri to Mon`, `weekdays`; `None` for any other.
+/// The place in the week of a day that is spelt in another way: `Tuesday`, `TUE`, `Thurs`.
+fn place_of_day(word: &str) -> Option<usize> {
+    const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let lower = word.trim().to_ascii_lowercase();
+    NAMES.iter().position(|name| lower.len() >= 3 && name.starts_with(&lower))
+}
+
+/// The days of a text that means several: `Mon-Fri`, `Sat..Sun`, `Fri to Mon`, `weekdays`, `Mon,Wed`, `!Sun`; `None` for
+/// any other.
 fn days_of(text: &str) -> Option<Vec<&'static str>> {
     let lower = text.to_lowercase();
-    let place = |name: &str| {
-        let short: String = name.trim().chars().take(3).collect();
-        DAYS.iter().position(|(day, _)| day.eq_ignore_ascii_case(&short))
-    };
+    let place = place_of_day;
+    if let Some(without) = lower.strip_prefix(['!', '^', '-']).and_then(place) {
+        let others = DAYS.iter().enumerate().filter(|(place, _)| *place != without);
+        return Some(others.map(|(_, (day, _))| *day).collect());
+    }
+    let words: Vec<&str> =
+        lower.split([',', ';', '/', '+', '&', ' ']).filter(|word| !word.is_empty()).collect();
+    let each: Option<Vec<usize>> = words.iter().map(|word| place(word)).collect();
+    if let Some(each) = each.filter(|each| each.len() > 1) {
+        return Some(each.iter().filter_map(|place| DAYS.get(*place)).map(|(day, _)| *day).collect());
+    }
     let (first, last) = match lower.as_str() {
         "weekday" | "weekdays" | "workdays" | "working days" => (0, 4),
         "weekend" | "weekends" => (5, 6),
         "daily" | "everyday" | "every day" | "all" | "any" | "*" => (0, 6),
         _ => {
-            let signs = ["-", "\u{2013}", "..", " to ", "/", ":"];
+            let signs = ["-", "\u{2013}", "\u{2014}", "..", " to ", " thru ", " through ", " until ", ":"];
             let (first, last) = signs.iter().find_map(|sign| lower.split_once(sign))?;
             (place(first)?, place(last.trim_start_matches('.'))?)
         }
@@ -215,35 +229,6 @@ fn days_of(text: &str) -> Option<Vec<&'static str>> {
     let days = DAYS.iter().cycle().skip(first).take(length);
     Some(days.map(|(day, _)| *day).collect())
 }
-
-/// Abbreviations that people write for a zone, and a city of it. None of them is a name of the IANA data, and some mean
-/// several zones; the fix names the city, so that a person sees which one was taken.
-const ABBREVIATIONS: &[(&str, &str)] = &[
-    ("pst", "America/Los_Angeles"),
-    ("pdt", "America/Los_Angeles"),
-    ("pt", "America/Los_Angeles"),
-    ("mdt", "America/Denver"),
-    ("cst", "America/Chicago"),
-    ("cdt", "America/Chicago"),
-    ("edt", "America/New_York"),
-    ("bst", "Europe/London"),
-    ("cest", "Europe/Berlin"),
-    ("mez", "Europe/Berlin"),
-    ("mesz", "Europe/Berlin"),
-    ("eest", "Europe/Athens"),
-    ("west", "Europe/Lisbon"),
-    ("msk", "Europe/Moscow"),
-    ("ist", "Asia/Kolkata"),
-    ("jst", "Asia/Tokyo"),
-    ("kst", "Asia/Seoul"),
-    ("sgt", "Asia/Singapore"),
-    ("hkt", "Asia/Hong_Kong"),
-    ("aest", "Australia/Sydney"),
-    ("aedt", "Australia/Sydney"),
-    ("nzst", "Pacific/Auckland"),
-    ("nzdt", "Pacific/Auckland"),
-    ("brt", "America/Sao_Paulo"),
-];
 
 /// A local time of day in hours and minutes: `22:00`.
 fn time(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Time> {
@@ -291,43 +276,6 @@ fn date_time(node: &YamlNode, problems: &mut Problems<'_>) -> Option<DateTime> {
 
 fn first_sixteen(text: &str) -> String {
     text.chars().take(16).collect()
-}
-
-/// A zone of the bundled IANA data, spelt as IANA does.
-fn time_zone(node: &YamlNode, problems: &mut Problems<'_>) -> Option<TimeZone> {
-    let text = text(node, problems)?;
-    let zones = TimeZoneDatabase::bundled();
-    if let Ok(zone) = zones.get(text)
-        && zone.iana_name() == Some(text)
-    {
-        return Some(zone);
-    }
-    let known: Vec<String> = zones.available().map(|zone| zone.to_string()).collect();
-    let lower = text.to_lowercase();
-    // Most people write their city: the fix for `Berlin` is `Europe/Berlin`.
-    let city =
-        known.iter().find(|zone| zone.rsplit('/').next().is_some_and(|city| city.to_lowercase() == lower));
-    let message = format!("unknown time zone {}", quoted(text));
-    if let Some((_, zone)) = ABBREVIATIONS.iter().find(|(short, _)| *short == lower) {
-        problems.push_fix(
-            node.place,
-            message,
-            format_args!("write the name of a city: `{zone}`, if that is meant"),
-        );
-        return None;
-    }
-    // The nearest name of a few letters is another zone, not another spelling.
-    let near = || nearest(text, known.iter().map(String::as_str)).filter(|_| text.len() > 4);
-    let hint = city.map(String::as_str).or_else(near);
-    match hint {
-        Some(hint) => problems.push_meant(node.place, message, hint),
-        None => problems.push_fix(
-            node.place,
-            message,
-            "write a name of the IANA data, as in Europe/Berlin, America/New_York or Etc/UTC",
-        ),
-    }
-    None
 }
 
 fn at_close(node: &YamlNode, problems: &mut Problems<'_>) -> Option<AtClose> {
@@ -431,6 +379,11 @@ mod tests {
             ("europe/berlin", "Europe/Berlin"),
             ("Europe/Berln", "Europe/Berlin"),
             ("GMT+25", "IANA"),
+            ("GMT+2", "`Etc/GMT-2`, with the opposite sign"),
+            ("UTC-0300", "`Etc/GMT+3`, with the opposite sign"),
+            ("UTC+5:30", "the name of a city"),
+            ("UTC+14", "the name of a city"),
+            ("-1", "`Etc/GMT+1`"),
             ("../../etc/passwd", "IANA"),
         ] {
             let told = ask(text, time_zone).unwrap_err();

@@ -31,6 +31,19 @@ pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Pr
     }
 }
 
+/// Reports a file that SOPS has encrypted. To mend its values by hand would break its signature as well.
+pub(super) fn is_encrypted(first: u32, chunk: &str, problems: &mut Problems<'_>) -> bool {
+    let encrypted = chunk.contains("ENC[AES256_GCM,") && chunk.lines().any(|line| line.starts_with("sops:"));
+    if encrypted {
+        problems.push_fix(
+            Place { line: first.saturating_add(1), column: 1, width: u32::MAX },
+            "this file is encrypted with SOPS, and Windlass decrypts nothing",
+            "commit it as plain text, by a rule in .sops.yaml that leaves it out: versions and windows are no secrets",
+        );
+    }
+    encrypted
+}
+
 /// Reports a file whose content lies in Git LFS: the repository has only a note of where it is.
 pub(super) fn is_lfs_pointer(first: u32, chunk: &str, problems: &mut Problems<'_>) -> bool {
     let pointer = chunk.starts_with("version https://git-lfs.github.com/spec/");

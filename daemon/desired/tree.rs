@@ -88,7 +88,7 @@ fn blank(chunk: &str) -> bool {
 
 /// Reads one document; its lines are counted from `first` (from 0) in the file.
 fn document(first: u32, chunk: &str, problems: &mut Problems<'_>) -> Option<YamlNode> {
-    if syntax::is_lfs_pointer(first, chunk, problems) {
+    if syntax::is_lfs_pointer(first, chunk, problems) || syntax::is_encrypted(first, chunk, problems) {
         return None;
     }
     let options = yaml::options! {

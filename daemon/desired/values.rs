@@ -162,8 +162,10 @@ pub(super) fn length(
 /// Hours, minutes and seconds in this order, each at most once. The error says what to write.
 fn parse_length(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
     let general = || "write it in hours, minutes and seconds, as in 2h, 30m, 90s or 1h30m".to_owned();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("add a unit, as in `{}m`", text.chars().take(6).collect::<String>()));
+    // Which unit was meant cannot be told: six hours are a night, and six minutes no opening at all.
+    let number: String = text.chars().take(6).collect();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0') {
+        return Err(format!("add a unit: `{number}h`, `{number}m` or `{number}s`"));
     }
     if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u16>().ok()) {
         let hours = i64::from(days) * 24;

@@ -31,6 +31,8 @@ pub enum LintKind {
     TooShort,
     /// Freezes cover every opening of a cluster.
     AllFrozen,
+    /// A freeze begins so late that its year looks like a mistake.
+    FarAway,
     /// A local time that no clock shows on some day.
     NoSuchTime,
     /// A local time that clocks show twice on some day.
@@ -44,11 +46,15 @@ impl LintKind {
             Self::NeverOpens => "neverOpens",
             Self::TooShort => "tooShort",
             Self::AllFrozen => "allFrozen",
+            Self::FarAway => "farAway",
             Self::NoSuchTime => "noSuchTime",
             Self::TimeTwice => "timeTwice",
         }
     }
 }
+
+/// More years ahead than anybody plans a freeze.
+const FAR: i64 = 3;
 
 /// Everything from `now` on that looks like a mistake, as far ahead as [`LOOK`]; `node` is how long one node takes.
 pub fn lints(
@@ -108,7 +114,14 @@ fn of_freeze(freeze: &Freeze, now: Timestamp) -> Vec<Lint> {
         let text = format!("{verb} at {shown}: no clock shows {} on {}", at.strftime("%H:%M"), at.date());
         Some(Lint { kind: LintKind::NoSuchTime, object: format!("freeze/{}", freeze.name), text })
     });
-    found.collect()
+    let far = (i64::from(freeze.from.year()) - i64::from(now.to_zoned(freeze.time_zone.clone()).year())
+        > FAR)
+        .then(|| Lint {
+            kind: LintKind::FarAway,
+            object: format!("freeze/{}", freeze.name),
+            text: format!("begins in {}, and until then freezes nothing", freeze.from.year()),
+        });
+    found.chain(far).collect()
 }
 
 fn of_cluster(calendar: &Calendar<'_>, name: &str, now: Timestamp) -> Option<Lint> {

@@ -488,6 +488,29 @@ fn a_daemon_serves_the_others_and_ends_in_order() {
     bench.run("status demo --repo repo.git").check(4, &["refused", "desired    v1.36.3"]);
 }
 
+#[test]
+fn a_plan_leaves_out_what_waits_for_nodes_that_people_keep_out() {
+    let bench = Bench::new();
+    for (node, more) in [
+        ("w3", json!({"metadata": {"annotations": {"windlass.dev/hold": "its disk"}}})),
+        ("w4", json!({"spec": {"unschedulable": true}})),
+    ] {
+        let mut object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"pool": "general"}},
+            "status": {"nodeInfo": {"kubeletVersion": "v1.35.4"}}});
+        json_patch::merge(&mut object, &more);
+        bench.create(object);
+    }
+    bench.run("plan --repo fleet --kubeconfig kube").check(
+        2,
+        &[
+            "0 of 4 nodes",
+            "held",
+            "foreignCordon",
+            "at most 2 of its 4 nodes may be out at once; out already: w3 and w4",
+        ],
+    );
+}
+
 /// A marker in every secret of a kubeconfig: what is printed, logged at any level and recorded has none of them.
 #[test]
 fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
@@ -496,7 +519,9 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
     let bench = Bench::new();
     let kube = fs::read_to_string(bench.path("kube")).unwrap();
     let server = kube.split_whitespace().map(|word| word.trim_matches(|c| "\"'{},".contains(c)));
-    let server = server.into_iter().find(|word| word.starts_with("http://")).unwrap();
+    let server = server.into_iter().find_map(|word| word.strip_prefix("http://")).unwrap();
+    // Over a plain line no credentials would be sent, and none read.
+    let encrypted = crate::encrypted::encrypted(server);
     let granted = "echo '{\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":{\\\"token\\\":\\\"'$S'\\\"}}'";
     let exec = |script: &str| {
         format!(
@@ -519,7 +544,7 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
     let mut shown = String::new();
     for (user, cluster) in users
         .iter()
-        .map(|user| (user.as_str(), format!("server: '{server}'")))
+        .map(|user| (user.as_str(), format!("server: '{encrypted}', insecure-skip-tls-verify: true")))
         .chain([("", format!("server: 'https://127.0.0.1:1', proxy-url: 'http://u:{MARKER}@127.0.0.1:1'"))])
     {
         let text = format!(
@@ -538,7 +563,15 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
     }
     assert!(shown.contains("ended with exit status: 1, and said: (hidden) (hidden)"), "{shown}");
     // A whole upgrade with a token, its log at the finest level, and everything that it wrote to the repository.
-    fs::write(bench.path("secrets"), kube.replace("{}", &format!("{{token: {MARKER}}}"))).unwrap();
+    let cluster = format!("server: '{encrypted}', insecure-skip-tls-verify: true");
+    fs::write(
+        bench.path("secrets"),
+        format!(
+            "clusters: [{{name: k, cluster: {{{cluster}}}}}]\nusers: [{{name: u, user: {{token: {MARKER}}}}}]\n\
+             contexts: [{{name: demo, context: {{cluster: k, user: u}}}}]\n"
+        ),
+    )
+    .unwrap();
     let mut daemon = bench.command("daemon --repo repo.git --kubeconfig secrets --until-idle");
     let done = daemon.env("RUST_LOG", "trace").stdin(Stdio::null()).output().unwrap();
     let log = String::from_utf8_lossy(&done.stderr).into_owned();

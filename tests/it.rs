@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod demo;
 mod docs;
+mod encrypted;
 mod gate;
 #[expect(
     clippy::expect_used,

@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::calendar::{AtNow, Calendar, CalendarState, MoveKind, after_close};
+use super::calendar::{AtNow, Calendar, CalendarState, LOOK, MoveKind, after_close};
 use super::census::{Books, Census};
 use crate::model::decision::{Answer, Reason};
 
@@ -47,6 +47,8 @@ pub(super) struct CalendarNow {
     pub(super) state: CalendarState,
     pub(super) window: Answer,
     pub(super) freezes: Vec<Answer>,
+    /// How long the longest opening is, as far ahead as [`LOOK`]. Computed when something does not fit into the present one.
+    pub(super) longest: OnceCell<SignedDuration>,
 }
 
 /// The parts of a [`World`].
@@ -100,7 +102,20 @@ impl<'a> World<'a> {
         Some(cell?.get_or_init(|| {
             let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, &self.me.cluster);
             let (window, freezes) = calendar.answers(kind, self.wall);
-            CalendarNow { state: calendar.state(kind, self.wall), window, freezes }
+            CalendarNow { state: calendar.state(kind, self.wall), window, freezes, longest: OnceCell::new() }
+        }))
+    }
+
+    /// How long the longest opening for moves of this kind is, what is left of the present one included.
+    pub(super) fn longest_opening(&self, kind: MoveKind) -> Option<SignedDuration> {
+        let desired = self.desired()?;
+        let longest = &self.calendar(kind)?.longest;
+        Some(*longest.get_or_init(|| {
+            let calendar = Calendar::of(&desired.policies, &desired.cluster.labels, &self.me.cluster);
+            let stretches = calendar.stretches(kind, self.wall, later(self.wall, LOOK));
+            let left =
+                stretches.iter().map(|stretch| stretch.until.duration_since(stretch.from.max(self.wall)));
+            left.max().unwrap_or_default()
         }))
     }
 

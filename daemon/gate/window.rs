@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use super::{AtNow, CalendarState, Moment, Question};
+use super::{AtNow, CalendarState, LOOK, Moment, Question};
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::provider;
 
@@ -49,8 +49,24 @@ fn too_short(question: &Question<'_>, needed: SignedDuration) -> Option<Answer> 
         // A run that runs on takes workers out after the close, but begins no hop.
         CalendarState::Closed { .. } => SignedDuration::ZERO,
     };
+    // What a freeze covers is the freeze's to tell.
+    if now.freezes.iter().any(|answer| answer.verdict != Verdict::Allow) {
+        return None;
+    }
     if needed.is_zero() || left >= needed {
         return None;
+    }
+    let longest = question.world.longest_opening(question.kind()).unwrap_or_default();
+    if longest < needed {
+        let text = format!(
+            "the control plane of one hop takes about {} min, and no opening of the next {} days is as long; the longest has \
+             {} min",
+            needed.as_mins(),
+            LOOK.as_hours() / 24,
+            longest.as_mins()
+        );
+        let reason = Reason::new(Key::WindowTooShort, question.world.object(), text);
+        return Some(Answer::deny(Gate::Window, reason));
     }
     let text = format!(
         "the control plane of one hop takes about {} min and is not begun unless the opening is long enough",

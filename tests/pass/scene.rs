@@ -141,15 +141,17 @@ fn window(name: &str, words: &str, now: Timestamp) -> Window {
         at_close: AtClose::FinishNode,
         hard_limit: None,
     };
+    let opens_for =
+        words.split_whitespace().find_map(|word| word.strip_prefix("for:")).map_or(hours(4), length);
     let opened = |at: Timestamp| {
         let (days, at) = (Vec::new(), TimeZone::UTC.to_datetime(at).time());
-        Opens::Weekly(vec![Opening { days, at, length: hours(4) }])
+        Opens::Weekly(vec![Opening { days, at, length: opens_for }])
     };
     for word in words.split_whitespace() {
         match word.split_once(':').unwrap_or((word, "")) {
-            ("always", "") => {}
-            ("open", left) => window.opens = opened(now + length(left) - hours(4)),
-            ("closed", since) => window.opens = opened(now - length(since) - hours(4)),
+            ("always", "") | ("for", _) => {}
+            ("open", left) => window.opens = opened(now + length(left) - opens_for),
+            ("closed", since) => window.opens = opened(now - length(since) - opens_for),
             ("finishBatch", "") => window.at_close = AtClose::FinishBatch,
             ("runOn", "") => window.at_close = AtClose::RunOn,
             ("hardLimit", limit) => window.hard_limit = Some(length(limit)),

@@ -17,9 +17,10 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 }
 
 fn first_or_soaking(question: &Question<'_>) -> Option<Answer> {
-    let (run, step, limits) = (question.run()?, question.step?, question.limits()?);
+    let (run, stage, step) = (question.run()?, question.stage?, question.step?);
+    let limits = question.limits()?;
     let Scope::Pool(pool) = &step.id.scope else { return None };
-    let counts = run.counts_beside(&step.id)?;
+    let counts = run.counts_in(stage, &step.id.scope)?;
     let canaries = (limits.canary as usize).min(counts.steps);
     let object = || format!("pool/{pool}");
     if counts.done() < canaries {

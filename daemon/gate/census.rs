@@ -191,9 +191,15 @@ impl Books {
         if !self.nodes.insert(node.to_owned()) {
             return;
         }
-        let count = self.pools.entry(pool.to_owned()).or_default();
+        if !self.pools.contains_key(pool) {
+            self.pools.insert(pool.to_owned(), PoolCount::default());
+        }
+        let Some(count) = self.pools.get_mut(pool) else { return };
         count.out += 1;
-        *count.by_zone.entry(zone.to_owned()).or_default() += 1;
+        match count.by_zone.get_mut(zone) {
+            Some(out) => *out += 1,
+            None => drop(count.by_zone.insert(zone.to_owned(), 1)),
+        }
     }
 
     /// Counts the node of a step that was chosen.

@@ -38,8 +38,8 @@ pub fn is_pinned(image: &str) -> bool {
 
 /// True if the digest is all zeros, as in an example: no image has it.
 pub fn is_placeholder(image: &str) -> bool {
-    let digest = image.split_once("@sha256:").map(|(_, hex)| hex);
-    digest.is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|b| b == b'0'))
+    let Some((before, hex)) = image.rsplit_once(':') else { return false };
+    before.ends_with("@sha256") && !hex.is_empty() && hex.bytes().all(|b| b == b'0')
 }
 
 /// True for an optional registry host and lower-case path components.

@@ -252,10 +252,10 @@ impl Run {
         Some(StageCounts { steps: *steps, in_progress: *in_progress, done })
     }
 
-    /// How far the steps of a step's own scope have come in its stage; `None` if the plan has no such step.
-    pub fn counts_beside(&self, id: &StepId) -> Option<StageCounts<'_>> {
-        let (stage, _) = self.index.positions.get(id)?;
-        self.stage_counts(*stage, &id.scope)
+    /// How far the steps of a scope have come in a stage of this plan.
+    pub fn counts_in(&self, stage: &Stage, scope: &Scope) -> Option<StageCounts<'_>> {
+        let same = |other: &Stage| (other.hop, other.kind) == (stage.hop, stage.kind);
+        self.stage_counts(self.plan.stages.iter().position(same)?, scope)
     }
 
     fn at(&self, (stage, position): Position) -> Option<&Step> {

@@ -19,7 +19,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
         let text = "the run halted before its upgrade began";
         return vec![Answer::deny(Gate::Halt, Reason::new(Key::Halted, question.object(), text))];
     }
-    let why = halted.value.first().map(text::reason).unwrap_or_default();
+    let why = halted.value.first().map(text::cause).unwrap_or_default();
     let text = format!("halted: {why}; a commit that asks for something else, or `windlass resume`, goes on");
     vec![Answer::deny(Gate::Halt, Reason::new(Key::Halted, object(), text))]
 }

@@ -10,8 +10,7 @@ use super::status_types::{
     AcceptedCommit, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus,
     RunStatus, Status, StoppedSince, WaitingFor,
 };
-use super::text::{about, minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
-use crate::model::decision::Key;
+use super::text::{about, cause, minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
 use crate::model::entry::RunOutcome;
 use crate::model::group::{grouped, objects_words};
 use crate::model::version::Version;
@@ -109,7 +108,8 @@ fn node_line(node: &NodeStatus, stopped: bool) -> String {
         NodeState::Failed => "failed",
         NodeState::Gone => "gone",
     };
-    let why = node.reasons.first().map_or_else(String::new, |first| format!(": {}", reason(first)));
+    let why = |first| if node.state == NodeState::Failed { cause(first) } else { reason(first) };
+    let why = node.reasons.first().map_or_else(String::new, |first| format!(": {}", why(first)));
     format!("- {name}: {} → {} ({word}{why})", bare_version(&node.from), bare_version(&node.to))
 }
 
@@ -227,7 +227,7 @@ fn put_waits(page: &mut BoundedText, status: &Status) {
         lines.push(format!(
             "- halted since {}: {}",
             minute(halted.since),
-            super::text::reasons(&halted.reasons)
+            super::text::causes(&halted.reasons)
         ));
     }
     if let Some(refused) = &status.refused {
@@ -238,8 +238,7 @@ fn put_waits(page: &mut BoundedText, status: &Status) {
             plural(super::text::count(problems), "problem")
         ));
     }
-    // The line of the stop has it already.
-    let told = |waiting: &&WaitingFor| waiting.key != Key::Stopped || status.stopped.is_none();
+    let told = |waiting: &&WaitingFor| !status.tells(waiting);
     // Thirteen nodes that run a newer version are one line.
     let same = |wait: &WaitingFor| (wait.key, wait.text.clone(), wait.next);
     let waits = grouped(status.waiting.iter().filter(told), same, |wait| wait.object.as_str());

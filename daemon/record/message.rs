@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::sentence::{outcome_of, sentence, start, step_of, thing};
 use super::tally;
-use super::text::{count, flat, list, one_line, outcome, plural, reason, shorten};
+use super::text::{cause, count, flat, list, one_line, outcome, plural, reason, shorten};
 use super::{EndedRun, Record};
 use crate::model::CommitId;
 use crate::model::decision::Reason;
@@ -100,7 +100,9 @@ fn step_subject(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record
             Some(format!("{things} set aside: {}", because(reasons)))
         }
         StepEvent::SetAside { .. } => Some(format!("{things} set aside")),
-        StepEvent::Failed { reasons } => Some(format!("{things} failed: {}", because(reasons))),
+        StepEvent::Failed { reasons } => {
+            Some(format!("{things} failed: {}", reasons.first().map(cause).unwrap_or_default()))
+        }
         StepEvent::Moved { .. } | StepEvent::Gone => None,
     }
 }

@@ -229,7 +229,7 @@ impl Record {
         match event {
             InterruptionEvent::Halted { reasons } => {
                 self.halted = Some(Since { value: reasons.clone(), since: at });
-                log.interrupt(InterruptionKind::Halt, text::reasons(reasons), at);
+                log.interrupt(InterruptionKind::Halt, text::causes(reasons), at);
             }
             InterruptionEvent::Resumed { by, reason, note } => {
                 self.halted = None;

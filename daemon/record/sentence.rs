@@ -2,7 +2,7 @@
 //! has.
 
 use super::text::{
-    count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
+    causes, count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
 };
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
@@ -74,14 +74,14 @@ fn step_sentence(id: &StepId, event: &StepEvent) -> String {
         StepEvent::SetAside { touched: false, reasons: why } => {
             format!("set {thing} aside, unchanged: {}", reasons(why))
         }
-        StepEvent::Failed { reasons: why } => format!("{thing} failed: {}", reasons(why)),
+        StepEvent::Failed { reasons: why } => format!("{thing} failed: {}", causes(why)),
         StepEvent::Gone => format!("{thing} was deleted or replaced"),
     }
 }
 
 fn interruption(event: &InterruptionEvent) -> String {
     match event {
-        InterruptionEvent::Halted { reasons: why } => format!("halted: {}", reasons(why)),
+        InterruptionEvent::Halted { reasons: why } => format!("halted: {}", causes(why)),
         InterruptionEvent::Resumed { by, reason, .. } => format!("resumed by {}", said(by, reason)),
         InterruptionEvent::Stopped { by, reason } => format!("stopped by {}", said(by, reason)),
         InterruptionEvent::StopEnded => "the stop has ended".to_owned(),

@@ -133,6 +133,42 @@ impl Status {
             .filter(|_| goes_on && self.run.is_some())
             .find(|wait| ends_by_a_person(wait.verdict, wait.next))
     }
+
+    /// The nodes whose failure halted the run.
+    pub fn halted_by(&self) -> impl Iterator<Item = &NodeStatus> {
+        let why = self.halted.as_ref().map_or(&[][..], |halted| &halted.reasons);
+        let of_halt = |node: &&NodeStatus| {
+            let told = !node.reasons.is_empty() && node.reasons.iter().all(|reason| why.contains(reason));
+            node.state == NodeState::Failed && told
+        };
+        self.run.iter().flat_map(|run| &run.nodes).filter(of_halt)
+    }
+
+    /// True if the stop, the halt or the refused commit of this status is what the objection is about. A page that
+    /// shows those leaves the objection out.
+    pub fn tells(&self, wait: &WaitingFor) -> bool {
+        match wait.gate {
+            Gate::Stop => self.stopped.is_some(),
+            Gate::Halt => self.halted.is_some(),
+            Gate::Desired => self.refused.is_some() && wait.key != Key::CommitNotProven,
+            Gate::Identity
+            | Gate::Mode
+            | Gate::Plan
+            | Gate::Image
+            | Gate::Window
+            | Gate::Freeze
+            | Gate::Hold
+            | Gate::Limit
+            | Gate::Budget
+            | Gate::Canary
+            | Gate::Order
+            | Gate::Lease
+            | Gate::Health
+            | Gate::Watch
+            | Gate::Clock
+            | Gate::Record => false,
+        }
+    }
 }
 
 /// A denial with a time ends by itself.

@@ -15,12 +15,27 @@ pub fn reason(reason: &Reason) -> String {
     about(&reason.text, &reason.object)
 }
 
+/// A reason behind words that say already that something failed. The words of an upgrade Job begin with `failed: `
+/// themselves.
+pub fn cause(reason: &Reason) -> String {
+    about(reason.text.strip_prefix("failed: ").unwrap_or(&reason.text), &reason.object)
+}
+
 /// Several reasons in one sentence.
 pub fn reasons(reasons: &[Reason]) -> String {
+    joined(reasons, reason)
+}
+
+/// Several causes in one sentence; see [`cause`].
+pub fn causes(reasons: &[Reason]) -> String {
+    joined(reasons, cause)
+}
+
+fn joined(reasons: &[Reason], words: fn(&Reason) -> String) -> String {
     const SHOWN: usize = 5;
     let mut text = String::new();
     for (index, each) in reasons.iter().take(SHOWN).enumerate() {
-        let _ = write!(text, "{}{}", if index == 0 { "" } else { "; " }, reason(each));
+        let _ = write!(text, "{}{}", if index == 0 { "" } else { "; " }, words(each));
     }
     match reasons.len().saturating_sub(SHOWN) {
         0 if text.is_empty() => "no reason is recorded".to_owned(),

@@ -12,7 +12,7 @@ use super::status::StatusRow;
 use super::table::{Row, painted};
 use crate::model::text::{about, first_line, length, one_line, said, shorten};
 use crate::record::WaitingFor;
-use crate::record::text::reason;
+use crate::record::text::cause;
 
 /// The longest reason, so that a line fits a wide terminal.
 const BECAUSE_CHARS: usize = 80;
@@ -76,7 +76,7 @@ fn because(row: &StatusRow) -> Option<String> {
         let stopped = status.stopped.as_ref()?;
         Some(said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason))
     };
-    let halted = || status.halted.as_ref()?.reasons.first().map(reason);
+    let halted = || status.halted.as_ref()?.reasons.first().map(cause);
     let silent = || {
         let silent = |daemon: &&Acting| matches!(daemon, Acting::Silent { .. } | Acting::Unknown { .. });
         row.daemon.as_ref().filter(silent).map(Acting::words)

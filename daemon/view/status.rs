@@ -15,7 +15,7 @@ use super::standing::{ClusterStanding, Exit, worst};
 use crate::model::group::{grouped, objects_words};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
-use crate::record::text::{outcome, phase, reason, reasons, stage};
+use crate::record::text::{cause, causes, outcome, phase, reason, stage};
 use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
 
 /// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
@@ -158,7 +158,7 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     }
     interruptions(&mut lines, status);
     if let Some(run) = &status.run {
-        progress(&mut lines, run);
+        progress(&mut lines, status, run);
     }
     if let Some(blocker) = status.blocker() {
         lines.add("done by", format_args!("not while {} blocks", one_line(&blocker.object)));
@@ -244,15 +244,14 @@ fn interruptions(lines: &mut Lines, status: &Status) {
         lines.add_in(Tone::Wait, "stopped", format_args!("since {}: {who}", minute(stopped.since)));
     }
     if let Some(halted) = &status.halted {
-        lines.add_in(
-            Tone::Bad,
-            "halted",
-            format_args!("since {}: {}", minute(halted.since), reasons(&halted.reasons)),
-        );
+        let failed: Vec<&str> = status.halted_by().map(|node| node.node.as_str()).collect();
+        let failed = if failed.is_empty() { String::new() } else { format!("{} failed: ", list(&failed, LINES)) };
+        let why = causes(&halted.reasons);
+        lines.add_in(Tone::Bad, "halted", format_args!("since {}: {failed}{why}", minute(halted.since)));
     }
 }
 
-fn progress(lines: &mut Lines, run: &RunStatus) {
+fn progress(lines: &mut Lines, status: &Status, run: &RunStatus) {
     lines.add("run", format_args!("{}, started {}", run.id, minute(run.started)));
     if let Some(now) = &run.stage {
         let what = stage(now.kind);
@@ -267,7 +266,10 @@ fn progress(lines: &mut Lines, run: &RunStatus) {
             c.done, c.in_progress, c.pending, c.set_aside, c.failed, c.gone
         ),
     );
-    run.nodes.iter().filter_map(node).for_each(|node| lines.add("", node));
+    // The line of the halt has the nodes that failed for its reasons.
+    let told: Vec<&NodeStatus> = status.halted_by().collect();
+    let others = run.nodes.iter().filter(|node| !told.contains(node));
+    others.filter_map(node).for_each(|node| lines.add("", node));
     if let Some(at) = run.estimated_completion {
         lines.add("done by", format_args!("about {} at this pace", minute(at)));
     }
@@ -277,7 +279,8 @@ fn progress(lines: &mut Lines, run: &RunStatus) {
 fn node(node: &NodeStatus) -> Option<String> {
     let name = one_line(&node.node);
     let since = node.since.map_or_else(String::new, |since| format!(" since {}", minute(since)));
-    let why = node.reasons.iter().map(reason).collect::<Vec<_>>();
+    let words = if node.state == NodeState::Failed { cause } else { reason };
+    let why = node.reasons.iter().map(words).collect::<Vec<_>>();
     let why = if why.is_empty() { String::new() } else { format!(": {}", list(&why, LINES)) };
     match (node.state, node.phase) {
         (NodeState::Pending | NodeState::Done, _) => None,
@@ -294,7 +297,8 @@ fn node(node: &NodeStatus) -> Option<String> {
 fn waiting(lines: &mut Lines, status: &Status) {
     // Thirteen nodes that run a newer version are one line.
     let said = |wait: &WaitingFor| (wait.key, wait.text.clone(), wait.next);
-    let groups = grouped(&status.waiting, said, |wait| wait.object.as_str());
+    let others = status.waiting.iter().filter(|wait| !status.tells(wait));
+    let groups = grouped(others, said, |wait| wait.object.as_str());
     for (index, (wait, objects)) in groups.iter().take(LINES).enumerate() {
         let next =
             wait.next.map_or_else(String::new, |next| format!(", until {} at the earliest", minute(next)));

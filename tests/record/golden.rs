@@ -12,7 +12,7 @@ use windlass::view::history::{RunsPage, StoryPage};
 use windlass::view::status::{BesideRecords, StatusPage};
 
 use super::story::{
-    CLUSTER, Story, commit, eventful, failed, moved, not_ready, plan, reason, started, v, wait,
+    CLUSTER, Story, commit, eventful, failed, failed_because, moved, not_ready, plan, reason, started, v, wait,
 };
 
 pub fn golden(name: &str, text: &str) {
@@ -178,6 +178,41 @@ fn the_control_plane_comes_from_where_its_first_hop_does() {
     behind.run.as_mut().unwrap().from = v("v1.34.9");
     let text = record::config_map_text(&behind);
     assert!(text.contains("- Control Plane: 1.35.6 → 1.36.3 (complete)\n"), "{text}");
+}
+
+#[test]
+fn a_halt_a_stop_and_a_refused_commit_are_told_once() {
+    let mut story = eventful();
+    let words = "failed: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded)";
+    let why = vec![reason(Key::JobFailed, "job/w2-kubelet-1", words)];
+    let halted = InterruptionEvent::Halted { reasons: why.clone() };
+    story.say([failed_because("w2", why), What::Interruption(halted)]);
+    let stopped = InterruptionEvent::Stopped { by: "anna".into(), reason: "payment incident".into() };
+    story.say([What::Interruption(stopped)]);
+    let answers = [
+        (Gate::Stop, Key::Stopped, "stopped by anna: payment incident"),
+        (Gate::Halt, Key::Halted, "halted: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded); a commit"),
+        (Gate::Desired, Key::CommitRefused, "commit 77aa00bb11cc is not valid: a version is quoted"),
+    ];
+    let answers = answers.map(|(gate, key, text)| Answer::deny(gate, reason(key, "cluster/prod-eu", text)));
+    story.say([What::Cluster(ClusterEvent::Waiting { answers: answers.to_vec() })]);
+    let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
+    let pages = [page(&records).text(), record::config_map_text(&status(CLUSTER, &story.record))];
+    for text in &pages {
+        assert_eq!(text.matches("payment incident").count(), 1, "{text}");
+        assert_eq!(text.matches("commit 77aa00bb11cc").count(), 1, "{text}");
+    }
+    let [text, map] = pages;
+    let line = "since 2026-11-25 21:24 UTC: w2 failed: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded)";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(text.matches("kubeadm upgrade node").count(), 1, "{text}");
+    let story_page = StoryPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.entries.clone())]), &run());
+    let messages: String = story.commits.iter().map(|commit| commit.message.as_str()).collect();
+    for text in [text, map, story_page.unwrap().text(), messages] {
+        for twice in ["failed: failed", "halted: failed", "halted: halted", "stopped: stopped"] {
+            assert!(!text.contains(twice), "{twice}:\n{text}");
+        }
+    }
 }
 
 /// The page an hour and a minute after the last entry.

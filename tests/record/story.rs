@@ -138,7 +138,11 @@ pub fn not_ready(node: &str) -> Vec<Reason> {
 }
 
 pub fn failed(node: &str) -> What {
-    What::Step(id(node, Component::Kubelet), StepEvent::Failed { reasons: not_ready(node) })
+    failed_because(node, not_ready(node))
+}
+
+pub fn failed_because(node: &str, reasons: Vec<Reason>) -> What {
+    What::Step(id(node, Component::Kubelet), StepEvent::Failed { reasons })
 }
 
 /// One commit to the status branch, as it would be pushed.

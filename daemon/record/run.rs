@@ -10,7 +10,7 @@ use crate::model::CommitId;
 use crate::model::claim::AsFound;
 use crate::model::decision::Reason;
 use crate::model::entry::{Baseline, StepEvent, StepPhase};
-use crate::model::plan::{Plan, StepId};
+use crate::model::plan::{Plan, StepId, WorkKind};
 use crate::model::version::Version;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,17 @@ pub enum StepEnd {
 }
 
 impl Run {
+    /// True if an earlier commit no longer takes the run back: the control plane was changed, or may have been, or it
+    /// already runs the target.
+    pub fn is_past_return(&self) -> bool {
+        let moves = |id: &StepId| matches!(id.kind, WorkKind::ControlPlane | WorkKind::AwaitControlPlane);
+        let mut steps = self.plan.steps().map(|step| &step.id).filter(|id| moves(id)).peekable();
+        steps.peek().is_none()
+            || steps
+                .filter_map(|id| self.steps.get(id))
+                .any(|step| step.is_touched() || step.end == Some(StepEnd::Done))
+    }
+
     /// Adds what entry `seq` says of one step.
     pub(super) fn apply_step(&mut self, id: &StepId, event: &StepEvent, seq: u64, at: Timestamp) {
         let before = Mark::of(self.steps.get(id));

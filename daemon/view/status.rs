@@ -16,7 +16,7 @@ use crate::model::group::{grouped, objects_words};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
 use crate::record::text::{cause, causes, outcome, phase, reason, stage};
-use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
+use crate::record::{self, NodeState, NodeStatus, Record, Run, RunStatus, Status, WaitingFor};
 
 /// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
 const LINES: usize = 10;
@@ -49,6 +49,9 @@ pub struct StatusRow {
     /// Whether a daemon is alive; `None` if the cluster was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon: Option<Acting>,
+    /// True if the run in progress has changed the control plane, so that no earlier commit takes it back.
+    #[serde(skip)]
+    past_return: bool,
 }
 
 /// What is known beside the records.
@@ -76,6 +79,7 @@ impl StatusPage {
                     .map(|state| Newest::of(state, record, now)),
                 record_age_seconds: record.last_at.map(|at| now.duration_since(at).as_secs().max(0)),
                 daemon: known.acting.get(name).cloned(),
+                past_return: record.run.as_ref().is_some_and(Run::is_past_return),
             }
         };
         let clusters = names.collect::<BTreeSet<_>>().into_iter().map(row).collect();
@@ -165,10 +169,11 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     }
     waiting(&mut lines, status);
     if let Some(point) = status.rollback_points.first().filter(|_| status.run.is_some()) {
-        let to = point.commit.as_ref().map_or_else(
-            || "no earlier commit is known".to_owned(),
-            |commit| format!("to commit {}, only until the control plane moves", commit.short()),
-        );
+        let to = match &point.commit {
+            None => "no earlier commit is known".to_owned(),
+            Some(_) if row.past_return => "no longer possible: the control plane has moved".to_owned(),
+            Some(commit) => format!("to commit {}, only until the control plane moves", commit.short()),
+        };
         lines.add("go back", format_args!("{to}; no etcd snapshot (rollback point {})", point.id));
     }
     if let (None, Some(last)) = (&status.run, status.last_runs.first()) {

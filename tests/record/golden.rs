@@ -12,7 +12,7 @@ use windlass::view::history::{RunsPage, StoryPage};
 use windlass::view::status::{BesideRecords, StatusPage};
 
 use super::story::{
-    CLUSTER, Story, commit, eventful, failed, failed_because, moved, not_ready, plan, reason, started, v, wait,
+    CLUSTER, Story, commit, done, eventful, failed, failed_because, moved, not_ready, plan, reason, started, v, wait,
 };
 
 pub fn golden(name: &str, text: &str) {
@@ -212,6 +212,31 @@ fn a_halt_a_stop_and_a_refused_commit_are_told_once() {
         for twice in ["failed: failed", "halted: failed", "halted: halted", "stopped: stopped"] {
             assert!(!text.contains(twice), "{twice}:\n{text}");
         }
+    }
+}
+
+#[test]
+fn going_back_is_offered_until_the_control_plane_is_changed() {
+    let mut story = Story::new(plan(1));
+    story.accepted().run_started();
+    let told = |story: &Story| {
+        let text = page(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())])).text();
+        let line = text.lines().find(|line| line.starts_with("  go back")).map(str::to_owned);
+        line.unwrap_or_default()
+    };
+    for what in [
+        started("cp1", Component::ControlPlane),
+        moved("cp1", Component::ControlPlane, StepPhase::Claimed),
+    ] {
+        story.say([what]);
+        assert!(told(&story).contains("to commit 0f5a3c7e9b1d, only until"), "{}", told(&story));
+    }
+    for what in [
+        moved("cp1", Component::ControlPlane, StepPhase::Upgrading),
+        done("cp1", Component::ControlPlane),
+    ] {
+        story.say([what]);
+        assert!(told(&story).contains("no longer possible: the control plane has moved"), "{}", told(&story));
     }
 }
 

@@ -13,15 +13,17 @@ use super::ink::{Ink, Tone};
 use super::table::table;
 use crate::gate::{Calendar, Lint, Span, Stretch, in_force, lints, openings, subtract, zone_name};
 use crate::model::desired::{Freeze, Policies};
-use crate::model::text::plural;
+use crate::model::text::{one_line, plural};
 
 /// Drain, upgrade and settling of one lightly loaded node. A shorter opening will hardly finish a node.
 const ONE_NODE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The openings of some days, and everything about their policies that looks like a mistake.
+/// The openings and freezes of some days, and everything about their policies that looks like a mistake.
 #[derive(Clone, Debug, Serialize)]
 pub struct WindowsPage {
     pub openings: Vec<OpeningRow>,
+    /// The freezes that overlap these days or one of the openings, by name.
+    pub freezes: Vec<FreezeRow>,
     pub lints: Vec<Finding>,
     #[serde(skip)]
     days: u16,
@@ -39,7 +41,7 @@ pub struct OpeningRow {
     pub closes: Option<Timestamp>,
     /// The zone in which the window is written.
     pub time_zone: String,
-    /// How much of the opening is frozen; `None` if no freeze overlaps it.
+    /// How much of the opening is frozen, of `opens: always` how much of the days shown; `None` if no freeze overlaps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frozen: Option<Share>,
     /// The freezes that overlap it.
@@ -47,6 +49,24 @@ pub struct OpeningRow {
     /// Those of them that let patch moves pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_patch: Vec<String>,
+    #[serde(skip)]
+    zone: TimeZone,
+}
+
+/// One freeze, uncut.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreezeRow {
+    pub freeze: String,
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// The zone in which the freeze is written.
+    pub time_zone: String,
+    /// True if patch moves pass it.
+    pub except_patch: bool,
+    pub reason: String,
+    /// Those of the clusters shown that it freezes.
+    pub clusters: Vec<String>,
     #[serde(skip)]
     zone: TimeZone,
 }
@@ -77,8 +97,10 @@ impl WindowsPage {
         days: u16,
     ) -> Option<Self> {
         let until = from.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok()?;
+        let openings = rows(policies, clusters, from, until);
         Some(Self {
-            openings: rows(policies, clusters, from, until),
+            freezes: freezes(policies, clusters, &openings, Stretch { from, until }),
+            openings,
             lints: lints(policies, clusters, ONE_NODE, from).into_iter().map(Finding::from).collect(),
             days,
         })
@@ -93,6 +115,10 @@ impl Page for WindowsPage {
             let heads = ["CLUSTER", "WINDOW", "OPENS", "CLOSES", "ZONE", "UTC", "FROZEN"];
             table(heads, self.openings.iter().map(OpeningRow::words).collect())
         };
+        if !self.freezes.is_empty() {
+            let heads = ["FREEZE", "FROM", "UNTIL", "ZONE", "CLUSTERS", "WHY"];
+            let _ = write!(page, "\n{}", table(heads, self.freezes.iter().map(FreezeRow::words).collect()));
+        }
         for (index, lint) in self.lints.iter().enumerate() {
             let gap = if index == 0 { "\n" } else { "" };
             let head = ink.paint(Tone::Wait, "lint");
@@ -109,13 +135,14 @@ fn rows(
     from: Timestamp,
     until: Timestamp,
 ) -> Vec<OpeningRow> {
+    let shown = Stretch { from, until };
     let mut rows: Vec<OpeningRow> = Vec::new();
     for (cluster, labels) in clusters {
         let calendar = Calendar::of(policies, labels, cluster);
         for window in calendar.windows() {
             let spans = openings(window, from, until);
             rows.extend(
-                spans.iter().map(|span| OpeningRow::of(span, cluster, &window.time_zone, &calendar, from)),
+                spans.iter().map(|span| OpeningRow::of(span, cluster, &window.time_zone, &calendar, shown)),
             );
         }
     }
@@ -124,10 +151,9 @@ fn rows(
 }
 
 impl OpeningRow {
-    fn of(span: &Span, cluster: &str, zone: &TimeZone, calendar: &Calendar<'_>, from: Timestamp) -> Self {
-        // Of an opening without a beginning, past freezes are left out.
-        let stretch = span.stretch();
-        let stretch = if span.is_always() { Stretch { from, ..stretch } } else { stretch };
+    fn of(span: &Span, cluster: &str, zone: &TimeZone, calendar: &Calendar<'_>, shown: Stretch) -> Self {
+        // An opening without a beginning and an end counts for the days shown.
+        let stretch = if span.is_always() { shown } else { span.stretch() };
         let overlapping: Vec<&Freeze> =
             calendar.freezes().filter(|freeze| in_force(freeze).overlaps(stretch)).collect();
         let passing = overlapping.iter().filter(|freeze| freeze.except_patch);
@@ -138,7 +164,7 @@ impl OpeningRow {
             opens: bound(span.opens),
             closes: bound(span.closes),
             time_zone: zone_name(zone),
-            frozen: share(span, &overlapping),
+            frozen: share(stretch, &overlapping),
             except_patch: passing.map(|freeze| freeze.name.clone()).collect(),
             frozen_by: overlapping.into_iter().map(|freeze| freeze.name.clone()).collect(),
             zone: zone.clone(),
@@ -148,8 +174,8 @@ impl OpeningRow {
     fn words(&self) -> [String; 7] {
         let (opens, closes, utc) = match (self.opens, self.closes) {
             (Some(opens), Some(closes)) => (
-                self.local(opens),
-                self.local(closes),
+                local(opens, &self.zone),
+                local(closes, &self.zone),
                 format!("{} to {}", opens.strftime("%m-%d %H:%M"), closes.strftime("%m-%d %H:%M")),
             ),
             (_, _) => ("always".to_owned(), "never".to_owned(), "always".to_owned()),
@@ -158,13 +184,9 @@ impl OpeningRow {
         [cluster, window, opens, closes, self.time_zone.clone(), utc, self.frozen_words()]
     }
 
-    /// With the offset, because 02:30 comes twice on the day on which clocks go back.
-    fn local(&self, at: Timestamp) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %:z").to_string()
-    }
-
     fn frozen_words(&self) -> String {
         let share = match self.frozen {
+            Some(Share::Wholly) if self.opens.is_none() => "on all days shown",
             Some(Share::Partly) => "partly",
             Some(Share::Wholly) => "wholly",
             None => return String::new(),
@@ -177,13 +199,65 @@ impl OpeningRow {
     }
 }
 
+impl FreezeRow {
+    fn of(freeze: &Freeze, clusters: Vec<String>) -> Self {
+        let Stretch { from, until } = in_force(freeze);
+        Self {
+            freeze: freeze.name.clone(),
+            from,
+            until,
+            time_zone: zone_name(&freeze.time_zone),
+            except_patch: freeze.except_patch,
+            reason: freeze.reason.clone(),
+            clusters,
+            zone: freeze.time_zone.clone(),
+        }
+    }
+
+    fn words(&self) -> [String; 6] {
+        [
+            self.freeze.clone(),
+            local(self.from, &self.zone),
+            local(self.until, &self.zone),
+            self.time_zone.clone(),
+            self.clusters.join(", "),
+            one_line(&self.reason),
+        ]
+    }
+}
+
+/// The freezes of the clusters that overlap the days shown or one of the openings.
+fn freezes(
+    policies: &Policies,
+    clusters: &[(String, BTreeMap<String, String>)],
+    openings: &[OpeningRow],
+    shown: Stretch,
+) -> Vec<FreezeRow> {
+    let mut rows: BTreeMap<String, FreezeRow> = BTreeMap::new();
+    let of_opening = |freeze: &Freeze| openings.iter().any(|row| row.frozen_by.contains(&freeze.name));
+    for (cluster, labels) in clusters {
+        let calendar = Calendar::of(policies, labels, cluster);
+        let told = |freeze: &&Freeze| in_force(freeze).overlaps(shown) || of_opening(freeze);
+        for freeze in calendar.freezes().filter(told) {
+            let row = rows.entry(freeze.name.clone()).or_insert_with(|| FreezeRow::of(freeze, Vec::new()));
+            row.clusters.push(cluster.clone());
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// With the offset, because 02:30 comes twice on the day on which clocks go back.
+fn local(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %:z").to_string()
+}
+
 /// How much of an opening these freezes take away; `None` if none of it.
-fn share(span: &Span, overlapping: &[&Freeze]) -> Option<Share> {
+fn share(opening: Stretch, overlapping: &[&Freeze]) -> Option<Share> {
     if overlapping.is_empty() {
         return None;
     }
     let frozen: Vec<_> = overlapping.iter().map(|freeze| in_force(freeze)).collect();
-    let left = subtract(&[span.stretch()], &frozen);
+    let left = subtract(&[opening], &frozen);
     Some(if left.is_empty() { Share::Wholly } else { Share::Partly })
 }
 

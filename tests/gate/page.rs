@@ -109,8 +109,29 @@ fn the_page_for_people() {
     prod-eu  sundays      Sun 2026-12-20 10:00 +00:00  Sun 2026-12-20 10:10 +00:00  UTC            12-20 10:00 to 12-20 10:10  wholly: year-end (patch moves pass), sunday
     prod-eu  prod-nights  Tue 2026-12-22 22:00 +01:00  Wed 2026-12-23 04:00 +01:00  Europe/Berlin  12-22 21:00 to 12-23 03:00  wholly: year-end (patch moves pass)
 
+    FREEZE    FROM                         UNTIL                        ZONE           CLUSTERS  WHY
+    sunday    Sun 2026-12-20 00:00 +00:00  Mon 2026-12-21 00:00 +00:00  UTC            prod-eu   year-end trading
+    year-end  Fri 2026-12-18 00:00 +01:00  Mon 2027-01-04 08:00 +01:00  Europe/Berlin  prod-eu   year-end trading
+
     lint: window/sundays: is open for 10m, one node takes 15m [tooShort]
     "#);
+}
+
+#[test]
+fn a_window_that_is_always_open_is_frozen_on_the_days_shown() {
+    let year_end = freeze("year-end", "Europe/Berlin", "2026-12-18T00:00", "2027-01-04T08:00");
+    let policies = policies(&[Window { clusters: ring("dev"), ..always("dev-any") }], &[year_end]);
+    let frozen = |from: &str, days: &str| {
+        let page = page(&policies, &["--from", from, "--days", days]);
+        (page.text().lines().nth(1).unwrap().rsplit("  ").next().unwrap().to_owned(), page.freezes.len())
+    };
+    assert_eq!(frozen("2026-12-20", "7"), ("on all days shown: year-end".to_owned(), 1));
+    assert_eq!(frozen("2026-12-16", "7"), ("partly: year-end".to_owned(), 1));
+    assert_eq!(frozen("2026-12-01", "7"), ("always".to_owned(), 0));
+    assert_eq!(frozen("2027-02-01", "7"), ("always".to_owned(), 0));
+    let text = page(&policies, &["--from", "2026-12-20"]).text();
+    let dates = "year-end  Fri 2026-12-18 00:00 +01:00  Mon 2027-01-04 08:00 +01:00  Europe/Berlin";
+    assert!(text.contains(dates), "{text}");
 }
 
 #[test]
@@ -138,6 +159,19 @@ fn the_page_for_machines() {
           ],
           "exceptPatch": [
             "year-end"
+          ]
+        }
+      ],
+      "freezes": [
+        {
+          "freeze": "year-end",
+          "from": "2026-12-17T23:00:00Z",
+          "until": "2027-01-04T07:00:00Z",
+          "timeZone": "Europe/Berlin",
+          "exceptPatch": true,
+          "reason": "year-end trading",
+          "clusters": [
+            "prod-eu"
           ]
         }
       ],

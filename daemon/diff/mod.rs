@@ -170,11 +170,12 @@ pub fn membership<'a>(cluster: &'a Cluster, node: &Node) -> Membership<'a> {
     }
 }
 
-/// True if a drain evicts this pod: it has not finished, and it is neither a mirror pod nor a pod of a `DaemonSet`.
+/// True if a drain evicts this pod: it has not finished, and it is neither a mirror pod nor a pod of a `DaemonSet` or of
+/// an upgrade Job.
 pub fn leaves(pod: &Pod) -> bool {
     let of_the_node =
         pod.owner.as_ref().is_some_and(|owner| matches!(owner.kind, OwnerKind::DaemonSet | OwnerKind::Node));
-    !pod.mirror && !of_the_node && !pod.finished()
+    !pod.mirror && !of_the_node && !pod.is_ours() && !pod.finished()
 }
 
 /// How many pods a drain would evict, by node.

@@ -23,6 +23,13 @@ pub fn grouped<'a, T, S: PartialEq>(
     groups.into_iter().map(|(_, first, objects)| (first, objects)).collect()
 }
 
+/// What is said of these objects, behind their names: `is running` of one, `each is running` of several.
+pub fn said_of(text: &str, objects: &[&str]) -> String {
+    const VERBS: [&str; 6] = ["is ", "has ", "asks ", "runs ", "bears ", "may "];
+    let begins_with_verb = VERBS.iter().any(|verb| text.starts_with(verb));
+    if objects.len() > 1 && begins_with_verb { format!("each {text}") } else { text.to_owned() }
+}
+
 /// `node/w1`; `nodes w1, w2 and 9 more`; objects of several kinds with their kinds.
 pub fn objects_words(objects: &[&str]) -> String {
     if let [only] = objects {
@@ -53,5 +60,8 @@ mod tests {
         let many = ["node/a", "node/b", "node/c", "node/d", "node/e", "node/f", "node/g"];
         assert_eq!(objects_words(&many), "nodes a, b, c, d, e and 2 more");
         assert_eq!(objects_words(&["node/a", "pod/b/c"]), "node/a and pod/b/c");
+        assert_eq!(said_of("is running", &["job/a"]), "is running");
+        assert_eq!(said_of("is running", &["job/a", "job/b"]), "each is running");
+        assert_eq!(said_of("no pool selects it", &many), "no pool selects it");
     }
 }

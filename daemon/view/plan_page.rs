@@ -9,7 +9,7 @@ use super::Page;
 use super::ink::{Ink, Tone};
 use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::{Answer, Reason, Verdict};
-use crate::model::group::{grouped, objects_words};
+use crate::model::group::{grouped, objects_words, said_of};
 use crate::model::text::{length, list, minute, plain, plural, written};
 
 /// How many nodes of a row are named; JSON has all.
@@ -275,12 +275,13 @@ fn reasons(out: &mut String, title: &str, reasons: &[Reason]) {
     let _ = writeln!(out, "\n{title}");
     // A long name shifts only its own line.
     let groups = grouped(reasons, |reason| (reason.key, &reason.text), |reason| reason.object.as_str());
-    let groups: Vec<(&Reason, String)> =
-        groups.into_iter().map(|(reason, objects)| (reason, objects_words(&objects))).collect();
-    let widths = groups.iter().map(|(_, objects)| objects.chars().count());
+    let words = |(reason, objects): (&Reason, Vec<&str>)| {
+        (reason.key.as_str(), objects_words(&objects), plain(&said_of(&reason.text, &objects)))
+    };
+    let groups: Vec<(&str, String, String)> = groups.into_iter().map(words).collect();
+    let widths = groups.iter().map(|(_, objects, _)| objects.chars().count());
     let width = widths.filter(|width| *width <= 40).max().unwrap_or(0);
-    for (reason, object) in groups {
-        let (text, key) = (plain(&reason.text), reason.key.as_str());
+    for (key, object, text) in groups {
         let _ = writeln!(out, "  {object:width$}  {text}  [{key}]");
     }
 }
@@ -293,7 +294,8 @@ fn markdown_reasons(out: &mut String, title: &str, reasons: &[Reason]) {
     for (reason, objects) in
         grouped(reasons, |reason| (reason.key, &reason.text), |reason| reason.object.as_str())
     {
-        let (object, text) = (objects_words(&objects).replace('`', "'"), escaped(&reason.text));
+        let text = escaped(&said_of(&reason.text, &objects));
+        let object = objects_words(&objects).replace('`', "'");
         let _ = writeln!(out, "- `{object}` {text} _({})_", reason.key.as_str());
     }
 }

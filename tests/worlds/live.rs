@@ -188,11 +188,11 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
     let mut labels: BTreeMap<Id, Id> = BTreeMap::new();
     let (mut replicas, mut orphan, mut marks) = (3, false, Vec::new());
     for word in words {
-        if let Some((kind, owner)) = word.split_once('/') {
+        if let Some((key, value)) = word.split_once('=') {
+            labels.insert(key.into(), value.into());
+        } else if let Some((kind, owner)) = word.split_once('/') {
             let owner = owner_of(kind, namespace, owner);
             pod.owner = Some(owner.into());
-        } else if let Some((key, value)) = word.split_once('=') {
-            labels.insert(key.into(), value.into());
         } else if let Some(seconds) = word.strip_prefix("grace:") {
             pod.grace_seconds = seconds.parse().unwrap();
         } else if let Some(count) = word.strip_prefix('x') {

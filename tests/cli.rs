@@ -321,8 +321,10 @@ fn stopped_and_resumed(bench: &Bench) {
             ],
         );
     }
-    run("resume demo --reason done --kubeconfig kube").check(0, &["demo is no longer stopped: done"]);
-    run("resume demo --reason done --kubeconfig kube").check(0, &["the resume is sent to demo: done"]);
+    run("resume demo --reason done --kubeconfig kube")
+        .check(0, &["demo is no longer stopped: done", "A running daemon goes on at once"]);
+    run("resume demo --reason done --kubeconfig kube")
+        .check(0, &["the resume is sent to demo: done", "demo was not stopped."]);
 }
 
 #[test]
@@ -410,6 +412,7 @@ fn mistakes_are_told_with_their_remedy() {
     bench.commit(b"desired-state/l\xe4nder/cluster.yaml".as_slice(), CLUSTER);
     bench.run("validate repo.git --rev trunk").check(1, &["desired-state/l\u{fffd}nder: the folder's name"]);
     bench.run("--version").check(0, &["windlass "]);
+    bench.run("daemon --help").check(0, &["poll, cache, image, logFormat,"]);
     bench.run("demo --help").check(0, &["Examples:\n  windlass demo\n"]);
     bench
         .run("--help")

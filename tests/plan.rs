@@ -4,14 +4,15 @@ mod any;
 mod case;
 mod mutations;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use case::Case;
 use windlass::diff::diff;
-use windlass::model::decision::{Key, Reason};
+use windlass::gate::Forecast;
+use windlass::model::decision::{Answer, Gate, Key, Reason};
 use windlass::model::desired::{Desired, Limit, PackageSource};
 use windlass::model::live::{Live, Ready};
 use windlass::model::plan::{Component, Fact, Plan, Standing, Step, Truth, Work};
@@ -319,13 +320,26 @@ fn changes_are_one_line_for_all_nodes_that_go_the_same_way() {
 }
 
 #[test]
+fn what_keeps_a_node_out_is_told_once() {
+    let (_, desired, live) = load(&cases().into_iter().find(|path| path.ends_with("left-alone")).unwrap());
+    let text = "another user cordoned it; Windlass skips it until it is uncordoned";
+    let answer = Answer::deny(Gate::Hold, Reason::new(Key::ForeignCordon, "node/w2", text));
+    let left_out = BTreeMap::from([("w2".to_owned(), vec![answer])]);
+    let page = PlanPage::of(&sealed(&desired, &live), &[], Vec::new());
+    let page = page.foreseen(Forecast { left_out, ..Forecast::default() });
+    for text in [page.text(), page.markdown()] {
+        assert_eq!(text.matches("another user cordoned it").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn words_from_the_cluster_cannot_change_the_page() {
     let (_, desired, mut live) = load(&cases().into_iter().find(|path| path.ends_with("one-minor")).unwrap());
     live.nodes.get_mut("w1").unwrap().hold = Some("\u{1b}[2J <img src=x> @everyone | [a](b)\n# x".into());
     let plan = sealed(&desired, &live);
     let page = PlanPage::of(&plan, &[], Vec::new());
     let text = page.text();
-    assert!(!text.contains('\u{1b}') && text.contains("held by a person:  [2J <img"), "{text}");
+    assert!(!text.contains('\u{1b}') && text.contains("a person holds it:  [2J <img"), "{text}");
     let markdown = page.markdown();
     assert!(
         !markdown.contains("<img") && !markdown.contains("@everyone") && !markdown.contains("\n# x"),

@@ -30,7 +30,7 @@ use crate::serve::{Connect, Ended, Serve, Views, serve};
   windlass daemon --config /etc/windlass/windlass.yaml
   windlass daemon --repo . --until-idle       # upgrade as far as it goes by itself, then exit
 
-A settings file holds the same in YAML: repo, branch, path, recordRepo, recordBranch, poll, cache,
+A settings file holds the same in YAML: repo, branch, path, recordRepo, recordBranch, poll, cache, image, logFormat,
 author {name, email}, credentials {tokenFile, username, sshKey, knownHosts}, kubeconfig, contexts {CLUSTER: CONTEXT}.")]
 pub struct Args {
     #[command(flatten)]

@@ -80,13 +80,16 @@ pub async fn resume(args: &ResumeArgs, environment: &Environment, out: &mut dyn 
     let stopped = stopped.with_context(|| format!("deleting the ConfigMap {NOTES}/{STOP} of {name}"))?;
     if stopped {
         writeln!(out, "{name} is no longer stopped: {reason}")?;
+        writeln!(out, "A running daemon goes on at once, also with a run that has halted.")?;
     } else {
         writeln!(out, "the resume is sent to {name}: {reason}")?;
+        writeln!(
+            out,
+            "{name} was not stopped. A run that has halted goes on once a running daemon reads this; otherwise nothing \
+             changes."
+        )?;
     }
-    writeln!(
-        out,
-        "A running daemon also ends a halt of {name} when it reads this. Check: windlass status {name}"
-    )?;
+    writeln!(out, "Check: windlass status {name}")?;
     Ok(0)
 }
 

@@ -53,7 +53,8 @@ impl LogFormat {
 /// Which repository is meant and how it is reached, for the daemon and for those who look.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RepositoryFlags {
-    /// The repository: a local path, or an http, https or ssh address [default: the current folder; the daemon has none]
+    /// The repository: a local path, or an http, https or ssh address [default: the current folder, but not for
+    /// `windlass daemon`]
     #[arg(long, value_name = "URL", help_heading = "Repository")]
     pub repo: Option<String>,
     /// The branch with the desired state [default: the repository's HEAD, else main]

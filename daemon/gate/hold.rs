@@ -7,6 +7,7 @@ use crate::model::claim::CLAIM;
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::ForeignCordon;
 use crate::model::live::{ClaimState, Node};
+use crate::model::text::held;
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     match question.moment {
@@ -57,7 +58,7 @@ fn cordoned_by_step(question: &Question<'_>, node: &Node) -> bool {
 
 /// Why Windlass writes nothing to the node: a person holds it, or a later leader or an unreadable claim has it.
 fn reserved(question: &Question<'_>, node: &Node) -> Vec<Reason> {
-    let why = node.hold.as_ref().map(|why| format!("a person holds it: {why}"));
+    let why = node.hold.as_deref().map(held);
     let hold = why.map(|why| Reason::new(Key::Held, format!("node/{}", node.name), why));
     hold.into_iter().chain(claimed(question, node)).collect()
 }

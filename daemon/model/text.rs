@@ -176,6 +176,14 @@ pub fn given(why: &str) -> String {
     if why.is_empty() { "no reason given".to_owned() } else { why }
 }
 
+/// That a person holds a node, with the reason in the node's annotation.
+pub fn held(why: &str) -> String {
+    if why.trim().is_empty() {
+        return "a person holds it (no reason given)".to_owned();
+    }
+    format!("a person holds it: {why}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,5 +240,7 @@ mod tests {
         assert_eq!(about("is not Ready", ""), "is not Ready");
         assert_eq!(said("anna", " a\nb "), "anna: a b");
         assert_eq!(said("", ""), "somebody: no reason given");
+        assert_eq!(held("a new disk"), "a person holds it: a new disk");
+        assert_eq!(held(" "), "a person holds it (no reason given)");
     }
 }

@@ -9,6 +9,7 @@ use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{ClaimState, Id, Live, NamedBudget, OwnerKind, Pod, Ready};
 use crate::model::plan::Scope;
+use crate::model::text::held;
 
 /// How many findings of one kind a plan names: enough to act on, and few enough to read.
 const NAMED_PER_KEY: usize = 20;
@@ -184,11 +185,11 @@ impl<'a> Survey<'a> {
     }
 
     fn node(&mut self, member: &Member, object: &str) {
-        if let Some(reason) = &member.node.hold {
-            self.add(Key::Held, object, format!("held by a person: {reason}"));
+        if let Some(why) = &member.node.hold {
+            self.add(Key::Held, object, held(why));
         }
         if member.node.is_cordoned_by_others() {
-            self.add(Key::ForeignCordon, object, "somebody else cordoned it; it stays cordoned".to_owned());
+            self.add(Key::ForeignCordon, object, "another user cordoned it; it stays cordoned".to_owned());
         }
         if let Some(ClaimState::Unreadable(_)) = &member.node.claim {
             self.add(Key::ForeignClaim, object, "bears a claim that cannot be read".to_owned());

@@ -94,6 +94,15 @@ impl PlanPage {
         nodes.flat_map(|left| left.reasons.clone()).collect()
     }
 
+    /// The risks, without what the nodes that are left out say already.
+    fn risks(&self) -> Vec<Reason> {
+        let left_out = self.left_out();
+        let told = |risk: &Reason| {
+            left_out.iter().any(|reason| (reason.key, &reason.object) == (risk.key, &risk.object))
+        };
+        self.plan.risks.iter().filter(|risk| !told(risk)).cloned().collect()
+    }
+
     /// The page for a comment on a pull request. No text from a cluster can become a table, a tag or a mention.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
@@ -124,7 +133,8 @@ impl PlanPage {
             }
         }
         markdown_reasons(&mut out, "Left out until a person acts; the run stays open", &self.left_out());
-        markdown_reasons(&mut out, &format!("{} to know of", plural(plan.risks.len(), "risk")), &plan.risks);
+        let risks = self.risks();
+        markdown_reasons(&mut out, &format!("{} to know of", plural(risks.len(), "risk")), &risks);
         for script in &self.scripts {
             let _ = writeln!(out, "\n<details><summary>{}</summary>\n", escaped(&script.title));
             for line in script.text.lines() {
@@ -177,7 +187,7 @@ impl Page for PlanPage {
         reasons(&mut out, &ink.paint(Tone::Bad, "blocked"), &plan.blockers);
         let left_out = ink.paint(Tone::Bad, "left out until a person acts; the run stays open");
         reasons(&mut out, &left_out, &self.left_out());
-        reasons(&mut out, &ink.paint(Tone::Wait, "risks"), &plan.risks);
+        reasons(&mut out, &ink.paint(Tone::Wait, "risks"), &self.risks());
         for script in &self.scripts {
             let _ = writeln!(out, "\nscript  {}", plain(&script.title));
             for line in script.text.lines() {

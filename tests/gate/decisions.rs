@@ -11,8 +11,8 @@ fn nothing_matches_nothing_moves() {
     assert_eq!(
         answers(&none, MoveKind::Patch, "2026-12-05T00:00:00Z"),
         [
-            "Window Deny noWindow cluster/prod-eu: no maintenance window matches this cluster; \
-             `opens: always` says at any time",
+            "Window Deny noWindow cluster/prod-eu: no maintenance window matches this cluster: add one to policies/, \
+             with `opens: always` if any time will do",
             "Freeze Allow passes cluster/prod-eu: no freeze is in force",
         ]
     );

@@ -162,7 +162,7 @@ impl<'a> Calendar<'a> {
 
     fn window_answer(&self, kind: MoveKind, now: Timestamp, next: Option<Timestamp>) -> Answer {
         if self.windows.is_empty() {
-            let text = "no maintenance window matches this cluster; `opens: always` says at any time";
+            let text = "no maintenance window matches this cluster: add one to policies/, with `opens: always` if any time will do";
             let reason = Reason::new(Key::NoWindow, self.object(), text);
             return Answer { gate: Gate::Window, verdict: Verdict::Deny, reason, next: None };
         }

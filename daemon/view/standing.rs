@@ -53,10 +53,10 @@ impl From<Exit> for Tone {
 pub enum ClusterStanding {
     /// A person stopped it.
     Stopped,
-    /// The newest commit is good, and no daemon has accepted it. It may end a halt.
-    NotTakenUp,
     /// A step failed. The run goes on when a person resumes it, or with another commit.
     Halted,
+    /// The newest commit is good, and no daemon has accepted it.
+    NotTakenUp,
     /// Steps are in progress, or nothing keeps the next one from beginning.
     Moving,
     /// The newest commit may not come into force, or this is not the cluster that the record knows.
@@ -133,6 +133,20 @@ impl ClusterStanding {
     }
 }
 
+/// The first words of a page of one cluster, for everything that is true of it. `runs` is true while a run is in
+/// progress; `refusal` says that the newest commit may not come into force.
+pub(super) fn headline(all: &[ClusterStanding], runs: bool, refusal: Option<&str>) -> String {
+    use ClusterStanding::{Looking, Moving, NeedsAPerson, NotTakenUp, Refused, Waiting};
+    // What a run in progress does comes before a commit that is not accepted yet.
+    let going_on = runs && (all.contains(&Moving) || all.contains(&Waiting));
+    let shown = all.iter().copied().filter(|standing| !going_on || *standing != NotTakenUp);
+    match (shown.min().unwrap_or(Looking), refusal) {
+        (Moving, _) if all.contains(&NeedsAPerson) => "running, and a person is needed".to_owned(),
+        (Refused, Some(refusal)) => refusal.to_owned(),
+        (standing, _) => standing.headline().to_owned(),
+    }
+}
+
 impl From<ClusterPhase> for ClusterStanding {
     fn from(phase: ClusterPhase) -> Self {
         match phase {
@@ -193,5 +207,28 @@ mod tests {
             assert_eq!(worst(all).code(), code);
         }
         assert_eq!(worst([]).code(), 3, "nothing is known");
+    }
+
+    #[test]
+    fn a_page_begins_with_what_a_person_has_to_know_first() {
+        use ClusterStanding::{
+            AsDesired, Halted, Moving, NeedsAPerson, NotTakenUp, Refused, Stopped, Waiting,
+        };
+        let refusal = Some("the newest commit is refused");
+        for (all, runs, refusal, told) in [
+            (vec![Halted, NotTakenUp], true, None, Halted.headline()),
+            (vec![Stopped, Halted, NotTakenUp], true, None, Stopped.headline()),
+            (vec![AsDesired, NotTakenUp], false, None, NotTakenUp.headline()),
+            (vec![Moving, NotTakenUp], false, None, NotTakenUp.headline()),
+            (vec![Moving, NotTakenUp], true, None, "running"),
+            (vec![Moving, NeedsAPerson, NotTakenUp], true, None, "running, and a person is needed"),
+            (vec![Waiting, NotTakenUp], true, None, "waiting"),
+            (vec![Waiting, NeedsAPerson], true, None, "waiting for a person"),
+            (vec![AsDesired, Refused], false, refusal, "the newest commit is refused"),
+            (vec![Moving, Refused], true, refusal, "running"),
+            (vec![Refused], false, None, "refused"),
+        ] {
+            assert_eq!(headline(&all, runs, refusal), told, "{all:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::Page;
 use super::beside::{Acting, Newest};
 use super::fleet::fleet;
 use super::ink::{Ink, Tone};
-use super::standing::{ClusterStanding, Exit, worst};
+use super::standing::{self, ClusterStanding, Exit, worst};
 use crate::model::group::{grouped, objects_words};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
@@ -113,6 +113,11 @@ impl StatusRow {
         let daemon = self.daemon.as_ref().and_then(Acting::cluster_standing);
         ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(daemon).collect()
     }
+
+    /// The same for the headline. That the lease could not be read is told in a line of its own.
+    fn told(&self) -> Vec<ClusterStanding> {
+        self.standings().into_iter().filter(|standing| *standing != ClusterStanding::Looking).collect()
+    }
 }
 
 impl Page for StatusPage {
@@ -154,7 +159,7 @@ impl Lines {
 
 fn cluster(row: &StatusRow, ink: Ink) -> String {
     let status = &row.status;
-    let headline = ink.paint(Tone::from(worst(row.standings())), &headline(row));
+    let headline = ink.paint(Tone::from(worst(row.standings())), &standing_words(row));
     let mut lines = Lines { page: format!("{}: {headline}\n", status.cluster), ink };
     commits(&mut lines, status);
     if let Some(newest) = row.newest.as_ref().and_then(Newest::words) {
@@ -192,32 +197,20 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     lines.page
 }
 
-fn headline(row: &StatusRow) -> String {
+fn standing_words(row: &StatusRow) -> String {
     let status = &row.status;
-    let standings = row.standings();
-    let is = |standing| standings.contains(&standing);
-    let phase = ClusterStanding::from(status.phase);
-    let person = is(ClusterStanding::NeedsAPerson);
-    let standing = match phase {
-        ClusterStanding::Refused if status.refused.is_some() => "the newest commit is refused",
-        ClusterStanding::AsDesired | ClusterStanding::Idle if is(ClusterStanding::NotTakenUp) => {
-            ClusterStanding::NotTakenUp.headline()
-        }
-        ClusterStanding::AsDesired | ClusterStanding::Idle if is(ClusterStanding::Refused) => {
-            "the newest commit is not valid"
-        }
-        ClusterStanding::AsDesired | ClusterStanding::Waiting if person => {
-            ClusterStanding::NeedsAPerson.headline()
-        }
-        ClusterStanding::Moving if person => "running, and a person is needed",
-        phase => phase.headline(),
+    let refusal = if status.refused.is_some() {
+        "the newest commit is refused"
+    } else {
+        "the newest commit is not valid"
     };
+    let standing = standing::headline(&row.told(), status.run.is_some(), Some(refusal));
     match &status.run {
         Some(run) => {
             let counts = &run.counts;
             format!("{standing} ({} to {}, {} of {} nodes done)", run.from, run.to, counts.done, counts.total)
         }
-        None => standing.to_owned(),
+        None => standing,
     }
 }
 

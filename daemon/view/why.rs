@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Page;
 use super::ink::{Ink, Tone};
-use super::standing::{ClusterStanding, Exit, worst};
+use super::standing::{self, ClusterStanding, Exit, worst};
 use super::table::{Row, painted};
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Gate, Reason, Verdict};
@@ -67,7 +67,7 @@ pub struct WhyPage {
     /// Objections first, the strictest on top.
     pub answers: Vec<AnswerRow>,
     #[serde(skip)]
-    exit: Exit,
+    standings: Vec<ClusterStanding>,
 }
 
 /// One gate's answer about one object.
@@ -110,31 +110,26 @@ impl WhyPage {
             note: facts.unseen.map(str::to_owned),
             next,
             answers,
-            exit: worst(facts.standings),
+            standings: facts.standings,
         }
     }
 
     pub fn exit(&self) -> Exit {
-        self.exit
+        worst(self.standings.iter().copied())
     }
 
     fn headline(&self) -> String {
+        let refusal =
+            self.refused.as_ref().map(|commit| format!("the newest commit {} is refused", commit.short()));
+        let standing = standing::headline(&self.standings, self.run.is_some(), refusal.as_deref());
         let free = !self.answers.iter().any(AnswerRow::objects);
-        let standing = match (self.standing, &self.refused) {
-            (ClusterStanding::Moving, None) if self.exit == Exit::NeedsAPerson => {
-                "running, and a person is needed".to_owned()
-            }
-            (ClusterStanding::Moving, _) if free && self.run.is_none() => {
+        let standing = match (self.standing, refusal) {
+            (ClusterStanding::Moving, None) if free && self.run.is_none() => {
                 "ready to run, nothing objects".to_owned()
             }
-            (ClusterStanding::Moving, _) if free => format!("{}, nothing objects", self.standing.headline()),
-            (ClusterStanding::Refused, Some(commit)) => {
-                format!("the newest commit {} is refused", commit.short())
-            }
-            (standing, Some(commit)) => {
-                format!("{}; the newest commit {} is refused", standing.headline(), commit.short())
-            }
-            (standing, None) => standing.headline().to_owned(),
+            (ClusterStanding::Moving, None) if free => format!("{standing}, nothing objects"),
+            (ClusterStanding::Refused, _) | (_, None) => standing,
+            (_, Some(refusal)) => format!("{standing}; {refusal}"),
         };
         let asked = match (&self.version, &self.asked) {
             (Some(version), Some(commit)) if self.refused.is_some() => {
@@ -149,7 +144,7 @@ impl WhyPage {
 
 impl Page for WhyPage {
     fn draw(&self, ink: Ink) -> String {
-        let headline = ink.paint(Tone::from(self.exit), &self.headline());
+        let headline = ink.paint(Tone::from(self.exit()), &self.headline());
         let mut page = format!("{}: {headline}\n", self.cluster);
         if !self.looked {
             let why = one_line(self.note.as_deref().unwrap_or_default());
@@ -344,6 +339,7 @@ mod tests {
             (vec![Moving, NotTakenUp], false, vec![], format!("{}; {asked}", NotTakenUp.headline()), 3),
             (vec![Moving, Stopped], false, vec![], format!("stopped, until `windlass resume`; {asked}"), 3),
             (vec![Moving, Halted], false, vec![], format!("{}; {asked}", Halted.headline()), 4),
+            (vec![NotTakenUp, Halted], false, vec![], format!("{}; {asked}", Halted.headline()), 4),
             (vec![Refused], false, vec![], format!("refused; {asked}"), 4),
             (vec![Refused], true, vec![], format!("the newest commit 77aa00bb11cc is refused; {stays}"), 4),
             (

@@ -16,6 +16,8 @@ use crate::record::text::cause;
 
 /// The longest reason, so that a line fits a wide terminal.
 const BECAUSE_CHARS: usize = 80;
+/// What stays of a sentence behind a long name of an object.
+const BEHIND_NAME_CHARS: usize = 30;
 
 const HEADS: [&str; 6] = ["CLUSTER", "STANDING", "DESIRED", "NODES", "RECORDED", "BECAUSE"];
 
@@ -47,7 +49,7 @@ fn line(row: &StatusRow) -> [String; 6] {
         desired.unwrap_or_else(unknown),
         nodes.unwrap_or_else(unknown),
         ago.unwrap_or_else(unknown),
-        shorten(&because(row).unwrap_or_default(), BECAUSE_CHARS),
+        because(row).unwrap_or_default(),
     ]
 }
 
@@ -72,25 +74,58 @@ fn standing(row: &StatusRow) -> String {
 /// The first thing that a person who looks at the cluster has to know.
 fn because(row: &StatusRow) -> Option<String> {
     let status = &row.status;
+    let short = |text: &str| shorten(&one_line(text), BECAUSE_CHARS);
     let stopped = || {
         let stopped = status.stopped.as_ref()?;
-        Some(said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason))
+        Some(short(&said(stopped.by.as_deref().unwrap_or_default(), &stopped.reason)))
     };
-    let halted = || status.halted.as_ref()?.reasons.first().map(cause);
+    let halted = || {
+        let first = status.halted.as_ref()?.reasons.first()?;
+        Some(with_object(&cause(first), &first.object))
+    };
     let silent = || {
         let silent = |daemon: &&Acting| matches!(daemon, Acting::Silent { .. } | Acting::Unknown { .. });
-        row.daemon.as_ref().filter(silent).map(Acting::words)
+        row.daemon.as_ref().filter(silent).map(|daemon| short(&daemon.words()))
     };
-    let refused = || status.refused.as_ref()?.problems.first().map(|problem| first_line(problem));
+    let refused = || status.refused.as_ref()?.problems.first().map(|problem| short(&first_line(problem)));
     let newest = || {
         let news = |newest: &&Newest| newest.standing != NewestStanding::SameAsAccepted;
-        row.newest.as_ref().filter(news).and_then(Newest::words)
+        row.newest.as_ref().filter(news).and_then(Newest::words).map(|words| short(&words))
     };
-    let waits = || {
-        let person = status.waiting.iter().find(|wait| wait.needs_a_person());
-        let wait: &WaitingFor = person.or(status.waiting.first())?;
-        Some(about(&wait.text, &wait.object))
-    };
-    let text = stopped().or_else(halted).or_else(silent).or_else(refused).or_else(newest).or_else(waits)?;
-    Some(one_line(&text))
+    let told = |wait: &WaitingFor| with_object(&about(&wait.text, &wait.object), &wait.object);
+    let person = || status.waiting.iter().find(|wait| wait.needs_a_person()).map(told);
+    let waits = || status.waiting.first().map(told);
+    let first = stopped().or_else(halted).or_else(silent).or_else(refused);
+    first.or_else(person).or_else(newest).or_else(waits)
+}
+
+/// A sentence that fits the column. One that is too long begins with its object, so that the name is never cut off.
+fn with_object(text: &str, object: &str) -> String {
+    let text = one_line(text);
+    if text.chars().count() <= BECAUSE_CHARS || object.is_empty() {
+        return shorten(&text, BECAUSE_CHARS);
+    }
+    let object = one_line(object);
+    let text = text.strip_suffix(&format!(" ({object})")).unwrap_or(&text);
+    let left = BECAUSE_CHARS.saturating_sub(object.chars().count() + 2);
+    format!("{object}: {}", shorten(text, left.max(BEHIND_NAME_CHARS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_keeps_the_name_of_its_object() {
+        assert_eq!(with_object("w1 is not Ready", "node/w1"), "w1 is not Ready");
+        let long =
+            "another user cordoned it; Windlass skips it until it is uncordoned, and the run stays open";
+        assert_eq!(
+            with_object(&about(long, "node/general-5"), "node/general-5"),
+            "node/general-5: another user cordoned it; Windlass skips it until it is uncordo…"
+        );
+        let named = format!("pod/{}/{}", "n".repeat(63), "p".repeat(63));
+        let told = with_object(&about(long, &named), &named);
+        assert!(told.starts_with(&format!("{named}: another user")), "{told}");
+    }
 }

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use windlass::model::decision::{Answer, Gate, Key};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunOutcome, StepPhase, What};
 use windlass::model::plan::Component;
+use windlass::model::state::DesiredState;
 use windlass::record::{self, Record, status};
 use windlass::view::Page as _;
 use windlass::view::history::{RunsPage, StoryPage};
@@ -278,6 +279,36 @@ fn the_status_page() {
     let statuses: Vec<_> = all.iter().map(|(name, record)| status(name, record)).collect();
     assert_eq!(json, serde_json::to_value(statuses).unwrap(), "the keys of status.yaml");
     assert_eq!(page(&BTreeMap::new()).text(), "no cluster has a record yet\n");
+}
+
+#[test]
+fn a_row_says_first_what_needs_a_person() {
+    let mut story = Story::new(plan(1));
+    let text = "a taint or an annotation of an autoscaler or a cloud provider marks it for removal or shutdown";
+    let marked = reason(Key::MarkedForRemoval, "node/w1", text);
+    let answers = vec![Answer::deny(Gate::Hold, marked)];
+    story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers })]);
+    let records = BTreeMap::from([
+        (CLUSTER.to_owned(), story.record.clone()),
+        ("other".to_owned(), Story::new(plan(1)).record),
+    ]);
+    let state = DesiredState {
+        newest: commit("9a3bd2c4e5f60718293a4b5c6d7e8f9001122334"),
+        desired: None,
+        asked: String::new(),
+        problems: Vec::new(),
+        rewritten: false,
+        unproven: false,
+        by: None,
+    };
+    let known = BesideRecords {
+        wanted: Ok(BTreeMap::from([(CLUSTER.to_owned(), state)])),
+        acting: BTreeMap::new(),
+    };
+    let text = StatusPage::of(&records, &known, story.now).text();
+    let row = text.lines().find(|line| line.starts_with(CLUSTER)).unwrap();
+    assert!(row.contains("not accepted yet, needs a person"), "{row}");
+    assert!(row.contains("  node/w1: a taint or an annotation"), "{row}");
 }
 
 #[test]

@@ -337,7 +337,9 @@ fn a_record_in_its_own_repository_needs_no_other_branch() {
         let compares = places.contains("repo.git");
         let told = if compares { NOT_TAKEN_UP } else { "no cluster has a record yet" };
         bench.run(&format!("status {places}")).check(3, &[told]);
-        bench.run(&format!("history {places}")).check(0, &["no run is recorded"]);
+        bench
+            .run(&format!("history {places}"))
+            .check(3, &["there is no record on branch windlass/status of record.git yet"]);
     }
     bench.run("stop demo --reason 'a look around' --kubeconfig kube").check(0, &[]);
     bench.run(&format!("daemon {PLACES} --record-repo record.git --until-idle")).check(3, &[]);
@@ -351,6 +353,7 @@ fn a_record_in_its_own_repository_needs_no_other_branch() {
     bench.run("status --repo repo.git --record-branch nope").complains("the repository has no branch nope");
     bench.run("status --repo repo.git --path nope").complains("check --branch and --path");
     bench.run("history --repo repo.git --record-branch nope").complains("the repository has no branch nope");
+    bench.run("history --repo repo.git --branch nope").complains("has no branch \"nope\"; it has trunk");
     bench.run("status --repo repo.git --record-repo gone").complains("opening the repository at gone");
 }
 

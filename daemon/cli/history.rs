@@ -5,12 +5,15 @@ use std::io::Write;
 
 use super::Output;
 use super::records::RecordBranch;
+use super::source::Source;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::record;
 use crate::view::history::{RunsPage, StoryPage};
 use crate::view::ink::Ink;
 
 /// Show the runs of each cluster, or with --run everything that one of them did
+///
+/// Exit codes: 0 shown, 3 there is no record yet.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass history prod-eu
@@ -30,11 +33,24 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, environment: &Environment, ink: Ink, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let records = RecordBranch::open(RepositorySettings::read(&args.repository, environment)?)?;
+    let settings = RepositorySettings::read(&args.repository, environment)?;
+    if args.repository.branch.is_some() {
+        // The record needs no desired branch, but one that is named and does not exist is a mistake.
+        Source::open(settings.clone())?;
+    }
+    let records = RecordBranch::open(settings)?;
     let records = records.named(args.repository.record_branch.as_deref())?;
     let cluster = args.cluster.as_deref();
     match &args.run {
-        None => super::write(&RunsPage::of(&records.of(cluster)?), args.output, ink, out)?,
+        None => {
+            let page = if cluster.is_none() && records.files()?.is_empty() {
+                RunsPage::nowhere(&records.place())
+            } else {
+                RunsPage::of(&records.of(cluster)?)
+            };
+            super::write(&page, args.output, ink, out)?;
+            return Ok(page.exit().code());
+        }
         Some(run) => {
             let files = records.files()?;
             let mut journals = BTreeMap::new();

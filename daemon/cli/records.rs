@@ -39,6 +39,11 @@ impl RecordBranch {
         }
     }
 
+    /// The branch and its repository, for people.
+    pub fn place(&self) -> String {
+        format!("branch {} of {}", self.branch, self.repository.record_place())
+    }
+
     /// The files of all clusters.
     pub fn files(&self) -> anyhow::Result<BTreeMap<String, String>> {
         record_files(&self.repository, self.tip, &self.branch, self.local)

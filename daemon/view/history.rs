@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Page;
 use super::ink::{Ink, Tone};
+use super::standing::Exit;
 use super::table::{Row, painted};
 use crate::model::CommitId;
 use crate::model::entry::Entry;
@@ -21,6 +22,9 @@ use crate::record::{EndedRun, Record, Run, StepEnd, sentence, status};
 #[serde(transparent)]
 pub struct RunsPage {
     pub runs: Vec<RunRow>,
+    /// Where a record was looked for; `None` if there is one.
+    #[serde(skip)]
+    nowhere: Option<String>,
 }
 
 /// One run of one cluster.
@@ -77,12 +81,25 @@ impl RunsPage {
         });
         let mut runs: Vec<RunRow> = all.collect();
         runs.sort_by(|a, b| (b.started, &a.cluster).cmp(&(a.started, &b.cluster)));
-        Self { runs }
+        Self { runs, nowhere: None }
+    }
+
+    /// The page of a repository without a record at this place.
+    pub fn nowhere(place: &str) -> Self {
+        Self { runs: Vec::new(), nowhere: Some(place.to_owned()) }
+    }
+
+    /// Runs, or none: both are answers. Without a record nothing is known.
+    pub fn exit(&self) -> Exit {
+        if self.nowhere.is_some() { Exit::NotYet } else { Exit::Done }
     }
 }
 
 impl Page for RunsPage {
     fn draw(&self, ink: Ink) -> String {
+        if let Some(place) = &self.nowhere {
+            return format!("there is no record on {place} yet\n");
+        }
         if self.runs.is_empty() {
             return "no run is recorded\n".to_owned();
         }

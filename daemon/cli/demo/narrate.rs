@@ -53,13 +53,10 @@ pub(super) struct Narrator {
     part: Option<Part>,
     /// How many pods had to move when the intent of a step was written.
     expected: BTreeMap<StepId, u32>,
-    /// The steps in progress.
-    steps: BTreeMap<StepId, Started>,
+    /// Since when each node has been claimed.
+    claimed: BTreeMap<StepId, Timestamp>,
     /// How many nodes were done at the last progress line.
     through: u32,
-    /// How many evictions were accepted, by node.
-    moved: BTreeMap<String, u32>,
-    pub(super) moved_in_all: u32,
     waits: BTreeMap<(Key, String), (Timestamp, Answer)>,
     /// Waits that were reported once; a limit that is met again is no news.
     known: BTreeSet<(Key, String)>,
@@ -73,12 +70,6 @@ enum Part {
     ControlPlane,
     ControlPlaneKubelets,
     Workers,
-}
-
-struct Started {
-    at: Timestamp,
-    /// How many pods had been evicted from the node before the step began.
-    moved_before: u32,
 }
 
 impl Narrator {
@@ -120,28 +111,19 @@ impl Narrator {
         }
     }
 
-    /// Takes in that the eviction of a pod on this node was accepted.
-    pub(super) fn evicted(&mut self, node: Option<String>) {
-        self.moved_in_all += 1;
-        if let Some(node) = node {
-            *self.moved.entry(node).or_default() += 1;
-        }
-    }
-
     fn moved(&mut self, at: Timestamp, step: &StepId, phase: StepPhase) -> Vec<Line> {
         let node = step.node_name().unwrap_or_default();
         match phase {
             StepPhase::Claimed => {
-                let moved_before = self.moved.get(node).copied().unwrap_or_default();
-                self.steps.insert(step.clone(), Started { at, moved_before });
+                self.claimed.insert(step.clone(), at);
                 let mut lines = self.part(at, step);
-                lines.push(line(at, node, Tone::Plain, self.claimed(step)));
+                lines.push(line(at, node, Tone::Plain, self.claim_words(step)));
                 lines
             }
             StepPhase::Drained => {
-                let pods = self.moved_of(step, node);
                 let took = self.took(step, at);
-                let text = match pods {
+                // As the record has it: a drained node has lost the pods of its intent.
+                let text = match self.expected.get(step).copied().unwrap_or_default() {
                     0 => "had nothing to move; its kubelet is upgraded".to_owned(),
                     pods => {
                         format!("empty after {took}, {} moved; its kubelet is upgraded", plural(pods, "pod"))
@@ -159,7 +141,7 @@ impl Narrator {
         }
     }
 
-    fn claimed(&self, step: &StepId) -> String {
+    fn claim_words(&self, step: &StepId) -> String {
         match (self.part, self.expected.get(step)) {
             (Some(Part::ControlPlane), _) => {
                 "claimed; kubeadm replaces its API server, controller manager and scheduler".to_owned()
@@ -170,13 +152,8 @@ impl Narrator {
         }
     }
 
-    fn moved_of(&self, step: &StepId, node: &str) -> u32 {
-        let before = self.steps.get(step).map_or(0, |step| step.moved_before);
-        self.moved.get(node).copied().unwrap_or_default().saturating_sub(before)
-    }
-
     fn took(&self, step: &StepId, at: Timestamp) -> String {
-        self.steps.get(step).map_or_else(|| "no time".to_owned(), |step| length(at.duration_since(step.at)))
+        self.claimed.get(step).map_or_else(|| "no time".to_owned(), |since| length(at.duration_since(*since)))
     }
 
     /// The heading of a part of the run, if a step is the first of another part.
@@ -298,4 +275,36 @@ fn spaced(object: &str) -> String {
 
 pub(super) fn line(at: Timestamp, who: &str, tone: Tone, text: String) -> Line {
     Line { at, who: who.to_owned(), text, tone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::work::NodeRef;
+
+    #[test]
+    fn a_drain_ends_with_the_pods_that_it_began_with() {
+        for (pods, begun, drained) in [
+            (7, "cordoned; 7 pods to move", "empty after 30s, 7 pods moved; its kubelet is upgraded"),
+            (0, "cordoned; 0 pods to move", "had nothing to move; its kubelet is upgraded"),
+        ] {
+            let id = StepId {
+                scope: Scope::Pool("general".into()),
+                to: "v1.36.3".into(),
+                node: Some(NodeRef { name: "w1".into(), uid: "uid-w1".into() }),
+                kind: WorkKind::Kubelet,
+            };
+            let mut narrator = Narrator::default();
+            let moved = |phase| StepEvent::Moved { phase, found: None };
+            let started = StepEvent::Started { pods, baseline: BTreeMap::new() };
+            let events = [(0, started), (0, moved(StepPhase::Claimed)), (30, moved(StepPhase::Drained))];
+            let lines = events.into_iter().flat_map(|(seconds, event)| {
+                let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+                let what = What::Step(id.clone(), event);
+                narrator.entry(&Entry { seq: 1, at, run: Some("r-1".into()), epoch: 1, what })
+            });
+            let told: Vec<String> = lines.filter(|line| line.who == "w1").map(|line| line.text).collect();
+            assert_eq!(told, [begun, drained]);
+        }
+    }
 }

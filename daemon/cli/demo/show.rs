@@ -239,10 +239,7 @@ impl<'a> Show<'a> {
                     let lines = self.narrator.entry(entry);
                     self.page.tell(&lines)?;
                 }
-                Notice::Evicted { namespace, pod, .. } => {
-                    let node = self.stage.server.with(|cluster, _| world::node_of(cluster, namespace, pod));
-                    self.narrator.evicted(node);
-                }
+                Notice::Evicted { .. } => {}
             }
         }
         self.standing = Some(view.state.into());

@@ -161,12 +161,6 @@ pub(super) fn workloads_of(cluster: &Cluster) -> Vec<Serving> {
     all
 }
 
-/// The node of a pod; `None` once the pod is gone.
-pub(super) fn node_of(cluster: &Cluster, namespace: &str, pod: &str) -> Option<String> {
-    let pod = cluster.object(Kind::Pod, namespace, pod)?;
-    Some(text_at(pod.tree(), "/spec/nodeName").to_owned()).filter(|node| !node.is_empty())
-}
-
 fn is_ready(tree: &Value) -> bool {
     let conditions = tree.pointer("/status/conditions").and_then(Value::as_array);
     conditions

@@ -1,6 +1,7 @@
 //! The daemon's own settings: flags and the settings file together, checked once, with all mistakes reported at once.
 //! It knows nothing of clusters or of the content of a repository.
 
+mod checks;
 mod environment;
 mod file;
 mod flags;
@@ -19,8 +20,7 @@ pub use flags::{Flags, LogFormat, RepositoryFlags};
 
 use file::read_file;
 
-use crate::git::{self, Author, Credentials, DEFAULT_RECORD_BRANCH};
-use crate::model::image::image_complaint;
+use crate::git::{self, Credentials, DEFAULT_RECORD_BRANCH};
 
 const DEFAULT_POLL: SignedDuration = SignedDuration::from_secs(60);
 /// The shortest and the longest poll interval: git hosts limit requests, so more than one a second helps nothing;
@@ -46,14 +46,14 @@ struct Raw {
     image: Option<Spanned<String>>,
     log_format: Option<Spanned<String>>,
     kubeconfig: Option<Spanned<String>>,
-    contexts: BTreeMap<String, String>,
+    contexts: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct RawAuthor {
-    name: Option<String>,
-    email: Option<String>,
+    name: Option<Spanned<String>>,
+    email: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -94,18 +94,25 @@ pub struct Clusters {
     pub contexts: BTreeMap<String, String>,
 }
 
-/// Everything that is wrong with the settings, one line each.
+/// Everything that is wrong with the settings, one line each: first what has a place in the settings file, in the order
+/// of the file.
 #[derive(Debug)]
-pub struct ConfigError(pub Vec<String>);
+pub struct ConfigError {
+    problems: Vec<String>,
+    /// True if there is a settings file.
+    has_file: bool,
+}
 
 impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [one] => write!(f, "settings: {one}"),
+        match self.problems.as_slice() {
+            [one] if self.has_file => write!(f, "settings: {one}"),
+            [one] => write!(f, "{one}"),
             all => {
-                write!(f, "{} problems in the settings", all.len())?;
+                let place = if self.has_file { "settings" } else { "flags and the environment" };
+                write!(f, "{} problems in the {place}", all.len())?;
                 all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }
@@ -122,9 +129,9 @@ impl Config {
         if let Some(given) = settled.given(None, "", raw.log_format.as_ref(), "logFormat")
             && LogFormat::named(&given.value).is_none()
         {
-            settled.problems.push(format!("{} `{}` is neither `text` nor `json`", given.origin, given.value));
+            settled.wrong(&given, format!("`{}` is neither `text` nor `json`", given.value));
         }
-        let clusters = settled.clusters(flags.kubeconfig.as_ref(), raw, environment);
+        let clusters = settled.clusters(flags.kubeconfig.as_ref(), &raw, environment);
         let config = repository.map(|repository| Self { repository, poll, clusters });
         settled.done(config)
     }
@@ -148,7 +155,7 @@ impl Clusters {
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
         let (mut settled, raw) = Settled::open(config)?;
-        let clusters = settled.clusters(kubeconfig, raw, environment);
+        let clusters = settled.clusters(kubeconfig, &raw, environment);
         settled.done(Some(clusters))
     }
 
@@ -162,26 +169,51 @@ impl Clusters {
 struct Given<T> {
     value: T,
     origin: String,
-    from_file: bool,
+    /// Its line and column in the settings file; `None` if it comes from elsewhere.
+    place: Option<(u64, u64)>,
+}
+
+struct Mistake {
+    place: Option<(u64, u64)>,
+    text: String,
 }
 
 /// Combines the two sources and collects what is wrong.
 struct Settled<'a> {
     file: Option<&'a Path>,
-    problems: Vec<String>,
+    problems: Vec<Mistake>,
 }
 
 impl<'a> Settled<'a> {
     fn open(file: Option<&'a Path>) -> Result<(Self, Raw), ConfigError> {
-        let raw = file.map(read_file).transpose().map_err(|problem| ConfigError(vec![problem]))?;
+        let raw = file
+            .map(read_file)
+            .transpose()
+            .map_err(|problem| ConfigError { problems: vec![problem], has_file: true })?;
         Ok((Self { file, problems: Vec::new() }, raw.unwrap_or_default()))
     }
 
     fn done<T>(self, settled: Option<T>) -> Result<T, ConfigError> {
         match settled {
             Some(settled) if self.problems.is_empty() => Ok(settled),
-            Some(_) | None => Err(ConfigError(self.problems)),
+            Some(_) | None => Err(self.error()),
         }
+    }
+
+    fn error(mut self) -> ConfigError {
+        self.problems.sort_by_key(|problem| (problem.place.is_none(), problem.place));
+        let problems = self.problems.into_iter().map(|problem| problem.text).collect();
+        ConfigError { problems, has_file: self.file.is_some() }
+    }
+
+    /// Notes what is wrong with a value, in words behind its name.
+    fn wrong<T>(&mut self, given: &Given<T>, what: impl fmt::Display) {
+        self.problems.push(Mistake { place: given.place, text: format!("{} {what}", given.origin) });
+    }
+
+    /// Notes that something is missing.
+    fn missing(&mut self, what: &str) {
+        self.problems.push(Mistake { place: None, text: what.to_owned() });
     }
 
     /// `here` is the repository to use if none is named.
@@ -194,7 +226,7 @@ impl<'a> Settled<'a> {
     ) -> Option<RepositorySettings> {
         let repo = self.given(flags.repo.as_ref(), "--repo", raw.repo.as_ref(), "repo");
         let branch = self.given(flags.branch.as_ref(), "--branch", raw.branch.as_ref(), "branch");
-        let branch = branch.map(|given| given.value);
+        let branch = branch.map(|given| self.branch(given));
         let path = self.given(flags.path.as_ref(), "--path", raw.path.as_ref(), "path");
         let path = path.map(|given| self.folder(&given)).unwrap_or_default();
         let record_repo =
@@ -205,32 +237,29 @@ impl<'a> Settled<'a> {
             raw.record_branch.as_ref(),
             "recordBranch",
         );
+        let record_branch = record_branch.map(|given| self.branch(given));
+        let record_url = record_repo.map(|given| self.address(given));
+        let url = repo.map(|given| self.address(given)).or(here.map(str::to_owned));
+        let author = self.author(&raw.author);
         let image = self.given(None, "", raw.image.as_ref(), "image").map(|given| self.image(given));
         let credentials = self.credentials(flags, &raw.credentials);
         let cache = self.path(flags.cache.as_ref(), "--cache", raw.cache.as_ref(), "cache");
         let Some(cache) = cache.map(|given| given.value).or_else(|| environment.cache.clone()) else {
-            self.problems.push(
-                "there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME".to_owned(),
-            );
+            self.missing("there is no folder for clones: pass --cache, or set XDG_CACHE_HOME or HOME");
             return None;
         };
-        let Some(url) = repo.map(|given| self.address(given)).or(here.map(str::to_owned)) else {
-            self.problems
-                .push("no repository is named: pass --repo, or set `repo` in the settings file".to_owned());
+        let Some(url) = url else {
+            self.missing("no repository is named: pass --repo, or set `repo` in the settings file");
             return None;
         };
         let git = git::Settings {
             url,
             branch: branch.clone().unwrap_or_else(|| "main".to_owned()),
-            record_url: record_repo.map(|given| self.address(given)),
-            record_branch: record_branch
-                .map_or_else(|| DEFAULT_RECORD_BRANCH.to_owned(), |given| given.value),
+            record_url,
+            record_branch: record_branch.unwrap_or_else(|| DEFAULT_RECORD_BRANCH.to_owned()),
             cache,
             credentials,
-            author: Author {
-                name: raw.author.name.clone().unwrap_or_else(|| "Windlass".to_owned()),
-                email: raw.author.email.clone().unwrap_or_else(|| "windlass@localhost".to_owned()),
-            },
+            author,
             timeout: GIT_TIMEOUT,
         };
         Some(RepositorySettings { git, branch, path, image })
@@ -244,14 +273,12 @@ impl<'a> Settled<'a> {
         key: &str,
     ) -> Option<Given<T>> {
         match (flag, raw) {
-            (Some(value), _) => {
-                Some(Given { value: value.clone(), origin: name.to_owned(), from_file: false })
-            }
+            (Some(value), _) => Some(Given { value: value.clone(), origin: name.to_owned(), place: None }),
             (None, Some(raw)) => {
                 let file = self.file.unwrap_or(Path::new("")).display();
                 let at = &raw.referenced;
                 let origin = format!("{file}:{}:{}: {key}", at.line(), at.column());
-                Some(Given { value: raw.value.clone(), origin, from_file: true })
+                Some(Given { value: raw.value.clone(), origin, place: Some((at.line(), at.column())) })
             }
             (None, None) => None,
         }
@@ -267,7 +294,7 @@ impl<'a> Settled<'a> {
     ) -> Option<Given<PathBuf>> {
         let raw = raw.map(|raw| Spanned::new(PathBuf::from(&raw.value), raw.referenced, raw.defined));
         let mut given = self.given(flag, name, raw.as_ref(), key)?;
-        if given.from_file {
+        if given.place.is_some() {
             given.value = self.beside(&given.value);
         }
         Some(given)
@@ -279,11 +306,13 @@ impl<'a> Settled<'a> {
 
     fn present(&mut self, given: Option<Given<PathBuf>>) -> Option<PathBuf> {
         let given = given?;
-        let shown = format!("{} {}", given.origin, given.value.display());
+        let shown = given.value.display();
         match std::fs::metadata(&given.value) {
-            Ok(found) if found.is_dir() => self.problems.push(format!("{shown} is a folder, not a file")),
+            Ok(found) if found.is_dir() => {
+                self.wrong(&given, format_args!("{shown} is a folder, not a file"));
+            }
             Ok(_) => {}
-            Err(error) => self.problems.push(format!("{shown} cannot be read: {error}")),
+            Err(error) => self.wrong(&given, format_args!("{shown} cannot be read: {error}")),
         }
         Some(given.value)
     }
@@ -311,65 +340,17 @@ impl<'a> Settled<'a> {
         }
     }
 
-    fn clusters(&mut self, flag: Option<&PathBuf>, raw: Raw, environment: &Environment) -> Clusters {
+    fn clusters(&mut self, flag: Option<&PathBuf>, raw: &Raw, environment: &Environment) -> Clusters {
         let given = self.path(flag, "--kubeconfig", raw.kubeconfig.as_ref(), "kubeconfig");
+        let contexts = self.contexts(&raw.contexts);
         // Of a list, files may be missing, as for kubectl; not all of them.
         if given.is_none() && environment.kubeconfigs.iter().any(|path| path.is_file()) {
-            return Clusters { kubeconfigs: environment.kubeconfigs.clone(), contexts: raw.contexts };
+            return Clusters { kubeconfigs: environment.kubeconfigs.clone(), contexts };
         }
         let usual = environment.kubeconfigs.first().cloned();
-        let usual = usual.map(|value| Given { value, origin: "KUBECONFIG".to_owned(), from_file: false });
+        let usual = usual.map(|value| Given { value, origin: "KUBECONFIG".to_owned(), place: None });
         let kubeconfigs = self.present(given.or(usual)).into_iter().collect();
-        Clusters { kubeconfigs, contexts: raw.contexts }
-    }
-
-    /// A folder inside a repository: forward slashes, and no way out of it.
-    fn folder(&mut self, given: &Given<String>) -> String {
-        let inside = given.value.trim_matches('/');
-        let inside = if inside == "." { "" } else { inside };
-        if inside.split('/').any(|part| matches!(part, ".." | ".")) || inside.contains('\\') {
-            self.problems.push(format!(
-                "{} `{}` is not a plain folder inside the repository",
-                given.origin, given.value
-            ));
-        }
-        inside.to_owned()
-    }
-
-    fn poll(&mut self, given: &Given<String>) -> SignedDuration {
-        let read = given.value.parse::<SignedDuration>();
-        match read {
-            Ok(poll) if (SHORTEST_POLL..=LONGEST_POLL).contains(&poll) => poll,
-            Ok(_) => {
-                self.problems.push(format!("{} `{}` is not between 1s and 24h", given.origin, given.value));
-                DEFAULT_POLL
-            }
-            Err(_) => {
-                self.problems.push(format!(
-                    "{} `{}` is no length of time; write `60s` or `5m`",
-                    given.origin, given.value
-                ));
-                DEFAULT_POLL
-            }
-        }
-    }
-
-    /// The image of a Job that is root on every host: a reference that says what it runs.
-    fn image(&mut self, given: Given<String>) -> String {
-        if let Some(complaint) = image_complaint(&given.value) {
-            self.problems.push(format!("{} `{}` {complaint}", given.origin, given.value));
-        }
-        given.value
-    }
-
-    /// An address. A local path in the settings file is relative to that file's folder, like every path there.
-    fn address(&self, given: Given<String>) -> String {
-        let local = given.value == "." || given.value.starts_with("./") || given.value.starts_with("../");
-        if given.from_file && local {
-            self.beside(Path::new(&given.value)).display().to_string()
-        } else {
-            given.value
-        }
+        Clusters { kubeconfigs, contexts }
     }
 }
 
@@ -441,7 +422,7 @@ mod tests {
         assert_eq!(repository(RepositoryFlags::default()), ".");
         assert_eq!(repository(named("../fleet")), "../fleet");
         let refused = Clusters::read(None, None, &environment).unwrap_err().to_string();
-        assert!(refused.starts_with("settings: KUBECONFIG /nowhere/config cannot be read"), "{refused}");
+        assert!(refused.starts_with("KUBECONFIG /nowhere/config cannot be read"), "{refused}");
     }
 
     #[test]
@@ -453,13 +434,32 @@ mod tests {
         insta::assert_snapshot!(told, @r"
         7 problems in the settings
           windlass.yaml:1:7: path `../up` is not a plain folder inside the repository
-          windlass.yaml:3:8: image `windlass` has neither a tag nor a digest, so it would change under you
-          windlass.yaml:7:14: credentials.tokenFile /nowhere/token cannot be read: No such file or directory (os error 2)
-          no repository is named: pass --repo, or set `repo` in the settings file
           windlass.yaml:2:7: poll `soon` is no length of time; write `60s` or `5m`
+          windlass.yaml:3:8: image `windlass` has neither a tag nor a digest, so it would change under you
           windlass.yaml:4:12: logFormat `xml` is neither `text` nor `json`
           windlass.yaml:5:13: kubeconfig gone cannot be read: No such file or directory (os error 2)
+          windlass.yaml:7:14: credentials.tokenFile /nowhere/token cannot be read: No such file or directory (os error 2)
+          no repository is named: pass --repo, or set `repo` in the settings file
         ");
+    }
+
+    #[test]
+    fn what_git_and_the_kubeconfig_would_refuse_later_is_told_too() {
+        let told = told(
+            "contexts: {demo: \"\"}\nauthor: {name: \"\", email: \"a>b\"}\nrecordBranch: \"a..b\"\nrepo: git://x/y\npoll: 3d\nbranch: \"\"\n",
+            Flags { kubeconfig: Some("/nowhere/config".into()), ..Flags::default() },
+        );
+        insta::assert_snapshot!(told, @r#"
+        8 problems in the settings
+          windlass.yaml:1:18: contexts.demo is empty; name a context of the kubeconfig
+          windlass.yaml:2:16: author.name is empty
+          windlass.yaml:2:27: author.email `a>b` cannot be in the author of a commit
+          windlass.yaml:3:15: recordBranch `a..b` is not a name that git allows for a branch
+          windlass.yaml:4:7: repo cannot be used: repository address "git://x/y" is refused: git:// neither encrypts nor knows who is asking; use https or ssh
+          windlass.yaml:5:7: poll `3d` is no length of time; write `60s` or `5m`
+          windlass.yaml:6:9: branch `` is not a name that git allows for a branch
+          --kubeconfig /nowhere/config cannot be read: No such file or directory (os error 2)
+        "#);
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl fmt::Display for Address {
     }
 }
 
+/// Why an address is refused; `None` if it can be the address of a repository.
+pub fn refused_address(text: &str) -> Option<GitError> {
+    Address::parse(text).err()
+}
+
 impl Address {
     pub(super) fn parse(text: &str) -> Result<Self, GitError> {
         let refuse = |why| GitError::Address { address: redacted(text), why };

@@ -27,11 +27,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use self::address::refused_address;
 pub use self::append::{Append, AppendError, Tag};
 pub use self::error::{Cause, GitError};
 pub use self::known_hosts::KnownHostsError;
 pub use self::read::{Blob, BlobRefusal, Limits, plain_name};
-pub use self::types::{Author, CommitHash, CommitInfo, Credentials, DEFAULT_RECORD_BRANCH, Settings, Tips};
+pub use self::types::{
+    Author, CommitHash, CommitInfo, Credentials, DEFAULT_RECORD_BRANCH, Settings, Tips, is_branch_name,
+};
 pub use self::watch::{BranchWatch, watch};
 
 use self::store::Store;

@@ -70,10 +70,17 @@ impl Settings {
     }
 }
 
+/// True if git accepts this as the name of a branch.
+pub fn is_branch_name(name: &str) -> bool {
+    git2::Branch::name_is_valid(name).unwrap_or(false) && git2::Reference::is_valid_name(&branch_ref(name))
+}
+
 fn check_branch(what: &'static str, name: &str) -> Result<(), GitError> {
-    let valid = git2::Branch::name_is_valid(name).unwrap_or(false)
-        && git2::Reference::is_valid_name(&branch_ref(name));
-    if valid { Ok(()) } else { Err(GitError::Name { what, name: name.escape_debug().to_string() }) }
+    if is_branch_name(name) {
+        Ok(())
+    } else {
+        Err(GitError::Name { what, name: name.escape_debug().to_string() })
+    }
 }
 
 pub(super) fn branch_ref(name: &str) -> String {
@@ -105,6 +112,11 @@ pub struct Author {
 }
 
 impl Author {
+    /// True if git accepts it as the author of a commit.
+    pub fn is_valid(&self) -> bool {
+        self.check().is_ok()
+    }
+
     fn check(&self) -> Result<(), GitError> {
         match git2::Signature::new(&self.name, &self.email, &git2::Time::new(0, 0)) {
             Ok(_) => Ok(()),

@@ -276,6 +276,9 @@ fn one_upgrade_as_people_see_it() {
         assert_eq!(page["refused"], page["newest"]);
         assert_ne!(page["accepted"], page["newest"]);
     }
+    bench.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w9", "annotations": {
+        "windlass.dev/hold": "disk"}}}));
+    run(dead).check(4, &["people     1 node is held or cordoned by people: w9 (held: disk)"]);
 }
 
 /// What reads no cluster: the files on the disk, or those of a repository.

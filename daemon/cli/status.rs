@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use jiff::SignedDuration;
 
 use super::Output;
-use super::observe::Kube;
+use super::observe::{self, Kube};
 use super::records::RecordBranch;
 use super::source::{Source, unknown};
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::live::ProbeAnswer;
 use crate::model::live::Probe;
 use crate::model::state::DesiredState;
 use crate::record::Record;
-use crate::view::beside::Acting;
+use crate::view::beside::{Acting, KeptNode};
 use crate::view::ink::Ink;
 use crate::view::status::{BesideRecords, StatusPage};
 
@@ -31,7 +31,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Show where each cluster stands: its record, compared with the newest commit
 ///
 /// Several clusters are a table, the worst first. With --kubeconfig it also asks each cluster whether its daemon is
-/// alive. Of several clusters the worst decides the exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
+/// alive, and which nodes people hold or have cordoned. Of several clusters the worst decides the exit code: 0 as desired, 3 not there yet (running, waiting, stopped), 4 a person is needed.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   windlass status                                     # a table, if there are several clusters
@@ -109,14 +109,16 @@ async fn status_page(
             wanted.retain(|name, _| name == cluster);
         }
     }
-    let mut acting = BTreeMap::new();
+    let (mut acting, mut kept) = (BTreeMap::new(), BTreeMap::new());
     if args.kubeconfig.is_some() {
         let names = records.keys().chain(wanted.iter().flat_map(BTreeMap::keys));
         for name in names.collect::<std::collections::BTreeSet<_>>() {
-            acting.insert(name.clone(), lease_of(args, name, environment, clock).await);
+            let (daemon, nodes) = seen_there(args, name, environment, clock).await;
+            acting.insert(name.clone(), daemon);
+            kept.extend(nodes.map(|nodes| (name.clone(), nodes)));
         }
     }
-    Ok(StatusPage::of(&records, &BesideRecords { wanted, acting }, clock.now()).in_full(args.long))
+    Ok(StatusPage::of(&records, &BesideRecords { wanted, acting, kept }, clock.now()).in_full(args.long))
 }
 
 type RecordsAndWanted = (BTreeMap<String, Record>, Result<BTreeMap<String, DesiredState>, String>);
@@ -144,16 +146,25 @@ fn wanted(settings: &RepositorySettings) -> anyhow::Result<BTreeMap<String, Desi
     source.wanted(&records)
 }
 
-async fn lease_of(args: &Args, name: &str, environment: &Environment, clock: &Clock) -> Acting {
+/// What the lease of a cluster says, and the nodes that people keep if they can be listed.
+async fn seen_there(
+    args: &Args,
+    name: &str,
+    environment: &Environment,
+    clock: &Clock,
+) -> (Acting, Option<Vec<KeptNode>>) {
     let kube = Kube { kubeconfig: args.kubeconfig.clone(), context: None };
-    let asked = async {
+    let looked = async {
         let cluster = kube.connect(name, args.repository.config.as_deref(), environment).await?;
-        Ok::<_, anyhow::Error>(cluster.ask(&Probe::Lock, clock).await)
+        let lock = cluster.ask(&Probe::Lock, clock).await;
+        let nodes = observe::with_nodes(&cluster, clock).await;
+        Ok::<_, anyhow::Error>((lock, nodes.map(|live| KeptNode::all_of(&live))))
     };
-    match asked.await.with_context(|| format!("asking {name}")) {
-        Ok(ProbeAnswer::Lock(lock)) => Acting::of(lock.as_ref(), clock.now()),
-        Ok(ProbeAnswer::Nothing(why)) => Acting::Unknown { why },
-        Ok(_) => Acting::Unknown { why: "the answer is not about the lease".to_owned() },
-        Err(error) => Acting::Unknown { why: format!("{error:#}") },
+    let unknown = |why| (Acting::Unknown { why }, None);
+    match looked.await.with_context(|| format!("asking {name}")) {
+        Ok((ProbeAnswer::Lock(lock), nodes)) => (Acting::of(lock.as_ref(), clock.now()), nodes),
+        Ok((ProbeAnswer::Nothing(why), _)) => unknown(why),
+        Ok(_) => unknown("the answer is not about the lease".to_owned()),
+        Err(error) => unknown(format!("{error:#}")),
     }
 }

@@ -7,14 +7,16 @@ use serde::Serialize;
 use super::standing::ClusterStanding;
 use crate::gate;
 use crate::model::CommitId;
-use crate::model::live::Lock;
+use crate::model::live::{Live, Lock};
 use crate::model::state::DesiredState;
-use crate::model::text::{length, one_line};
+use crate::model::text::{given, length, one_line, plural};
 use crate::record::Record;
 
 /// How long after a commit a daemon has accepted it at the latest. It looks every 30 seconds, unless its settings say
 /// otherwise.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(15);
+/// How many of the nodes that people keep are named; JSON has all.
+const KEPT_NAMED: usize = 50;
 
 /// The newest commit on the desired branch, compared with the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -100,6 +102,43 @@ impl Newest {
                 "commit {commit} is not valid, and no daemon has said so yet: `windlass validate` shows why"
             )),
         }
+    }
+}
+
+/// A node that people keep from Windlass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptNode {
+    pub node: String,
+    /// The reason of a hold, which may be empty; `None` if nobody holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// True if another user cordoned it.
+    pub cordoned: bool,
+}
+
+impl KeptNode {
+    /// The nodes of a cluster that are held, or that another user cordoned.
+    pub fn all_of(live: &Live) -> Vec<Self> {
+        let nodes = live.nodes.iter().map(|(name, node)| Self {
+            node: name.to_string(),
+            held: node.hold.clone(),
+            cordoned: node.is_cordoned_by_others(),
+        });
+        nodes.filter(|kept| kept.held.is_some() || kept.cordoned).collect()
+    }
+
+    /// `2 nodes are held or cordoned by people: batch-1 (cordoned), general-3 (held: disk)`.
+    pub(super) fn words(kept: &[Self]) -> String {
+        let of_one = |kept: &Self| match &kept.held {
+            Some(why) => format!("{} (held: {})", one_line(&kept.node), given(why)),
+            None => format!("{} (cordoned)", one_line(&kept.node)),
+        };
+        let (count, are) = (plural(kept.len(), "node"), if kept.len() == 1 { "is" } else { "are" });
+        let named: Vec<String> = kept.iter().take(KEPT_NAMED).map(of_one).collect();
+        let more = kept.len().saturating_sub(KEPT_NAMED);
+        let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+        format!("{count} {are} held or cordoned by people: {}{more}", named.join(", "))
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Page;
-use super::beside::{Acting, Newest};
+use super::beside::{Acting, KeptNode, Newest};
 use super::fleet::fleet;
 use super::ink::{Ink, Tone};
 use super::standing::{self, ClusterStanding, Exit, worst};
@@ -49,6 +49,9 @@ pub struct StatusRow {
     /// Whether a daemon is alive; `None` if the cluster was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon: Option<Acting>,
+    /// The nodes that people hold or have cordoned; `None` if the cluster was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_nodes: Option<Vec<KeptNode>>,
     /// True if the run in progress has changed the control plane, so that no earlier commit takes it back.
     #[serde(skip)]
     past_return: bool,
@@ -61,6 +64,8 @@ pub struct BesideRecords {
     pub wanted: Result<BTreeMap<String, DesiredState>, String>,
     /// What the lease of each cluster says; empty if no cluster was asked.
     pub acting: BTreeMap<String, Acting>,
+    /// The nodes of each cluster that people hold or have cordoned; empty if no cluster was asked.
+    pub kept: BTreeMap<String, Vec<KeptNode>>,
 }
 
 impl StatusPage {
@@ -79,6 +84,7 @@ impl StatusPage {
                     .map(|state| Newest::of(state, record, now)),
                 record_age_seconds: record.last_at.map(|at| now.duration_since(at).as_secs().max(0)),
                 daemon: known.acting.get(name).cloned(),
+                kept_nodes: known.kept.get(name).cloned(),
                 past_return: record.run.as_ref().is_some_and(Run::is_past_return),
             }
         };
@@ -173,6 +179,9 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
         lines.add("done by", format_args!("not while {} blocks", one_line(&blocker.object)));
     }
     waiting(&mut lines, status);
+    if let Some(kept) = row.kept_nodes.as_ref().filter(|kept| !kept.is_empty()) {
+        lines.add("people", KeptNode::words(kept));
+    }
     if let Some(point) = status.rollback_points.first().filter(|_| status.run.is_some()) {
         let to = match &point.commit {
             None => "no earlier commit is known".to_owned(),
@@ -243,7 +252,8 @@ fn interruptions(lines: &mut Lines, status: &Status) {
     }
     if let Some(halted) = &status.halted {
         let failed: Vec<&str> = status.halted_by().map(|node| node.node.as_str()).collect();
-        let failed = if failed.is_empty() { String::new() } else { format!("{} failed: ", list(&failed, LINES)) };
+        let failed =
+            if failed.is_empty() { String::new() } else { format!("{} failed: ", list(&failed, LINES)) };
         let why = causes(&halted.reasons);
         lines.add_in(Tone::Bad, "halted", format_args!("since {}: {failed}{why}", minute(halted.since)));
     }

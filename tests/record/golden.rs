@@ -9,11 +9,13 @@ use windlass::model::plan::Component;
 use windlass::model::state::DesiredState;
 use windlass::record::{self, Record, status};
 use windlass::view::Page as _;
+use windlass::view::beside::KeptNode;
 use windlass::view::history::{RunsPage, StoryPage};
 use windlass::view::status::{BesideRecords, StatusPage};
 
 use super::story::{
-    CLUSTER, Story, commit, done, eventful, failed, failed_because, moved, not_ready, plan, reason, started, v, wait,
+    CLUSTER, Story, commit, done, eventful, failed, failed_because, moved, not_ready, plan, reason, started,
+    v, wait,
 };
 
 pub fn golden(name: &str, text: &str) {
@@ -192,7 +194,11 @@ fn a_halt_a_stop_and_a_refused_commit_are_told_once() {
     story.say([What::Interruption(stopped)]);
     let answers = [
         (Gate::Stop, Key::Stopped, "stopped by anna: payment incident"),
-        (Gate::Halt, Key::Halted, "halted: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded); a commit"),
+        (
+            Gate::Halt,
+            Key::Halted,
+            "halted: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded); a commit",
+        ),
         (Gate::Desired, Key::CommitRefused, "commit 77aa00bb11cc is not valid: a version is quoted"),
     ];
     let answers = answers.map(|(gate, key, text)| Answer::deny(gate, reason(key, "cluster/prod-eu", text)));
@@ -204,7 +210,8 @@ fn a_halt_a_stop_and_a_refused_commit_are_told_once() {
         assert_eq!(text.matches("commit 77aa00bb11cc").count(), 1, "{text}");
     }
     let [text, map] = pages;
-    let line = "since 2026-11-25 21:24 UTC: w2 failed: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded)";
+    let line =
+        "since 2026-11-25 21:24 UTC: w2 failed: kubeadm upgrade node: exit code 1 (BackoffLimitExceeded)";
     assert!(text.contains(line), "{text}");
     assert_eq!(text.matches("kubeadm upgrade node").count(), 1, "{text}");
     let story_page = StoryPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.entries.clone())]), &run());
@@ -225,17 +232,15 @@ fn going_back_is_offered_until_the_control_plane_is_changed() {
         let line = text.lines().find(|line| line.starts_with("  go back")).map(str::to_owned);
         line.unwrap_or_default()
     };
-    for what in [
-        started("cp1", Component::ControlPlane),
-        moved("cp1", Component::ControlPlane, StepPhase::Claimed),
-    ] {
+    for what in
+        [started("cp1", Component::ControlPlane), moved("cp1", Component::ControlPlane, StepPhase::Claimed)]
+    {
         story.say([what]);
         assert!(told(&story).contains("to commit 0f5a3c7e9b1d, only until"), "{}", told(&story));
     }
-    for what in [
-        moved("cp1", Component::ControlPlane, StepPhase::Upgrading),
-        done("cp1", Component::ControlPlane),
-    ] {
+    for what in
+        [moved("cp1", Component::ControlPlane, StepPhase::Upgrading), done("cp1", Component::ControlPlane)]
+    {
         story.say([what]);
         assert!(told(&story).contains("no longer possible: the control plane has moved"), "{}", told(&story));
     }
@@ -244,7 +249,7 @@ fn going_back_is_offered_until_the_control_plane_is_changed() {
 /// The page an hour and a minute after the last entry.
 fn page(records: &BTreeMap<String, Record>) -> StatusPage {
     let last = records.values().filter_map(|record| record.last_at).max().unwrap_or_default();
-    let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new() };
+    let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
     StatusPage::of(records, &known, last + SignedDuration::from_mins(61))
 }
 
@@ -282,9 +287,39 @@ fn the_status_page() {
 }
 
 #[test]
+fn nodes_that_people_keep_are_named_and_change_no_exit_code() {
+    let mut story = Story::new(plan(1));
+    story.accepted();
+    let kept = |node: &str, held: Option<&str>| KeptNode {
+        node: node.to_owned(),
+        held: held.map(str::to_owned),
+        cordoned: held.is_none(),
+    };
+    let told = |nodes: &[KeptNode]| {
+        let kept = BTreeMap::from([(CLUSTER.to_owned(), nodes.to_vec())]);
+        let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept };
+        let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
+        let page = StatusPage::of(&records, &known, story.now);
+        assert_eq!(page.exit().code(), 0);
+        let line = page.text().lines().find(|line| line.starts_with("  people")).map(str::to_owned);
+        line.unwrap_or_default()
+    };
+    assert_eq!(told(&[]), "");
+    assert_eq!(
+        told(&[kept("batch-1", None), kept("general-3", Some("disk"))]),
+        "  people     2 nodes are held or cordoned by people: batch-1 (cordoned), general-3 (held: disk)"
+    );
+    assert_eq!(
+        told(&[kept("w1", Some(""))]),
+        "  people     1 node is held or cordoned by people: w1 (held: no reason given)"
+    );
+}
+
+#[test]
 fn a_row_says_first_what_needs_a_person() {
     let mut story = Story::new(plan(1));
-    let text = "a taint or an annotation of an autoscaler or a cloud provider marks it for removal or shutdown";
+    let text =
+        "a taint or an annotation of an autoscaler or a cloud provider marks it for removal or shutdown";
     let marked = reason(Key::MarkedForRemoval, "node/w1", text);
     let answers = vec![Answer::deny(Gate::Hold, marked)];
     story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers })]);
@@ -304,6 +339,7 @@ fn a_row_says_first_what_needs_a_person() {
     let known = BesideRecords {
         wanted: Ok(BTreeMap::from([(CLUSTER.to_owned(), state)])),
         acting: BTreeMap::new(),
+        kept: BTreeMap::new(),
     };
     let text = StatusPage::of(&records, &known, story.now).text();
     let row = text.lines().find(|line| line.starts_with(CLUSTER)).unwrap();

@@ -177,7 +177,8 @@ fn a_run_and_its_successor_may_share_a_commit() {
 fn the_page_is_drawn_again_only_on_change() {
     let mut story = eventful();
     let page = |story: &Story, minutes| {
-        let known = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new() };
+        let known =
+            BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
         let now = story.record.last_at.unwrap() + SignedDuration::from_mins(minutes);
         StatusPage::of(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]), &known, now)
     };

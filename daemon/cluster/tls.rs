@@ -84,13 +84,11 @@ where
         ssl.set_use_server_name_indication(false);
         ssl.set_verify_hostname(false);
         ssl.param_mut().set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
-        match name.parse::<IpAddr>() {
-            Ok(address) => ssl.param_mut().set_ip(address),
-            Err(_) => {
-                ssl.set_hostname(name)?;
-                ssl.param_mut().set_host(name)
-            }
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return ssl.param_mut().set_ip(address);
         }
+        ssl.set_hostname(name)?;
+        ssl.param_mut().set_host(name)
     });
     Ok(https)
 }

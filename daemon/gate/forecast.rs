@@ -80,7 +80,7 @@ impl Forecast {
             }
         }
         for (pool, limits) in &plan.pools {
-            let Some(answer) = filled(world, plan, pool, &limits.max_unavailable) else { continue };
+            let Some(answer) = filled(world, plan, pool, limits.max_unavailable) else { continue };
             let scope = Scope::Pool(pool.clone());
             let steps = plan.stages.iter().flat_map(|stage| &stage.steps);
             for node in steps.filter(|step| step.id.scope == scope).filter_map(Step::node) {
@@ -101,7 +101,7 @@ impl Forecast {
 
 /// Why no other node of a pool goes: people keep as many of its nodes out as its limit or that of the cluster allows, or
 /// they are not Ready.
-fn filled(world: &World<'_>, plan: &Plan, pool: &str, limit: &Limit) -> Option<Answer> {
+fn filled(world: &World<'_>, plan: &Plan, pool: &str, limit: Limit) -> Option<Answer> {
     let live = world.live?;
     let stuck = |pool: &str| -> Vec<&str> {
         let nodes = world.census.out_of(pool).filter_map(|name| live.nodes.get(name));

@@ -304,6 +304,7 @@ fn several_files_are_one_and_the_first_entry_of_a_name_counts() {
 
 /// A marker in every field that may hold a secret, and in what a plugin prints; nothing that is shown has it.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is one table")]
 async fn no_secret_is_in_an_error_or_in_what_debug_shows() {
     const MARKER: &str = "hunter2hunter2";
     let folder = folder();

@@ -171,7 +171,8 @@ impl Record {
                     rollback_point: None,
                     steps: BTreeMap::new(),
                     owner_sizes: BTreeMap::new(),
-                    before: self.accepted_before.clone(),
+                    // A newer version that was asked for and given up again never ran.
+                    before: self.accepted_before.clone().filter(|(_, asked)| asked.is_before(to)),
                     log: self.log_from(commit, entry.at),
                     index: StepIndex::of(plan),
                 });

@@ -151,6 +151,22 @@ fn the_commit_to_go_back_to_asked_for_another_version() {
     assert_eq!(status.rollback_points[0].commit, Some(commit(OLD)));
 }
 
+/// v1.38.1 is asked for and given up again before anything of it runs.
+#[test]
+fn a_commit_with_a_newer_version_is_none_to_go_back_to() {
+    let mut story = Story::new(plan(1));
+    story.accepted();
+    for (id, version) in [("aaaa", "v1.38.1"), ("bbbb", "v1.36.3")] {
+        story.say([What::Commit(CommitEvent::Accepted {
+            commit: commit(id),
+            version: v(version),
+            by: None,
+        })]);
+    }
+    story.run_started();
+    assert_eq!(status(CLUSTER, &story.record).rollback_points[0].commit, None);
+}
+
 #[test]
 fn a_run_and_its_successor_may_share_a_commit() {
     let mut story = eventful();

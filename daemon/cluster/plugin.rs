@@ -56,7 +56,7 @@ pub(super) async fn run(exec: &Exec, cluster: &serde_json::Value) -> Result<Gran
                 exec.install_hint.as_deref().map(|hint| format!("; its kubeconfig says: {}", line(hint)));
             return Err(format!(
                 "the exec plugin `{name}{}` is not installed where Windlass runs, or not on its PATH{}",
-                if with_arguments { " …`, with words behind it that belong under `args" } else { "" },
+                if with_arguments { " …`, with more words, which belong under `args" } else { "" },
                 hint.unwrap_or_default()
             ));
         }
@@ -66,7 +66,7 @@ pub(super) async fn run(exec: &Exec, cluster: &serde_json::Value) -> Result<Gran
         }
     };
     if !output.status.success() {
-        let said = said(exec, &output.stderr);
+        let said = said(exec, cluster, &output.stderr);
         return Err(format!("the exec plugin `{name}` ended with {}{said}", output.status));
     }
     granted(exec, &output.stdout).map_err(|why| format!("the exec plugin `{name}` {why}"))
@@ -88,8 +88,10 @@ fn command(exec: &Exec, cluster: &serde_json::Value) -> Command {
 }
 
 /// Its last words, without what it was given.
-fn said(exec: &Exec, stderr: &[u8]) -> String {
-    let given = exec.env.iter().map(|(_, value)| value).chain(&exec.args);
+fn said(exec: &Exec, cluster: &serde_json::Value, stderr: &[u8]) -> String {
+    // Its address of a proxy may hold a password.
+    let proxy = cluster.get("proxy-url").and_then(serde_json::Value::as_str).map(Secret::new);
+    let given = exec.env.iter().map(|(_, value)| value).chain(&exec.args).chain(&proxy);
     let text =
         given.fold(String::from_utf8_lossy(stderr).into_owned(), |text, secret| secret.taken_out_of(&text));
     let text = line(&text);

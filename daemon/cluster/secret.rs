@@ -29,7 +29,14 @@ impl Secret {
         let mut parts: Vec<&str> = vec![&self.0, escaped.trim_matches('"')];
         parts.extend(self.0.lines().map(str::trim));
         let ends = |c: char| c.is_whitespace() || ",;'\"`/@&|()<>{}[]".contains(c);
+        let mut behind_option = false;
         for word in self.0.split(ends) {
+            // `--password …`, and `-p…`
+            parts.extend(Some(word).filter(|_| behind_option));
+            parts.extend(
+                word.strip_prefix('-').and_then(|rest| rest.get(1..)).filter(|_| !word.starts_with("--")),
+            );
+            behind_option = word.starts_with('-');
             let mut of_word = word.split(['=', ':']);
             // The words of a script say what went wrong. What is given to a name, as in `--password=…`, is hidden, and so
             // is what is no plain word.

@@ -137,9 +137,8 @@ impl Edges {
         // One read for all effects that are sent together.
         let mut unstopped = self.unstopped.lock().await;
         // The read of another effect took long. What waited for it does not read once more.
-        if later(decided, DECIDED_WITHIN) < self.clock.now() {
-            let within = DECIDED_WITHIN.as_secs();
-            return Some(format!("it was decided more than {within} s ago and is decided anew"));
+        if self.is_old(decided) {
+            return Some(too_old());
         }
         if unstopped.is_some_and(|at| later(at, UNSTOPPED_FOR) > self.clock.now()) {
             return None;
@@ -148,7 +147,7 @@ impl Edges {
         match self.cluster.is_stopped().await {
             Ok(false) if later(asked, UNSTOPPED_FOR) > self.clock.now() => {
                 *unstopped = Some(asked);
-                None
+                self.is_old(decided).then(too_old)
             }
             // It tells what was so when it was read, and a stop may have come since.
             Ok(false) => Some("the answer whether a person has stopped the work came too late".to_owned()),
@@ -157,11 +156,19 @@ impl Edges {
         }
     }
 
+    fn is_old(&self, decided: Timestamp) -> bool {
+        later(decided, DECIDED_WITHIN) < self.clock.now()
+    }
+
     /// True if the lease's renew deadline is still ahead.
     fn in_time(&self) -> bool {
         let deadline = *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         deadline.is_some_and(|deadline| self.clock.now() < deadline)
     }
+}
+
+fn too_old() -> String {
+    format!("it was decided more than {} s ago and is decided anew", DECIDED_WITHIN.as_secs())
 }
 
 /// The fence of an ordinary process: it lets everything pass.

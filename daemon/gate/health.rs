@@ -48,14 +48,16 @@ fn at_work<'a>(question: &Question<'a>, live: &'a Live, node: &'a Node) -> impl 
     let run = question.run().map(|run| run.id.clone()).unwrap_or_default();
     let peers = live.control_plane().filter(|peer| question.is_control_plane() && peer.name != node.name);
     let of_peers = peers.flat_map(|peer| live.jobs.on(&peer.name));
+    let own_run = run.clone();
     let own = live.jobs.on(&node.name).filter(move |(_, job)| job.run != run);
     // A Job that has not begun is deleted first. The write that lets it begin may still be on its way.
     let now = matches!(question.moment, Moment::Claim | Moment::Change);
     own.chain(of_peers).filter_map(move |(name, job)| {
         let text = match job.state {
-            _ if job.suspended && !now => return None,
+            // Those of this run are the business of their own steps.
+            _ if job.suspended && (!now || job.run == own_run) => return None,
             JobState::Suspended => {
-                format!("this upgrade Job has not begun on {} and is to be deleted", job.node)
+                format!("this upgrade Job on {} is suspended and is to be deleted", job.node)
             }
             JobState::Waiting(_) | JobState::Running => {
                 format!("this upgrade Job is still at work on {}", job.node)

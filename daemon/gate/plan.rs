@@ -92,7 +92,7 @@ pub fn joined(world: &World<'_>, run: &Run) -> Option<Reason> {
 fn outgrown(question: &Question<'_>) -> Option<Reason> {
     let stage = question.stage.filter(|stage| stage.kind != StageKind::ControlPlane)?;
     match question.moment {
-        Moment::Claim if stage.kind != StageKind::AwaitControlPlane => {
+        Moment::Claim | Moment::Change if stage.kind != StageKind::AwaitControlPlane => {
             joined(question.world, question.run()?)
         }
         Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn => None,

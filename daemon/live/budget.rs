@@ -58,7 +58,7 @@ fn without_bounds(spec: &PodDisruptionBudgetSpec) -> Option<String> {
 /// often because their owner has no scale subresource.
 fn not_computed(status: Option<&PodDisruptionBudgetStatus>) -> Option<String> {
     let failed = status?.conditions.iter().flatten().find(|condition| is_sync_failed(condition))?;
-    Some(format!("the API server cannot compute it, so it allows nothing: {}", one_line(&failed.message)))
+    Some(format!("Kubernetes cannot compute it, so it allows nothing: {}", one_line(&failed.message)))
 }
 
 fn is_sync_failed(condition: &Condition) -> bool {

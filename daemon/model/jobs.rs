@@ -83,6 +83,7 @@ mod tests {
             state: JobState::Running,
             suspended: false,
             begun: true,
+            made_anew: false,
             created: Timestamp::UNIX_EPOCH,
         }
     }

@@ -186,6 +186,8 @@ pub struct Job {
     pub suspended: bool,
     /// False if it still is as it was made: suspended, and never changed since. Nothing of it has run.
     pub begun: bool,
+    /// True if it was made in the place of one that somebody deleted: that one may have changed the node.
+    pub made_anew: bool,
     pub created: Timestamp,
 }
 

@@ -22,6 +22,8 @@ pub const COMPONENT: &str = "windlass.dev/component";
 pub const TARGET: &str = "windlass.dev/target-version";
 /// Annotations of an upgrade Job and of its pod.
 pub const STEP: &str = "windlass.dev/step";
+/// On a Job that was made in the place of one that somebody deleted.
+pub const MADE_ANEW: &str = "windlass.dev/made-anew";
 pub const CLUSTER: &str = "windlass.dev/cluster";
 
 /// The annotation of a node that holds a [`Claim`](super::claim::Claim) as JSON.

@@ -113,15 +113,16 @@ fn daemon_sets(live: &Live, node: &Node, baseline: &BTreeMap<String, Baseline>) 
 }
 
 /// Whether the control plane components of a node run their target and the API is steady.
-pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome {
+pub fn control_plane_node(mv: &NodeMove, own_job: Option<&str>, live: &Live, now: Timestamp) -> Outcome {
     let object = format!("node/{}", mv.node.name);
     let seen = live.runs(Component::ControlPlane, &mv.node.name);
     if seen.is_none_or(|seen| seen.is_before(&mv.to)) {
         let text = format!("not all of its control plane components run {} and are Ready yet", mv.to);
         return pending(Key::Upgrading, &object, &text);
     }
-    if let Some(reason) =
-        job_at_work(live, mv).or_else(|| etcd_not_ready(live, &mv.node.name)).or_else(|| quorum(live, None))
+    if let Some(reason) = job_at_work(live, mv, own_job)
+        .or_else(|| etcd_not_ready(live, &mv.node.name))
+        .or_else(|| quorum(live, None))
     {
         return Outcome::Pending(vec![reason], None);
     }
@@ -143,16 +144,22 @@ pub fn control_plane_node(mv: &NodeMove, live: &Live, now: Timestamp) -> Outcome
 
 /// The upgrade Job on a node, while it has not ended. kubeadm goes on for a while after the last component is new: it
 /// applies addons, and the next node must not begin beside it. A Job whose pod was removed has failed too, and its work
-/// on the host goes on without it: only an exit code tells that it has ended.
-fn job_at_work(live: &Live, mv: &NodeMove) -> Option<Reason> {
+/// on the host goes on without it: only an exit code tells that it has ended. Of the attempts before this one a person
+/// has looked at the host.
+fn job_at_work(live: &Live, mv: &NodeMove, own: Option<&str>) -> Option<Reason> {
     let mut jobs = live.jobs.on(&mv.node.name);
-    let (name, job) = jobs.find(|(_, job)| match live.job_state(job) {
+    let own = |name: &String| own == Some(name.as_str());
+    let (name, job) = jobs.find(|(name, job)| match live.job_state(job) {
         JobState::Waiting(_) | JobState::Running => true,
-        JobState::Failed(_) => live.job_exit_code(job).is_none(),
-        JobState::Suspended | JobState::Complete => false,
+        JobState::Failed(_) => own(name) && live.job_exit_code(job).is_none(),
+        JobState::Suspended => own(name) && job.begun,
+        JobState::Complete => false,
     })?;
-    let untold = "it failed without an exit code, so its work on the host may not have ended";
-    let ending = if matches!(job.state, JobState::Failed(_)) { untold } else { "it has not ended" };
+    let ending = match job.state {
+        JobState::Failed(_) => "it failed without an exit code, so its work on the host may not have ended",
+        JobState::Suspended => "it was suspended, so its work on the host may not have ended",
+        JobState::Waiting(_) | JobState::Running | JobState::Complete => "it has not ended",
+    };
     let text = format!("the control plane components of {} are new, and {ending}", mv.node.name);
     Some(Reason::new(Key::Upgrading, format!("job/{name}"), text))
 }

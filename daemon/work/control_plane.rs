@@ -19,11 +19,13 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, state: State, may: &Decisi
 fn prove(hand: &Hand<'_>, mv: &NodeMove, _: &Node, turn: Turn) -> Turn {
     // Somebody deleted its Job, or the Job that was made in its place has not begun. kubeadm may still be at work on the
     // host, and only a Job there can tell when it ends.
-    let untold = own_job(hand, mv).is_none_or(|(_, job)| !job.begun);
+    let own = own_job(hand, mv);
+    let untold = own.as_ref().is_none_or(|(_, job)| !job.begun);
     if let Some(jobs) = our_jobs(hand, mv).filter(|_| untold && hand.progress.phase == StepPhase::Upgrading) {
         return run_job(hand, mv, jobs, turn);
     }
-    judge(hand, mv, verify::control_plane_node(mv, hand.live, hand.now), turn)
+    let own = own.as_ref().map(|(name, _)| name.as_str());
+    judge(hand, mv, verify::control_plane_node(mv, own, hand.live, hand.now), turn)
 }
 
 /// Decides from a proof: the component is healthy, it is still waited for, or its time is over and the step fails.

@@ -1,6 +1,7 @@
 //! The Job that changes a node. The Job's state is reported, but the node decides whether the step is done.
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::hand::Hand;
 use super::state::{order, own_job};
@@ -9,6 +10,7 @@ use crate::model::decision::{Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::StepPhase;
 use crate::model::live::{Job, JobState};
+use crate::model::names;
 use crate::model::work::NodeMove;
 use crate::provider::{self, HostJobs};
 
@@ -32,14 +34,14 @@ const AFTER_COMPLETION: SignedDuration = SignedDuration::from_mins(3);
 /// A Job that is created then stays suspended. One that is to begin then was deleted before its node was given back, or
 /// has changed, and the API server refuses the write.
 pub(super) fn begin_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, turn: Turn) -> Turn {
-    let Some((name, job)) = own_job(hand, mv) else { return create_job(hand, mv, jobs, turn) };
+    let Some((name, job)) = own_job(hand, mv) else { return create_job(hand, mv, jobs, false, turn) };
     let (uid, resource_version) = (job.uid.clone(), job.resource_version.clone());
     let begins = Effect::SuspendJob { name, uid, resource_version, suspend: false };
     turn.effect(begins, hand.progress.intent)
 }
 
-/// Asks for the Job.
-fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {
+/// Asks for the Job; `anew` if somebody deleted the one before it.
+fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, anew: bool, mut turn: Turn) -> Turn {
     let Some(order) = order(hand, mv) else { return turn };
     let name = provider::job_name(&order);
     if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
@@ -47,11 +49,14 @@ fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -
         let reason = Reason::new(Key::JobRefused, format!("job/{name}"), text);
         let since = waiting_since(hand.live, Key::JobRefused, &reason.object, hand.now);
         if turn.expired(since, JOB_START, hand.now) {
-            return not_begun(hand, reason, turn);
+            return not_begun(hand, anew, reason, turn);
         }
         turn = turn.waits(Gate::Health, reason);
     }
-    let manifest = jobs.job(&order);
+    let mut manifest = jobs.job(&order);
+    if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").filter(|_| anew) {
+        annotations[names::MADE_ANEW] = Value::from("true");
+    }
     turn.effect(Effect::CreateJob { name, manifest }, hand.progress.intent)
 }
 
@@ -61,7 +66,7 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
     let object = format!("job/{name}");
     let began = hand.since(hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now));
     // A person may have deleted it. What it began on the host may be unfinished, so that it is made anew, and begins.
-    let Some(job) = hand.live.jobs.get(&name) else { return create_job(hand, mv, jobs, turn) };
+    let Some(job) = hand.live.jobs.get(&name) else { return create_job(hand, mv, jobs, true, turn) };
     if !job.begun {
         return begin_job(hand, mv, jobs, turn);
     }
@@ -70,7 +75,7 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
         JobState::Waiting(why) => {
             let reason = Reason::new(Key::JobNotStarted, &*object, why.clone());
             if turn.expired(began.max(job.created), JOB_START, hand.now) {
-                return not_begun(hand, reason, turn);
+                return not_begun(hand, job.made_anew, reason, turn);
             }
             turn.waits(Gate::Health, reason)
         }
@@ -96,7 +101,7 @@ pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn:
             };
             let reason = Reason::new(Key::JobFailed, &*object, text);
             if provider::nothing_was_changed(hand.live.job_exit_code(job)) {
-                return not_begun(hand, reason, turn);
+                return not_begun(hand, job.made_anew, reason, turn);
             }
             ended(hand, mv, reason, AFTER_FAILURE, turn)
         }
@@ -117,9 +122,11 @@ fn ended(hand: &Hand<'_>, mv: &NodeMove, reason: Reason, patience: SignedDuratio
 }
 
 /// This attempt changed nothing on the host. The node is returned once its Job is withdrawn, unless an earlier
-/// attempt changed it. The run halts, because a person has to look at the cause.
-fn not_begun(hand: &Hand<'_>, reason: Reason, turn: Turn) -> Turn {
-    turn.halted(vec![reason.clone()]).set_aside(&hand.step.id, hand.progress.touched, vec![reason])
+/// attempt changed it, or its Job was made anew: the deleted one may have. The run halts, because a person has to look at
+/// the cause.
+fn not_begun(hand: &Hand<'_>, anew: bool, reason: Reason, turn: Turn) -> Turn {
+    let touched = hand.progress.touched || anew;
+    turn.halted(vec![reason.clone()]).set_aside(&hand.step.id, touched, vec![reason])
 }
 
 /// True if a Job is at work for longer than the unit on the host may be. apt alone may wait for other package managers,

@@ -258,11 +258,14 @@ impl Then<'_> {
             }
             other => panic!("`{other}` says nothing of a Job"),
         };
-        let (mut age, mut exit_code) = ("5m", None);
+        let (mut age, mut exit_code, mut made_anew) = ("5m", None, false);
+        let mut begun = state != JobState::Suspended;
         for word in words {
             match word {
                 "refused" => exit_code = Some(provider::REFUSED),
                 "broken" => exit_code = Some(1),
+                "anew" => made_anew = true,
+                "begun" => begun = true,
                 length => age = length,
             }
         }
@@ -275,7 +278,8 @@ impl Then<'_> {
             component: step.component().unwrap().as_str().to_owned(),
             target: mv.to.to_string(),
             suspended: state == JobState::Suspended,
-            begun: state != JobState::Suspended,
+            begun,
+            made_anew,
             state,
             created: self.since(age),
         };
@@ -325,6 +329,7 @@ fn old_job(live: &mut Live, node: &str, word: &str, now: Timestamp) {
         "suspended" => JobState::Suspended,
         "running" => JobState::Running,
         "complete" => JobState::Complete,
+        "lost" => JobState::Failed("exit code unknown".to_owned()),
         other => panic!("`{other}` says nothing of a Job"),
     };
     let job = Job {
@@ -336,6 +341,7 @@ fn old_job(live: &mut Live, node: &str, word: &str, now: Timestamp) {
         target: "v1.35.4".to_owned(),
         suspended: state == JobState::Suspended,
         begun: state != JobState::Suspended,
+        made_anew: false,
         state,
         created: now - SignedDuration::from_hours(24),
     };

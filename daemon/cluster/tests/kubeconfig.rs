@@ -347,6 +347,9 @@ async fn no_secret_is_in_an_error_or_in_what_debug_shows() {
             "exec: {{{EXEC}, command: /bin/sh, args: ['-c', 'echo $S >&2; exit 1'], env: [{{name: S, value: \"a b\\n{MARKER}\"}}]}}"
         ),
         format!("exec: {{{EXEC}, command: './p --token {MARKER}'}}"),
+        format!(
+            "exec: {{{EXEC}, command: /bin/sh, args: ['-c', 'echo {MARKER} >&2; : -p{MARKER}; exit 1']}}"
+        ),
         format!("exec: {{apiVersion: {MARKER}, interactiveMode: Never, command: aws}}"),
         format!("exec: {{{EXEC}, command: /bin/sh, env: [{{name: '', value: {MARKER}}}]}}"),
     ];
@@ -391,12 +394,16 @@ async fn what_a_plugin_says_is_told_and_what_is_missing_is_named() {
             "exit status: 3, and said: run az login",
         ),
         ("command: /bin/false", "exit status: 1, and said nothing"),
+        (
+            "command: /bin/sh, args: ['-c', 'echo swordfish >&2; : --password swordfish; exit 1']",
+            "exit status: 1, and said: (hidden)",
+        ),
         ("command: no-such-program, installHint: 'brew install it'", "`no-such-program` is not installed"),
         ("command: no-such-program, installHint: 'brew install it'", "says: brew install it"),
         ("command: /bin/echo", "printed something that is no ExecCredential"),
         (
             "command: 'no-such-program --token x'",
-            "`no-such-program …`, with words behind it that belong under `args`",
+            "`no-such-program …`, with more words, which belong under `args`",
         ),
         (
             r#"command: /bin/echo, args: ['{"apiVersion":"client.authentication.k8s.io/v1","status":{"token":"abc\n"}}']"#,

@@ -48,13 +48,17 @@ find_binaries() {
 		need_room /var/cache/apt/archives 300 "the packages that apt downloads"
 		use_repository /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources
 		why=
-		for _ in 1 2 3; do
-			! run_when_free apt-get -q -o DPkg::Lock::Timeout=300 update || break
+		for try in 1 2 3; do
+			if run_when_free apt-get -q -o DPkg::Lock::Timeout=300 update; then
+				why=
+				break
+			fi
 			held=$(lock_held)
 			[ -z "$held" ] || refuse_packages "another package manager has been at work on this host for 5 minutes: $held"
 			why=": $(grep -E '^ *(E|W|Err[^ ]*)[: ]' "$state/said" | tail -n 1 | sed 's/^ *//')"
 			say "apt-get update had errors: goes on, if the packages are to be had"
 			! packages_known "$@" || break
+			[ "$try" != 3 ] || break
 			say "they are not: tries again in 10 seconds"
 			sleep 10
 		done

@@ -529,7 +529,7 @@ fn no_secret_of_a_kubeconfig_is_printed_logged_or_recorded() {
     let kube = fs::read_to_string(bench.path("kube")).unwrap();
     let server = kube.split_whitespace().map(|word| word.trim_matches(|c| "\"'{},".contains(c)));
     let server = server.into_iter().find_map(|word| word.strip_prefix("http://")).unwrap();
-    // Over a plain line no credentials would be sent, and none read.
+    // Over a plain line no credentials would be sent.
     let encrypted = crate::encrypted::encrypted(server);
     let granted = "echo '{\\\"apiVersion\\\":\\\"client.authentication.k8s.io/v1\\\",\\\"status\\\":{\\\"token\\\":\\\"'$S'\\\"}}'";
     let exec = |script: &str| {

@@ -131,8 +131,7 @@ pub(super) fn read(paths: &[PathBuf], context: &str) -> Result<Access, ConnectEr
         files: Vec::new(),
         cluster: told,
     };
-    // As for kubectl, credentials never go over a line that is not encrypted.
-    if let Some((path, user)) = user.filter(|_| access.server.scheme_str() == Some("https")) {
+    if let Some((path, user)) = user {
         reader.folder = path.parent();
         let of_user = |why| wrong(format!("user `{}`", found.user), why);
         access.identity = reader.identity(user).map_err(of_user)?;

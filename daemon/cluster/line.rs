@@ -152,6 +152,10 @@ fn config(access: &Access, token: Option<&Secret>, identity: Option<&ClientCerti
 
 fn login(access: &Access, token: Option<&Secret>, identity: Option<&ClientCertificate>) -> AuthInfo {
     let mut info = AuthInfo::default();
+    // As with kubectl, none go over a line that is not encrypted.
+    if access.server.scheme_str() != Some("https") {
+        return info;
+    }
     let granted = token.or(match &access.login {
         Login::Token(token) => Some(token),
         Login::Anonymous | Login::Password(..) | Login::Exec(_) => None,

@@ -136,7 +136,7 @@ fn a_context_is_understood_as_kubectl_understands_it() {
         (with("tls-server-name: other."), String::new(), "https://h:6443/ name=other"),
         (with("insecure-skip-tls-verify: null"), String::new(), "https://h:6443/"),
         (with("tls-server-name: a, tls-server-name: b"), String::new(), "https://h:6443/ name=b"),
-        ("server: 'http://h'".into(), "token: abc".into(), "http://h/"),
+        ("server: 'http://h'".into(), "token: abc".into(), "http://h/ token=abc"),
         (https.into(), "as: \"a\\nb\"".into(), "refused: holds a line break"),
         // Proxies.
         (with("proxy-url: 'http://p:3128'"), String::new(), "https://h:6443/ proxy=http://p:3128/"),

@@ -15,7 +15,7 @@ use openssl::x509::X509;
 /// How long a look at one side of a connection takes at most.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// The address of a line to the server at `server` (`127.0.0.1:…`), with a certificate that nobody has signed.
+/// The address of a line to the server at `server` (`127.0.0.1:…`), with a self-signed certificate.
 pub fn encrypted(server: &str) -> String {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut certificate = X509::builder().unwrap();

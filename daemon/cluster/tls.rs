@@ -1,5 +1,5 @@
-//! The connection below the requests: through a proxy or not, and how the server proves who it is. What kubectl takes is
-//! taken: a certificate authority in a kubeconfig is trusted as it stands, whoever signed it.
+//! The connection below the requests: through a proxy or not, and how the server proves who it is. OpenSSL takes what
+//! kubectl takes: it trusts each certificate authority of a kubeconfig, also one that another authority signed.
 
 use std::net::IpAddr;
 

@@ -162,7 +162,7 @@ pub(super) fn length(
 /// Hours, minutes and seconds in this order, each at most once. The error says what to write.
 fn parse_length(text: &str, most: SignedDuration) -> Result<SignedDuration, String> {
     let general = || "write it in hours, minutes and seconds, as in 2h, 30m, 90s or 1h30m".to_owned();
-    // Which unit was meant cannot be told: six hours are a night, and six minutes no opening at all.
+    // The unit that the person meant is unknown: a window of `6` is probably six hours, and a soak of `6` six minutes.
     let number: String = text.chars().take(6).collect();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0') {
         return Err(format!("add a unit: `{number}h`, `{number}m` or `{number}s`"));

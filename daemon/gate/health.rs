@@ -1,5 +1,5 @@
 //! The health gate: no node is taken out or changed while it is not Ready, and no control plane node unless every other
-//! one is Ready and unchanged at present, etcd can spare a member, and the API has answered steadily.
+//! one is Ready and has no upgrade Job at work, etcd can spare a member, and the API has answered steadily.
 
 use jiff::Timestamp;
 
@@ -38,8 +38,8 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     answers
 }
 
-/// The Jobs of earlier runs that are still at work on the node, and for a control plane node those on the others: two
-/// control plane nodes are not changed at once, whichever runs do it.
+/// The upgrade Jobs of earlier runs that are still at work on the node. For a control plane node also those of any run on
+/// the other control plane nodes: two of them are not changed at once.
 ///
 /// A Job is created and begun while lists of Jobs are refused, so the daemon never sees it. A newer commit takes the
 /// run's place, and the node counts as unchanged and is returned. When Jobs are seen again, the new run must not begin a

@@ -54,8 +54,8 @@ pub struct Lock {
     pub holder: String,
     pub transitions: u64,
     pub resource_version: String,
-    /// The renew time as its holder wrote it, by the holder's clock. It is only compared with other values of the
-    /// same lease.
+    /// The renew time as its holder wrote it, by the holder's clock. Of another process's lease it is only compared with
+    /// other values of the same lease; of our own it says when the renewal was sent.
     pub renewed: String,
     /// When this state was first seen, by our clock.
     pub seen: Timestamp,

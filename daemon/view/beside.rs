@@ -110,7 +110,7 @@ impl Newest {
 #[serde(rename_all = "camelCase")]
 pub struct KeptNode {
     pub node: String,
-    /// The reason of a hold, which may be empty; `None` if nobody holds it.
+    /// The reason of a hold, which may be empty; `None` without a hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
     /// True if another user cordoned it.

@@ -12,9 +12,10 @@ use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     PackageSource, Pool, Provider, Selector,
 };
+use windlass::model::label_value::label_value;
 use windlass::model::plan::{Component, NodeMove, NodeRef, Scope, Stage, StageKind, Step, Work};
 use windlass::provider::{
-    HostJobs, Mover, Order, REFUSED, Role, capabilities, job_name, label_value, nothing_was_changed, scripts,
+    HostJobs, Mover, Order, REFUSED, Role, capabilities, job_name, nothing_was_changed, scripts,
 };
 
 const ROLES: [Role; 4] =

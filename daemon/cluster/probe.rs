@@ -5,18 +5,20 @@ use http::header::{CONNECTION, DATE, HeaderMap};
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::Api;
 use kube::api::{ListParams, PostParams};
 use kube::client::Body;
+use kube::{Api, ResourceExt as _};
 
 use super::{CallError, ClusterApi, call};
 use crate::clock::Clock;
-use crate::live::ProbeAnswer;
+use crate::live::{NodeRead, ProbeAnswer};
+use crate::model::label_value::label_value;
 use crate::model::live::{Heard, Lock, Probe};
-use crate::model::names::{HEARD, LEASE, NAMESPACE, NOTES, STATUS, STOP};
+use crate::model::names::{HEARD, LEASE, NAMESPACE, NODE, NOTES, STATUS, STOP};
 use crate::model::version::Version;
 
 /// How many answers to `/version` make one look at the API endpoint.
@@ -89,17 +91,21 @@ impl ClusterApi {
         Ok(ProbeAnswer::Heartbeat(renewed.map(|time| time.0.to_string()).unwrap_or_default()))
     }
 
-    /// Reads a node and its pods without a resource version: etcd's quorum answers such lists. What a server returns
-    /// beside what was asked for is passed over.
+    /// Reads a node, its pods and its upgrade Jobs without a resource version: etcd's quorum answers such lists. What a
+    /// server returns beside what was asked for is passed over.
     async fn node(&self, name: &str) -> Result<ProbeAnswer, CallError> {
         let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
         let nodes = call(Api::<Node>::all(self.client.clone()).list(&of_name)).await?;
         let node = nodes.items.into_iter().find(|node| node.metadata.name.as_deref() == Some(name));
         let on_node = ListParams::default().fields(&format!("spec.nodeName={name}"));
-        let pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?.items;
-        let is_on_node =
-            |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name));
-        Ok(ProbeAnswer::Node(node.map(Box::new), pods.into_iter().filter(is_on_node).collect()))
+        let mut pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?.items;
+        pods.retain(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name)));
+        let label = label_value(name).label;
+        let for_node = ListParams::default().labels(&format!("{NODE}={label}"));
+        let mut jobs =
+            call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).list(&for_node)).await?.items;
+        jobs.retain(|job| job.labels().get(NODE) == Some(&label));
+        Ok(ProbeAnswer::Node(Box::new(NodeRead { node, pods, jobs })))
     }
 
     /// True if a person has stopped the work, as etcd has it now.

@@ -43,14 +43,15 @@ impl Folder {
                 }
                 self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(500));
             }
-            WriteAnswer::Missing => match key.evicted() {
-                Some(uid) => self.drop_pod(uid),
-                None => self.back_off(
-                    key,
-                    CallFailure::Other("it is not there".to_owned()),
-                    now,
-                    SignedDuration::from_secs(2),
-                ),
+            WriteAnswer::Missing => match key {
+                EffectKey::Eviction(uid) => self.drop_pod(uid),
+                _ => {
+                    if let EffectKey::Job(name) = key {
+                        self.drop_job(&name.as_str().into());
+                    }
+                    let why = CallFailure::Other("it is not there".to_owned());
+                    self.back_off(key, why, now, SignedDuration::from_secs(2));
+                }
             },
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
             WriteAnswer::Failed(why) => self.back_off(key, why, now, SignedDuration::from_secs(2)),

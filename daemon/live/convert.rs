@@ -305,8 +305,8 @@ pub(super) fn job(object: &KubeJob) -> Option<(String, Job)> {
         target: tell(names::TARGET),
         state: job_state(object),
         suspended: is_suspended(object),
-        // The generation counts the changes of the spec. A Job that began and was suspended again has a higher one.
         made_anew: !tell(names::MADE_ANEW).is_empty(),
+        // The generation counts the changes of the spec. A Job that began and was suspended again has a higher one.
         begun: !is_suspended(object) || meta.generation != Some(1),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{self, ConfigMap, PersistentVolumeClaim};
@@ -11,18 +11,12 @@ use k8s_openapi::api::storage::v1::VolumeAttachment;
 
 use super::convert;
 use super::kinds::{Kind, Listings};
+use super::probed::Deletions;
 use super::shared::Shared;
 use super::workload;
-use super::{ProbeAnswer, Seen, budget};
-use crate::model::effect::{EffectKey, LongState};
-use crate::model::live::{Id, Live, Lock, Node, Pod, Probe, Published, Ready, Uid, Workload};
+use super::{Seen, budget};
+use crate::model::live::{Id, Live, Node, Pod, Ready, Uid, Workload};
 use crate::model::version::Version;
-
-/// How many looks at the API endpoint in a row have to find the same version, and over what time at least, until it
-/// counts as that of every API server behind it. Managed control planes are replaced one API server at a time, within
-/// ten minutes or so.
-const AGREEING: u32 = 2;
-const AGREE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// The picture of one cluster, and the state that keeps it up to date.
 #[derive(Debug, Default)]
@@ -31,6 +25,7 @@ pub struct Folder {
     pub(super) shared: Shared,
     pub(super) listings: Listings,
     pub(super) listed: BTreeSet<Kind>,
+    pub(super) deletions: Deletions,
 }
 
 impl Folder {
@@ -243,135 +238,6 @@ impl Folder {
 
     pub(super) fn drop_resume(&mut self, _: &Id) {
         self.live.resume = None;
-    }
-
-    fn probed(&mut self, probe: Probe, answer: ProbeAnswer, asked: Timestamp, now: Timestamp) {
-        match (&probe, answer) {
-            (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
-            (_, ProbeAnswer::Api { ready, version, clock_ahead }) => {
-                self.api(ready, version, now);
-                self.live.api.clock_ahead = clock_ahead.or(self.live.api.clock_ahead);
-            }
-            (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
-                let node = self.shared.id(node);
-                self.live.leases.insert(node, renewed);
-            }
-            (_, ProbeAnswer::Lock(lock)) => self.lock(lock, now),
-            (_, ProbeAnswer::Published(text)) => {
-                self.live.published = Some(Published { text: text.unwrap_or_default(), of: None });
-            }
-            (Probe::Node(name), ProbeAnswer::Node(node, pods)) => {
-                self.read_node(name, node.as_deref(), &pods, asked, now);
-            }
-            (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
-            (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
-            (
-                _,
-                ProbeAnswer::Nothing(_)
-                | ProbeAnswer::Heartbeat(_)
-                | ProbeAnswer::Long(_)
-                | ProbeAnswer::Node(..),
-            ) => {}
-        }
-        let key = EffectKey::Probe(probe);
-        self.live.overlay.in_flight.remove(&key);
-        if let EffectKey::Probe(probe) = key {
-            self.live.probed.insert(probe, asked);
-        }
-    }
-
-    /// Takes in one node and its pods as etcd has them: what a watch has not shown yet is seen, and what is gone goes.
-    fn read_node(
-        &mut self,
-        name: &str,
-        node: Option<&v1::Node>,
-        pods: &[v1::Pod],
-        asked: Timestamp,
-        now: Timestamp,
-    ) {
-        let name = self.shared.id(name);
-        match node {
-            Some(node) => self.put_node(node, now),
-            None => self.drop_node(&name),
-        }
-        let there: BTreeSet<Uid> =
-            pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).map(Uid::from).collect();
-        let gone: Vec<Uid> =
-            self.live.pods_on(&name).map(|pod| pod.uid.clone()).filter(|uid| !there.contains(uid)).collect();
-        for uid in &gone {
-            self.drop_pod(uid);
-        }
-        for pod in pods {
-            self.put_pod(pod, now);
-        }
-        self.live.reads.insert(name, asked);
-    }
-
-    fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {
-        let api = &mut self.live.api;
-        api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
-        if version.is_some() && version == api.version {
-            api.same_looks = api.same_looks.saturating_add(1);
-        } else if version.is_some() {
-            api.changed = api.version.is_some();
-            api.version = version;
-            (api.version_since, api.same_looks) = (Some(now), 1);
-            self.live.nodes_generation += 1;
-        }
-        api.last_seen = Some(now);
-        self.agree(now);
-    }
-
-    /// Finds out whether the API endpoint has agreed with itself for long enough.
-    ///
-    /// A process that is killed every few seconds never hears it for two minutes. So the lease keeps since when its
-    /// holders have heard one version only, and a process whose own looks all found that version goes on from there.
-    fn agree(&mut self, now: Timestamp) {
-        let api = &mut self.live.api;
-        let told = self.live.lock.as_ref().and_then(|lock| lock.heard.as_ref());
-        let earlier = told.filter(|told| {
-            !api.changed
-                && api.version.as_ref() == Some(&told.version)
-                && api.version_since.is_some_and(|since| told.since < since)
-        });
-        if let Some(told) = earlier {
-            api.version_since = Some(told.since);
-            api.same_looks = api.same_looks.saturating_add(1);
-        }
-        api.agreed = api.same_looks >= AGREEING
-            && api.version_since.is_some_and(|since| now.duration_since(since) >= AGREE_FOR);
-    }
-
-    /// Keeps the time, by our clock, at which this state of the lease was first seen. The holder's `renewTime` is
-    /// only compared with itself: its clock may differ from ours.
-    fn lock(&mut self, lock: Option<Lock>, now: Timestamp) {
-        self.live.lock = lock.map(|mut lock| {
-            let same = self
-                .live
-                .lock
-                .as_ref()
-                .filter(|old| old.renewed == lock.renewed && old.holder == lock.holder);
-            lock.seen = same.map_or(now, |old| old.seen);
-            lock
-        });
-        self.agree(now);
-    }
-
-    /// Takes in how far long work has come. While it runs, its key stays in flight without a deadline, so it never
-    /// counts as lost.
-    pub(super) fn long(&mut self, name: &str, state: LongState) {
-        let key = EffectKey::Long(name.to_owned());
-        let in_flight = &mut self.live.overlay.in_flight;
-        let ran = self.live.long.get(name) == Some(&LongState::Running);
-        match state {
-            LongState::Running => in_flight.insert(key, Timestamp::MAX),
-            LongState::Done | LongState::Failed(_) => in_flight.remove(&key),
-            // It ran and is gone. If it never ran, the look may have come before a begin that is still in flight;
-            // that begin has its own deadline.
-            LongState::NotBegun if ran => in_flight.remove(&key),
-            LongState::NotBegun => {}
-        }
-        self.live.long.insert(name.to_owned(), state);
     }
 }
 

@@ -189,12 +189,14 @@ impl Folder {
                 if !row.kind.is_optional() {
                     self.live.heard.insert(row.kind.name(), now);
                 }
+                self.deletions.listed = Some(now);
                 self.listed.insert(row.kind);
                 let complete = self.missing().next().is_none();
                 self.live.complete = complete;
             }
             Event::Applied(object) => (row.put)(self, &object, now),
             Event::Deleted(object) => {
+                self.deletions.add(object.metadata(), now);
                 let key = (row.key)(object.metadata(), &mut self.shared);
                 (row.drop)(self, &key);
             }

@@ -6,6 +6,7 @@ mod budget;
 mod convert;
 mod fold;
 mod kinds;
+mod probed;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -67,10 +68,17 @@ pub enum ProbeAnswer {
     Heartbeat(String),
     Lock(Option<Lock>),
     Published(Option<String>),
-    /// A node and its pods as etcd has them now; `None` if there is no such node.
-    Node(Option<Box<Node>>, Vec<Pod>),
+    Node(Box<NodeRead>),
     Long(LongState),
     Nothing(String),
+}
+
+/// One node as etcd has it; `None` if there is no such node. Its pods, and the upgrade Jobs that name it.
+#[derive(Clone, Debug)]
+pub struct NodeRead {
+    pub node: Option<Node>,
+    pub pods: Vec<Pod>,
+    pub jobs: Vec<KubeJob>,
 }
 
 /// How the API server answered a write.

@@ -5,7 +5,9 @@ use k8s_openapi::{NamespaceResourceScope, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Event, Folder, Kind, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all};
+use super::{
+    Event, Folder, Kind, NodeRead, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all,
+};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{CallFailure, Probe};
 use crate::model::work::Component;
@@ -641,4 +643,73 @@ fn a_node_that_somebody_removes_is_known_by_its_taint() {
 
 fn probed(probe: Probe, answer: ProbeAnswer) -> Seen {
     Seen::Probed { probe, answer, asked: now() }
+}
+
+/// A read of a node may have been on its way for a second, and watches may have shown meanwhile that some of it is gone.
+#[test]
+fn a_read_of_a_node_shows_its_jobs_and_nothing_that_was_deleted_meanwhile() {
+    let job = |name: &str| {
+        json!({"metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "5", "generation": 1,
+            "labels": {"windlass.dev/node": "w1", "windlass.dev/run": "c0ffee-1"}}, "spec": {"suspend": true, "template": {}}})
+    };
+    let pod = |name: &str| {
+        let mut pod = web();
+        pod["metadata"]["name"] = json!(name);
+        pod["metadata"]["uid"] = json!(format!("uid-{name}"));
+        pod
+    };
+    let answer = |node: Option<&Value>, pods: &[Value], jobs: &[Value]| {
+        let node = node.map(read);
+        let (pods, jobs) = (pods.iter().map(read).collect(), jobs.iter().map(read).collect());
+        ProbeAnswer::Node(Box::new(NodeRead { node, pods, jobs }))
+    };
+    let shown = |folder: &Folder| {
+        let jobs = folder.live.jobs.on("w1").map(|(name, _)| name.clone());
+        let pods = folder.live.pods_on("w1").map(|pod| pod.name.to_string());
+        jobs.chain(pods).collect::<Vec<_>>()
+    };
+    let second = SignedDuration::from_secs(1);
+    let probe = |answer, asked| Seen::Probed { probe: Probe::Node("w1".to_owned()), answer, asked };
+    let begin = || {
+        let mut folder = Folder::default();
+        folder.fold(seen(Kind::Node, How::Applied, &node("w1")), now());
+        folder.fold(seen(Kind::Job, How::Applied, &job("seen")), now());
+        folder.fold(seen(Kind::Pod, How::Applied, &pod("a")), now());
+        folder
+    };
+    let read = || answer(Some(&node("w1")), &[pod("a"), pod("b")], &[job("unseen"), job("lost")]);
+
+    let mut folder = begin();
+    folder.fold(probe(read(), now()), now() + second);
+    assert_eq!(shown(&folder), ["lost", "unseen", "a", "b"], "what etcd has, and nothing else");
+
+    let mut folder = begin();
+    folder.fold(seen(Kind::Job, How::Deleted, &job("lost")), now() + second);
+    folder.fold(seen(Kind::Pod, How::Deleted, &pod("a")), now() + second);
+    folder.fold(probe(read(), now()), now() + second);
+    assert_eq!(shown(&folder), ["unseen", "b"], "deleted after the question");
+    folder.fold(probe(read(), now() + second + second), now() + second + second);
+    assert_eq!(shown(&folder), ["lost", "unseen", "a", "b"], "deleted before the question");
+
+    let mut folder = begin();
+    folder.fold(seen(Kind::Node, How::Deleted, &node("w1")), now() + second);
+    folder.fold(probe(read(), now()), now() + second);
+    assert!(folder.live.nodes.get("w1").is_none(), "the node was deleted after the question");
+
+    let mut folder = begin();
+    folder.fold(Seen::Watched(Watched::Job(Event::Begin)), now());
+    folder.fold(Seen::Watched(Watched::Job(Event::End)), now() + second);
+    folder.fold(probe(read(), now()), now() + second);
+    assert_eq!(shown(&folder), ["a"], "a list has ended after the question");
+    assert!(folder.live.reads.is_empty(), "so it is asked once more");
+}
+
+#[test]
+fn a_job_that_a_write_does_not_find_is_gone() {
+    let mut folder = Folder::default();
+    let job = json!({"metadata": {"name": "j", "uid": "uid-j", "labels": {"windlass.dev/node": "w1"}}});
+    folder.fold(seen(Kind::Job, How::Applied, &job), now());
+    assert!(folder.live.jobs.contains("j"));
+    folder.fold(Seen::Done(EffectKey::Job("j".to_owned()), WriteAnswer::Missing), now());
+    assert!(!folder.live.jobs.contains("j"));
 }

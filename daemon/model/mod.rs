@@ -12,6 +12,7 @@ mod failure;
 pub mod group;
 pub mod image;
 mod jobs;
+pub mod label_value;
 mod labels;
 pub mod live;
 pub mod names;

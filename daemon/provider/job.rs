@@ -1,21 +1,16 @@
 //! The Job that reaches one host, and the namespace for it: complete objects, equal for equal orders. All providers
 //! that work with Jobs share it; the script on the host is the provider's.
 
-use std::fmt::Write as _;
-
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{Order, Role, Script};
+use crate::model::label_value::{hash, label_value};
 use crate::model::names::{CLUSTER, COMPONENT, NAMESPACE, NODE, RUN, STEP, TARGET};
 use crate::model::version::Version;
 
 /// The exit code of a script that refused before it changed anything on its host; see [`nothing_was_changed`].
 pub const REFUSED: i32 = 10;
-
-/// The API server's limit for a label value, and for the name of a Job whose pods have it as a label.
-const LABEL_LENGTH: usize = 63;
 
 /// The container enters the host's namespaces and starts the launcher there. The termination message is opened
 /// before, because the host has no such file.
@@ -110,28 +105,6 @@ pub fn job_name(order: &Order) -> String {
     name.join("-")
 }
 
-/// A label value, and the full text if the label cannot hold it; the text goes into an annotation of the same key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelValue {
-    pub label: String,
-    pub full: Option<String>,
-}
-
-/// Makes any text a legal label value: `+` becomes `-`, as vendors write it; a text that is too long or illegal
-/// otherwise is hashed.
-pub fn label_value(text: &str) -> LabelValue {
-    let plain = text.replace('+', "-");
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    let legal = plain.len() <= LABEL_LENGTH
-        && plain.chars().all(inner)
-        && plain.starts_with(edge)
-        && plain.ends_with(edge);
-    let label = if legal { plain } else { hash(text) };
-    let full = (label != text).then(|| text.to_owned());
-    LabelValue { label, full }
-}
-
 /// The labels and annotations by which Job and pod are found and read.
 fn marks(order: &Order) -> (Map<String, Value>, Map<String, Value>) {
     let target = order.node_move.to.to_string();
@@ -191,14 +164,6 @@ fn pod(order: &Order, script: &str) -> Value {
 /// of the first.
 fn unit(role: Role, to: &Version) -> String {
     format!("windlass-{}-{}", role.component().as_str(), to.to_string().replace('+', "-"))
-}
-
-/// The first twelve hexadecimal digits of SHA-256: a name, not a proof, and enough for 100,000 nodes.
-fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(6).fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
 }
 
 /// The part of a text that a DNS label can show.

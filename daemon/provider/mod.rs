@@ -16,7 +16,7 @@ use crate::model::desired::{Cluster, Kubeadm, Provider};
 use crate::model::plan::{Component, NodeMove, Stage, StageKind, Step, StepId};
 use crate::model::version::Version;
 
-pub use job::{LabelValue, REFUSED, job_name, label_value, namespace, nothing_was_changed};
+pub use job::{REFUSED, job_name, namespace, nothing_was_changed};
 
 /// What a provider can do. The only place that distinguishes providers by name.
 pub fn capabilities(provider: Provider) -> &'static Capabilities {

@@ -1,0 +1,182 @@
+//! Folds the answers to probes into the picture.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::fold::Folder;
+use super::{NodeRead, ProbeAnswer};
+use crate::model::effect::{EffectKey, LongState};
+use crate::model::live::{Id, Lock, Probe, Published, Uid};
+use crate::model::time::later;
+use crate::model::version::Version;
+
+/// How many looks at the API endpoint in a row have to find the same version, and over what time at least, until it
+/// counts as that of every API server behind it. Managed control planes are replaced one API server at a time, within
+/// ten minutes or so.
+const AGREEING: u32 = 2;
+const AGREE_FOR: SignedDuration = SignedDuration::from_mins(2);
+
+/// For how long a deletion is kept: longer than an answer to a probe can be on its way.
+const KEPT: SignedDuration = SignedDuration::from_mins(2);
+
+/// What watches have shown to be deleted of late. The answer to a probe that was asked before may still have it.
+#[derive(Debug, Default)]
+pub(super) struct Deletions {
+    /// When a list ended last. It may have dropped anything.
+    pub(super) listed: Option<Timestamp>,
+    of: VecDeque<(Timestamp, Uid)>,
+}
+
+impl Deletions {
+    pub(super) fn add(&mut self, meta: &ObjectMeta, now: Timestamp) {
+        while self.of.front().is_some_and(|(at, _)| later(*at, KEPT) < now) {
+            self.of.pop_front();
+        }
+        self.of.extend(meta.uid.as_deref().map(|uid| (now, Uid::from(uid))));
+    }
+
+    fn since(&self, asked: Timestamp) -> BTreeSet<Uid> {
+        self.of.iter().rev().take_while(|(at, _)| *at >= asked).map(|(_, uid)| uid.clone()).collect()
+    }
+}
+
+impl Folder {
+    pub(super) fn probed(&mut self, probe: Probe, answer: ProbeAnswer, asked: Timestamp, now: Timestamp) {
+        match (&probe, answer) {
+            (_, ProbeAnswer::ClusterUid(uid)) => self.live.cluster_uid = Some(uid),
+            (_, ProbeAnswer::Api { ready, version, clock_ahead }) => {
+                self.api(ready, version, now);
+                self.live.api.clock_ahead = clock_ahead.or(self.live.api.clock_ahead);
+            }
+            (Probe::Heartbeat(node), ProbeAnswer::Heartbeat(renewed)) => {
+                let node = self.shared.id(node);
+                self.live.leases.insert(node, renewed);
+            }
+            (_, ProbeAnswer::Lock(lock)) => self.lock(lock, now),
+            (_, ProbeAnswer::Published(text)) => {
+                self.live.published = Some(Published { text: text.unwrap_or_default(), of: None });
+            }
+            (Probe::Node(name), ProbeAnswer::Node(read)) => self.read_node(name, &read, asked, now),
+            (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
+            (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
+            (
+                _,
+                ProbeAnswer::Nothing(_)
+                | ProbeAnswer::Heartbeat(_)
+                | ProbeAnswer::Long(_)
+                | ProbeAnswer::Node(..),
+            ) => {}
+        }
+        let key = EffectKey::Probe(probe);
+        self.live.overlay.in_flight.remove(&key);
+        if let EffectKey::Probe(probe) = key {
+            self.live.probed.insert(probe, asked);
+        }
+    }
+
+    /// Takes in one node with its pods and upgrade Jobs as etcd has them: what a watch has not shown yet is seen, and
+    /// what is gone goes.
+    fn read_node(&mut self, name: &str, read: &NodeRead, asked: Timestamp, now: Timestamp) {
+        // What the answer has may have been deleted meanwhile, and no watch would say so a second time.
+        if self.deletions.listed.is_some_and(|listed| listed >= asked) {
+            return;
+        }
+        let deleted = self.deletions.since(asked);
+        let there =
+            |meta: &ObjectMeta| !meta.uid.as_deref().is_some_and(|uid| deleted.contains(&Uid::from(uid)));
+        let id = self.shared.id(name);
+        match &read.node {
+            Some(node) if there(&node.metadata) => self.put_node(node, now),
+            Some(_) => {}
+            None => self.drop_node(&id),
+        }
+        let has_pod = |uid: &Uid| {
+            read.pods.iter().any(|pod| pod.metadata.uid.as_deref().map(Uid::from).as_ref() == Some(uid))
+        };
+        let gone: Vec<Uid> =
+            self.live.pods_on(&id).map(|pod| pod.uid.clone()).filter(|uid| !has_pod(uid)).collect();
+        gone.iter().for_each(|uid| self.drop_pod(uid));
+        let has_job = |name: &String| read.jobs.iter().any(|job| job.metadata.name.as_ref() == Some(name));
+        let gone: Vec<Id> = self
+            .live
+            .jobs
+            .on(name)
+            .map(|(job, _)| job)
+            .filter(|job| !has_job(job))
+            .map(|job| job.as_str().into())
+            .collect();
+        gone.iter().for_each(|job| self.drop_job(job));
+        read.pods.iter().filter(|pod| there(&pod.metadata)).for_each(|pod| self.put_pod(pod, now));
+        read.jobs.iter().filter(|job| there(&job.metadata)).for_each(|job| self.put_job(job, now));
+        self.live.reads.insert(id, asked);
+    }
+
+    fn api(&mut self, ready: bool, version: Option<Version>, now: Timestamp) {
+        let api = &mut self.live.api;
+        api.ready_since = ready.then(|| api.ready_since.unwrap_or(now));
+        if version.is_some() && version == api.version {
+            api.same_looks = api.same_looks.saturating_add(1);
+        } else if version.is_some() {
+            api.changed = api.version.is_some();
+            api.version = version;
+            (api.version_since, api.same_looks) = (Some(now), 1);
+            self.live.nodes_generation += 1;
+        }
+        api.last_seen = Some(now);
+        self.agree(now);
+    }
+
+    /// Finds out whether the API endpoint has agreed with itself for long enough.
+    ///
+    /// A process that is killed every few seconds never hears it for two minutes. So the lease keeps since when its
+    /// holders have heard one version only, and a process whose own looks all found that version goes on from there.
+    fn agree(&mut self, now: Timestamp) {
+        let api = &mut self.live.api;
+        let told = self.live.lock.as_ref().and_then(|lock| lock.heard.as_ref());
+        let earlier = told.filter(|told| {
+            !api.changed
+                && api.version.as_ref() == Some(&told.version)
+                && api.version_since.is_some_and(|since| told.since < since)
+        });
+        if let Some(told) = earlier {
+            api.version_since = Some(told.since);
+            api.same_looks = api.same_looks.saturating_add(1);
+        }
+        api.agreed = api.same_looks >= AGREEING
+            && api.version_since.is_some_and(|since| now.duration_since(since) >= AGREE_FOR);
+    }
+
+    /// Keeps the time, by our clock, at which this state of the lease was first seen. The holder's `renewTime` is
+    /// only compared with itself: its clock may differ from ours.
+    fn lock(&mut self, lock: Option<Lock>, now: Timestamp) {
+        self.live.lock = lock.map(|mut lock| {
+            let same = self
+                .live
+                .lock
+                .as_ref()
+                .filter(|old| old.renewed == lock.renewed && old.holder == lock.holder);
+            lock.seen = same.map_or(now, |old| old.seen);
+            lock
+        });
+        self.agree(now);
+    }
+
+    /// Takes in how far long work has come. While it runs, its key stays in flight without a deadline, so it never
+    /// counts as lost.
+    pub(super) fn long(&mut self, name: &str, state: LongState) {
+        let key = EffectKey::Long(name.to_owned());
+        let in_flight = &mut self.live.overlay.in_flight;
+        let ran = self.live.long.get(name) == Some(&LongState::Running);
+        match state {
+            LongState::Running => in_flight.insert(key, Timestamp::MAX),
+            LongState::Done | LongState::Failed(_) => in_flight.remove(&key),
+            // It ran and is gone. If it never ran, the look may have come before a begin that is still in flight;
+            // that begin has its own deadline.
+            LongState::NotBegun if ran => in_flight.remove(&key),
+            LongState::NotBegun => {}
+        }
+        self.live.long.insert(name.to_owned(), state);
+    }
+}

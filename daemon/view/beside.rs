@@ -7,10 +7,12 @@ use serde::Serialize;
 use super::standing::ClusterStanding;
 use crate::gate;
 use crate::model::CommitId;
+use crate::model::decision::{Gate, Key};
 use crate::model::live::{Live, Lock};
 use crate::model::state::DesiredState;
-use crate::model::text::{given, length, one_line, plural};
-use crate::record::Record;
+use crate::model::text::{given, length, minute, one_line, plural};
+use crate::model::time::later;
+use crate::record::{Record, Status};
 
 /// How long after a commit a daemon has accepted it at the latest. It looks every 30 seconds, unless its settings say
 /// otherwise.
@@ -102,6 +104,52 @@ impl Newest {
                 "commit {commit} is not valid, and no daemon has said so yet: `windlass validate` shows why"
             )),
         }
+    }
+}
+
+/// How long a step that is in progress may go on without an entry, if nothing is recorded that it waits for: its Job has
+/// an hour, and a drain that is blocked is a wait.
+const LONGEST_STEP: SignedDuration = SignedDuration::from_hours(2);
+
+/// A daemon that is alive would have recorded something by now. What a dead one recorded last may look well: the run
+/// waits for a window, and the window has been open for an hour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overdue {
+    /// Since when an entry is missing.
+    pub since: Timestamp,
+    /// The wait that was to end then; `None` if the run waits for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Key>,
+}
+
+impl Overdue {
+    /// `last` is when the last entry was written.
+    pub(super) fn of(status: &Status, last: Timestamp, now: Timestamp) -> Option<Self> {
+        // A stopped daemon records nothing, and of a halt a person knows. One that cannot see the cluster has said so, and
+        // sees no wait end.
+        let unseen = status.waiting.iter().any(|wait| wait.gate == Gate::Watch);
+        if status.stopped.is_some() || status.halted.is_some() || unseen {
+            return None;
+        }
+        let late = |at: Timestamp| later(at, OVERDUE) <= now;
+        let ends = status.waiting.iter().filter_map(|wait| Some((wait.next?, wait.key)));
+        let ended = ends.filter(|(next, _)| last < *next && late(*next)).min();
+        if let Some((since, key)) = ended {
+            return Some(Self { since, wait: Some(key) });
+        }
+        let run = status.run.as_ref().filter(|_| status.waiting.is_empty())?;
+        let since = if run.counts.in_progress == 0 { last } else { later(last, LONGEST_STEP) };
+        late(since).then_some(Self { since, wait: None })
+    }
+
+    pub(super) fn words(&self) -> String {
+        let at = minute(self.since);
+        let what = match self.wait {
+            Some(key) => format!("the wait for {} was to end at {at}", key.as_str()),
+            None => format!("the run was to go on at {at}"),
+        };
+        format!("{what}, and nothing was recorded since; check that a daemon runs and can push")
     }
 }
 

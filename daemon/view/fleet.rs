@@ -87,6 +87,7 @@ fn because(row: &StatusRow) -> Option<String> {
         let silent = |daemon: &&Acting| matches!(daemon, Acting::Silent { .. } | Acting::Unknown { .. });
         row.daemon.as_ref().filter(silent).map(|daemon| short(&daemon.words()))
     };
+    let overdue = || row.overdue.as_ref().map(|overdue| short(&overdue.words()));
     let refused = || status.refused.as_ref()?.problems.first().map(|problem| short(&first_line(problem)));
     let newest = || {
         let news = |newest: &&Newest| newest.standing != NewestStanding::SameAsAccepted;
@@ -95,7 +96,7 @@ fn because(row: &StatusRow) -> Option<String> {
     let told = |wait: &WaitingFor| with_object(&about(&wait.text, &wait.object), &wait.object);
     let person = || status.waiting.iter().find(|wait| wait.needs_a_person()).map(told);
     let waits = || status.waiting.first().map(told);
-    let first = stopped().or_else(halted).or_else(silent).or_else(refused);
+    let first = stopped().or_else(halted).or_else(silent).or_else(overdue).or_else(refused);
     first.or_else(person).or_else(newest).or_else(waits)
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::Page;
-use super::beside::{Acting, KeptNode, Newest};
+use super::beside::{Acting, KeptNode, Newest, Overdue};
 use super::fleet::fleet;
 use super::ink::{Ink, Tone};
 use super::standing::{self, ClusterStanding, Exit, worst};
@@ -46,6 +46,9 @@ pub struct StatusRow {
     /// How long ago the last entry was written; `None` without an entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record_age_seconds: Option<i64>,
+    /// What a daemon would have recorded by now; `None` if nothing is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
     /// Whether a daemon is alive; `None` if the cluster was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon: Option<Acting>,
@@ -77,8 +80,10 @@ impl StatusPage {
         let none = Record::default();
         let row = |name: &String| {
             let record = records.get(name).unwrap_or(&none);
+            let status = record::status(name, record);
             StatusRow {
-                status: record::status(name, record),
+                overdue: record.last_at.and_then(|last| Overdue::of(&status, last, now)),
+                status,
                 newest: wanted
                     .and_then(|wanted| wanted.get(name))
                     .map(|state| Newest::of(state, record, now)),
@@ -117,7 +122,8 @@ impl StatusRow {
     pub(super) fn standings(&self) -> Vec<ClusterStanding> {
         let newest = self.newest.iter().flat_map(Newest::standings);
         let daemon = self.daemon.as_ref().and_then(Acting::cluster_standing);
-        ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(daemon).collect()
+        let overdue = self.overdue.as_ref().map(|_| ClusterStanding::NeedsAPerson);
+        ClusterStanding::all_of(&self.status).into_iter().chain(newest).chain(overdue).chain(daemon).collect()
     }
 
     /// The same for the headline. That the lease could not be read is told in a line of its own.
@@ -199,6 +205,9 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
         let age = row.record_age_seconds.map(|age| length(SignedDuration::from_secs(age)));
         let age = age.map_or_else(String::new, |age| format!(" ({age} ago)"));
         lines.add("recorded", format_args!("entry {}, {}{age}", journal.seq, minute(journal.at)));
+    }
+    if let Some(overdue) = &row.overdue {
+        lines.add_in(Tone::Bad, "overdue", overdue.words());
     }
     if let Some(daemon) = &row.daemon {
         lines.add("daemon", daemon.words());

@@ -315,6 +315,68 @@ fn nodes_that_people_keep_are_named_and_change_no_exit_code() {
     );
 }
 
+/// A daemon that died while it waited leaves a record that looks well.
+#[test]
+fn an_entry_that_is_missing_needs_a_person() {
+    let mut story = Story::new(plan(1));
+    story.accepted();
+    let wait = |gate, key, minutes: Option<i64>| {
+        let next = minutes.map(|minutes| story.now + SignedDuration::from_mins(minutes));
+        Answer::wait(gate, reason(key, "cluster/prod-eu", "later")).until(next)
+    };
+    let window = || wait(Gate::Window, Key::WindowClosed, Some(60));
+    let waiting = |answers: Vec<Answer>| {
+        let mut story = Story::new(plan(1));
+        story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers })]);
+        story
+    };
+    let at_work = |step: bool| {
+        let mut story = Story::new(plan(1));
+        story.accepted().run_started();
+        if step {
+            story.say([
+                started("w1", Component::Kubelet),
+                moved("w1", Component::Kubelet, StepPhase::Claimed),
+            ]);
+        }
+        story
+    };
+    let mut stopped = waiting(vec![window()]);
+    stopped.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]);
+    let told = |story: &Story, minutes: i64| {
+        let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
+        let known =
+            BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
+        let now = story.record.last_at.unwrap() + SignedDuration::from_mins(minutes);
+        let page = StatusPage::of(&records, &known, now);
+        let line = page.text().lines().find(|line| line.starts_with("  overdue")).map(str::to_owned);
+        (line.unwrap_or_default(), page.exit().code())
+    };
+    let nothing = String::new;
+    assert_eq!(told(&waiting(vec![window()]), 70), (nothing(), 3), "a daemon may take a while");
+    let overdue = |what: &str| {
+        (
+            format!(
+                "  overdue    {what}, and nothing was recorded since; check that a daemon runs and can push"
+            ),
+            4,
+        )
+    };
+    let window_was_to_open = overdue("the wait for windowClosed was to end at 2026-11-25 19:58 UTC");
+    assert_eq!(told(&waiting(vec![window()]), 80), window_was_to_open);
+    assert_eq!(told(&waiting(vec![wait(Gate::Limit, Key::LimitReached, None)]), 9_000), (nothing(), 3));
+    let unseen = wait(Gate::Watch, Key::NotCurrent, None);
+    assert_eq!(
+        told(&waiting(vec![window(), unseen]), 9_000),
+        (nothing(), 3),
+        "it has said that it sees nothing"
+    );
+    assert_eq!(told(&stopped, 9_000), (nothing(), 3), "a stopped daemon records nothing");
+    assert_eq!(told(&at_work(false), 20), overdue("the run was to go on at 2026-11-25 18:58 UTC"));
+    assert_eq!(told(&at_work(true), 120), (nothing(), 3), "a step may take two hours");
+    assert_eq!(told(&at_work(true), 140), overdue("the run was to go on at 2026-11-25 20:58 UTC"));
+}
+
 #[test]
 fn a_row_says_first_what_needs_a_person() {
     let mut story = Story::new(plan(1));

@@ -155,26 +155,26 @@ fn is_out(node: &Node) -> bool {
 
 /// The nodes that count as out in this pass: those that are out, those in progress, and those chosen in this pass.
 #[derive(Clone, Debug, Default)]
-pub struct Books {
-    pools: BTreeMap<String, PoolCount>,
+pub struct Books<'a> {
+    pools: BTreeMap<&'a str, PoolCount<'a>>,
     /// Every counted node, once.
-    nodes: BTreeSet<String>,
+    nodes: BTreeSet<&'a str>,
     /// How many steps were chosen in this pass, by pool.
-    chosen: BTreeMap<String, usize>,
+    chosen: BTreeMap<&'a str, usize>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct PoolCount {
+struct PoolCount<'a> {
     total: usize,
     out: usize,
-    by_zone: BTreeMap<String, usize>,
+    by_zone: BTreeMap<&'a str, usize>,
 }
 
-impl Books {
-    pub fn of(census: &Census, run: Option<&Run>) -> Self {
+impl<'a> Books<'a> {
+    pub fn of(census: &'a Census, run: Option<&'a Run>) -> Self {
         let mut books = Self::default();
         for (name, pool) in &census.pools {
-            books.pools.insert(name.clone(), PoolCount { total: pool.total, ..PoolCount::default() });
+            books.pools.insert(name, PoolCount { total: pool.total, ..PoolCount::default() });
             for (node, zone) in &pool.out {
                 books.count(name, node, zone);
             }
@@ -187,26 +187,19 @@ impl Books {
         books
     }
 
-    fn count(&mut self, pool: &str, node: &str, zone: &str) {
-        if !self.nodes.insert(node.to_owned()) {
-            return;
-        }
-        if !self.pools.contains_key(pool) {
-            self.pools.insert(pool.to_owned(), PoolCount::default());
-        }
-        let Some(count) = self.pools.get_mut(pool) else { return };
-        count.out += 1;
-        match count.by_zone.get_mut(zone) {
-            Some(out) => *out += 1,
-            None => drop(count.by_zone.insert(zone.to_owned(), 1)),
+    fn count(&mut self, pool: &'a str, node: &'a str, zone: &'a str) {
+        if self.nodes.insert(node) {
+            let count = self.pools.entry(pool).or_default();
+            count.out += 1;
+            *count.by_zone.entry(zone).or_default() += 1;
         }
     }
 
     /// Counts the node of a step that was chosen.
-    pub fn choose(&mut self, step: &Step) {
+    pub fn choose(&mut self, step: &'a Step) {
         let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return };
         self.count(pool, &mv.node.name, &mv.zone);
-        *self.chosen.entry(pool.clone()).or_default() += 1;
+        *self.chosen.entry(pool).or_default() += 1;
     }
 
     pub(super) fn chosen(&self, pool: &str) -> usize {

@@ -89,7 +89,7 @@ impl Reached {
         plan: &Plan,
         limits: &PoolLimits,
         (pool, zone): (&str, &str),
-        books: &Books,
+        books: &Books<'_>,
         itself: usize,
     ) -> Self {
         let full =
@@ -114,7 +114,7 @@ pub enum Full {
 }
 
 /// Which limit would keep any other node of the same pool and zone from being taken out.
-pub fn full(plan: &Plan, step: &Step, books: &Books) -> Full {
+pub fn full(plan: &Plan, step: &Step, books: &Books<'_>) -> Full {
     let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) else { return Full::No };
     let Some(limits) = plan.pools.get(pool) else { return Full::Pool };
     let reached = Reached::of(plan, limits, (pool, &mv.zone), books, 0);

@@ -40,6 +40,8 @@ pub struct World<'a> {
     /// The calendar's answers for patch and minor moves. They cost more than all other gates together and are the
     /// same for every step of a kind, so each is computed once.
     calendar: [OnceCell<CalendarNow>; 2],
+    /// The watch gate's answers, which are the same for every question.
+    pub(super) not_current: OnceCell<Vec<Answer>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl<'a> World<'a> {
             now,
             wall,
             calendar: Default::default(),
+            not_current: OnceCell::new(),
         }
     }
 
@@ -142,12 +145,12 @@ pub struct Question<'a> {
     pub stage: Option<&'a Stage>,
     pub step: Option<&'a Step>,
     /// Which nodes are out, those chosen in this pass included.
-    pub books: &'a Books,
+    pub books: &'a Books<'a>,
 }
 
 impl<'a> Question<'a> {
     /// A question about no step.
-    pub fn general(moment: Moment, world: &'a World<'a>, books: &'a Books) -> Self {
+    pub fn general(moment: Moment, world: &'a World<'a>, books: &'a Books<'a>) -> Self {
         Self { moment, world, plan: None, stage: None, step: None, books }
     }
 

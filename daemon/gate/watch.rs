@@ -9,13 +9,15 @@ use crate::model::live::{CallFailure, Live};
 
 pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     let Some(live) = question.live() else { return Vec::new() };
-    let old = not_current(live, question.world.now);
+    let old = question.world.not_current.get_or_init(|| not_current(live, question.world.now));
     match (old.is_empty(), question.moment, question.step) {
         (true, Moment::GoOn, None) => {
             let text = "every watch of the cluster is current";
             vec![Answer::allow(Gate::Watch, question.world.object(), text)]
         }
-        (_, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => old,
+        (_, Moment::StartRun | Moment::TakeOut | Moment::Claim | Moment::Change | Moment::GoOn, _) => {
+            old.clone()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values that many objects repeat, stored once: names, label sets, owners.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::model::live::{Id, Labels, Owner};
@@ -33,11 +34,17 @@ impl Shared {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "its order never shows, and each object looks up dozens of names"
+)]
+type Copies<T> = std::collections::HashSet<Arc<T>>;
+
 /// One copy of each value. Values that no object uses any more are dropped, so a cluster with thousands of
 /// short-lived Jobs does not grow the pool.
 #[derive(Debug)]
 struct Interned<T: ?Sized> {
-    kept: BTreeSet<Arc<T>>,
+    kept: Copies<T>,
     /// At this number of values the pool drops those that no object uses.
     full_at: usize,
 }
@@ -47,11 +54,11 @@ const FEW: usize = 1024;
 
 impl<T: ?Sized> Default for Interned<T> {
     fn default() -> Self {
-        Self { kept: BTreeSet::new(), full_at: FEW }
+        Self { kept: Copies::default(), full_at: FEW }
     }
 }
 
-impl<T: ?Sized + Ord> Interned<T> {
+impl<T: ?Sized + Eq + Hash> Interned<T> {
     fn find(&self, value: &T) -> Option<Arc<T>> {
         self.kept.get(value).cloned()
     }

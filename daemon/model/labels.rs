@@ -3,7 +3,7 @@
 use super::live::Id;
 
 /// Labels, ordered by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels(Box<[(Id, Id)]>);
 
 impl Labels {

@@ -25,7 +25,7 @@ pub enum Phase {
 }
 
 /// A kind of controller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OwnerKind {
     /// The owner of a `ReplicaSet`, never of a pod.
     Deployment,
@@ -54,7 +54,7 @@ impl OwnerKind {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub kind: OwnerKind,
     pub uid: Id,

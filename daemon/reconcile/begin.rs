@@ -26,7 +26,7 @@ const LOOK: SignedDuration = SignedDuration::from_mins(1);
 /// The answers about a run that could begin, and the plan that it freezes if it begins now.
 pub(super) fn begin(
     world: &World<'_>,
-    books: &Books,
+    books: &Books<'_>,
     desired: &Desired,
     fresh: Option<&Plan>,
 ) -> (Turn, Option<Plan>) {

@@ -15,7 +15,7 @@ use crate::record::{Alike, Run, StepEnd};
 use crate::work::Turn;
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
-pub(super) fn choose(world: &World<'_>, books: Books, desired: &Desired, run: &Run) -> Turn {
+pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
     let Some(live) = world.live else { return Turn::default() };
     if gate::gives_way(world, run) {
         return give_way(world, desired, run);
@@ -82,7 +82,7 @@ struct Chooser<'a> {
     live: &'a Live,
     run: &'a Run,
     stage: &'a Stage,
-    books: Books,
+    books: Books<'a>,
     answers: Answers,
     turn: Turn,
 }

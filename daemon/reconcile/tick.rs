@@ -167,7 +167,7 @@ fn comparable_from(input: &Input<'_>) -> Timestamp {
 /// further.
 fn advance(
     world: &World<'_>,
-    books: &Books,
+    books: &Books<'_>,
     live: &Live,
     run: &Run,
     comparable_from: Timestamp,

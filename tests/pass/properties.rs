@@ -262,7 +262,7 @@ impl Asker<'_> {
     }
 
     /// The same question about a step as the pass puts, where it stands now.
-    fn about(&self, id: &StepId, moment: Option<Moment>, books: &Books) -> (Moment, Decision) {
+    fn about(&self, id: &StepId, moment: Option<Moment>, books: &Books<'_>) -> (Moment, Decision) {
         let (world, run) = (self.world(), self.scene.record.run.as_ref().unwrap());
         let (stage, step) = run.find(id).unwrap();
         let moment = moment.unwrap_or_else(|| {
@@ -292,7 +292,7 @@ impl Asker<'_> {
         }
     }
 
-    fn books(&self) -> Books {
+    fn books(&self) -> Books<'_> {
         Books::of(&self.scene.census, self.scene.record.run.as_ref())
     }
 }

@@ -49,7 +49,16 @@ fn step(node: &str, component: Component, to: &str) -> Step {
 
 fn order<'a>(step: &'a Step, role: Role, kubeadm: &'a Kubeadm, attempt: u32) -> Order<'a> {
     let node_move = step.node_move().unwrap();
-    Order { cluster: "prod-eu", run: "0123456789ab-1", step: &step.id, node_move, role, kubeadm, attempt }
+    Order {
+        cluster: "prod-eu",
+        run: "0123456789ab-1",
+        step: &step.id,
+        node_move,
+        role,
+        kubeadm,
+        attempt,
+        anew: false,
+    }
 }
 
 fn jobs() -> &'static HostJobs {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Order, Role, Script};
 use crate::model::label_value::{hash, label_value};
-use crate::model::names::{CLUSTER, COMPONENT, NAMESPACE, NODE, RUN, STEP, TARGET};
+use crate::model::names::{CLUSTER, COMPONENT, MADE_ANEW, NAMESPACE, NODE, RUN, STEP, TARGET};
 use crate::model::version::Version;
 
 /// The exit code of a script that refused before it changed anything on its host; see [`nothing_was_changed`].
@@ -59,6 +59,10 @@ const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The whole Job. `script` runs on the host; the Job watches it for as long as `deadline`.
 pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Value {
     let (labels, annotations) = marks(order);
+    let mut of_job = annotations.clone();
+    if order.anew {
+        of_job.insert(MADE_ANEW.into(), "true".into());
+    }
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -66,7 +70,7 @@ pub(super) fn job(order: &Order, script: &str, deadline: SignedDuration) -> Valu
             "name": job_name(order),
             "namespace": NAMESPACE,
             "labels": labels,
-            "annotations": annotations,
+            "annotations": of_job,
         },
         "spec": {
             // One pod, once. Whether to try again is decided by looking at the node, and is another Job.

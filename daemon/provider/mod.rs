@@ -93,6 +93,8 @@ pub struct Order<'a> {
     pub kubeadm: &'a Kubeadm,
     /// Counts from one; each attempt is another Job.
     pub attempt: u32,
+    /// True if somebody deleted the Job of this attempt, so that another is made in its place.
+    pub anew: bool,
 }
 
 /// The role of a node for the script that runs on it.

@@ -1,7 +1,6 @@
 //! The Job that changes a node. The Job's state is reported, but the node decides whether the step is done.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::hand::Hand;
 use super::state::{order, own_job};
@@ -10,9 +9,8 @@ use crate::model::decision::{Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::StepPhase;
 use crate::model::live::{Job, JobState};
-use crate::model::names;
 use crate::model::work::NodeMove;
-use crate::provider::{self, HostJobs};
+use crate::provider::{self, HostJobs, Order};
 
 /// A Job without a running pod by then will not get one: its image cannot be pulled, or the pod is refused.
 const JOB_START: SignedDuration = SignedDuration::from_mins(5);
@@ -43,6 +41,7 @@ pub(super) fn begin_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, turn: T
 /// Asks for the Job; `anew` if somebody deleted the one before it.
 fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, anew: bool, mut turn: Turn) -> Turn {
     let Some(order) = order(hand, mv) else { return turn };
+    let order = Order { anew, ..order };
     let name = provider::job_name(&order);
     if let Some(backoff) = hand.live.overlay.backoff.get(&EffectKey::Job(name.clone())) {
         let text = format!("it cannot be created: {}", backoff.why);
@@ -53,11 +52,7 @@ fn create_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, anew: bool, mut t
         }
         turn = turn.waits(Gate::Health, reason);
     }
-    let mut manifest = jobs.job(&order);
-    if let Some(annotations) = manifest.pointer_mut("/metadata/annotations").filter(|_| anew) {
-        annotations[names::MADE_ANEW] = Value::from("true");
-    }
-    turn.effect(Effect::CreateJob { name, manifest }, hand.progress.intent)
+    turn.effect(Effect::CreateJob { name, manifest: jobs.job(&order) }, hand.progress.intent)
 }
 
 pub(super) fn run_job(hand: &Hand<'_>, mv: &NodeMove, jobs: &HostJobs, mut turn: Turn) -> Turn {

@@ -196,5 +196,6 @@ pub(super) fn order<'a>(hand: &Hand<'a>, mv: &'a NodeMove) -> Option<Order<'a>> 
         role: Role::of(component, node.control_plane, first),
         kubeadm: &hand.run.plan.kubeadm,
         attempt: hand.progress.attempt,
+        anew: false,
     })
 }

@@ -417,6 +417,7 @@ pub fn job_name(run: &Run, step: &Step, record: &StepRecord) -> String {
         role: Role::of(component, step.id.scope == Scope::ControlPlane, run.first_of_hop(step)),
         kubeadm: &run.plan.kubeadm,
         attempt: record.attempt,
+        anew: false,
     })
 }
 

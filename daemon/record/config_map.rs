@@ -274,6 +274,9 @@ fn stop_line(stopped: &StoppedSince) -> String {
 
 fn rollback(status: &Status) -> String {
     let point = status.rollback_points.first();
+    if let Some(past) = status.run.as_ref().and_then(|run| run.past_return) {
+        return format!("No ({}; no snapshot)", past.words());
+    }
     match point.map(|point| point.commit.as_ref()) {
         None => "No".to_owned(),
         Some(None) => "No (no desired commit to go back to; no snapshot)".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::log::RunLog;
+use super::status_types::PastReturn;
 use super::steps::{Mark, StepIndex};
 use crate::model::CommitId;
 use crate::model::claim::AsFound;
@@ -72,15 +73,16 @@ pub enum StepEnd {
 }
 
 impl Run {
-    /// True if an earlier commit no longer takes the run back: the control plane was changed, or may have been, or it
-    /// already runs the target.
-    pub fn is_past_return(&self) -> bool {
+    /// Why an earlier commit no longer takes the run back; `None` while one does.
+    pub fn past_return(&self) -> Option<PastReturn> {
         let moves = |id: &StepId| matches!(id.kind, WorkKind::ControlPlane | WorkKind::AwaitControlPlane);
         let mut steps = self.plan.steps().map(|step| &step.id).filter(|id| moves(id)).peekable();
-        steps.peek().is_none()
-            || steps
-                .filter_map(|id| self.steps.get(id))
-                .any(|step| step.is_touched() || step.end == Some(StepEnd::Done))
+        if steps.peek().is_none() {
+            return Some(PastReturn::ControlPlaneAtTarget);
+        }
+        let mut begun = steps.filter_map(|id| self.steps.get(id));
+        let changed = begun.any(|step| step.is_touched() || step.end == Some(StepEnd::Done));
+        changed.then_some(PastReturn::ControlPlaneMoved)
     }
 
     /// Adds what entry `seq` says of one step.

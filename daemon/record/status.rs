@@ -145,6 +145,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
         nodes_left_out: count(total.saturating_sub(listed.len())),
         nodes: listed,
         rollback_point: run.rollback_point.clone(),
+        past_return: run.past_return(),
         estimated_completion: record
             .last_at
             .filter(|_| moving && !blocked)

@@ -206,9 +206,31 @@ pub struct RunStatus {
     pub nodes_left_out: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_point: Option<String>,
+    /// Why an earlier commit no longer takes the run back; `None` while one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past_return: Option<PastReturn>,
     /// When the run would end at its pace so far; `None` while no pace is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion: Option<Timestamp>,
+}
+
+/// Why an earlier commit does not take a run back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PastReturn {
+    /// The control plane was changed, or may have been.
+    ControlPlaneMoved,
+    /// The run moves only kubelets: the control plane already runs the target.
+    ControlPlaneAtTarget,
+}
+
+impl PastReturn {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ControlPlaneMoved => "the control plane has moved",
+            Self::ControlPlaneAtTarget => "the control plane already runs the target",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

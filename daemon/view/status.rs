@@ -16,7 +16,7 @@ use crate::model::group::{grouped, objects_words};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
 use crate::record::text::{cause, causes, outcome, phase, reason, stage};
-use crate::record::{self, NodeState, NodeStatus, Record, Run, RunStatus, Status, WaitingFor};
+use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
 
 /// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
 const LINES: usize = 10;
@@ -55,9 +55,6 @@ pub struct StatusRow {
     /// The nodes that people hold or have cordoned; `None` if the cluster was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_nodes: Option<Vec<KeptNode>>,
-    /// True if the run in progress has changed the control plane, so that no earlier commit takes it back.
-    #[serde(skip)]
-    past_return: bool,
 }
 
 /// What is known beside the records.
@@ -82,7 +79,11 @@ impl StatusPage {
             let record = records.get(name).unwrap_or(&none);
             let status = record::status(name, record);
             StatusRow {
-                overdue: record.last_at.and_then(|last| Overdue::of(&status, last, now)),
+                // A cluster that was taken out of git has no daemon any more.
+                overdue: record
+                    .last_at
+                    .filter(|_| wanted.is_none_or(|wanted| wanted.contains_key(name)))
+                    .and_then(|last| Overdue::of(&status, last, now)),
                 status,
                 newest: wanted
                     .and_then(|wanted| wanted.get(name))
@@ -90,7 +91,6 @@ impl StatusPage {
                 record_age_seconds: record.last_at.map(|at| now.duration_since(at).as_secs().max(0)),
                 daemon: known.acting.get(name).cloned(),
                 kept_nodes: known.kept.get(name).cloned(),
-                past_return: record.run.as_ref().is_some_and(Run::is_past_return),
             }
         };
         let clusters = names.collect::<BTreeSet<_>>().into_iter().map(row).collect();
@@ -188,11 +188,13 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     if let Some(kept) = row.kept_nodes.as_ref().filter(|kept| !kept.is_empty()) {
         lines.add("people", KeptNode::words(kept));
     }
-    if let Some(point) = status.rollback_points.first().filter(|_| status.run.is_some()) {
-        let to = match &point.commit {
-            None => "no earlier commit is known".to_owned(),
-            Some(_) if row.past_return => "no longer possible: the control plane has moved".to_owned(),
-            Some(commit) => format!("to commit {}, only until the control plane moves", commit.short()),
+    if let Some((point, run)) = status.rollback_points.first().zip(status.run.as_ref()) {
+        let to = match (&point.commit, run.past_return) {
+            (None, _) => "no earlier commit is known".to_owned(),
+            (Some(_), Some(past)) => format!("not possible: {}", past.words()),
+            (Some(commit), None) => {
+                format!("to commit {}, only until the control plane moves", commit.short())
+            }
         };
         lines.add("go back", format_args!("{to}; no etcd snapshot (rollback point {})", point.id));
     }

@@ -15,8 +15,6 @@ use crate::model::live::{CallFailure, Live, Probe};
 
 /// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The same for the nodes alone.
-const NODES_PATIENCE: Duration = Duration::from_secs(10);
 /// How many events wait while others are folded.
 const SEEN: usize = 4096;
 
@@ -89,23 +87,13 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
     Ok(folder.live)
 }
 
-/// The picture as soon as it has the nodes; `None` if they do not come. It says nothing of other objects.
+/// A picture of the nodes alone; `None` if they cannot be listed.
 pub async fn with_nodes(cluster: &ClusterApi, clock: &Clock) -> Option<Live> {
     let mut folder = Folder::default();
-    let (seen_in, mut seen) = mpsc::channel(SEEN);
-    let _watches = cluster::watch(cluster, clock, &seen_in);
-    let listed = async {
-        while folder.missing().any(|kind| kind == Kind::Node) {
-            if folder.live.unseen.contains_key(Kind::Node.name()) {
-                return false;
-            }
-            let Some(next) = seen.recv().await else { return false };
-            folder.fold(next, clock.now());
-        }
-        true
-    };
-    let has_nodes = tokio::time::timeout(NODES_PATIENCE, listed).await.unwrap_or(false);
-    has_nodes.then_some(folder.live)
+    for event in cluster.nodes().await.ok()? {
+        folder.fold(event, clock.now());
+    }
+    Some(folder.live)
 }
 
 /// True if every kind that was not listed fails for want of a right: waiting longer changes nothing.

@@ -9,13 +9,13 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, ObjectList, PostParams};
 use kube::client::Body;
 use kube::{Api, ResourceExt as _};
 
 use super::{CallError, ClusterApi, call};
 use crate::clock::Clock;
-use crate::live::{NodeRead, ProbeAnswer};
+use crate::live::{Event, Listing, NodeRead, ProbeAnswer, Seen, Watched};
 use crate::model::label_value::label_value;
 use crate::model::live::{Heard, Lock, Probe};
 use crate::model::names::{HEARD, LEASE, NAMESPACE, NODE, NOTES, STATUS, STOP};
@@ -94,18 +94,34 @@ impl ClusterApi {
     /// Reads a node, its pods and its upgrade Jobs without a resource version: etcd's quorum answers such lists. What a
     /// server returns beside what was asked for is passed over.
     async fn node(&self, name: &str) -> Result<ProbeAnswer, CallError> {
-        let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
-        let nodes = call(Api::<Node>::all(self.client.clone()).list(&of_name)).await?;
-        let node = nodes.items.into_iter().find(|node| node.metadata.name.as_deref() == Some(name));
-        let on_node = ListParams::default().fields(&format!("spec.nodeName={name}"));
-        let mut pods = call(Api::<Pod>::all(self.client.clone()).list(&on_node)).await?.items;
-        pods.retain(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name)));
         let label = label_value(name).label;
+        let of_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let on_node = ListParams::default().fields(&format!("spec.nodeName={name}"));
         let for_node = ListParams::default().labels(&format!("{NODE}={label}"));
-        let mut jobs =
-            call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).list(&for_node)).await?.items;
-        jobs.retain(|job| job.labels().get(NODE) == Some(&label));
+        let (nodes, pods, jobs) = (
+            Api::<Node>::all(self.client.clone()),
+            Api::<Pod>::all(self.client.clone()),
+            Api::<Job>::namespaced(self.client.clone(), NAMESPACE),
+        );
+        let (nodes, pods, jobs) = tokio::try_join!(
+            call(nodes.list(&of_name)),
+            call(pods.list(&on_node)),
+            call(jobs.list(&for_node)),
+        )?;
+        let node = nodes.items.into_iter().find(|node| node.metadata.name.as_deref() == Some(name));
+        let is_there =
+            |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name));
+        let names_it = |job: &Job| job.labels().get(NODE) == Some(&label);
+        let (pods, jobs) = (listing(pods, is_there), listing(jobs, names_it));
         Ok(ProbeAnswer::Node(Box::new(NodeRead { node, pods, jobs })))
+    }
+
+    /// One list of the nodes, from the API server's cache.
+    pub async fn nodes(&self) -> Result<Vec<Seen>, CallError> {
+        let any = ListParams::default().match_any();
+        let nodes = call(Api::<Node>::all(self.client.clone()).list(&any)).await?.items;
+        let listed = nodes.into_iter().map(|node| Event::Listed(Box::new(node)));
+        Ok(listed.map(|event| Seen::Watched(Watched::Node(event))).collect())
     }
 
     /// True if a person has stopped the work, as etcd has it now.
@@ -129,6 +145,11 @@ impl ClusterApi {
             Err(error) => Err(error),
         }
     }
+}
+
+fn listing<K: Clone>(list: ObjectList<K>, is_asked_for: impl Fn(&K) -> bool) -> Listing<K> {
+    let items = list.items.into_iter().filter(is_asked_for).collect();
+    Listing { items, resource_version: list.metadata.resource_version }
 }
 
 /// By how much our time of day is ahead of that of an answer. `Date` is cut to whole seconds, and the answer was made

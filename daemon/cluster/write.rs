@@ -145,7 +145,6 @@ impl ClusterApi {
         };
         match call(Api::<Job>::namespaced(self.client.clone(), NAMESPACE).delete(name, &params)).await {
             Ok(_) => WriteAnswer::Done,
-            Err(error) if error.code() == 404 => WriteAnswer::Done,
             Err(error) => refused(&error),
         }
     }

@@ -17,17 +17,22 @@ impl Folder {
         match answer {
             WriteAnswer::Done => self.succeeded(key, now),
             WriteAnswer::Node(node) => {
-                self.put_node(&node, now);
+                if !self.deletions.has(&node.metadata) {
+                    self.put_node(&node, now);
+                }
                 self.succeeded(key, now);
             }
             WriteAnswer::Job(job) => {
-                self.put_job(&job, now);
+                if !self.deletions.has(&job.metadata) {
+                    self.put_job(&job, now);
+                }
                 self.succeeded(key, now);
                 // The picture has it already, so no watch has to show it first.
                 self.live.overlay.in_flight.remove(key);
             }
             WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
+                self.live.lock_deleted = None;
                 self.succeeded(key, now);
             }
             WriteAnswer::Published { text, of } => {
@@ -43,19 +48,26 @@ impl Folder {
                 }
                 self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(500));
             }
-            WriteAnswer::Missing => match key {
-                EffectKey::Eviction(uid) => self.drop_pod(uid),
-                _ => {
-                    if let EffectKey::Job(name) = key {
-                        self.drop_job(&name.as_str().into());
-                    }
-                    let why = CallFailure::Other("it is not there".to_owned());
-                    self.back_off(key, why, now, SignedDuration::from_secs(2));
-                }
-            },
+            WriteAnswer::Missing => self.not_there(key, now),
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
             WriteAnswer::Failed(why) => self.back_off(key, why, now, SignedDuration::from_secs(2)),
         }
+    }
+
+    /// The object of a write is gone, and a watch may not have shown that yet.
+    fn not_there(&mut self, key: &EffectKey, now: Timestamp) {
+        match key {
+            EffectKey::Eviction(uid) => return self.drop_pod(uid),
+            EffectKey::Job(name) if self.live.jobs.contains(name) => {
+                return self.drop_job(&name.as_str().into());
+            }
+            EffectKey::Node(name) if self.live.nodes.contains_key(name.as_str()) => {
+                return self.drop_node(&name.as_str().into());
+            }
+            _ => {}
+        }
+        let why = CallFailure::Other("it is not there".to_owned());
+        self.back_off(key, why, now, SignedDuration::from_secs(2));
     }
 
     fn succeeded(&mut self, key: &EffectKey, now: Timestamp) {

@@ -189,7 +189,9 @@ impl Folder {
                 if !row.kind.is_optional() {
                     self.live.heard.insert(row.kind.name(), now);
                 }
-                self.deletions.listed = Some(now);
+                if matches!(row.kind, Kind::Node | Kind::Pod | Kind::Job) {
+                    self.deletions.listed = Some(now);
+                }
                 self.listed.insert(row.kind);
                 let complete = self.missing().next().is_none();
                 self.live.complete = complete;

@@ -77,8 +77,23 @@ pub enum ProbeAnswer {
 #[derive(Clone, Debug)]
 pub struct NodeRead {
     pub node: Option<Node>,
-    pub pods: Vec<Pod>,
-    pub jobs: Vec<KubeJob>,
+    pub pods: Listing<Pod>,
+    pub jobs: Listing<KubeJob>,
+}
+
+/// The objects of one list.
+#[derive(Clone, Debug)]
+pub struct Listing<K> {
+    pub items: Vec<K>,
+    /// The revision that the list shows.
+    pub resource_version: Option<String>,
+}
+
+impl<K> Listing<K> {
+    /// The revision as a number; the highest if it cannot be read, so that the list counts as newest.
+    fn at(&self) -> u64 {
+        self.resource_version.as_ref().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
+    }
 }
 
 /// How the API server answered a write.

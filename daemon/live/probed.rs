@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::convert;
 use super::fold::Folder;
 use super::{NodeRead, ProbeAnswer};
 use crate::model::effect::{EffectKey, LongState};
@@ -20,21 +21,30 @@ const AGREE_FOR: SignedDuration = SignedDuration::from_mins(2);
 
 /// For how long a deletion is kept: longer than an answer to a probe can be on its way.
 const KEPT: SignedDuration = SignedDuration::from_mins(2);
+/// More deletions than a cluster sees in the second that an answer is on its way.
+const MOST_KEPT: usize = 4096;
 
 /// What watches have shown to be deleted of late. The answer to a probe that was asked before may still have it.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
-    /// When a list ended last. It may have dropped anything.
+    /// When a list of nodes, pods or Jobs ended last. It may have dropped any of them.
     pub(super) listed: Option<Timestamp>,
     of: VecDeque<(Timestamp, Uid)>,
 }
 
 impl Deletions {
     pub(super) fn add(&mut self, meta: &ObjectMeta, now: Timestamp) {
-        while self.of.front().is_some_and(|(at, _)| later(*at, KEPT) < now) {
+        let is_old = |(at, _): &(Timestamp, Uid)| later(*at, KEPT) < now;
+        while self.of.len() >= MOST_KEPT || self.of.front().is_some_and(is_old) {
             self.of.pop_front();
         }
         self.of.extend(meta.uid.as_deref().map(|uid| (now, Uid::from(uid))));
+    }
+
+    /// True if the object was deleted of late: no object gets the UID of one before it.
+    pub(super) fn has(&self, meta: &ObjectMeta) -> bool {
+        let uid = meta.uid.as_deref().map(Uid::from);
+        self.of.iter().any(|(_, deleted)| Some(deleted) == uid.as_ref())
     }
 
     fn since(&self, asked: Timestamp) -> BTreeSet<Uid> {
@@ -83,33 +93,45 @@ impl Folder {
         if self.deletions.listed.is_some_and(|listed| listed >= asked) {
             return;
         }
+        let id = self.shared.id(name);
+        let known = self.live.nodes.get(&id);
+        let older = read.node.as_ref().zip(known).is_some_and(|(node, known)| {
+            let revision = |text: Option<&str>| convert::revision(text.unwrap_or_default());
+            node.metadata.uid.as_deref() == Some(&*known.uid)
+                && revision(node.metadata.resource_version.as_deref())
+                    < revision(Some(&known.resource_version))
+        });
+        // etcd was restored from a backup. Until a list has shown that, the picture is not what the read was to confirm.
+        if older && self.listings.nodes.is_none() {
+            return;
+        }
         let deleted = self.deletions.since(asked);
         let there =
             |meta: &ObjectMeta| !meta.uid.as_deref().is_some_and(|uid| deleted.contains(&Uid::from(uid)));
-        let id = self.shared.id(name);
         match &read.node {
             Some(node) if there(&node.metadata) => self.put_node(node, now),
             Some(_) => {}
             None => self.drop_node(&id),
         }
-        let has_pod = |uid: &Uid| {
-            read.pods.iter().any(|pod| pod.metadata.uid.as_deref().map(Uid::from).as_ref() == Some(uid))
-        };
-        let gone: Vec<Uid> =
-            self.live.pods_on(&id).map(|pod| pod.uid.clone()).filter(|uid| !has_pod(uid)).collect();
-        gone.iter().for_each(|uid| self.drop_pod(uid));
-        let has_job = |name: &String| read.jobs.iter().any(|job| job.metadata.name.as_ref() == Some(name));
-        let gone: Vec<Id> = self
-            .live
-            .jobs
-            .on(name)
-            .map(|(job, _)| job)
-            .filter(|job| !has_job(job))
-            .map(|job| job.as_str().into())
-            .collect();
-        gone.iter().for_each(|job| self.drop_job(job));
-        read.pods.iter().filter(|pod| there(&pod.metadata)).for_each(|pod| self.put_pod(pod, now));
-        read.jobs.iter().filter(|job| there(&job.metadata)).for_each(|job| self.put_job(job, now));
+        // What is newer than the list came after it.
+        let pods: BTreeSet<Uid> =
+            read.pods.items.iter().filter_map(|pod| pod.metadata.uid.as_deref()).map(Uid::from).collect();
+        let of_node = self.live.pods_on(&id).filter(|pod| pod.resource_version <= read.pods.at());
+        let gone: Vec<Uid> = of_node.map(|pod| &pod.uid).filter(|uid| !pods.contains(uid)).cloned().collect();
+        for uid in &gone {
+            self.drop_pod(uid);
+        }
+        let jobs: BTreeSet<&str> =
+            read.jobs.items.iter().filter_map(|job| job.metadata.name.as_deref()).collect();
+        let of_node = self.live.jobs.on(name);
+        let of_node = of_node.filter(|(_, job)| convert::revision(&job.resource_version) <= read.jobs.at());
+        let names = of_node.map(|(job, _)| job.as_str());
+        let gone: Vec<Id> = names.filter(|job| !jobs.contains(job)).map(Id::from).collect();
+        for job in &gone {
+            self.drop_job(job);
+        }
+        read.pods.items.iter().filter(|pod| there(&pod.metadata)).for_each(|pod| self.put_pod(pod, now));
+        read.jobs.items.iter().filter(|job| there(&job.metadata)).for_each(|job| self.put_job(job, now));
         self.live.reads.insert(id, asked);
     }
 
@@ -151,6 +173,10 @@ impl Folder {
     /// Keeps the time, by our clock, at which this state of the lease was first seen. The holder's `renewTime` is
     /// only compared with itself: its clock may differ from ours.
     fn lock(&mut self, lock: Option<Lock>, now: Timestamp) {
+        self.live.lock_deleted = match &lock {
+            Some(_) => None,
+            None => self.live.lock.take().or(self.live.lock_deleted.take()),
+        };
         self.live.lock = lock.map(|mut lock| {
             let same = self
                 .live

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    Event, Folder, Kind, NodeRead, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all,
+    Event, Folder, Kind, Listing, NodeRead, Object, ProbeAnswer, Seen, Watch, Watched, WriteAnswer, watch_all,
 };
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{CallFailure, Probe};
@@ -660,7 +660,8 @@ fn a_read_of_a_node_shows_its_jobs_and_nothing_that_was_deleted_meanwhile() {
     };
     let answer = |node: Option<&Value>, pods: &[Value], jobs: &[Value]| {
         let node = node.map(read);
-        let (pods, jobs) = (pods.iter().map(read).collect(), jobs.iter().map(read).collect());
+        let pods = Listing { items: pods.iter().map(read).collect(), resource_version: Some("7".to_owned()) };
+        let jobs = Listing { items: jobs.iter().map(read).collect(), resource_version: Some("7".to_owned()) };
         ProbeAnswer::Node(Box::new(NodeRead { node, pods, jobs }))
     };
     let shown = |folder: &Folder| {
@@ -702,6 +703,31 @@ fn a_read_of_a_node_shows_its_jobs_and_nothing_that_was_deleted_meanwhile() {
     folder.fold(probe(read(), now()), now() + second);
     assert_eq!(shown(&folder), ["a"], "a list has ended after the question");
     assert!(folder.live.reads.is_empty(), "so it is asked once more");
+
+    let mut folder = begin();
+    let mut new = (job("new"), pod("new"));
+    new.0["metadata"]["resourceVersion"] = json!("8");
+    new.1["metadata"]["resourceVersion"] = json!("8");
+    folder.fold(seen(Kind::Job, How::Applied, &new.0), now());
+    folder.fold(seen(Kind::Pod, How::Applied, &new.1), now());
+    folder.fold(probe(read(), now()), now() + second);
+    assert_eq!(shown(&folder), ["lost", "new", "unseen", "a", "b", "new"], "made after the lists were read");
+
+    let mut folder = begin();
+    let mut newer = node("w1");
+    newer["metadata"]["resourceVersion"] = json!("9");
+    folder.fold(seen(Kind::Node, How::Applied, &newer), now());
+    folder.fold(probe(read(), now()), now() + second);
+    assert!(folder.live.reads.is_empty(), "etcd was restored, and no list has shown it yet");
+}
+
+#[test]
+fn the_answer_to_a_write_brings_back_nothing_that_a_watch_has_shown_to_be_deleted() {
+    let mut folder = small();
+    folder.fold(seen(Kind::Node, How::Deleted, &node("w1")), now());
+    let answer = WriteAnswer::Node(Box::new(read(&node("w1"))));
+    folder.fold(Seen::Done(EffectKey::Node("w1".to_owned()), answer), now());
+    assert!(folder.live.nodes.get("w1").is_none());
 }
 
 #[test]

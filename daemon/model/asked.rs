@@ -11,7 +11,7 @@ pub enum Probe {
     ClusterUid,
     /// `/readyz` and `/version` of the API endpoint.
     Api,
-    /// The node of this name and its pods, as etcd has them now.
+    /// The node of this name, its pods and its upgrade Jobs, as etcd has them now.
     Node(String),
     /// The heartbeat of the node of this name.
     Heartbeat(String),

@@ -57,7 +57,7 @@ pub struct Live {
     pub unseen: BTreeMap<&'static str, CallFailure>,
     /// When each kind was heard of last: its list ended, or its watch was accepted or has spoken. By the kinds' names.
     pub heard: BTreeMap<&'static str, Timestamp>,
-    /// When a node and its pods were last read as etcd has them, and not as a watch has told.
+    /// When a node with its pods and Jobs was last read as etcd has them, and not as a watch has told.
     pub reads: BTreeMap<Id, Timestamp>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
@@ -68,6 +68,8 @@ pub struct Live {
     pub leases: BTreeMap<Id, String>,
     /// The lease; `None` if it does not exist or no probe has asked for it yet.
     pub lock: Option<Lock>,
+    /// The lease as it was before somebody deleted it. Its holder may not have noticed yet.
+    pub lock_deleted: Option<Lock>,
     /// What the `ConfigMap` `upgrade-status` holds; `None` until it has been read.
     pub published: Option<Published>,
     /// Long work by name, as it was last seen. Work that is not in the map is unknown.

@@ -33,7 +33,7 @@ pub fn tenure(live: &Live, record: &Record, me: &Identity, now: Timestamp) -> Te
         (None, None) => live.probed.contains_key(&Probe::Lock).then(|| next_epoch(live, record)),
     };
     let held = mine.filter(|lock| is_within(renewed(lock), DEADLINE, now)).map(|lock| lock.transitions);
-    Tenure { held, epoch, elsewhere: elsewhere(lock, me, now) }
+    Tenure { held, epoch, elsewhere: elsewhere(lock.or(live.lock_deleted.as_ref()), me, now) }
 }
 
 /// When we renewed our lease, by our clock.
@@ -55,11 +55,13 @@ fn is_within(since: Timestamp, length: SignedDuration, now: Timestamp) -> bool {
 /// would take them for claims of a later leader and never release their nodes. So the record's last epoch counts too.
 /// A claim that the record does not know does not: the process that wrote it may be alive.
 fn next_epoch(live: &Live, record: &Record) -> u64 {
-    let lock = live.lock.as_ref().map_or(0, |lock| lock.transitions);
+    let lock = live.lock.as_ref().or(live.lock_deleted.as_ref()).map_or(0, |lock| lock.transitions);
     lock.max(record.last_epoch) + 1
 }
 
 /// Another process that is taken to hold the lease, and until when; `None` if the lease is free, ours or not known.
+///
+/// A person deletes the lease of a process that acts. It notices at its next renewal, and may send effects until then.
 fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(String, Timestamp)> {
     let lock = lock?;
     let silent_until = later(lock.seen, SignedDuration::from_secs(lock.seconds.max(LENGTH.as_secs())));
@@ -72,7 +74,7 @@ pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
     let mine = input.live.lock.as_ref().filter(|lock| lock.holder == input.me.holder);
     match (mine, wanted) {
         (Some(lock), true) => renew(input, lock),
-        (Some(lock), false) => give_back(lock),
+        (Some(_), false) => give_back(input),
         (None, true) => take(input, tenure),
         (None, false) => Turn::default(),
     }
@@ -97,8 +99,8 @@ fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
     turn
 }
 
-fn give_back(lock: &Lock) -> Turn {
-    let effects = release(Some(lock), &lock.holder).map(|release| (release, 0));
+fn give_back(input: &Input<'_>) -> Turn {
+    let effects = release(input.live, &input.me.holder).map(|release| (release, 0));
     Turn { effects: effects.into_iter().collect(), ..Turn::default() }
 }
 
@@ -121,6 +123,9 @@ fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
     if !live.probed.contains_key(&Probe::Lock) {
         return turn;
     }
+    if tenure.elsewhere.is_some() {
+        return stand_by(tenure);
+    }
     let Some(lock) = &live.lock else {
         let mut turn = turn;
         // The create failed before, perhaps because the namespace does not exist.
@@ -132,9 +137,6 @@ fn take(input: &Input<'_>, tenure: &Tenure) -> Turn {
         turn.effects.extend(moved(create, live).effects);
         return turn;
     };
-    if tenure.elsewhere.is_some() {
-        return stand_by(tenure);
-    }
     let hold = LeaseMove::Hold {
         holder: me.holder.clone(),
         transitions: next_epoch(live, input.record),
@@ -200,33 +202,63 @@ pub fn deadline(lock: Option<&Lock>, holder: &str) -> Option<Timestamp> {
 }
 
 /// The effect that gives our lease back; `None` if the lease is not ours.
-pub fn release(lock: Option<&Lock>, holder: &str) -> Option<Effect> {
-    let lock = lock.filter(|lock| lock.holder == holder)?;
+///
+/// It leaves what this process has heard last. An endpoint answers with the target, then with the version before, and the
+/// process has nothing to do any more. Had it left what the lease said, the next process would go on from there.
+pub fn release(live: &Live, holder: &str) -> Option<Effect> {
+    let lock = live.lock.as_ref().filter(|lock| lock.holder == holder)?;
     let lease = LeaseMove::Release {
         holder: lock.holder.clone(),
         transitions: lock.transitions,
         resource_version: lock.resource_version.clone(),
     };
-    let heard = lock.heard.clone();
-    Some(Effect::Lease { name: LEASE.to_owned(), lease, heard, length: LENGTH })
+    Some(Effect::Lease { name: LEASE.to_owned(), lease, heard: heard(live), length: LENGTH })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn the_deadline_counts_from_the_renewal_and_not_from_the_look_that_found_it() {
-        let sent: Timestamp = "2026-12-02T21:59:30Z".parse().unwrap();
-        let lock = |renewed: &str, seen: Timestamp| Lock {
-            holder: "me".to_owned(),
-            transitions: 1,
+    use super::*;
+    use crate::live::{Folder, ProbeAnswer, Seen};
+
+    fn lock(holder: &str, renewed: &str, seen: Timestamp) -> Lock {
+        Lock {
+            holder: holder.to_owned(),
+            transitions: 7,
             resource_version: "1".to_owned(),
             renewed: renewed.to_owned(),
             seconds: 30,
             heard: None,
             seen,
+        }
+    }
+
+    #[test]
+    fn a_lease_that_somebody_deleted_is_its_holders_until_it_would_have_run_out() {
+        let now: Timestamp = "2026-12-02T21:59:30Z".parse().unwrap();
+        let me =
+            Identity { cluster: "c".into(), holder: "me".into(), predecessors: BTreeSet::new(), twin: None };
+        let looked = |holder: &str, seconds: i64| {
+            let mut folder = Folder::default();
+            let probed =
+                |lock| Seen::Probed { probe: Probe::Lock, answer: ProbeAnswer::Lock(lock), asked: now };
+            folder.fold(probed(Some(lock(holder, "2026-12-02T21:59:30Z", now))), now);
+            folder.fold(probed(None), now);
+            folder.fold(probed(None), now);
+            tenure(&folder.live, &Record::default(), &me, now + SignedDuration::from_secs(seconds))
         };
+        let until = now + SignedDuration::from_secs(30);
+        assert_eq!(looked("other", 29).elsewhere, Some(("other".to_owned(), until)));
+        assert_eq!(looked("other", 30).elsewhere, None);
+        assert_eq!(looked("me", 0).elsewhere, None, "our own lease is taken again at once");
+        assert_eq!(looked("", 0).elsewhere, None, "a lease without a holder is free");
+        assert_eq!(looked("other", 30).epoch, Some(8), "above the epoch of the lease that was deleted");
+    }
+
+    #[test]
+    fn the_deadline_counts_from_the_renewal_and_not_from_the_look_that_found_it() {
+        let sent: Timestamp = "2026-12-02T21:59:30Z".parse().unwrap();
         let found = sent + SignedDuration::from_secs(19);
         for (renewed, from) in [
             ("2026-12-02T21:59:30Z", sent),
@@ -234,7 +266,21 @@ mod tests {
             ("2026-12-02T22:59:30Z", found),
             ("no time at all", found),
         ] {
-            assert_eq!(deadline(Some(&lock(renewed, found)), "me"), Some(later(from, DEADLINE)), "{renewed}");
+            let lock = lock("me", renewed, found);
+            assert_eq!(deadline(Some(&lock), "me"), Some(later(from, DEADLINE)), "{renewed}");
         }
+    }
+    #[test]
+    fn a_lease_that_is_given_back_keeps_what_was_heard_last() {
+        let now: Timestamp = "2026-12-02T21:59:30Z".parse().unwrap();
+        let version = |text: &str| text.parse().unwrap();
+        let mut live = Live::default();
+        let heard = Heard { version: version("v1.36.3"), since: now - SignedDuration::from_mins(1) };
+        live.lock = Some(Lock { heard: Some(heard), ..lock("me", "2026-12-02T21:59:30Z", now) });
+        live.api.version = Some(version("v1.35.4"));
+        live.api.version_since = Some(now);
+        assert!(live.is_known_by_endpoint());
+        let Some(Effect::Lease { heard, .. }) = release(&live, "me") else { panic!("it is ours") };
+        assert_eq!(heard, Some(Heard { version: version("v1.35.4"), since: now }));
     }
 }

@@ -147,6 +147,8 @@ impl Loop {
             self.report(findings, now);
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
             self.lease.observe(tick.stands_by, lock, &self.me.holder, recorded);
+            // The holder of a lease that somebody deleted may still act.
+            let lock = lock.or(self.picture.live().lock_deleted.as_ref());
             if let Some((before, now)) = self.lease.news(tick.stands_by, lock, &self.me.holder) {
                 said::acts(&self.me.cluster, &before, &now, self.recorder.record());
             }
@@ -363,7 +365,7 @@ impl Loop {
 
     /// Releases our lease if it is held and no release was sent. True if one is sent now.
     fn release_lease(&mut self) -> bool {
-        let release = self.lease.release(self.picture.live().lock.as_ref(), &self.me.holder);
+        let release = self.lease.release(self.picture.live(), &self.me.holder);
         let Some(release) = release else { return false };
         self.in_flight.send(release, &mut self.picture.folder.live.overlay, self.clock.now());
         true

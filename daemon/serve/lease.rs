@@ -2,7 +2,7 @@
 //! because of that, and the release at the end of the loop.
 
 use crate::model::effect::Effect;
-use crate::model::live::Lock;
+use crate::model::live::{Live, Lock};
 use crate::reconcile;
 
 /// Whether another process acted, and wrote the record, while this loop only waited.
@@ -98,8 +98,8 @@ impl LeaseWatch {
 
     /// The effect that releases our lease when the loop ends, so that the next process need not wait until it
     /// expires. `None` if the lease is not ours, or once a release was returned.
-    pub(super) fn release(&mut self, lock: Option<&Lock>, holder: &str) -> Option<Effect> {
-        let release = reconcile::release(lock, holder).filter(|_| !self.released)?;
+    pub(super) fn release(&mut self, live: &Live, holder: &str) -> Option<Effect> {
+        let release = reconcile::release(live, holder).filter(|_| !self.released)?;
         self.released = true;
         Some(release)
     }
@@ -151,9 +151,10 @@ mod tests {
     #[test]
     fn the_lease_is_released_once_and_only_by_its_holder() {
         let mut watch = LeaseWatch::default();
-        assert_eq!(watch.release(None, "me"), None);
-        assert_eq!(watch.release(Some(&lock("other", 1)), "me"), None);
-        assert!(watch.release(Some(&lock("me", 1)), "me").is_some());
-        assert_eq!(watch.release(Some(&lock("me", 1)), "me"), None);
+        let with = |lock| Live { lock, ..Live::default() };
+        assert_eq!(watch.release(&with(None), "me"), None);
+        assert_eq!(watch.release(&with(Some(lock("other", 1))), "me"), None);
+        assert!(watch.release(&with(Some(lock("me", 1))), "me").is_some());
+        assert_eq!(watch.release(&with(Some(lock("me", 1))), "me"), None);
     }
 }

@@ -22,7 +22,7 @@ use crate::verify::owners;
 /// How long no pod may have left a node before the drain counts as blocked and the claim notes since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
 
-/// How old the last quorum read of a node and its pods may be when the node begins to be changed.
+/// How old the last quorum read of a node, its pods and its Jobs may be when the node begins to be changed.
 const READ_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// Takes the node as far as it goes now. `prove` checks whether its component is healthy.

@@ -17,7 +17,7 @@ use crate::record::{StepEnd, StepRecord};
 
 /// A lease holder that renewed within this time is alive, whatever length the lease itself has.
 const ALIVE: SignedDuration = SignedDuration::from_secs(30);
-/// A node and its pods were read from etcd within this before they begin to be changed.
+/// A node, its pods and its Jobs were read from etcd within this before they begin to be changed.
 const READ: SignedDuration = SignedDuration::from_secs(10);
 
 impl Check<'_> {
@@ -214,8 +214,17 @@ impl Check<'_> {
         let (lock, me) = (self.live().lock.as_ref(), self.input.me);
         match (lease, lock) {
             (LeaseMove::Create { transitions, .. }, None) => {
-                let follows = *transitions > self.record().last_epoch;
-                self.require(follows, object, "its epoch is not above those of the record");
+                let deleted = self.live().lock_deleted.as_ref();
+                let above = deleted.map_or(0, |lock| lock.transitions).max(self.record().last_epoch);
+                self.require(*transitions > above, object, "its epoch is not above those of the record");
+                let theirs = deleted.is_some_and(|lock| {
+                    let lasts = SignedDuration::from_secs(lock.seconds);
+                    let others = !lock.holder.is_empty()
+                        && lock.holder != me.holder
+                        && !me.predecessors.contains(&lock.holder);
+                    others && later(lock.seen, lasts) > self.input.now
+                });
+                self.require(!theirs, object, "it is created while the holder of the one before may act");
             }
             (LeaseMove::Create { .. }, Some(_)) => self.note(object, "it is created and exists"),
             (LeaseMove::Hold { .. } | LeaseMove::Release { .. }, None) => {

@@ -56,7 +56,9 @@ pub(super) async fn one(
     let mut ending = settings.ending.clone();
     let mut rest = Rest::new();
     let mut away = Away::default();
+    let mut told: Option<String> = None;
     loop {
+        let began = settings.clock.now();
         // A mistake of ours in one cluster's loop ends neither that loop for good nor the others.
         let caught = AssertUnwindSafe(once(settings, &me, wired, start)).catch_unwind().await;
         let end = caught.unwrap_or_else(|panic| Err(anyhow!("its loop panicked: {}", said_by(&*panic))));
@@ -81,7 +83,14 @@ pub(super) async fn one(
         if *ending.borrow() {
             return Ok(End::Asked);
         }
-        tracing::warn!(cluster = %me.cluster, "{trouble}");
+        // A cluster that is away for a night would fill the log with one sentence.
+        let served = later(began, AWAY) <= settings.clock.now();
+        if !served && told.as_ref() == Some(&trouble) {
+            tracing::debug!(cluster = %me.cluster, "{trouble}");
+        } else {
+            tracing::warn!(cluster = %me.cluster, "{trouble}");
+        }
+        told = Some(trouble);
         rest.take(&settings.clock, &mut ending).await;
         // Another process may have written meanwhile.
         start = Start::Afresh;

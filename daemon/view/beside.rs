@@ -12,7 +12,7 @@ use crate::model::live::{Live, Lock};
 use crate::model::state::DesiredState;
 use crate::model::text::{given, length, minute, one_line, plural};
 use crate::model::time::later;
-use crate::record::{Record, Status};
+use crate::record::{Record, Status, WaitingFor};
 
 /// How long after a commit a daemon has accepted it at the latest. It looks every 30 seconds, unless its settings say
 /// otherwise.
@@ -107,9 +107,9 @@ impl Newest {
     }
 }
 
-/// How long a step that is in progress may go on without an entry, if nothing is recorded that it waits for: its Job has
-/// an hour, and a drain that is blocked is a wait.
-const LONGEST_STEP: SignedDuration = SignedDuration::from_hours(2);
+/// How long a run may go on without an entry, if nothing is recorded that it waits for: a Job has an hour, and what the run
+/// waits for otherwise is recorded.
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_hours(2);
 
 /// A daemon that is alive would have recorded something by now. What a dead one recorded last may look well: the run
 /// waits for a window, and the window has been open for an hour.
@@ -126,30 +126,34 @@ pub struct Overdue {
 impl Overdue {
     /// `last` is when the last entry was written.
     pub(super) fn of(status: &Status, last: Timestamp, now: Timestamp) -> Option<Self> {
-        // A stopped daemon records nothing, and of a halt a person knows. One that cannot see the cluster has said so, and
-        // sees no wait end.
-        let unseen = status.waiting.iter().any(|wait| wait.gate == Gate::Watch);
-        if status.stopped.is_some() || status.halted.is_some() || unseen {
+        // One that cannot see the cluster has said so, and sees no wait end.
+        let unseen = |wait: &WaitingFor| wait.gate == Gate::Watch || wait.key == Key::ApiUnreachable;
+        // A stopped daemon records nothing, and of a halt a person knows.
+        if status.stopped.is_some() || status.halted.is_some() || status.waiting.iter().any(unseen) {
             return None;
         }
-        let late = |at: Timestamp| later(at, OVERDUE) <= now;
         let ends = status.waiting.iter().filter_map(|wait| Some((wait.next?, wait.key)));
-        let ended = ends.filter(|(next, _)| last < *next && late(*next)).min();
+        let ended = ends.filter(|(next, _)| last < *next && later(*next, OVERDUE) <= now).min();
         if let Some((since, key)) = ended {
             return Some(Self { since, wait: Some(key) });
         }
-        let run = status.run.as_ref().filter(|_| status.waiting.is_empty())?;
-        let since = if run.counts.in_progress == 0 { last } else { later(last, LONGEST_STEP) };
-        late(since).then_some(Self { since, wait: None })
+        let run = status.run.as_ref()?;
+        // Nodes that wait for those in progress wait for nothing else.
+        let behind = |gate: Gate| matches!(gate, Gate::Limit | Gate::Canary | Gate::Order);
+        let behind_others = run.counts.in_progress > 0;
+        let waits = status.waiting.iter().any(|wait| !(behind_others && behind(wait.gate)));
+        let since = later(last, LONGEST_SILENCE);
+        (!waits && since <= now).then_some(Self { since, wait: None })
     }
 
     pub(super) fn words(&self) -> String {
-        let at = minute(self.since);
-        let what = match self.wait {
-            Some(key) => format!("the wait for {} was to end at {at}", key.as_str()),
-            None => format!("the run was to go on at {at}"),
+        let missing = match self.wait {
+            Some(key) => {
+                format!("since {}, when the wait `{}` was to end", minute(self.since), key.as_str())
+            }
+            None => format!("for {}, and the run waits for nothing", length(LONGEST_SILENCE)),
         };
-        format!("{what}, and nothing was recorded since; check that a daemon runs and can push")
+        format!("nothing was recorded {missing}; check that a daemon runs and can push")
     }
 }
 

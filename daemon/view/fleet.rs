@@ -96,7 +96,7 @@ fn because(row: &StatusRow) -> Option<String> {
     let told = |wait: &WaitingFor| with_object(&about(&wait.text, &wait.object), &wait.object);
     let person = || status.waiting.iter().find(|wait| wait.needs_a_person()).map(told);
     let waits = || status.waiting.first().map(told);
-    let first = stopped().or_else(halted).or_else(silent).or_else(overdue).or_else(refused);
+    let first = stopped().or_else(halted).or_else(silent).or_else(refused).or_else(overdue);
     first.or_else(person).or_else(newest).or_else(waits)
 }
 

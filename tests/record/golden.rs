@@ -242,7 +242,7 @@ fn going_back_is_offered_until_the_control_plane_is_changed() {
         [moved("cp1", Component::ControlPlane, StepPhase::Upgrading), done("cp1", Component::ControlPlane)]
     {
         story.say([what]);
-        assert!(told(&story).contains("no longer possible: the control plane has moved"), "{}", told(&story));
+        assert!(told(&story).contains("not possible: the control plane has moved"), "{}", told(&story));
     }
 }
 
@@ -345,8 +345,8 @@ fn an_entry_that_is_missing_needs_a_person() {
     stopped.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]);
     let told = |story: &Story, minutes: i64| {
         let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
-        let known =
-            BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
+        let unread = Err("not read".to_owned());
+        let known = BesideRecords { wanted: unread, acting: BTreeMap::new(), kept: BTreeMap::new() };
         let now = story.record.last_at.unwrap() + SignedDuration::from_mins(minutes);
         let page = StatusPage::of(&records, &known, now);
         let line = page.text().lines().find(|line| line.starts_with("  overdue")).map(str::to_owned);
@@ -354,27 +354,34 @@ fn an_entry_that_is_missing_needs_a_person() {
     };
     let nothing = String::new;
     assert_eq!(told(&waiting(vec![window()]), 70), (nothing(), 3), "a daemon may take a while");
-    let overdue = |what: &str| {
-        (
-            format!(
-                "  overdue    {what}, and nothing was recorded since; check that a daemon runs and can push"
-            ),
-            4,
-        )
+    let overdue = |missing: &str| {
+        (format!("  overdue    nothing was recorded {missing}; check that a daemon runs and can push"), 4)
     };
-    let window_was_to_open = overdue("the wait for windowClosed was to end at 2026-11-25 19:58 UTC");
+    let window_was_to_open = overdue("since 2026-11-25 19:58 UTC, when the wait `windowClosed` was to end");
     assert_eq!(told(&waiting(vec![window()]), 80), window_was_to_open);
     assert_eq!(told(&waiting(vec![wait(Gate::Limit, Key::LimitReached, None)]), 9_000), (nothing(), 3));
-    let unseen = wait(Gate::Watch, Key::NotCurrent, None);
-    assert_eq!(
-        told(&waiting(vec![window(), unseen]), 9_000),
-        (nothing(), 3),
-        "it has said that it sees nothing"
-    );
+    for unseen in [wait(Gate::Watch, Key::NotCurrent, None), wait(Gate::Health, Key::ApiUnreachable, None)] {
+        let story = waiting(vec![window(), unseen]);
+        assert_eq!(told(&story, 9_000), (nothing(), 3), "it has said that it sees nothing");
+    }
     assert_eq!(told(&stopped, 9_000), (nothing(), 3), "a stopped daemon records nothing");
-    assert_eq!(told(&at_work(false), 20), overdue("the run was to go on at 2026-11-25 18:58 UTC"));
-    assert_eq!(told(&at_work(true), 120), (nothing(), 3), "a step may take two hours");
-    assert_eq!(told(&at_work(true), 140), overdue("the run was to go on at 2026-11-25 20:58 UTC"));
+    for step in [false, true] {
+        let mut story = at_work(step);
+        assert_eq!(told(&story, 119), (nothing(), 3), "a step may take long");
+        assert_eq!(told(&story, 120), overdue("for 2h, and the run waits for nothing"));
+        let answers = vec![wait(Gate::Limit, Key::LimitReached, None)];
+        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
+        assert_eq!(told(&story, 120).1, if step { 4 } else { 3 }, "others wait for those in progress");
+        let answers = vec![wait(Gate::Budget, Key::BudgetBlocks, None)];
+        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
+        assert_eq!(told(&story, 9_000), (nothing(), 3), "a budget may block for long");
+    }
+    // Nobody serves a cluster that was taken out of git.
+    let gone = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
+    let story = waiting(vec![window()]);
+    let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
+    let page = StatusPage::of(&records, &gone, story.now + SignedDuration::from_hours(9));
+    assert_eq!(page.exit().code(), 3);
 }
 
 #[test]

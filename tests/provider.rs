@@ -235,6 +235,20 @@ fn only_a_refusal_says_that_nothing_was_changed() {
 }
 
 #[test]
+fn a_job_that_is_made_anew_says_so_and_its_pod_does_not() {
+    let kubeadm = kubeadm(folder(), &[]);
+    let step = step("w1", Component::Kubelet, "v1.36.3");
+    let order = order(&step, Role::WorkerKubelet, &kubeadm, 1);
+    let (first, anew) = (jobs().job(&order), jobs().job(&Order { anew: true, ..order }));
+    let mark =
+        |job: &Value, at: &str| job.pointer(at).and_then(|all| all.get("windlass.dev/made-anew")).cloned();
+    assert_eq!(mark(&anew, "/metadata/annotations"), Some(Value::from("true")));
+    assert_eq!(mark(&anew, "/spec/template/metadata/annotations"), None);
+    assert_eq!(mark(&first, "/metadata/annotations"), None);
+    assert_eq!(anew["metadata"]["name"], first["metadata"]["name"], "it takes the other's place");
+}
+
+#[test]
 fn names_and_labels_are_legal_for_any_node_and_version() {
     let kubeadm = kubeadm(folder(), &[]);
     for node in ["w1", "10-0-0-1.eu-central-1.compute.internal", &"a.very-long-name".repeat(15), "x--"] {

@@ -192,7 +192,7 @@ fn probe(probe: &Probe) -> String {
         Probe::Api => "the API endpoint".to_owned(),
         Probe::Heartbeat(node) => format!("the heartbeat of {node}"),
         Probe::Lock => "the lease".to_owned(),
-        Probe::Node(name) => format!("node/{name} and its pods"),
+        Probe::Node(name) => format!("node/{name}, its pods and Jobs"),
         Probe::Published => "the published status".to_owned(),
         Probe::Long(name) => format!("the work {name}"),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use windlass::model::decision::{Answer, Gate, Key};
 use windlass::model::entry::{ClusterEvent, CommitEvent, InterruptionEvent, RunOutcome, StepPhase, What};
-use windlass::model::plan::Component;
+use windlass::model::plan::{Component, StageKind};
 use windlass::model::state::DesiredState;
 use windlass::record::{self, Record, status};
 use windlass::view::Page as _;
@@ -244,6 +244,12 @@ fn going_back_is_offered_until_the_control_plane_is_changed() {
         story.say([what]);
         assert!(told(&story).contains("not possible: the control plane has moved"), "{}", told(&story));
     }
+    let mut kubelets = plan(1);
+    kubelets.stages.retain(|stage| stage.kind == StageKind::Workers);
+    let mut story = Story::new(kubelets);
+    story.accepted().run_started();
+    let line = told(&story);
+    assert!(line.contains("not possible: the control plane already runs the target"), "{line}");
 }
 
 /// The page an hour and a minute after the last entry.
@@ -315,73 +321,99 @@ fn nodes_that_people_keep_are_named_and_change_no_exit_code() {
     );
 }
 
+/// A wait that ends some minutes after the newest commit was accepted, if it is known when.
+fn ending(gate: Gate, key: Key, minutes: Option<i64>) -> Answer {
+    let mut story = Story::new(plan(1));
+    story.accepted();
+    let next = minutes.map(|minutes| story.now + SignedDuration::from_mins(minutes));
+    Answer::wait(gate, reason(key, "cluster/prod-eu", "later")).until(next)
+}
+
+fn window_in_an_hour() -> Answer {
+    ending(Gate::Window, Key::WindowClosed, Some(60))
+}
+
+fn waiting_for(answers: Vec<Answer>) -> Story {
+    let mut story = Story::new(plan(1));
+    story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers })]);
+    story
+}
+
+/// The page so many minutes after the last entry, without a look at the desired branch.
+fn page_later(records: &BTreeMap<String, Record>, minutes: i64) -> StatusPage {
+    let last = records.values().filter_map(|record| record.last_at).max().unwrap_or_default();
+    let known =
+        BesideRecords { wanted: Err("not read".into()), acting: BTreeMap::new(), kept: BTreeMap::new() };
+    StatusPage::of(records, &known, last + SignedDuration::from_mins(minutes))
+}
+
+fn overdue_after(story: &Story, minutes: i64) -> (String, u8) {
+    let page = page_later(&BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]), minutes);
+    let line = page.text().lines().find(|line| line.starts_with("  overdue")).map(str::to_owned);
+    (line.unwrap_or_default(), page.exit().code())
+}
+
 /// A daemon that died while it waited leaves a record that looks well.
 #[test]
 fn an_entry_that_is_missing_needs_a_person() {
-    let mut story = Story::new(plan(1));
-    story.accepted();
-    let wait = |gate, key, minutes: Option<i64>| {
-        let next = minutes.map(|minutes| story.now + SignedDuration::from_mins(minutes));
-        Answer::wait(gate, reason(key, "cluster/prod-eu", "later")).until(next)
-    };
-    let window = || wait(Gate::Window, Key::WindowClosed, Some(60));
-    let waiting = |answers: Vec<Answer>| {
-        let mut story = Story::new(plan(1));
-        story.accepted().say([What::Cluster(ClusterEvent::Waiting { answers })]);
-        story
-    };
-    let at_work = |step: bool| {
-        let mut story = Story::new(plan(1));
-        story.accepted().run_started();
-        if step {
-            story.say([
-                started("w1", Component::Kubelet),
-                moved("w1", Component::Kubelet, StepPhase::Claimed),
-            ]);
-        }
-        story
-    };
-    let mut stopped = waiting(vec![window()]);
+    let mut stopped = waiting_for(vec![window_in_an_hour()]);
     stopped.say([What::Interruption(InterruptionEvent::Stopped { by: "anna".into(), reason: "x".into() })]);
-    let told = |story: &Story, minutes: i64| {
-        let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
-        let unread = Err("not read".to_owned());
-        let known = BesideRecords { wanted: unread, acting: BTreeMap::new(), kept: BTreeMap::new() };
-        let now = story.record.last_at.unwrap() + SignedDuration::from_mins(minutes);
-        let page = StatusPage::of(&records, &known, now);
-        let line = page.text().lines().find(|line| line.starts_with("  overdue")).map(str::to_owned);
-        (line.unwrap_or_default(), page.exit().code())
-    };
-    let nothing = String::new;
-    assert_eq!(told(&waiting(vec![window()]), 70), (nothing(), 3), "a daemon may take a while");
+    let nothing = || (String::new(), 3);
     let overdue = |missing: &str| {
         (format!("  overdue    nothing was recorded {missing}; check that a daemon runs and can push"), 4)
     };
-    let window_was_to_open = overdue("since 2026-11-25 19:58 UTC, when the wait `windowClosed` was to end");
-    assert_eq!(told(&waiting(vec![window()]), 80), window_was_to_open);
-    assert_eq!(told(&waiting(vec![wait(Gate::Limit, Key::LimitReached, None)]), 9_000), (nothing(), 3));
-    for unseen in [wait(Gate::Watch, Key::NotCurrent, None), wait(Gate::Health, Key::ApiUnreachable, None)] {
-        let story = waiting(vec![window(), unseen]);
-        assert_eq!(told(&story, 9_000), (nothing(), 3), "it has said that it sees nothing");
+    let window = waiting_for(vec![window_in_an_hour()]);
+    assert_eq!(overdue_after(&window, 70), nothing(), "a daemon may take a while");
+    let told = overdue("since 2026-11-25 19:58 UTC, when the wait `windowClosed` was to end");
+    assert_eq!(overdue_after(&window, 80), told);
+    let limit = waiting_for(vec![ending(Gate::Limit, Key::LimitReached, None)]);
+    assert_eq!(overdue_after(&limit, 9_000), nothing());
+    for (gate, key) in [(Gate::Watch, Key::NotCurrent), (Gate::Health, Key::ApiUnreachable)] {
+        let unseen = waiting_for(vec![window_in_an_hour(), ending(gate, key, None)]);
+        assert_eq!(overdue_after(&unseen, 9_000), nothing(), "it has said that it sees nothing");
     }
-    assert_eq!(told(&stopped, 9_000), (nothing(), 3), "a stopped daemon records nothing");
-    for step in [false, true] {
-        let mut story = at_work(step);
-        assert_eq!(told(&story, 119), (nothing(), 3), "a step may take long");
-        assert_eq!(told(&story, 120), overdue("for 2h, and the run waits for nothing"));
-        let answers = vec![wait(Gate::Limit, Key::LimitReached, None)];
-        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
-        assert_eq!(told(&story, 120).1, if step { 4 } else { 3 }, "others wait for those in progress");
-        let answers = vec![wait(Gate::Budget, Key::BudgetBlocks, None)];
-        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
-        assert_eq!(told(&story, 9_000), (nothing(), 3), "a budget may block for long");
-    }
+    assert_eq!(overdue_after(&stopped, 9_000), nothing(), "a stopped daemon records nothing");
     // Nobody serves a cluster that was taken out of git.
-    let gone = BesideRecords { wanted: Ok(BTreeMap::new()), acting: BTreeMap::new(), kept: BTreeMap::new() };
-    let story = waiting(vec![window()]);
-    let records = BTreeMap::from([(CLUSTER.to_owned(), story.record.clone())]);
-    let page = StatusPage::of(&records, &gone, story.now + SignedDuration::from_hours(9));
+    let page = page(&BTreeMap::from([(CLUSTER.to_owned(), window.record.clone())]));
     assert_eq!(page.exit().code(), 3);
+}
+
+#[test]
+fn a_run_that_waits_for_nothing_and_records_nothing_needs_a_person() {
+    let overdue = "  overdue    nothing was recorded for 2h, and the run waits for nothing; check that a daemon runs and can push";
+    for in_progress in [false, true] {
+        let mut story = Story::new(plan(1));
+        story.accepted().run_started();
+        if in_progress {
+            let claimed = moved("w1", Component::Kubelet, StepPhase::Claimed);
+            story.say([started("w1", Component::Kubelet), claimed]);
+        }
+        assert_eq!(overdue_after(&story, 119), (String::new(), 3), "a step may take long");
+        assert_eq!(overdue_after(&story, 120), (overdue.to_owned(), 4));
+        let answers = vec![ending(Gate::Limit, Key::LimitReached, None)];
+        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
+        let code = if in_progress { 4 } else { 3 };
+        assert_eq!(overdue_after(&story, 120).1, code, "others wait for those in progress");
+        let answers = vec![ending(Gate::Budget, Key::BudgetBlocks, None)];
+        story.say([What::Cluster(ClusterEvent::Waiting { answers })]);
+        assert_eq!(overdue_after(&story, 9_000), (String::new(), 3), "a budget may block for long");
+    }
+}
+
+#[test]
+fn an_entry_that_is_missing_is_in_the_table_and_in_json() {
+    let of_two = BTreeMap::from([
+        (CLUSTER.to_owned(), waiting_for(vec![window_in_an_hour()]).record),
+        ("other".to_owned(), Record::default()),
+    ]);
+    let page = page_later(&of_two, 80);
+    let text = page.text();
+    let row = text.lines().find(|line| line.starts_with(CLUSTER)).unwrap();
+    assert!(row.contains("needs a person") && row.contains("nothing was recorded since"), "{row}");
+    let json: serde_json::Value = serde_json::from_str(&page.json().unwrap()).unwrap();
+    let overdue = json.as_array().unwrap().iter().find(|row| row["cluster"] == CLUSTER).unwrap();
+    let expected = serde_json::json!({"since": "2026-11-25T19:58:14Z", "wait": "windowClosed"});
+    assert_eq!(overdue["overdue"], expected);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The line to the API server: requests and watches that are lost or late on their way.
 
 use serde_json::json;
+use windlass::live::ProbeAnswer;
+use windlass::model::label_value::label_value;
+use windlass::model::live::Probe;
 
 use crate::world::fixtures::workers_only;
 use crate::world::line::{Fault, How, Line, Sent};
@@ -24,6 +27,28 @@ fn fault(
 ) -> Fault {
     let from = world.clock.now();
     Fault { from, until: from + SECOND * seconds, verbs, kinds, every: 1, how }
+}
+
+/// Right before a node is changed, it is read with the Jobs that name it. A name that no label can hold is hashed there.
+#[tokio::test(start_paused = true)]
+async fn the_read_of_a_node_has_the_upgrade_jobs_that_name_it() {
+    let world = workers_only(1).await;
+    let long = "n".repeat(80);
+    world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "windlass-system"}}));
+    for (name, node) in [("one", "w1"), ("two", long.as_str()), ("three", "w1")] {
+        let metadata = json!({"name": name, "namespace": "windlass-system",
+            "labels": {"windlass.dev/node": label_value(node).label}});
+        let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+        world.create(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata,
+            "spec": {"suspend": true, "template": pod}}));
+    }
+    for (node, there, jobs) in [("w1", true, &["one", "three"][..]), (&long, false, &["two"])] {
+        let answer = world.cluster().ask(&Probe::Node(node.to_owned()), &world.clock).await;
+        let ProbeAnswer::Node(read) = answer else { panic!("{answer:?}") };
+        let names: Vec<_> = read.jobs.items.iter().filter_map(|job| job.metadata.name.as_deref()).collect();
+        assert_eq!((read.node.is_some(), names.as_slice()), (there, jobs));
+        assert!(read.jobs.resource_version.is_some() && read.pods.resource_version.is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -124,7 +124,7 @@ impl Then<'_> {
         let (word, age) = words.split_once(':').unwrap_or((words, "2s"));
         let (holder, transitions, age) = match word {
             "ours" => (HOLDER, EPOCH, age),
-            "theirs" => ("host-b-7", EPOCH + 1, age),
+            "theirs" | "deleted" => ("host-b-7", EPOCH + 1, age),
             // Held by another process that has not been heard of for too long.
             "silent" => ("host-b-7", EPOCH - 1, "10m"),
             "left" => ("", EPOCH - 1, age),
@@ -136,7 +136,7 @@ impl Then<'_> {
             _ => panic!("`{words}` says nothing of a lease"),
         };
         live.probed.insert(Probe::Lock, self.now);
-        live.lock = Some(Lock {
+        let lock = Lock {
             holder: holder.to_owned(),
             transitions,
             resource_version: "7".to_owned(),
@@ -144,7 +144,9 @@ impl Then<'_> {
             seen: self.since(age),
             seconds: 30,
             heard: None,
-        });
+        };
+        let seen = if word == "deleted" { &mut live.lock_deleted } else { &mut live.lock };
+        *seen = Some(lock);
     }
 
     fn node(&self, live: &mut Live, name: &str, mark: &str) {

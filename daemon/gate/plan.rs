@@ -54,7 +54,8 @@ fn nodes_without_pool(world: &World<'_>, plan: &Plan) -> Vec<Answer> {
 }
 
 /// True if the run ends for a newer commit that asks this cluster for something else, because its plan does not follow
-/// from its own commit, or because a control plane node joined that its plan does not have. For a newer commit, a hop whose control plane is changed already is finished first.
+/// from its own commit, or because a control plane node joined that its plan does not have. For a newer commit, a hop
+/// whose control plane is changed already is finished first.
 pub fn gives_way(world: &World<'_>, run: &Run) -> bool {
     run.doubt.is_some()
         || (world.state.supersedes(&run.plan) && !run.hop_unfinished())

@@ -58,16 +58,17 @@ impl Folder {
     fn not_there(&mut self, key: &EffectKey, now: Timestamp) {
         match key {
             EffectKey::Eviction(uid) => return self.drop_pod(uid),
-            EffectKey::Job(name) if self.live.jobs.contains(name) => {
-                return self.drop_job(&name.as_str().into());
-            }
+            EffectKey::Job(name) if self.live.jobs.contains(name) => self.drop_job(&name.as_str().into()),
             EffectKey::Node(name) if self.live.nodes.contains_key(name.as_str()) => {
-                return self.drop_node(&name.as_str().into());
+                self.drop_node(&name.as_str().into());
             }
-            _ => {}
+            _ => {
+                let why = CallFailure::Other("it is not there".to_owned());
+                return self.back_off(key, why, now, SignedDuration::from_secs(2));
+            }
         }
-        let why = CallFailure::Other("it is not there".to_owned());
-        self.back_off(key, why, now, SignedDuration::from_secs(2));
+        // What failed before failed for an object that is no more.
+        self.live.overlay.backoff.remove(key);
     }
 
     fn succeeded(&mut self, key: &EffectKey, now: Timestamp) {

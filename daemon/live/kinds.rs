@@ -140,6 +140,11 @@ impl Kind {
     pub fn is_optional(self) -> bool {
         self == Self::Claim
     }
+
+    /// True for a kind whose objects come from reads and from answers to writes too, and not from its watch alone.
+    fn is_read_again(self) -> bool {
+        matches!(self, Self::Node | Self::Pod | Self::Job)
+    }
 }
 
 fn name(meta: &ObjectMeta, shared: &mut Shared) -> Id {
@@ -189,7 +194,7 @@ impl Folder {
                 if !row.kind.is_optional() {
                     self.live.heard.insert(row.kind.name(), now);
                 }
-                if matches!(row.kind, Kind::Node | Kind::Pod | Kind::Job) {
+                if row.kind.is_read_again() {
                     self.deletions.listed = Some(now);
                 }
                 self.listed.insert(row.kind);
@@ -198,7 +203,9 @@ impl Folder {
             }
             Event::Applied(object) => (row.put)(self, &object, now),
             Event::Deleted(object) => {
-                self.deletions.add(object.metadata(), now);
+                if row.kind.is_read_again() {
+                    self.deletions.add(object.metadata(), now);
+                }
                 let key = (row.key)(object.metadata(), &mut self.shared);
                 (row.drop)(self, &key);
             }

@@ -73,9 +73,10 @@ pub enum ProbeAnswer {
     Nothing(String),
 }
 
-/// One node as etcd has it; `None` if there is no such node. Its pods, and the upgrade Jobs that name it.
+/// One node as etcd has it, with its pods and the upgrade Jobs that name it.
 #[derive(Clone, Debug)]
 pub struct NodeRead {
+    /// `None` if there is no such node.
     pub node: Option<Node>,
     pub pods: Listing<Pod>,
     pub jobs: Listing<KubeJob>,
@@ -90,7 +91,7 @@ pub struct Listing<K> {
 }
 
 impl<K> Listing<K> {
-    /// The revision as a number; the highest if it cannot be read, so that the list counts as newest.
+    /// The revision as a number; the highest if it cannot be read, so that the list counts as newer than every object.
     fn at(&self) -> u64 {
         self.resource_version.as_ref().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
     }

@@ -736,6 +736,12 @@ fn a_job_that_a_write_does_not_find_is_gone() {
     let job = json!({"metadata": {"name": "j", "uid": "uid-j", "labels": {"windlass.dev/node": "w1"}}});
     folder.fold(seen(Kind::Job, How::Applied, &job), now());
     assert!(folder.live.jobs.contains("j"));
-    folder.fold(Seen::Done(EffectKey::Job("j".to_owned()), WriteAnswer::Missing), now());
+    let key = || EffectKey::Job("j".to_owned());
+    folder.fold(Seen::Done(key(), WriteAnswer::Failed(CallFailure::Other("500".to_owned()))), now());
+    folder.fold(Seen::Done(key(), WriteAnswer::Missing), now());
     assert!(!folder.live.jobs.contains("j"));
+    assert!(
+        !folder.live.overlay.backoff.contains_key(&key()),
+        "another Job of this name may be made at once"
+    );
 }

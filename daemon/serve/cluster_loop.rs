@@ -148,7 +148,8 @@ impl Loop {
             let (lock, recorded) = (self.picture.live().lock.as_ref(), self.recorder.record().last_epoch);
             self.lease.observe(tick.stands_by, lock, &self.me.holder, recorded);
             // The holder of a lease that somebody deleted may still act.
-            let lock = lock.or(self.picture.live().lock_deleted.as_ref());
+            let deleted = self.picture.live().lock_deleted.as_ref();
+            let lock = lock.or(deleted.filter(|_| tick.stands_by));
             if let Some((before, now)) = self.lease.news(tick.stands_by, lock, &self.me.holder) {
                 said::acts(&self.me.cluster, &before, &now, self.recorder.record());
             }

@@ -118,7 +118,7 @@ const LONGEST_SILENCE: SignedDuration = SignedDuration::from_hours(2);
 pub struct Overdue {
     /// Since when an entry is missing.
     pub since: Timestamp,
-    /// The wait that was to end then; `None` if the run waits for nothing.
+    /// The wait that was to end then; `None` if the run was to go on and no recorded wait keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait: Option<Key>,
 }
@@ -151,7 +151,7 @@ impl Overdue {
             Some(key) => {
                 format!("since {}, when the wait `{}` was to end", minute(self.since), key.as_str())
             }
-            None => format!("for {}, and the run waits for nothing", length(LONGEST_SILENCE)),
+            None => format!("for {}, and no recorded wait explains that", length(LONGEST_SILENCE)),
         };
         format!("nothing was recorded {missing}; check that a daemon runs and can push")
     }

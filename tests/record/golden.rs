@@ -373,14 +373,14 @@ fn an_entry_that_is_missing_needs_a_person() {
         assert_eq!(overdue_after(&unseen, 9_000), nothing(), "it has said that it sees nothing");
     }
     assert_eq!(overdue_after(&stopped, 9_000), nothing(), "a stopped daemon records nothing");
-    // Nobody serves a cluster that was taken out of git.
+    // No daemon serves a cluster that was taken out of git.
     let page = page(&BTreeMap::from([(CLUSTER.to_owned(), window.record.clone())]));
     assert_eq!(page.exit().code(), 3);
 }
 
 #[test]
 fn a_run_that_waits_for_nothing_and_records_nothing_needs_a_person() {
-    let overdue = "  overdue    nothing was recorded for 2h, and the run waits for nothing; check that a daemon runs and can push";
+    let overdue = "  overdue    nothing was recorded for 2h, and no recorded wait explains that; check that a daemon runs and can push";
     for in_progress in [false, true] {
         let mut story = Story::new(plan(1));
         story.accepted().run_started();

@@ -9,7 +9,7 @@ use super::{Check, claim_of};
 use crate::model::claim::Claim;
 use crate::model::effect::{Effect, LeaseMove};
 use crate::model::entry::StepPhase;
-use crate::model::live::{ClaimState, Job, JobState, Node, OwnerKind, Pod};
+use crate::model::live::{ClaimState, Job, JobState, Lock, Node, OwnerKind, Pod};
 use crate::model::names;
 use crate::model::time::later;
 use crate::model::work::Step;
@@ -217,14 +217,8 @@ impl Check<'_> {
                 let deleted = self.live().lock_deleted.as_ref();
                 let above = deleted.map_or(0, |lock| lock.transitions).max(self.record().last_epoch);
                 self.require(*transitions > above, object, "its epoch is not above those of the record");
-                let theirs = deleted.is_some_and(|lock| {
-                    let lasts = SignedDuration::from_secs(lock.seconds);
-                    let others = !lock.holder.is_empty()
-                        && lock.holder != me.holder
-                        && !me.predecessors.contains(&lock.holder);
-                    others && later(lock.seen, lasts) > self.input.now
-                });
-                self.require(!theirs, object, "it is created while the holder of the one before may act");
+                let alive = deleted.is_some_and(|lock| self.is_of_another_alive(lock));
+                self.require(!alive, object, "it is created while the holder of the one before may act");
             }
             (LeaseMove::Create { .. }, Some(_)) => self.note(object, "it is created and exists"),
             (LeaseMove::Hold { .. } | LeaseMove::Release { .. }, None) => {
@@ -243,11 +237,19 @@ impl Check<'_> {
                 let above = lock.transitions.max(self.record().last_epoch);
                 let follows = if ours { *transitions == lock.transitions } else { *transitions > above };
                 self.require(follows, object, "its epoch does not follow from the one before");
-                let gone = lock.holder.is_empty() || me.predecessors.contains(&lock.holder);
-                let alive = !ours && !gone && later(lock.seen, ALIVE) > self.input.now;
-                self.require(!alive, object, "it is taken from a process that is alive");
+                self.require(
+                    !self.is_of_another_alive(lock),
+                    object,
+                    "it is taken from a process that is alive",
+                );
             }
         }
+    }
+
+    fn is_of_another_alive(&self, lock: &Lock) -> bool {
+        let me = self.input.me;
+        let gone = lock.holder.is_empty() || me.predecessors.contains(&lock.holder);
+        lock.holder != me.holder && !gone && later(lock.seen, ALIVE) > self.input.now
     }
 }
 

@@ -318,6 +318,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 jobs: SignedDuration::ZERO,
                 implicit_budgets: true,
                 recovery: SignedDuration::from_mins(30),
+                max_recovering: windlass::model::desired::Limit::Percent(25),
                 on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
             },
         }],

@@ -274,6 +274,7 @@ impl Default for Drain {
             jobs: defaults::DRAIN_JOBS,
             implicit_budgets: defaults::IMPLICIT_BUDGETS,
             recovery: defaults::RECOVERY,
+            max_recovering: defaults::MAX_RECOVERING,
             on_not_recovered: defaults::ON_NOT_RECOVERED,
         }
     }
@@ -294,8 +295,13 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
     let implicit_budgets = fields.optional("implicitBudgets", flag);
     let recovery = fields
         .optional("recovery", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
+    let max_recovering = fields.optional("maxRecovering", limit);
     let on_not_recovered = fields.optional("onNotRecovered", |node, problems| {
-        let known = [("halt", OnNotRecovered::Halt), ("continue", OnNotRecovered::Continue)];
+        let known = [
+            ("wait", OnNotRecovered::Wait),
+            ("halt", OnNotRecovered::Halt),
+            ("continue", OnNotRecovered::Continue),
+        ];
         choice(&known, &[], node, problems)
     });
     fields.optional("onBlocked", on_blocked);
@@ -307,6 +313,7 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         jobs: jobs.unwrap_or(plain.jobs),
         implicit_budgets: implicit_budgets.unwrap_or(plain.implicit_budgets),
         recovery: recovery.unwrap_or(plain.recovery),
+        max_recovering: max_recovering.unwrap_or(plain.max_recovering),
         on_not_recovered: on_not_recovered.unwrap_or(plain.on_not_recovered),
     })
 }

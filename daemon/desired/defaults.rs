@@ -32,10 +32,14 @@ pub const DRAIN_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 pub const DRAIN_JOBS: SignedDuration = SignedDuration::from_hours(2);
 
 /// Longer than most applications take to be Ready again on another node; a slow one needs its own value.
-pub const RECOVERY: SignedDuration = SignedDuration::from_mins(30);
+pub const RECOVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// An application that does not come back may be the upgrade's fault, and the next node makes it worse.
-pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Halt;
+/// Applications that miss more than that are not waited for at leisure: the next node would take down still more.
+pub const MAX_RECOVERING: Limit = Limit::Percent(25);
+
+/// An application that does not come back may be the upgrade's fault, and the next node makes it worse. It may as well
+/// come back by itself, and then nobody has to resume anything.
+pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
 
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.
 pub const DELETE_EMPTY_DIR_DATA: bool = false;

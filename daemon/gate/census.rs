@@ -120,6 +120,12 @@ impl Census {
         self.pools.get(pool).into_iter().flat_map(|pool| pool.out.keys())
     }
 
+    /// Names of the nodes of a pool.
+    pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = &Id> {
+        let of_pool = move |of: &Counted| matches!(&of.place, CountedAs::Pool(name, _) if name == pool);
+        self.nodes.iter().filter(move |(_, of)| of_pool(of)).map(|(name, _)| name)
+    }
+
     /// Nodes that no pool selects or moves, and that do not run the desired version.
     pub fn left_alone(&self) -> impl Iterator<Item = &Id> {
         self.left_alone.iter()
@@ -153,7 +159,8 @@ fn is_out(node: &Node) -> bool {
     node.ready != Ready::True || node.unschedulable || node.hold.is_some()
 }
 
-/// The nodes that count as out in this pass: those that are out, those in progress, and those chosen in this pass.
+/// The nodes that count as out in this pass: those that are out, those that a step in progress has not returned, and those
+/// chosen in this pass.
 #[derive(Clone, Debug, Default)]
 pub struct Books<'a> {
     pools: BTreeMap<&'a str, PoolCount<'a>>,
@@ -179,7 +186,7 @@ impl<'a> Books<'a> {
                 books.count(name, node, zone);
             }
         }
-        for (_, step) in run.into_iter().flat_map(Run::steps_in_progress) {
+        for step in run.into_iter().flat_map(Run::steps_out) {
             if let (Scope::Pool(pool), Some(mv)) = (&step.id.scope, step.node_move()) {
                 books.count(pool, &mv.node.name, &mv.zone);
             }

@@ -70,9 +70,9 @@ fn is_cordoned_by_others(question: &Question<'_>, node: &str) -> bool {
 
 /// The nodes of a pool that are out and that this run has not taken out.
 fn out_for_others<'a>(question: &Question<'a>, pool: &str) -> Vec<&'a str> {
-    let ours = question.run().into_iter().flat_map(Run::steps_in_progress);
-    let of_pool = ours.filter(|(_, step)| matches!(&step.id.scope, Scope::Pool(of) if of == pool));
-    let ours: Vec<&str> = of_pool.filter_map(|(_, step)| step.node()).collect();
+    let ours = question.run().into_iter().flat_map(Run::steps_out);
+    let of_pool = ours.filter(|step| matches!(&step.id.scope, Scope::Pool(of) if of == pool));
+    let ours: Vec<&str> = of_pool.filter_map(Step::node).collect();
     question.world.census.out_of(pool).map(|node| &**node).filter(|node| !ours.contains(node)).collect()
 }
 

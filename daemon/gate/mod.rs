@@ -9,6 +9,7 @@ mod canary;
 mod census;
 mod clock;
 mod commit;
+mod debts;
 mod every;
 mod forecast;
 mod freeze;
@@ -24,6 +25,7 @@ mod order;
 mod plan;
 mod question;
 mod record;
+mod recovery;
 mod stop;
 mod watch;
 mod window;
@@ -36,6 +38,7 @@ pub use calendar::{
 };
 pub use census::{Books, Census};
 pub use clock::{clock_differs, clock_is_off, difference};
+pub use debts::owners_in_debt;
 pub use every::{of_every_gate, without_cluster};
 pub use forecast::{Forecast, forecast};
 pub use identity::other_cluster;
@@ -49,7 +52,7 @@ pub use watch::not_current;
 type AnswersOf = fn(&Question<'_>) -> Vec<Answer>;
 
 /// All gates, in the order in which pages show them. A new gate is a file, a row here and a variant of [`Gate`].
-const GATES: [(Gate, AnswersOf); 19] = [
+const GATES: [(Gate, AnswersOf); 20] = [
     (Gate::Identity, identity::answers),
     (Gate::Mode, mode::answers),
     (Gate::Desired, commit::answers),
@@ -62,6 +65,7 @@ const GATES: [(Gate, AnswersOf); 19] = [
     (Gate::Hold, hold::answers),
     (Gate::Limit, limit::answers),
     (Gate::Budget, budget::answers),
+    (Gate::Recovery, recovery::answers),
     (Gate::Canary, canary::answers),
     (Gate::Order, order::answers),
     (Gate::Lease, lease::answers),

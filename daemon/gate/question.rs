@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::calendar::{AtNow, Calendar, CalendarState, LOOK, MoveKind, after_close};
 use super::census::{Books, Census};
+use super::debts::{PoolDebts, by_pool};
 use crate::model::decision::{Answer, Reason};
 
 pub use crate::model::decision::Moment;
@@ -40,6 +41,8 @@ pub struct World<'a> {
     /// The calendar's answers for patch and minor moves. They cost more than all other gates together and are the
     /// same for every step of a kind, so each is computed once.
     calendar: [OnceCell<CalendarNow>; 2],
+    /// What owners of evicted pods still miss, by pool.
+    debts: OnceCell<BTreeMap<String, PoolDebts>>,
     /// The watch gate's answers, which are the same for every question.
     pub(super) not_current: OnceCell<Vec<Answer>>,
 }
@@ -83,6 +86,7 @@ impl<'a> World<'a> {
             now,
             wall,
             calendar: Default::default(),
+            debts: OnceCell::new(),
             not_current: OnceCell::new(),
         }
     }
@@ -94,6 +98,12 @@ impl<'a> World<'a> {
     /// `cluster/prod-eu`.
     pub fn object(&self) -> String {
         format!("cluster/{}", self.me.cluster)
+    }
+
+    /// What owners of evicted pods still miss, by pool.
+    pub(super) fn debts(&self, live: &Live) -> &BTreeMap<String, PoolDebts> {
+        let run = self.record.run.as_ref();
+        self.debts.get_or_init(|| run.map_or_else(BTreeMap::new, |run| by_pool(live, run)))
     }
 
     pub(super) fn calendar(&self, kind: MoveKind) -> Option<&CalendarNow> {

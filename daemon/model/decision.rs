@@ -172,6 +172,7 @@ pub enum Gate {
     Hold,
     Limit,
     Budget,
+    Recovery,
     Canary,
     Order,
     Lease,
@@ -203,7 +204,7 @@ impl Gate {
             }
             Self::Plan | Self::Hold => &[ReturnsUntouched, IsAboutNodes, IsPolicy, IsRecorded],
             Self::Budget | Self::Health => &[ReturnsUntouched, IsAboutNodes, IsRecorded],
-            Self::Limit | Self::Canary | Self::Order => &[IsAboutNodes, IsRecorded],
+            Self::Limit | Self::Recovery | Self::Canary | Self::Order => &[IsAboutNodes, IsRecorded],
             Self::Watch | Self::Clock => &[IsRecorded],
             Self::Lease | Self::Record => &[],
         }
@@ -226,6 +227,11 @@ impl Gate {
         self.traits().contains(&GateTrait::IsAboutNodes)
     }
 
+    /// True if it objects to all nodes of a pool alike, as long as no room is left there.
+    pub fn is_about_pools(self) -> bool {
+        matches!(self, Self::Recovery | Self::Canary)
+    }
+
     /// True if a person or a calendar gives its answers. The other gates report what the cluster is like at the moment.
     pub fn is_policy(self) -> bool {
         self.traits().contains(&GateTrait::IsPolicy)
@@ -239,7 +245,7 @@ impl Gate {
     }
 
     /// In the order in which pages show them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Identity,
         Self::Mode,
         Self::Desired,
@@ -252,6 +258,7 @@ impl Gate {
         Self::Hold,
         Self::Limit,
         Self::Budget,
+        Self::Recovery,
         Self::Canary,
         Self::Order,
         Self::Lease,
@@ -362,6 +369,8 @@ keys! {
     DaemonSetNotReady => "daemonSetNotReady",
     Settling => "settling",
     OwnersRecovering => "ownersRecovering",
+    RecoveryOverdue => "recoveryOverdue",
+    TooManyRecovering => "tooManyRecovering",
     ExternalProvider => "externalProvider",
     ExternalTimedOut => "externalTimedOut",
     // the control plane

@@ -131,6 +131,8 @@ pub struct Drain {
     pub implicit_budgets: bool,
     /// How long the owners of evicted pods may take to have as many Ready pods again, once the node is back.
     pub recovery: SignedDuration,
+    /// How many pods the owners of evicted pods may miss in all before no further node of the pool is taken out.
+    pub max_recovering: Limit,
     pub on_not_recovered: OnNotRecovered,
 }
 
@@ -138,7 +140,9 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnNotRecovered {
-    /// The run halts: the upgrade may be the cause, and the next node makes it worse.
+    /// No further node of the pool is taken out until the owner has recovered.
+    Wait,
+    /// The run halts: the upgrade may be the cause, and a person has to look.
     Halt,
     /// It is told, and the run goes on.
     Continue,

@@ -107,29 +107,24 @@ pub enum RunEvent {
 pub enum StepEvent {
     /// The intent of a step. `pods` is how many pods the drain moves; `baseline` has the Ready pods of each of their
     /// owners.
-    Started {
-        pods: u32,
-        baseline: BTreeMap<String, Baseline>,
-    },
+    Started { pods: u32, baseline: BTreeMap<String, Baseline> },
     /// `found` is on the entry that says that the node is claimed.
     Moved {
         phase: StepPhase,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         found: Option<AsFound>,
     },
+    /// `owes` names the owners of evicted pods that have not recovered in time, if there are any.
     Done {
         version: String,
         evicted: u32,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        owes: Vec<String>,
     },
     /// The step was given up. Its node is returned untouched, or stays cordoned with its claim if it was changed.
-    SetAside {
-        touched: bool,
-        reasons: Vec<Reason>,
-    },
+    SetAside { touched: bool, reasons: Vec<Reason> },
     /// The step failed for good; the run halts.
-    Failed {
-        reasons: Vec<Reason>,
-    },
+    Failed { reasons: Vec<Reason> },
     /// The step's node is gone, or another one has its name.
     Gone,
 }

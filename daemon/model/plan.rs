@@ -95,6 +95,7 @@ pub struct DrainLimits {
     pub jobs_seconds: i64,
     pub implicit_budgets: bool,
     pub recovery_seconds: i64,
+    pub max_recovering: Limit,
     pub on_not_recovered: OnNotRecovered,
 }
 

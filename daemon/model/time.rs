@@ -7,6 +7,11 @@ pub fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// `at` minus `by`, or the first representable time if that is earlier.
+pub fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_sub(by).unwrap_or(Timestamp::MIN)
+}
+
 /// The earlier of two times; a missing one does not count.
 pub fn earliest(left: Option<Timestamp>, right: Option<Timestamp>) -> Option<Timestamp> {
     match (left, right) {
@@ -20,10 +25,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_stops_at_the_last_time_there_is() {
+    fn times_stop_at_the_last_and_the_first_one_there_is() {
         let minute = SignedDuration::from_mins(1);
         assert_eq!(later(Timestamp::UNIX_EPOCH, minute).as_second(), 60);
         assert_eq!(later(Timestamp::MAX, minute), Timestamp::MAX);
+        assert_eq!(earlier(Timestamp::UNIX_EPOCH, minute).as_second(), -60);
+        assert_eq!(earlier(Timestamp::MIN, minute), Timestamp::MIN);
     }
 
     #[test]

@@ -39,6 +39,7 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
         jobs_seconds: 2 * 60 * 60,
         implicit_budgets: true,
         recovery_seconds: 30 * 60,
+        max_recovering: Limit::Percent(25),
         on_not_recovered: OnNotRecovered::Halt,
     },
 };
@@ -107,6 +108,7 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
         jobs_seconds: drain.jobs.as_secs(),
         implicit_budgets: drain.implicit_budgets,
         recovery_seconds: drain.recovery.as_secs(),
+        max_recovering: drain.max_recovering,
         on_not_recovered: drain.on_not_recovered,
     }
 }

@@ -249,15 +249,15 @@ impl<'a> Passed<'a> {
         if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {
             self.kinds.insert(step.move_kind());
         }
-        // The canaries of a pool keep all its other nodes waiting.
-        let canary = decision.objections().all(|answer| answer.gate == Gate::Canary);
+        // The canaries of a pool keep all its other nodes waiting, and so do pods that are not back.
+        let of_pool = decision.objections().all(|answer| answer.gate.is_about_pools());
         // A node that is held is out already, so no limit objects to it, and the pool it fills is not told of yet.
         let limited = decision.objections().any(|answer| answer.gate == Gate::Limit);
         match full {
             Full::Pool | Full::Zone if !limited => {}
             Full::Pool => drop(self.pools.insert(pool)),
             Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
-            Full::No if canary => drop(self.pools.insert(pool)),
+            Full::No if of_pool => drop(self.pools.insert(pool)),
             Full::No => {}
         }
         let told = !self.enough(pool);

@@ -10,7 +10,9 @@ use crate::verify::owners;
 pub(super) fn intent(live: &Live, plan: &Plan, step: &Step) -> What {
     let event = match is_gone(live, step) {
         true => StepEvent::Gone,
-        false if is_done(live, step) => StepEvent::Done { version: step.id.to.clone(), evicted: 0 },
+        false if is_done(live, step) => {
+            StepEvent::Done { version: step.id.to.clone(), evicted: 0, owes: Vec::new() }
+        }
         false => {
             let (pods, baseline) = step.work.node_move().map_or_else(Default::default, |(component, mv)| {
                 let limits = plan.limits(&step.id.scope).map(|limits| &limits.drain);

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::explain::Answers;
 use super::{Input, Tick};
+use crate::gate::owners_in_debt;
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
 use crate::model::live::{Backoff, Probe};
@@ -45,10 +46,7 @@ impl<'a> Merge<'a> {
             tick: Tick::default(),
             answers: Answers::default(),
             keys: BTreeSet::new(),
-            ledger: Ledger::new(
-                input.live,
-                input.record.run.as_ref().map_or(NO_SIZES, |run| &run.owner_sizes),
-            ),
+            ledger: ledger(&input),
             moves: false,
             wants_lease: false,
         }
@@ -152,6 +150,14 @@ impl<'a> Merge<'a> {
         self.tick.status.answers = self.answers.into_list();
         Merged { tick: self.tick, moves: self.moves }
     }
+}
+
+fn ledger<'a>(input: &Input<'a>) -> Ledger<'a> {
+    let Some(run) = &input.record.run else { return Ledger::new(input.live, NO_SIZES, BTreeSet::new()) };
+    // Where every pool gives its owners an implicit budget, it does not matter which of them are in debt.
+    let matters = run.plan.pools.values().any(|limits| !limits.drain.implicit_budgets);
+    let in_debt = if matters { owners_in_debt(input.live, run) } else { BTreeSet::new() };
+    Ledger::new(input.live, &run.owner_sizes, in_debt)
 }
 
 /// The answer about a write that failed several times. Only a person can give a missing right.

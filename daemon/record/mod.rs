@@ -25,7 +25,7 @@ pub mod text;
 mod waiting;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -171,6 +171,7 @@ impl Record {
                     rollback_point: None,
                     steps: BTreeMap::new(),
                     owner_sizes: BTreeMap::new(),
+                    owing: BTreeSet::new(),
                     // A newer version that was asked for and given up again never ran.
                     before: self.accepted_before.clone().filter(|(_, asked)| asked.is_before(to)),
                     log: self.log_from(commit, entry.at),
@@ -225,6 +226,10 @@ impl Record {
 
     /// Takes in halts and stops and their ends, for the record and for the run's log.
     fn interrupt(&mut self, event: &InterruptionEvent, at: Timestamp) {
+        if let (InterruptionEvent::Resumed { .. }, Some(run)) = (event, &mut self.run) {
+            // The person has looked at the owners that had not recovered.
+            run.owing.clear();
+        }
         let mut unheard = RunLog::default();
         let log = self.run.as_mut().map_or(&mut unheard, |run| &mut run.log);
         match event {

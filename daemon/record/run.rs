@@ -1,6 +1,6 @@
 //! The run in progress as the journal has it: its frozen plan, and how far each step has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,6 +10,7 @@ use super::steps::{Mark, StepIndex};
 use crate::model::CommitId;
 use crate::model::claim::AsFound;
 use crate::model::decision::Reason;
+use crate::model::desired::OnNotRecovered;
 use crate::model::entry::{Baseline, StepEvent, StepPhase};
 use crate::model::plan::{Plan, StepId, WorkKind};
 use crate::model::version::Version;
@@ -36,6 +37,9 @@ pub struct Run {
     pub before: Option<(CommitId, Version)>,
     /// The Ready pods that each owner had before a node was taken out in this run, by its UID: the most that were seen.
     pub owner_sizes: BTreeMap<String, u32>,
+    /// Steps that are done although owners of their evicted pods had not recovered in time, and which keep further nodes
+    /// from being taken out until those have.
+    pub owing: BTreeSet<StepId>,
     /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,
@@ -85,6 +89,14 @@ impl Run {
         changed.then_some(PastReturn::ControlPlaneMoved)
     }
 
+    /// Steps whose node is back in service, while owners of its evicted pods may still recover, and whether their time for
+    /// that is over.
+    pub fn returned(&self) -> impl Iterator<Item = (&StepId, &StepRecord, bool)> {
+        let recovering = self.in_progress().filter(|(_, step)| step.phase == StepPhase::Returned);
+        let owing = self.owing.iter().filter_map(|id| self.steps.get_key_value(id));
+        recovering.map(|(id, step)| (id, step, false)).chain(owing.map(|(id, step)| (id, step, true)))
+    }
+
     /// Adds what entry `seq` says of one step.
     pub(super) fn apply_step(&mut self, id: &StepId, event: &StepEvent, seq: u64, at: Timestamp) {
         let before = Mark::of(self.steps.get(id));
@@ -97,8 +109,12 @@ impl Run {
                     step.at.insert(*phase, at);
                 }
             }
-            StepEvent::Done { evicted, .. } => {
+            StepEvent::Done { evicted, owes, .. } => {
                 self.end_step(id, StepEnd::Done, seq, at).evicted = *evicted;
+                let limits = self.plan.limits(&id.scope).map(|limits| limits.drain.on_not_recovered);
+                if !owes.is_empty() && limits == Some(OnNotRecovered::Wait) {
+                    self.owing.insert(id.clone());
+                }
             }
             StepEvent::SetAside { touched, reasons } => {
                 self.end_step(id, StepEnd::SetAside { touched: *touched, reasons: reasons.clone() }, seq, at);
@@ -192,6 +208,16 @@ impl StepRecord {
     /// may wait for its turn long after its intent; a step without a node begins with its intent.
     pub fn began(&self) -> Option<Timestamp> {
         self.at.get(&StepPhase::Claimed).copied().or(self.started())
+    }
+
+    /// When its pods were moved: from its intent until its node was back; `None` while it is not.
+    pub fn moved(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.started()?, *self.at.get(&StepPhase::Returned)?))
+    }
+
+    /// True while the node of a step in progress counts as out: until it is back in service.
+    pub fn is_out(&self) -> bool {
+        self.phase < StepPhase::Returned
     }
 
     /// True if the node was changed, or may have been, in this attempt or an earlier one.

@@ -2,7 +2,8 @@
 //! has.
 
 use super::text::{
-    causes, count, first_line, flat, minute, one_line, outcome, phase, plural, reason, reasons, said, shorten,
+    causes, count, first_line, flat, list, minute, one_line, outcome, phase, plural, reason, reasons, said,
+    shorten,
 };
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
@@ -12,6 +13,8 @@ use crate::model::plan::{Scope, StepId};
 
 /// How many objections one sentence names.
 const NAMED: usize = 3;
+/// How many owners of pods one sentence names.
+const MOST_OWNERS: usize = 5;
 /// The longest sentence: several reasons of several lines may be in one.
 const CHARS: usize = 1_500;
 
@@ -64,9 +67,16 @@ fn step_sentence(id: &StepId, event: &StepEvent) -> String {
     match event {
         StepEvent::Started { pods, baseline } => started(id, *pods, baseline.len()),
         StepEvent::Moved { phase, .. } => moved(&thing, *phase),
-        StepEvent::Done { version, evicted: 0 } => format!("{thing} upgraded to {version}"),
-        StepEvent::Done { version, evicted } => {
-            format!("{thing} upgraded to {version}, {} evicted", plural(*evicted, "pod"))
+        StepEvent::Done { version, evicted, owes } => {
+            let pods = match evicted {
+                0 => String::new(),
+                pods => format!(", {} evicted", plural(*pods, "pod")),
+            };
+            let late = match owes.as_slice() {
+                [] => String::new(),
+                owes => format!("; not recovered in time: {}", list(owes, MOST_OWNERS)),
+            };
+            format!("{thing} upgraded to {version}{pods}{late}")
         }
         StepEvent::SetAside { touched: true, reasons: why } => {
             format!("set {thing} aside, changed and left cordoned: {}", reasons(why))

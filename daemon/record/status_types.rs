@@ -160,6 +160,7 @@ impl Status {
             | Gate::Hold
             | Gate::Limit
             | Gate::Budget
+            | Gate::Recovery
             | Gate::Canary
             | Gate::Order
             | Gate::Lease

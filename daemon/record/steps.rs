@@ -197,6 +197,12 @@ impl Run {
         })
     }
 
+    /// Those of them whose nodes are not back in service.
+    pub fn steps_out(&self) -> impl Iterator<Item = &Step> {
+        let out = |step: &&Step| self.steps.get(&step.id).is_none_or(StepRecord::is_out);
+        self.steps_in_progress().map(|(_, step)| step).filter(out)
+    }
+
     /// The step of this id and its stage; `None` if the plan has no such step.
     pub fn find(&self, id: &StepId) -> Option<(&Stage, &Step)> {
         let (stage, position) = *self.index.positions.get(id)?;

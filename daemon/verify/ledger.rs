@@ -3,7 +3,7 @@
 //! the ledger only avoids requests that it would refuse.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::decision::{Key, Reason};
@@ -16,6 +16,8 @@ pub struct Ledger<'a> {
     live: &'a Live,
     /// The sizes of owners of which no object is watched: the most Ready pods that each had in this run, by UID.
     sizes: &'a BTreeMap<String, u32>,
+    /// Owners that still miss pods because of nodes that are back in service: they have an implicit budget in any case.
+    in_debt: Rc<BTreeSet<Id>>,
     taken: BTreeMap<(Id, Id), i32>,
     taken_of_owners: BTreeMap<Id, i64>,
     left: Rc<RefCell<Left>>,
@@ -45,8 +47,9 @@ impl Left {
 }
 
 impl<'a> Ledger<'a> {
-    pub fn new(live: &'a Live, sizes: &'a BTreeMap<String, u32>) -> Self {
-        Self { live, sizes, taken: BTreeMap::new(), taken_of_owners: BTreeMap::new(), left: Rc::default() }
+    pub fn new(live: &'a Live, sizes: &'a BTreeMap<String, u32>, in_debt: BTreeSet<Id>) -> Self {
+        let (taken, taken_of_owners) = Default::default();
+        Self { live, sizes, in_debt: Rc::new(in_debt), taken, taken_of_owners, left: Rc::default() }
     }
 
     /// How many evictions were in flight before this pass took any.
@@ -61,11 +64,16 @@ impl<'a> Ledger<'a> {
         }
         let budgets = self.live.budgets_of(pod);
         match budgets.as_slice() {
-            [] if implicit => self.implicit(pod),
+            [] if implicit || self.is_in_debt(pod) => self.implicit(pod),
             [] => None,
             [(key, budget)] => never(pod, &budgets).or_else(|| self.one(pod, key, budget)),
             [..] => never(pod, &budgets),
         }
+    }
+
+    fn is_in_debt(&self, pod: &Pod) -> bool {
+        let owner = pod.owner.as_ref().filter(|_| !self.in_debt.is_empty());
+        owner.is_some_and(|owner| self.in_debt.contains(&self.live.top_owner(owner)))
     }
 
     fn one(&self, pod: &Pod, key: &(Id, Id), budget: &Budget) -> Option<Reason> {

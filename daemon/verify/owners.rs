@@ -3,12 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
-use crate::model::live::{Id, Live, OwnerKind};
+use crate::model::live::{Id, Live, OwnerKind, Pod};
 use crate::model::plan::DrainLimits;
+use crate::model::text::list;
+use crate::model::time::{earlier, later};
 use crate::model::work::{Component, NodeMove};
 use crate::verify::pods;
+
+/// More pods of one owner than a person reads.
+const MOST_NAMED: usize = 3;
+
+/// How far the API server's clock, by which pods are created, may be from ours.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 
 /// The Ready pods of the owners of a node's pods before the node is touched, and how many pods a drain evicts.
 /// `drain` has the drain settings if the node is drained.
@@ -47,33 +57,78 @@ pub fn baseline(
     (moving, owners)
 }
 
-/// Owners of evicted pods that have fewer Ready pods than before. An owner that was scaled down or removed meanwhile
-/// is not waited for.
-pub fn recovering(live: &Live, baseline: &BTreeMap<String, Baseline>) -> Vec<Reason> {
-    let short = baseline.iter().filter_map(|(uid, before)| {
-        let uid = Id::from(uid.as_str());
-        let wanted = match live.workloads.get(&uid) {
-            Some(workload) if workload.kind == OwnerKind::DaemonSet => return None,
-            Some(workload) => before.ready.min(workload.replicas),
-            // A controller of a kind that is watched, and that was removed; of any other only its pods are known, and
-            // what does not come back is missing.
-            None if before.watched => return None,
-            None => before.ready,
-        };
-        let ready = ready_pods(live, &uid);
-        (ready < wanted).then(|| {
-            Reason::new(
-                Key::OwnersRecovering,
-                before.name.clone(),
-                format!("fewer than {wanted} of its pods are Ready again"),
-            )
-        })
-    });
-    short.collect()
+/// What the owners of the pods of one drain still miss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    /// The UID of the owner.
+    pub owner: Id,
+    pub name: String,
+    /// How many Ready pods the owner is to have again.
+    pub wanted: u32,
+    pub missing: u32,
+    /// Names of its pods that are there in the place of evicted ones and not Ready.
+    pub unready: Vec<String>,
+}
+
+/// When the pods of a drain were moved, by the record: its intent, and the return of its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Debt {
+    /// `deployment/shop/cart (pod cart-7, cart-9)`.
+    pub fn told(&self) -> String {
+        match self.unready.as_slice() {
+            [] => self.name.clone(),
+            pods => format!("{} (pod {})", self.name, list(pods, MOST_NAMED)),
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        let text = format!("fewer than {} of its pods are Ready again", self.wanted);
+        Reason::new(Key::OwnersRecovering, self.name.clone(), text)
+    }
+}
+
+/// What the owners of evicted pods miss because of one drain. An owner that was scaled down or removed meanwhile misses
+/// nothing.
+///
+/// While other nodes are drained, a large owner with a budget is always as many pods short as the budget allows. It would
+/// never count as recovered, although each of its pods is Ready again within seconds. So only the pods that this drain set
+/// off are counted: those that were created in its time and are not Ready, and those that were not created again at all.
+pub fn debts(live: &Live, baseline: &BTreeMap<String, Baseline>, moved: Moved) -> Vec<Debt> {
+    let debts = baseline.iter().filter_map(|(uid, before)| debt(live, Id::from(uid.as_str()), before, moved));
+    debts.collect()
+}
+
+fn debt(live: &Live, owner: Id, before: &Baseline, moved: Moved) -> Option<Debt> {
+    let wanted = match live.workloads.get(&owner) {
+        Some(workload) if workload.kind == OwnerKind::DaemonSet => return None,
+        Some(workload) => before.ready.min(workload.replicas),
+        // A controller of a kind that is watched, and that was removed; of any other only its pods are known, and what
+        // does not come back is missing.
+        None if before.watched => return None,
+        None => before.ready,
+    };
+    let short = wanted.checked_sub(ready_pods(live, &owner)).filter(|short| *short > 0)?;
+    let (from, until) = (earlier(moved.from, CLOCKS), later(moved.until, CLOCKS));
+    // A pod that still ends is replaced when it is gone, or is replaced already.
+    let there = || live.pods_under(&owner).filter(|pod| !pod.finished());
+    let of_drain = |pod: &&Pod| (from..=until).contains(&pod.created.time());
+    let unready = there().filter(|pod| !pod.ready && pod.deleting.is_none()).filter(of_drain);
+    let unready: Vec<String> = unready.map(|pod| pod.name.to_string()).collect();
+    let not_made = wanted.saturating_sub(count(there().count()));
+    let missing = short.min(count(unready.len()).saturating_add(not_made));
+    (missing > 0).then(|| Debt { owner, name: before.name.clone(), wanted, missing, unready })
 }
 
 /// The Ready pods of an owner; of a Deployment, those of all its `ReplicaSets`.
 pub fn ready_pods(live: &Live, owner: &Id) -> u32 {
-    let ready = live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count();
-    u32::try_from(ready).unwrap_or(u32::MAX)
+    count(live.pods_under(owner).filter(|pod| pod.ready && pod.deleting.is_none()).count())
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }

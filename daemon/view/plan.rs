@@ -182,6 +182,7 @@ pub struct Drain {
     pub jobs_seconds: i64,
     pub implicit_budgets: bool,
     pub recovery_seconds: i64,
+    pub max_recovering: Limit,
     pub on_not_recovered: OnNotRecovered,
 }
 
@@ -346,6 +347,7 @@ impl Pool {
                 jobs_seconds: drain.jobs_seconds,
                 implicit_budgets: drain.implicit_budgets,
                 recovery_seconds: drain.recovery_seconds,
+                max_recovering: drain.max_recovering,
                 on_not_recovered: drain.on_not_recovered,
             },
         }

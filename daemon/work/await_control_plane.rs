@@ -18,7 +18,8 @@ const LOOK: SignedDuration = SignedDuration::from_secs(30);
 pub(super) fn advance(hand: &Hand<'_>, to: &Version) -> Turn {
     let mut turn = Turn { state: Some(State::Awaiting), ..Turn::default() }.probe(Probe::Api, LOOK);
     match hand.step.standing(|fact| hand.live.truth(fact)) {
-        Standing::Done => turn.event(&hand.step.id, StepEvent::Done { version: to.to_string(), evicted: 0 }),
+        Standing::Done => turn
+            .event(&hand.step.id, StepEvent::Done { version: to.to_string(), evicted: 0, owes: Vec::new() }),
         Standing::Ready | Standing::Broken(_) | Standing::Unknown(_) => {
             let agrees = hand.live.api.version.as_ref().is_some_and(|version| version.reaches(to));
             let text = if agrees && !hand.live.api.agreed {

@@ -17,7 +17,7 @@ use crate::model::live::{ClaimState, Node, Probe};
 use crate::model::time::later;
 use crate::model::work::NodeMove;
 use crate::provider::{self, HostJobs, Mover};
-use crate::verify::owners;
+use crate::verify::owners::{self, Debt, Moved};
 
 /// How long no pod may have left a node before the drain counts as blocked and the claim notes since when.
 const BLOCKED: SignedDuration = SignedDuration::from_secs(30);
@@ -260,21 +260,27 @@ fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {
     if hand.progress.phase < StepPhase::Returned {
         return turn.moving().reached(&hand.step.id, StepPhase::Returned);
     }
-    let short = owners::recovering(hand.live, &hand.progress.baseline);
+    let returned = hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now);
+    let moved = Moved { from: hand.progress.started().unwrap_or(returned), until: returned };
+    let debts = owners::debts(hand.live, &hand.progress.baseline, moved);
+    let short: Vec<Reason> = debts.iter().map(Debt::reason).collect();
     let (version, evicted) = (hand.step.id.to.clone(), hand.progress.pods);
-    let done = StepEvent::Done { version, evicted };
+    let done = |owes| StepEvent::Done { version, evicted, owes };
     if short.is_empty() {
-        return turn.event(&hand.step.id, done);
+        return turn.event(&hand.step.id, done(Vec::new()));
     }
-    let since = hand.since(hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now));
+    // Only the time in which this process looks counts: owners are not to blame for a daemon that was away.
+    let watched = hand.live.overlay.watched.get(&hand.step.id).copied().unwrap_or(hand.now);
+    let since = hand.since(returned).max(watched);
     let drain = hand.limits().map(|limits| &limits.drain);
-    let mut turn = turn;
+    let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
     if drain.is_some_and(|drain| turn.expired(since, drain.recovery(), hand.now)) {
         // The node itself is well and back in service, so its step is done either way.
+        let turn = turn.event(&hand.step.id, done(debts.into_iter().map(|debt| debt.name).collect()));
         return match drain.map(|drain| drain.on_not_recovered) {
-            Some(OnNotRecovered::Halt) => turn.event(&hand.step.id, done).halted(short),
-            Some(OnNotRecovered::Continue) | None => turn.event(&hand.step.id, done),
+            Some(OnNotRecovered::Halt) => turn.halted(short),
+            Some(OnNotRecovered::Wait | OnNotRecovered::Continue) | None => turn,
         };
     }
-    short.into_iter().fold(turn.moving(), |turn, reason| turn.waits(Gate::Health, reason))
+    short.into_iter().fold(turn.moving(), |turn, reason| turn.waits(Gate::Recovery, reason))
 }

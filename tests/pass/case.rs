@@ -6,11 +6,11 @@
 //!   `unread`, not read from etcd right before; `heartbeat:new` or `heartbeat:same`; `readyFor:5s`, `kubeletFor:5s`, `networkDown`; of a control plane node
 //!   `startedFor:5s`, its newest component, and `etcdDown`; `job:running:10m` (`waiting`,
 //!   `complete`, `failed`, `failed:refused`, `failed:broken`);
-//! * of a pod: `gone` and `new` as for a node, `going`, `stuck`, `late`, `unready`, `pending`,
+//! * of a pod: `gone` and `new` as for a node, `created:3m`, `going`, `stuck`, `late`, `unready`, `pending`,
 //!   `volume:data`, `essential`, `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
 //!
 //! The run is the plan for what there was when it started; of each step that was begun it says how far it came and
-//! when: `claimed 5m`, `done 1h`, `setAside drainTimedOut 20m`, `failed jobFailed 10m`, each after the other where a
+//! when: `claimed 5m`, `done 1h`, `done owes 1h`, `setAside drainTimedOut 20m`, `failed jobFailed 10m`, each after the other where a
 //! step was begun again. Ages are `30s`, `5m`, `2h`, `1d`.
 
 use std::collections::BTreeMap;
@@ -189,6 +189,7 @@ fn is_lasting(word: &str) -> bool {
         "oldJob:",
         "refused:",
         "startedFor:",
+        "created:",
     ];
     !passing.contains(&word)
         && !of_pods.contains(&word)

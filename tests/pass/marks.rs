@@ -298,6 +298,7 @@ impl Then<'_> {
             "going" => pod.deleting = Some((self.now + SignedDuration::from_secs(20)).into()),
             "stuck" => pod.deleting = Some((self.now - SignedDuration::from_mins(2)).into()),
             "late" => (pod.created, pod.arrived) = (self.now.into(), self.now.into()),
+            "created" => pod.created = self.since(detail).into(),
             "pending" => (pod.phase, pod.ready) = (Phase::Pending, false),
             // The claim and its volume have the same name.
             "volume" => {

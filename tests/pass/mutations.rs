@@ -589,7 +589,10 @@ fn steps_that_did_not_come_that_far() {
     });
     caught("run-ends-when-everything-is-done", "it is done twice", |scene, tick| {
         let id = kubelet(scene, "w1");
-        tick.entries.push(What::Step(id, StepEvent::Done { version: "v1.36.3".to_owned(), evicted: 0 }));
+        tick.entries.push(What::Step(
+            id,
+            StepEvent::Done { version: "v1.36.3".to_owned(), evicted: 0, owes: Vec::new() },
+        ));
     });
 }
 

@@ -266,8 +266,10 @@ impl Asker<'_> {
         let (world, run) = (self.world(), self.scene.record.run.as_ref().unwrap());
         let (stage, step) = run.find(id).unwrap();
         let moment = moment.unwrap_or_else(|| {
-            work::standing(&self.hand(id, &Ledger::new(&self.scene.live, &sizes(&self.scene.record))))
-                .moment()
+            work::standing(
+                &self.hand(id, &Ledger::new(&self.scene.live, &sizes(&self.scene.record), BTreeSet::new())),
+            )
+            .moment()
         });
         let (plan, stage, step) = (Some(&run.plan), Some(stage), Some(step));
         (moment, ask(&Question { moment, world: &world, plan, stage, step, books }))
@@ -432,7 +434,7 @@ fn reasons_are_its_own(scene: &Scene, tick: &Tick) -> Result<(), TestCaseError> 
     for (id, _) in run.in_progress() {
         let (_, decision) = asker.about(id, None, &asker.books());
         let sizes = sizes(&scene.record);
-        let ledger = Ledger::new(&scene.live, &sizes);
+        let ledger = Ledger::new(&scene.live, &sizes, BTreeSet::new());
         let hand = asker.hand(id, &ledger);
         let turn = work::advance(&hand, work::standing(&hand), &decision);
         // A control plane node waits for its peers.

@@ -143,9 +143,10 @@ impl Story<'_> {
             vec![Reason::new(word::<Key>(key), step.id.object(), "this is what the record has of it")]
         };
         let (until, end) = match (*name, details) {
-            ("done", []) => {
-                let version = step.id.to.clone();
-                (phases.len(), Some(StepEvent::Done { version, evicted: pods }))
+            ("done", owes) if matches!(owes, [] | ["owes"]) => {
+                let names = baseline.values().map(|owner| owner.name.clone());
+                let owes = if owes.is_empty() { Vec::new() } else { names.collect() };
+                (phases.len(), Some(StepEvent::Done { version: step.id.to.clone(), evicted: pods, owes }))
             }
             ("gone", []) => (0, Some(StepEvent::Gone)),
             // Untouched steps are set aside in mid-drain, touched ones in mid-upgrade.

@@ -166,7 +166,8 @@ fn step_event() -> impl Strategy<Value = StepEvent> {
     prop_oneof![
         (any::<u32>(), baseline).prop_map(|(pods, baseline)| StepEvent::Started { pods, baseline }),
         select(phases.to_vec()).prop_map(|phase| StepEvent::Moved { phase, found: None }),
-        (text(), any::<u32>()).prop_map(|(version, evicted)| StepEvent::Done { version, evicted }),
+        (text(), any::<u32>(), proptest::collection::vec(text(), 0..3))
+            .prop_map(|(version, evicted, owes)| StepEvent::Done { version, evicted, owes }),
         (any::<bool>(), reasons()).prop_map(|(touched, reasons)| StepEvent::SetAside { touched, reasons }),
         reasons().prop_map(|reasons| StepEvent::Failed { reasons }),
         Just(StepEvent::Gone),
@@ -259,8 +260,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn limits() -> impl Strategy<Value = PoolLimits> {
     let cordon = select(&[ForeignCordon::Skip, ForeignCordon::Upgrade][..]);
     let when = select(&[DrainWhen::Always, DrainWhen::Minor][..]);
-    let then = select(&[OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
-    let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>(), any::<i64>(), then)
+    let then = select(&[OnNotRecovered::Wait, OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
+    let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>(), any::<i64>(), limit(), then)
         .prop_map(
             |(
                 when,
@@ -269,6 +270,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 jobs_seconds,
                 implicit_budgets,
                 recovery_seconds,
+                max_recovering,
                 on_not_recovered,
             )| DrainLimits {
                 when,
@@ -277,6 +279,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 jobs_seconds,
                 implicit_budgets,
                 recovery_seconds,
+                max_recovering,
                 on_not_recovered,
             },
         );

@@ -63,7 +63,7 @@ fn every_kind() -> Vec<What> {
         done("w1", Component::Kubelet),
         done("cp1", Component::ControlPlane),
         What::Step(hosted(), StepEvent::Started { pods: 0, baseline: BTreeMap::new() }),
-        What::Step(hosted(), StepEvent::Done { version: "v1.36.3".into(), evicted: 0 }),
+        What::Step(hosted(), StepEvent::Done { version: "v1.36.3".into(), evicted: 0, owes: Vec::new() }),
         set_aside("w1", true),
         set_aside("w1", false),
         failed("w1"),

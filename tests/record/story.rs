@@ -100,6 +100,7 @@ pub fn limits() -> PoolLimits {
             jobs_seconds: 7200,
             implicit_budgets: true,
             recovery_seconds: 1800,
+            max_recovering: windlass::model::desired::Limit::Percent(25),
             on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
         },
     }
@@ -122,7 +123,10 @@ pub fn moved(node: &str, component: Component, phase: StepPhase) -> What {
 
 pub fn done(node: &str, component: Component) -> What {
     let evicted = if component == Component::Kubelet { 9 } else { 0 };
-    What::Step(id(node, component), StepEvent::Done { version: "v1.36.3".to_owned(), evicted })
+    What::Step(
+        id(node, component),
+        StepEvent::Done { version: "v1.36.3".to_owned(), evicted, owes: Vec::new() },
+    )
 }
 
 pub fn set_aside(node: &str, touched: bool) -> What {

@@ -221,7 +221,11 @@ async fn a_run_reaches_its_end_after_the_status_branch_was_deleted() {
 
 /// A run in which the only pod of an owner is never scheduled again after its eviction, and how it ended.
 async fn never_recovers(then: &str) -> (World, End) {
-    let mut world = workers_only(2).await;
+    let mut world = workers_only(3).await;
+    // The others have more pods, so w1 goes first.
+    for (name, node) in [("b1", "w2"), ("b2", "w2"), ("c1", "w3"), ("c2", "w3")] {
+        world.create(workload("Deployment", name, 1, &json!({}), &on(node)));
+    }
     world.create(workload("Deployment", "lost", 1, &json!({}), &on("w1")));
     world.pass(MINUTE).await;
     let pool = "  nodePools:
@@ -241,6 +245,21 @@ async fn an_owner_that_never_recovers_halts_the_run_after_its_time() {
     assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.tail());
     world.assert_halted(Key::OwnersRecovering, "fewer than 1 of its pods are Ready again");
     world.assert_in_service("w1", "v1.36.3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_never_recovers_keeps_further_nodes_from_being_taken_out() {
+    let (mut world, end) = never_recovers("wait").await;
+    assert_eq!(end, End::Idle(RunState::Waiting), "{:#?}", world.tail());
+    world.assert_in_service("w1", "v1.36.3");
+    world.assert_in_service("w3", "v1.35.4");
+    let waits = world.record().waiting;
+    assert!(waits.iter().any(|wait| wait.value.reason.key == Key::RecoveryOverdue), "{waits:#?}");
+    // It has a node again, and the run goes on by itself.
+    world.change_node("w1", |tree| tree["metadata"]["labels"]["kubernetes.io/hostname"] = json!("w1"));
+    world.pass(MINUTE).await;
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
 }
 
 #[tokio::test(start_paused = true)]

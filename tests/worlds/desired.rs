@@ -133,7 +133,8 @@ pub fn pool(name: &str, select: &str) -> Pool {
         jobs: SignedDuration::from_hours(2),
         implicit_budgets: true,
         recovery: SignedDuration::from_mins(30),
-        on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
+        max_recovering: windlass::model::desired::Limit::Percent(25),
+        on_not_recovered: windlass::model::desired::OnNotRecovered::Wait,
     };
     Pool {
         name: name.to_owned(),

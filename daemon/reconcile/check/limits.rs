@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::model::desired::{Cluster, Limit, Pool};
-use crate::model::entry::{StepEvent, What};
+use crate::model::entry::{StepEvent, StepPhase, What};
 use crate::model::live::{Node, Ready};
 use crate::model::plan::Plan;
 use crate::model::work::{NodeMove, Scope, Step};
@@ -57,11 +57,12 @@ impl<'a> Check<'a> {
                 count.out.insert(&node.name, (&pool.name, &node.zone));
             }
         }
-        let in_progress = self
-            .run()
-            .into_iter()
-            .flat_map(|run| run.in_progress().filter_map(|(id, _)| Some(run.find(id)?.1)));
-        for step in in_progress {
+        // A node that is back in service takes no room; what its pods' owners still miss is the recovery gate's business.
+        let out = self.run().into_iter().flat_map(|run| {
+            let out = run.in_progress().filter(|(_, known)| known.phase != StepPhase::Returned);
+            out.filter_map(|(id, _)| Some(run.find(id)?.1))
+        });
+        for step in out {
             if let (Some(pool), Some(mv)) = (pool_of(step), step.node_move()) {
                 count.out.entry(&mv.node.name).or_insert((pool, &mv.zone));
             }

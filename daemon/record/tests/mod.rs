@@ -143,7 +143,7 @@ impl Journal {
     }
 
     fn finish(&mut self, id: &StepId) -> &mut Self {
-        self.step(id, StepEvent::Done { version: id.to.clone(), evicted: 3 })
+        self.step(id, StepEvent::Done { version: id.to.clone(), evicted: 3, owes: Vec::new() })
     }
 
     fn set_aside(&mut self, id: &StepId, touched: bool) -> &mut Self {

@@ -119,16 +119,20 @@ kwok() {
 	for each in "$tools"/stages/*.yaml; do
 		echo ---
 		case $each in
-		*/pod-ready.yaml) sed 's/^spec:$/&\n  delay: {durationMilliseconds: 2000}/' "$each" ;;
+		*/pod-ready.yaml) sed "s/^spec:\$/&\n  delay: {durationMilliseconds: 2000$(length_from ready)}/" "$each" ;;
 		# A node with the label `dead` stays as it is.
 		*/node-initialize.yaml) sed "s/^    matchExpressions:\$/&\n    - {key: '.metadata.labels.dead', operator: DoesNotExist}/" "$each" ;;
-		*/pod-delete.yaml | */pod-complete.yaml) sed 's/^spec:$/&\n  delay: {durationMilliseconds: 1000}/' "$each" ;;
+		*/pod-delete.yaml) sed "s/^spec:\$/&\n  delay: {durationMilliseconds: 1000$(length_from end)}/" "$each" ;;
+		*/pod-complete.yaml) sed 's/^spec:$/&\n  delay: {durationMilliseconds: 1000}/' "$each" ;;
 		*) cat "$each" ;;
 		esac
 	done >"$work/stages.yaml"
 	background kwok "$tools/bin/kwok" --kubeconfig "$work/kubeconfig" --manage-all-nodes=true --node-lease-duration-seconds 40 \
 		--config "$work/stages.yaml" --server-address "127.0.0.1:$(($1 + 5))"
 }
+
+# length_from WHAT: where a pod says itself how long it takes, in the annotations `bench/ready` and `bench/end`; only with STAGES=bench.
+length_from() { [ "${STAGES:-}" != bench ] || echo ", durationFrom: {expressionFrom: '.metadata.annotations[\"bench\/$1\"]'}"; }
 
 case ${1:-} in
 up) up "$2" "$3" "${4:-$(free_ports 6)}" ;;

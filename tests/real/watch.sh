@@ -4,6 +4,8 @@
 #                                 its node reports the version that the Job was for. KWOK goes on renewing the node's lease.
 #   watch.sh budgets WORK    one line for each change of a disruption budget: namespace, name, expected, desired, current
 #   watch.sh nodes WORK      one line for each change of a node: name, pool, zone, unschedulable
+#   watch.sh service WORK    one line for each change of a node, with its time: name, unschedulable
+#   watch.sh disruptions WORK one line for each change of a budget, with its time: namespace, name, expected, desired, current, allowed
 # and, of nodes that `nodes.sh` made, each line with its time in seconds:
 #   watch.sh system WORK     one line for each change of a pod of kube-system: its name, its image, Ready or not or gone
 #   watch.sh kubeadm WORK    one line for each change of the set of control plane nodes on whose hosts kubeadm runs: their names
@@ -79,7 +81,15 @@ member() { # NODE
 }
 asks() { nsenter -t "$process" -n curl --silent --fail --output /dev/null --max-time 2 "http://127.0.0.1:2381/$1"; }
 
+# Each line with the time at which it was read.
+timed() {
+	local line
+	while IFS= read -r line; do echo "$EPOCHREALTIME $line"; done
+}
+
 case $1 in
+service) forever get nodes --output custom-columns='NAME:.metadata.name,OUT:.spec.unschedulable' | timed >>"$work/service" ;;
+disruptions) forever get poddisruptionbudgets --all-namespaces --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,EXPECTED:.status.expectedPods,DESIRED:.status.desiredHealthy,CURRENT:.status.currentHealthy,ALLOWED:.status.disruptionsAllowed' | timed >>"$work/disruptions" ;;
 kubelets) kubelets ;;
 system) system ;;
 kubeadm) kubeadm ;;

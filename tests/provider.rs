@@ -303,6 +303,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
         },
         etcd_unproven: None,
         pools: vec![Pool {
+            prefer_upgraded: false,
             name: "general".into(),
             selector: Selector::default(),
             provider: pools,

@@ -21,6 +21,7 @@ use windlass::clock::Clock;
 use windlass::cluster::ClusterApi;
 use windlass::execute::{Edges, Fence, Open, Watcher, When};
 use windlass::git::{self, Author, Credentials, Repository};
+use windlass::model::names::OUTDATED;
 use windlass::model::state::Identity;
 use windlass::record::{self, Record};
 use windlass::serve::wanted::Known;
@@ -278,7 +279,7 @@ impl World {
         log.iter().rev().map(|commit| commit.subject().to_owned()).collect()
     }
 
-    /// Every node: version, schedulable, whether it carries a claim.
+    /// Every node: version, schedulable, whether it has a claim or the taint of nodes that wait.
     pub fn nodes(&self) -> Vec<(String, String, bool, bool)> {
         self.list("/api/v1/nodes")
             .iter()
@@ -288,7 +289,9 @@ impl World {
                 };
                 let schedulable = node.pointer("/spec/unschedulable").and_then(Value::as_bool) != Some(true);
                 let claimed = node.pointer("/metadata/annotations/windlass.dev~1claim").is_some();
-                (text("/metadata/name"), text("/status/nodeInfo/kubeletVersion"), schedulable, claimed)
+                let taints = node.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten();
+                let ours = claimed || taints.into_iter().any(|taint| taint["key"] == OUTDATED);
+                (text("/metadata/name"), text("/status/nodeInfo/kubeletVersion"), schedulable, ours)
             })
             .collect()
     }

@@ -16,11 +16,11 @@ use super::{CallError, ClusterApi, call};
 use crate::live::WriteAnswer;
 use crate::model::claim::Claim;
 use crate::model::effect::{LeaseMove, NodePatch};
-use crate::model::live::{CallFailure, Heard, RefusalKind};
+use crate::model::live::{CallFailure, Heard, NodeTaint, RefusalKind};
 use crate::model::names::{CLAIM, HEARD, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
 
 /// The merge patch of a node change, with its precondition.
-fn body(patch: &NodePatch, resource_version: &str) -> Value {
+fn body(patch: &NodePatch, taints: Option<&[NodeTaint]>, resource_version: &str) -> Value {
     let (annotations, unschedulable) = match patch {
         NodePatch::Claim(claim) => {
             let mut annotations = json!({CLAIM: text(claim)});
@@ -38,12 +38,27 @@ fn body(patch: &NodePatch, resource_version: &str) -> Value {
             (annotations, (claim.cordoned && !claim.was_unschedulable).then_some(Value::Null))
         }
         NodePatch::Forget => (json!({CLAIM: null}), None),
+        NodePatch::Taints => (json!({}), None),
     };
-    let mut body = json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}});
+    let mut spec = json!({});
     if let Some(value) = unschedulable {
-        set(&mut body, "spec", json!({"unschedulable": value}));
+        set(&mut spec, "unschedulable", value);
     }
-    body
+    if let Some(taints) = taints {
+        set(&mut spec, "taints", taints.iter().map(taint).collect());
+    }
+    json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}, "spec": spec})
+}
+
+fn taint(taint: &NodeTaint) -> Value {
+    let mut written = json!({"key": *taint.key, "effect": *taint.effect});
+    if let Some(value) = &taint.value {
+        set(&mut written, "value", json!(**value));
+    }
+    if let Some(added) = taint.added {
+        set(&mut written, "timeAdded", json!(added));
+    }
+    written
 }
 
 fn set(object: &mut Value, key: &str, value: Value) {
@@ -57,8 +72,14 @@ fn text(claim: &Claim) -> String {
 }
 
 impl ClusterApi {
-    pub async fn patch_node(&self, name: &str, resource_version: &str, patch: &NodePatch) -> WriteAnswer {
-        let body = body(patch, resource_version);
+    pub async fn patch_node(
+        &self,
+        name: &str,
+        resource_version: &str,
+        patch: &NodePatch,
+        taints: Option<&[NodeTaint]>,
+    ) -> WriteAnswer {
+        let body = body(patch, taints, resource_version);
         let api = Api::<Node>::all(self.client.clone());
         match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
             Ok(node) => WriteAnswer::Node(Box::new(node)),

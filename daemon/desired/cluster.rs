@@ -251,6 +251,7 @@ fn pool(
     let foreign_cordon = fields.optional("foreignCordon", |node, problems| {
         choice(&[("skip", ForeignCordon::Skip), ("upgrade", ForeignCordon::Upgrade)], &[], node, problems)
     });
+    let prefer_upgraded = fields.optional("preferUpgraded", flag);
     let drain = fields.optional("drain", drain).unwrap_or_default();
     Some(Pool {
         name: name?,
@@ -261,6 +262,7 @@ fn pool(
         max_unavailable: max_unavailable.unwrap_or(defaults::MAX_UNAVAILABLE),
         max_unavailable_per_zone: per_zone,
         foreign_cordon: foreign_cordon.unwrap_or(defaults::FOREIGN_CORDON),
+        prefer_upgraded: prefer_upgraded.unwrap_or(defaults::PREFER_UPGRADED),
         drain,
     })
 }

@@ -50,6 +50,9 @@ pub const IMPLICIT_BUDGETS: bool = true;
 /// The person who cordoned the node had a reason that Windlass does not know.
 pub const FOREIGN_CORDON: ForeignCordon = ForeignCordon::Skip;
 
+/// Each pod moves once and not again and again; the taint moves nothing that runs and binds no scheduler.
+pub const PREFER_UPGRADED: bool = true;
+
 /// At the close no further node is taken out, and no node is left half done.
 pub const AT_CLOSE: AtClose = AtClose::FinishNode;
 

@@ -202,8 +202,8 @@ async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAn
         }
     }
     match effect {
-        Effect::Node { name, resource_version, patch } => {
-            cluster.patch_node(&name, &resource_version, &patch).await
+        Effect::Node { name, resource_version, patch, taints } => {
+            cluster.patch_node(&name, &resource_version, &patch, taints.as_deref()).await
         }
         Effect::Evict { namespace, pod, uid } => {
             cluster.evict(&namespace, &pod, &uid, edges.clock.now()).await

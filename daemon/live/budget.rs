@@ -27,6 +27,7 @@ pub(super) fn convert(object: &PodDisruptionBudget, shared: &mut Shared) -> Opti
         disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
         current_healthy: status.and_then(|status| status.current_healthy).unwrap_or(0),
         desired_healthy: status.and_then(|status| status.desired_healthy).unwrap_or(0),
+        expected: status.and_then(|status| status.expected_pods).unwrap_or(0),
         observed,
         sync_failed: status
             .and_then(|status| status.conditions.as_ref())

@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::shared::Shared;
 use crate::model::claim::Claim;
 use crate::model::live::{
-    Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, Note, Owner, OwnerKind, Phase, Pod,
-    Ready, Seconds, Seldom, Server, Uid,
+    Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind,
+    Phase, Pod, Ready, Seconds, Seldom, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
@@ -73,12 +73,22 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         unschedulable_since: now,
         claim: annotation(CLAIM).map(|text| claim(text, meta.uid.as_deref().unwrap_or_default())),
         hold: annotation(HOLD).map(|reason| shorten(&flat(reason), MOST_HOLD)),
+        taints: taints().map(|taint| self::taint(taint, shared)).collect(),
         to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
             .is_some_and(|condition| condition.status == "True"),
         virtual_kubelet,
     })
+}
+
+fn taint(taint: &v1::Taint, shared: &mut Shared) -> NodeTaint {
+    NodeTaint {
+        key: shared.id(&taint.key),
+        value: taint.value.as_deref().map(|value| shared.id(value)),
+        effect: shared.id(&taint.effect),
+        added: taint.time_added.as_ref().map(|time| time.0),
+    }
 }
 
 /// True if a taint says that somebody is removing the node, or that its machine is about to go.

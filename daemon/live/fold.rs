@@ -76,6 +76,11 @@ impl Folder {
         } else {
             self.live.claimed.remove(&node.name);
         }
+        if node.is_outdated() {
+            self.live.outdated.insert(node.name.clone());
+        } else {
+            self.live.outdated.remove(&node.name);
+        }
         self.live.nodes.insert(node.name.clone(), node);
     }
 
@@ -85,6 +90,7 @@ impl Folder {
         }
         self.live.leases.remove(name);
         self.live.claimed.remove(name);
+        self.live.outdated.remove(name);
         self.live.reads.remove(name);
     }
 

@@ -107,6 +107,8 @@ pub struct Pool {
     pub max_unavailable: Limit,
     pub max_unavailable_per_zone: Option<u32>,
     pub foreign_cordon: ForeignCordon,
+    /// True if nodes that wait for their upgrade get a taint, so that the scheduler prefers upgraded ones.
+    pub prefer_upgraded: bool,
     pub drain: Drain,
 }
 

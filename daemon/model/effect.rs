@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
-use super::live::Job;
+use super::live::{Job, Node, NodeTaint};
 use super::names;
 use super::uid::Uid;
 
@@ -21,6 +21,8 @@ pub enum NodePatch {
     Release(Claim),
     /// Removes a claim that cannot be read. What it recorded is unknown, so nothing else is touched.
     Forget,
+    /// Changes the taints and nothing else.
+    Taints,
 }
 
 /// One change of the lease whose holder may act.
@@ -51,6 +53,8 @@ pub enum Effect {
         name: String,
         resource_version: String,
         patch: NodePatch,
+        /// All taints that the node is to have; `None` if they stay as they are.
+        taints: Option<Vec<NodeTaint>>,
     },
     Evict {
         namespace: String,
@@ -98,6 +102,21 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// A patch of a node as it was last seen. Whatever is patched, our taint is taken away with it.
+    pub fn node(node: &Node, patch: NodePatch) -> Self {
+        let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
+        let taints = node.is_outdated().then(|| node.foreign_taints());
+        Self::Node { name, resource_version, patch, taints }
+    }
+
+    /// Gives a node our taint.
+    pub fn taint(node: &Node) -> Self {
+        let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
+        let mut taints = node.foreign_taints();
+        taints.push(NodeTaint::outdated());
+        Self::Node { name, resource_version, patch: NodePatch::Taints, taints: Some(taints) }
+    }
+
     /// Deletes a Job as it was last seen.
     pub fn deletion(name: &str, job: &Job) -> Self {
         let (uid, resource_version) = (job.uid.clone(), job.resource_version.clone());

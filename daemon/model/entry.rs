@@ -96,6 +96,14 @@ pub enum RunEvent {
     RollbackPoint {
         id: String,
     },
+    /// From now on nodes of this pool that wait for their upgrade get our taint.
+    Tainting {
+        pool: String,
+    },
+    /// No node of this pool has our taint any more.
+    Untainted {
+        pool: String,
+    },
     Ended {
         outcome: RunOutcome,
         reasons: Vec<Reason>,

@@ -22,6 +22,7 @@ pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind, Sent};
 pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
 pub use super::seconds::Seconds;
+pub use super::taint::NodeTaint;
 pub use super::uid::Uid;
 
 /// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
@@ -47,6 +48,8 @@ pub struct Live {
     pub jobs: Jobs,
     /// Nodes that have a claim, readable or not.
     pub claimed: BTreeSet<Id>,
+    /// Nodes that have our taint.
+    pub outdated: BTreeSet<Id>,
     /// Volume attachments by name.
     pub attachments: BTreeMap<Id, Attachment>,
     /// The volume of each bound claim, by namespace and name of the claim.
@@ -111,6 +114,7 @@ pub struct Node {
     pub unschedulable_since: Timestamp,
     pub claim: Option<ClaimState>,
     pub hold: Option<String>,
+    pub taints: Vec<NodeTaint>,
     /// True if the node has a taint by which an autoscaler marks it for removal.
     pub to_be_deleted: bool,
     /// True if the node has the annotation that keeps the autoscaler from removing it.
@@ -144,6 +148,8 @@ pub struct Budget {
     pub disruptions_allowed: i32,
     pub current_healthy: i32,
     pub desired_healthy: i32,
+    /// How many pods it covers, as its owners want them.
+    pub expected: i32,
     /// True if the status was computed from the present spec.
     pub observed: bool,
     /// True if the disruption controller could not compute the status (`SyncFailed`).
@@ -341,6 +347,16 @@ impl Node {
     /// `kubernetes.io/os`; Linux where no label says so.
     pub fn system(&self) -> &str {
         self.labels.get("kubernetes.io/os").map_or("linux", |system| system)
+    }
+
+    /// True if the node has our taint: it waits for its upgrade.
+    pub fn is_outdated(&self) -> bool {
+        self.taints.iter().any(NodeTaint::is_ours)
+    }
+
+    /// The taints of others.
+    pub fn foreign_taints(&self) -> Vec<NodeTaint> {
+        self.taints.iter().filter(|taint| !taint.is_ours()).cloned().collect()
     }
 
     /// True if the node has a cordon that Windlass must not remove: it is unschedulable, and no claim says that

@@ -23,6 +23,7 @@ mod pod;
 mod seconds;
 pub mod servers;
 pub mod state;
+pub mod taint;
 pub mod text;
 pub mod time;
 mod uid;

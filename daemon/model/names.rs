@@ -28,6 +28,8 @@ pub const CLUSTER: &str = "windlass.dev/cluster";
 
 /// The annotation of a node that holds a [`Claim`](super::claim::Claim) as JSON.
 pub const CLAIM: &str = "windlass.dev/claim";
+/// The taint of nodes that wait for their upgrade: the scheduler prefers others for the pods that are evicted.
+pub const OUTDATED: &str = "windlass.dev/outdated";
 /// The annotation with which a person keeps Windlass from touching a node; its value is the reason.
 pub const HOLD: &str = "windlass.dev/hold";
 /// Keeps cluster-autoscaler from removing a node that is empty only because Windlass drained it.

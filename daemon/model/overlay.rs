@@ -29,6 +29,8 @@ pub struct Overlay {
     pub waits: BTreeMap<(Key, String), Timestamp>,
     /// When this process last wrote the `ConfigMap` `upgrade-status`.
     pub published: Option<Timestamp>,
+    /// When nodes were last looked through for those that are to have our taint.
+    pub tainted: Option<Timestamp>,
     /// Since when each step that returns its node has been looked at without a break, by its id.
     pub watched: BTreeMap<StepId, Timestamp>,
 }

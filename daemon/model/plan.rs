@@ -83,6 +83,7 @@ pub struct PoolLimits {
     pub canary: u32,
     pub soak_seconds: i64,
     pub foreign_cordon: ForeignCordon,
+    pub prefer_upgraded: bool,
     pub drain: DrainLimits,
 }
 

@@ -32,6 +32,7 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
     canary: 0,
     soak_seconds: 0,
     foreign_cordon: ForeignCordon::Skip,
+    prefer_upgraded: false,
     drain: DrainLimits {
         when: DrainWhen::Minor,
         timeout_seconds: 30 * 60,
@@ -94,6 +95,7 @@ fn limits(cluster: &Cluster) -> BTreeMap<String, PoolLimits> {
         canary: pool.canary,
         soak_seconds: pool.soak.as_secs(),
         foreign_cordon: pool.foreign_cordon,
+        prefer_upgraded: pool.prefer_upgraded,
         drain: drain_limits(&pool.drain),
     };
     let pools = cluster.pools.iter().map(|pool| (pool.name.clone(), of_pool(pool)));

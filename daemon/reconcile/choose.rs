@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::{Answers, MOST_EXPLAINED};
 use super::intents::{intent, is_gone, takes_out};
+use super::next::Candidates;
 use crate::gate::{self, Books, Full, Moment, Question, World};
 use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
 use crate::model::desired::Desired;
@@ -14,9 +15,22 @@ use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
 use crate::record::{Alike, Run, StepEnd};
 use crate::work::Turn;
 
+/// After so many nodes that may not begin the others are asked about in the order of the plan.
+const MOST_REFUSED: usize = 20;
+
 /// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
     let Some(live) = world.live else { return Turn::default() };
+    let turn = next(world, live, books, desired, run);
+    // Before the run ends its taints are taken back.
+    let ends = turn.entries.iter().any(|what| matches!(what, What::Run(RunEvent::Ended { .. })));
+    if ends && !run.tainting.is_empty() {
+        return Turn { moves: true, wants_lease: true, ..Turn::default() };
+    }
+    turn
+}
+
+fn next<'a>(world: &'a World<'a>, live: &'a Live, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
     if gate::gives_way(world, run) {
         return give_way(world, desired, run);
     }
@@ -153,10 +167,11 @@ impl<'a> Chooser<'a> {
     /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
         let mut passed = Passed::default();
-        let mut chosen: Vec<&Step> = Vec::new();
         // Nodes that are out already take no further room, so they come first.
         let out = self.out(index);
         let first: BTreeSet<&StepId> = out.iter().map(|step| &step.id).collect();
+        let mut chosen: Vec<&Step> = self.best(index, &first);
+        let begun: BTreeSet<&StepId> = chosen.iter().map(|step| &step.id).collect();
         let mut waiting = self.run.waiting(index);
         let mut out = out.into_iter();
         loop {
@@ -167,7 +182,7 @@ impl<'a> Chooser<'a> {
                     None => break,
                 },
             };
-            if asked {
+            if asked || begun.contains(&step.id) {
                 continue;
             }
             let decision = self.ask(self.stage, step);
@@ -185,6 +200,46 @@ impl<'a> Chooser<'a> {
         }
         self.begin(&chosen);
         self.done()
+    }
+
+    /// The nodes that begin now in the pools with room, each the best of those that wait. The first waiting node of the plan
+    /// tells whether any may begin: while none may, and while canaries go first, nothing is compared.
+    fn best(&mut self, index: usize, out: &BTreeSet<&StepId>) -> Vec<&'a Step> {
+        let mut chosen = Vec::new();
+        for scope in self.run.open_scopes(index) {
+            let of_pool = |step: &&Step| step.id.scope == *scope && !out.contains(&step.id);
+            let Some((first, limits)) =
+                self.run.not_started(index).find(of_pool).zip(self.run.plan.limits(scope))
+            else {
+                continue;
+            };
+            let goes_first = first.node_move().is_some_and(|mv| mv.canary);
+            if goes_first || gate::full(&self.run.plan, first, &self.books) == Full::Pool {
+                continue;
+            }
+            let blocked = |answer: &Answer| !answer.gate.is_about_nodes() || answer.gate.is_about_pools();
+            if self.ask(self.stage, first).objections().any(blocked) {
+                continue;
+            }
+            let waiting = self.run.not_started(index).filter(of_pool);
+            let mut candidates = Candidates::of(self.live, self.run, &limits.drain, waiting);
+            let mut refused = 0;
+            while refused < MOST_REFUSED
+                && gate::full(&self.run.plan, first, &self.books) != Full::Pool
+                && let Some(step) = candidates.pop()
+            {
+                let decision = self.ask(self.stage, step);
+                if !decision.allows() || !takes_out(self.live, step) {
+                    refused += 1;
+                    continue;
+                }
+                self.books.choose(step);
+                candidates.choose(self.live, step, &limits.drain);
+                self.tell(decision);
+                chosen.push(step);
+            }
+        }
+        chosen
     }
 
     /// The steps of a stage whose nodes are out already, in the order of the plan. They are found by the nodes that are

@@ -75,7 +75,19 @@ impl<'a> Merge<'a> {
     }
 
     pub(super) fn turn(&mut self, turn: Turn) {
-        let Turn { state: _, entries, effects, probes, answers, wake_at, moves, wants_lease, watched } = turn;
+        let Turn {
+            state: _,
+            entries,
+            effects,
+            probes,
+            answers,
+            wake_at,
+            moves,
+            wants_lease,
+            watched,
+            tainted,
+        } = turn;
+        self.tick.tainted |= tainted;
         // A stop lands between the claim and the Job, and the window closes. If the step's progress were recorded during
         // the stop, the node would count as begun when the stop ends, and be changed outside of the window.
         let stopped = self.input.live.stop.is_some();

@@ -9,9 +9,11 @@ mod explain;
 mod intents;
 mod lease;
 mod merge;
+mod next;
 mod outlook;
 mod publish;
 mod settle;
+mod taint;
 mod tick;
 mod waits;
 mod withhold;
@@ -72,6 +74,8 @@ pub struct Tick {
     pub states: BTreeMap<StepId, State>,
     /// Steps that return their nodes and were looked at; that time counts against their patience.
     pub watched: BTreeSet<StepId>,
+    /// True if nodes were looked through for those that are to have our taint.
+    pub tainted: bool,
     /// True if another process acts: nothing was written, and the record may be out of date.
     pub stands_by: bool,
     pub status: ClusterState,

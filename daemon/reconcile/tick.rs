@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::merge::{Merge, Merged};
-use super::{Input, Tick, begin, choose, lease, publish, settle, waits};
+use super::{Input, Tick, begin, choose, lease, publish, settle, taint, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
 use crate::model::live::{JobState, Live, Probe};
 use crate::model::state::Tenure;
+use crate::model::work::Step;
 use crate::record::Run;
 use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
@@ -99,7 +100,8 @@ fn acts(input: &Input<'_>) -> bool {
         Some(Mode::Observe) => {
             let in_progress = input.record.run.as_ref().is_some_and(|run| run.in_progress().next().is_some());
             let claimed = || input.live.claimed.iter().filter_map(|name| input.live.nodes.get(name));
-            in_progress || claimed().any(|node| work::bears_our_claim(input.record, node))
+            let tainting = input.record.run.as_ref().is_some_and(|run| !run.tainting.is_empty());
+            in_progress || tainting || claimed().any(|node| work::bears_our_claim(input.record, node))
         }
         None => false,
     }
@@ -134,8 +136,14 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
             advance(&world, &books, live, run, comparable_from(input), merge);
+            if acts {
+                merge.turn(taint::taint(&world, &books, live));
+            }
             merge.turn(choose::choose(&world, books, desired, run));
         } else {
+            if acts && !blind {
+                merge.turn(taint::taint(&world, &books, live));
+            }
             let (turn, frozen) = begin::begin(&world, &books, desired, fresh);
             merge.turn(turn);
             if let Some(plan) = frozen {
@@ -177,7 +185,11 @@ fn advance(
     let probes = vec![(Probe::ClusterUid, IDENTITY), (Probe::Api, IDENTITY)];
     merge.turn(Turn { probes, ..Turn::default() });
     let mut control_plane_moved = false;
-    for (stage, step) in run.steps_in_progress() {
+    // Workers that began first come first: what budgets allow goes to them, so that they are soon empty and make room.
+    let mut steps: Vec<_> = run.steps_in_progress().collect();
+    let begun = |step: &Step| run.steps.get(&step.id).map(|known| known.intent);
+    steps.sort_by_key(|(stage, step)| if stage.kind.is_control_plane() { None } else { begun(step) });
+    for (stage, step) in steps {
         let Some(progress) = run.steps.get(&step.id) else { continue };
         let serial = stage.kind.is_control_plane();
         if serial && control_plane_moved {

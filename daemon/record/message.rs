@@ -45,7 +45,9 @@ fn weight(what: &What) -> u8 {
         What::Interruption(InterruptionEvent::StopEnded) => 4,
         What::Interruption(InterruptionEvent::Resumed { .. }) => 5,
         What::Commit(CommitEvent::Accepted { .. }) => 6,
-        What::Run(RunEvent::RollbackPoint { .. }) => 7,
+        What::Run(
+            RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+        ) => 7,
         What::Step(_, StepEvent::Gone) => 8,
         What::Step(_, StepEvent::Done { .. }) => 9,
         What::Step(_, StepEvent::SetAside { .. }) => 10,
@@ -82,7 +84,9 @@ fn subject(entries: &[Entry], after: &Record) -> String {
             step_subject(id, event, &alike, after).unwrap_or_else(|| several(first, alike.len()))
         }
         What::Cluster(ClusterEvent::Waiting { .. })
-        | What::Run(RunEvent::RollbackPoint { .. })
+        | What::Run(
+            RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+        )
         | What::Interruption(_) => several(first, alike.len()),
     }
 }
@@ -179,7 +183,12 @@ fn desired_commit<'a>(entries: &'a [Entry], run: Option<&str>, after: &'a Record
     let named = entries.iter().rev().find_map(|entry| match &entry.what {
         What::Commit(CommitEvent::Accepted { commit, .. } | CommitEvent::Refused { commit, .. })
         | What::Run(RunEvent::Started { commit, .. }) => Some(commit),
-        What::Run(RunEvent::RollbackPoint { .. } | RunEvent::Ended { .. })
+        What::Run(
+            RunEvent::RollbackPoint { .. }
+            | RunEvent::Tainting { .. }
+            | RunEvent::Untainted { .. }
+            | RunEvent::Ended { .. },
+        )
         | What::Cluster(_)
         | What::Step(..)
         | What::Interruption(_) => None,

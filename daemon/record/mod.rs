@@ -172,6 +172,7 @@ impl Record {
                     steps: BTreeMap::new(),
                     owner_sizes: BTreeMap::new(),
                     owing: BTreeSet::new(),
+                    tainting: BTreeMap::new(),
                     // A newer version that was asked for and given up again never ran.
                     before: self.accepted_before.clone().filter(|(_, asked)| asked.is_before(to)),
                     log: self.log_from(commit, entry.at),
@@ -185,6 +186,16 @@ impl Record {
                     if let Some((commit, _)) = &run.before {
                         self.rollback_commits.insert(id.clone(), commit.clone());
                     }
+                }
+            }
+            RunEvent::Tainting { pool } => {
+                if let Some(run) = &mut self.run {
+                    run.tainting.insert(pool.clone(), entry.seq);
+                }
+            }
+            RunEvent::Untainted { pool } => {
+                if let Some(run) = &mut self.run {
+                    run.tainting.remove(pool);
                 }
             }
             RunEvent::Ended { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),

@@ -40,6 +40,8 @@ pub struct Run {
     /// Steps that are done although owners of their evicted pods had not recovered in time, and which keep further nodes
     /// from being taken out until those have.
     pub owing: BTreeSet<StepId>,
+    /// Pools whose nodes get our taint while they wait for their upgrade, each with the number of the entry that says so.
+    pub tainting: BTreeMap<String, u64>,
     /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,

@@ -9,6 +9,7 @@ use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
     ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
+use crate::model::names::OUTDATED;
 use crate::model::plan::{Scope, StepId};
 
 /// How many objections one sentence names.
@@ -58,6 +59,12 @@ fn run(run: Option<&str>, event: &RunEvent) -> String {
             short_digest(digest),
         ),
         RunEvent::RollbackPoint { id } => format!("recorded rollback point {}", one_line(id)),
+        RunEvent::Tainting { pool } => {
+            format!("nodes of pool {} that wait for their upgrade get the taint {OUTDATED}", one_line(pool))
+        }
+        RunEvent::Untainted { pool } => {
+            format!("took the taint {OUTDATED} from the nodes of pool {}", one_line(pool))
+        }
         RunEvent::Ended { outcome: how, reasons: why } => ended(run, *how, why),
     }
 }
@@ -141,7 +148,12 @@ pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
         What::Interruption(InterruptionEvent::Stopped { .. }) => Some("stopped"),
         What::Cluster(_)
         | What::Commit(CommitEvent::Accepted { .. })
-        | What::Run(RunEvent::Started { .. } | RunEvent::RollbackPoint { .. })
+        | What::Run(
+            RunEvent::Started { .. }
+            | RunEvent::RollbackPoint { .. }
+            | RunEvent::Tainting { .. }
+            | RunEvent::Untainted { .. },
+        )
         | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => None,
     }
 }

@@ -170,6 +170,7 @@ pub struct Pool {
     pub canary: u32,
     pub soak_seconds: i64,
     pub foreign_cordon: ForeignCordon,
+    pub prefer_upgraded: bool,
     pub drain: Drain,
 }
 
@@ -340,6 +341,7 @@ impl Pool {
             canary: limits.canary,
             soak_seconds: limits.soak_seconds,
             foreign_cordon: limits.foreign_cordon,
+            prefer_upgraded: limits.prefer_upgraded,
             drain: Drain {
                 when: drain.when,
                 timeout_seconds: drain.timeout_seconds,

@@ -252,7 +252,9 @@ fn by_pool(stage: &Stage) -> Vec<(&str, Vec<&Step>)> {
 fn worker_words(limits: Option<&Pool>, steps: &[&Step]) -> String {
     let canaries = steps.iter().filter(|step| step.canary).count();
     let limits = limits.map(|limits| limit_words(limits, canaries));
-    limits.into_iter().chain([drained(steps).to_owned()]).collect::<Vec<_>>().join("; ")
+    // Of two nodes or more the one that blocks least at that moment goes next; see `reconcile/next.rs`.
+    let chosen = (steps.len() > canaries + 1).then(|| "the next one is chosen again each time".to_owned());
+    limits.into_iter().chain([drained(steps).to_owned()]).chain(chosen).collect::<Vec<_>>().join("; ")
 }
 
 fn limit_words(limits: &Pool, canaries: usize) -> String {

@@ -69,9 +69,7 @@ impl Orphans<'_> {
         // until git is back. A claim without a step has no intent; everything that the record says by now has to be
         // on the remote first.
         let after = step.map_or(self.record.next_seq.saturating_sub(1), |step| step.intent);
-        let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
-        let patch = NodePatch::Release(claim.clone());
-        self.turn.effects.push((Effect::Node { name, resource_version, patch }, after));
+        self.turn.effects.push((Effect::node(node, NodePatch::Release(claim.clone())), after));
     }
 
     fn deny(&mut self, reason: Reason) {

@@ -36,6 +36,8 @@ pub struct Turn {
     pub wants_lease: bool,
     /// The step that returns its node and was looked at in this turn. The loop counts how long that has been.
     pub watched: Option<StepId>,
+    /// True if nodes were looked through for those that are to have our taint.
+    pub tainted: bool,
 }
 
 impl Turn {
@@ -82,9 +84,9 @@ impl Turn {
         self
     }
 
+    /// A patch of a node that is claimed: from its claim on it no longer waits for its upgrade.
     pub(super) fn patch(self, node: &Node, patch: NodePatch, after: u64) -> Self {
-        let (name, resource_version) = (node.name.to_string(), node.resource_version.clone());
-        self.effect(Effect::Node { name, resource_version, patch }, after)
+        self.effect(Effect::node(node, patch), after)
     }
 
     pub(super) fn answers(mut self, answers: impl IntoIterator<Item = Answer>) -> Self {

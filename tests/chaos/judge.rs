@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, TARGET};
+use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, OUTDATED, TARGET};
 
 use super::schedule::Act;
 use crate::world::line::Sent;
@@ -87,6 +87,7 @@ impl Evidence {
         findings.extend(self.writes_after_a_stop());
         findings.extend(self.nodes());
         findings.extend(self.foreign_cordons());
+        findings.extend(self.taints());
         findings.extend(self.jobs());
         findings.extend(self.epochs());
         findings.extend(self.skew());
@@ -223,6 +224,30 @@ impl Evidence {
                     findings.push(format!("{} the foreign cordon of {node} of {at} was removed", version.at));
                 }
                 was = Some(version);
+            }
+        }
+        findings
+    }
+
+    /// No taint of others goes, and ours moves nothing that runs.
+    fn taints(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        let mut were: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for version in self.of("nodes").filter(|version| !version.deleted) {
+            let taints = version.object["spec"]["taints"].as_array();
+            let taints = taints.into_iter().flatten();
+            let now: Vec<_> = taints.map(|taint| (taint["key"].as_str(), taint["effect"].as_str())).collect();
+            if now.iter().any(|(key, effect)| *key == Some(OUTDATED) && *effect != Some("PreferNoSchedule")) {
+                findings.push(format!("{} {} has a taint of ours that moves pods", version.at, version.name));
+            }
+            // The taints of Kubernetes itself follow the state of the node.
+            let foreign = now.iter().filter_map(|(key, _)| *key);
+            let foreign = foreign.filter(|key| *key != OUTDATED && !key.starts_with("node.kubernetes.io/"));
+            let foreign: BTreeSet<&str> = foreign.collect();
+            if let Some(before) = were.insert(&version.uid, foreign.clone())
+                && before != foreign
+            {
+                findings.push(format!("{} the taints {before:?} of {} changed", version.at, version.name));
             }
         }
         findings

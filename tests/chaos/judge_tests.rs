@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use windlass::model::names::CLAIM;
+use windlass::model::names::{CLAIM, OUTDATED};
 
 use super::judge::{Evidence, Version};
 use super::schedule::Act;
@@ -92,6 +92,16 @@ fn each_breach_is_found() {
             run.acts = vec![(at(1), Act::Cordon("w2"))];
             run.history.push(node(1, "w2", "v1.35.4", None, true));
             run.history.push(node(60, "w2", "v1.35.4", None, false));
+        }),
+        ("has a taint of ours", |run| {
+            let mut tainted = node(60, "w2", "v1.35.4", None, false);
+            tainted.object["spec"]["taints"] = json!([{"key": OUTDATED, "effect": "NoExecute"}]);
+            run.history.push(tainted);
+        }),
+        ("the taints", |run| {
+            let mut tainted = node(60, "w2", "v1.35.4", None, false);
+            tainted.object["spec"]["taints"] = json!([{"key": "spot", "effect": "NoSchedule"}]);
+            run.history.push(tainted);
         }),
         ("begun beside", |run| run.history.insert(7, job(31, "job2", "kubelet", "w1", false))),
         ("begun beside", |run| {

@@ -14,6 +14,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams};
 use serde_json::json;
 use windlass::clock::Clock;
 use windlass::git::{self, Author, Credentials, Repository};
+use windlass::model::names::OUTDATED;
 use windlass::record::{self, Record};
 
 use super::judge::Evidence;
@@ -181,7 +182,10 @@ impl Run {
         let in_service = |node: &DynamicObject| {
             let claim =
                 node.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("windlass.dev/claim"));
+            let mut taints = node.data["spec"]["taints"].as_array().into_iter().flatten();
+            let waits = taints.any(|taint| taint["key"] == OUTDATED);
             node.data["status"]["nodeInfo"]["kubeletVersion"] == GOAL
+                && !waits
                 && node.data["spec"]["unschedulable"] != true
                 && !claim
         };

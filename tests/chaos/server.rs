@@ -75,7 +75,7 @@ impl Server {
                 "containerRuntimeVersion": "", "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "osImage": "",
                 "systemUUID": ""}});
         self.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {
-            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "pool": "w"}}, "status": status}))
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "pool": "w"}}, "spec": {"taints": [{"key": "spot", "effect": "PreferNoSchedule"}]}, "status": status}))
             .await;
     }
 

@@ -36,7 +36,8 @@ struct Run {
 
 fn old_node(world: &World, name: &str) {
     world.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {
-        "pool": "w", "topology.kubernetes.io/zone": "z1"}}}));
+        "pool": "w", "topology.kubernetes.io/zone": "z1"}},
+        "spec": {"taints": [{"key": "spot", "effect": "PreferNoSchedule"}]}}));
     world.change_node(name, |tree| tree["status"]["nodeInfo"]["kubeletVersion"] = json!("v1.35.4"));
 }
 

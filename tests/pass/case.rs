@@ -54,7 +54,7 @@ pub struct Case {
     #[serde(default)]
     pub before: Option<Sketch>,
     /// What else is on record: `unmet`, `unaccepted`, `refused`, `stopped 5m`, `halted jobFailed node/w1 10m`,
-    /// `resumed 5m`.
+    /// `resumed 5m`, `tainting general 5m`.
     #[serde(default)]
     pub record: Vec<String>,
 }
@@ -176,6 +176,7 @@ fn is_lasting(word: &str) -> bool {
         "networkDown",
         "replaced",
         "etcdDown",
+        "outdated",
     ];
     let of_pods = ["going", "stuck", "late", "unready", "pending", "evicted", "evicting"];
     let beginnings = [

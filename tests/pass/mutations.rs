@@ -413,8 +413,8 @@ fn two_control_plane_nodes_at_once() {
         };
         let mut claim = claim.clone();
         (claim.step, claim.node_uid) = (id.to_string(), "uid-cp2".to_owned());
-        let (name, resource_version) = ("cp2".to_owned(), "1".to_owned());
-        tick.effects.push((Effect::Node { name, resource_version, patch: NodePatch::Claim(claim) }, intent));
+        let node = scene.live.nodes.get("cp2").unwrap();
+        tick.effects.push((Effect::node(node, NodePatch::Claim(claim)), intent));
     });
     caught(CASE, "two control plane nodes", |scene, _| {
         let id = step(scene, "cp3", WorkKind::ControlPlane);
@@ -514,7 +514,7 @@ fn intents_of_what_may_not_begin() {
     caught(CASE, "while the newest commit is not valid", |scene, _| scene.state.problems.push(String::new()));
     caught(CASE, "it is begun without the lease", |scene, _| scene.live.lock = None);
     caught(CASE, "its node is not there", |scene, _| {
-        scene.live.nodes.get_mut("w2").unwrap().uid = "another".into();
+        scene.live.nodes.get_mut("w1").unwrap().uid = "another".into();
     });
     caught(CASE, "in progress, done or gone", |scene, tick| {
         let other = super::scene("limit-of-the-pool");

@@ -8,7 +8,7 @@ use windlass::model::claim::Claim;
 use windlass::model::decision::{Answer, Reason};
 use windlass::model::effect::{Effect, LeaseMove, NodePatch};
 use windlass::model::entry::{ClusterEvent, Entry, InterruptionEvent, RunEvent, StepEvent, What};
-use windlass::model::live::Probe;
+use windlass::model::live::{NodeTaint, Probe};
 use windlass::reconcile::{Tick, outlook};
 use windlass::record::{sentence, text};
 
@@ -17,7 +17,8 @@ use super::story::EPOCH;
 
 pub fn page(scene: &Scene, tick: &Tick) -> String {
     let mut out = String::new();
-    let Tick { entries, frozen, effects, probes, states, watched, stands_by, status, wake_at } = tick;
+    let Tick { entries, frozen, effects, probes, states, watched, tainted: _, stands_by, status, wake_at } =
+        tick;
     // What is written down is folded into the record, and further passes follow at once.
     let then = outlook(scene.input()).state;
     let then = if then == status.state { String::new() } else { format!(", then {then:?}") };
@@ -133,7 +134,9 @@ fn done(scene: &Scene, effect: &Effect, after: u64) -> String {
 
 fn deed(scene: &Scene, effect: &Effect) -> String {
     match effect {
-        Effect::Node { name, patch, .. } => format!("node/{name} {}", patched(patch, scene.now)),
+        Effect::Node { name, patch, taints, .. } => {
+            format!("node/{name} {}{}", patched(patch, scene.now), tainted(taints.as_deref()))
+        }
         Effect::Evict { namespace, pod, uid } => format!("evict pod/{namespace}/{pod} ({uid})"),
         Effect::CreateNamespace(_) => "create the namespace".to_owned(),
         Effect::CreateJob { name, manifest } => {
@@ -167,7 +170,14 @@ fn patched(patch: &NodePatch, now: Timestamp) -> String {
             format!("release and {left}: {}", claimed(claim, now))
         }
         NodePatch::Forget => "forget the claim".to_owned(),
+        NodePatch::Taints => "change its taints".to_owned(),
     }
+}
+
+fn tainted(taints: Option<&[NodeTaint]>) -> String {
+    let Some(taints) = taints else { return String::new() };
+    let told: Vec<String> = taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect();
+    format!(", with the taints [{}]", told.join(", "))
 }
 
 fn claimed(claim: &Claim, now: Timestamp) -> String {

@@ -207,6 +207,10 @@ impl Story<'_> {
                     let event = InterruptionEvent::Halted { reasons: vec![reason] };
                     (self.now - length(age), What::Interruption(event))
                 }
+                ["tainting", pool, age] => {
+                    let event = RunEvent::Tainting { pool: (*pool).to_owned() };
+                    (self.now - length(age), What::Run(event))
+                }
                 ["resumed", age] => {
                     let note = Some(RESUME_UID.to_owned());
                     let event = InterruptionEvent::Resumed { by: by(), reason: "repaired".to_owned(), note };

@@ -212,6 +212,8 @@ fn what() -> impl Strategy<Value = What> {
         cluster_event().prop_map(What::Cluster),
         commit_event().prop_map(What::Commit),
         text().prop_map(|id| What::Run(RunEvent::RollbackPoint { id })),
+        text().prop_map(|pool| What::Run(RunEvent::Tainting { pool })),
+        text().prop_map(|pool| What::Run(RunEvent::Untainted { pool })),
         (step_id(), step_event()).prop_map(|(id, event)| What::Step(id, event)),
         interruption().prop_map(What::Interruption),
     ]
@@ -283,14 +285,17 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 on_not_recovered,
             },
         );
-    (limit(), option::of(any::<u32>()), any::<u32>(), any::<i64>(), cordon, drain).prop_map(
-        |(max_unavailable, max_unavailable_per_zone, canary, soak_seconds, foreign_cordon, drain)| {
+    let canary = (any::<u32>(), any::<i64>());
+    (limit(), option::of(any::<u32>()), canary, cordon, any::<bool>(), drain).prop_map(
+        |(max_unavailable, max_unavailable_per_zone, canary, foreign_cordon, prefer_upgraded, drain)| {
+            let (canary, soak_seconds) = canary;
             PoolLimits {
                 max_unavailable,
                 max_unavailable_per_zone,
                 canary,
                 soak_seconds,
                 foreign_cordon,
+                prefer_upgraded,
                 drain,
             }
         },

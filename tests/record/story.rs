@@ -88,6 +88,7 @@ pub fn plan(workers: usize) -> Plan {
 
 pub fn limits() -> PoolLimits {
     PoolLimits {
+        prefer_upgraded: false,
         max_unavailable: Limit::Percent(10),
         max_unavailable_per_zone: None,
         canary: 1,

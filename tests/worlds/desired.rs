@@ -63,6 +63,8 @@ struct PoolWish {
     keep_empty_dir_data: bool,
     #[serde(default)]
     upgrade_cordoned: bool,
+    #[serde(default)]
+    prefer_upgraded: bool,
 }
 
 fn one() -> u32 {
@@ -96,6 +98,7 @@ impl PoolWish {
         pool.max_unavailable_per_zone = self.zone;
         pool.drain.when = if self.drain_for_minor { DrainWhen::Minor } else { DrainWhen::Always };
         pool.drain.delete_empty_dir_data = !self.keep_empty_dir_data;
+        pool.prefer_upgraded = self.prefer_upgraded;
         pool.foreign_cordon =
             if self.upgrade_cordoned { ForeignCordon::Upgrade } else { ForeignCordon::Skip };
         pool
@@ -145,6 +148,7 @@ pub fn pool(name: &str, select: &str) -> Pool {
         max_unavailable: Limit::Count(1),
         max_unavailable_per_zone: None,
         foreign_cordon: ForeignCordon::Skip,
+        prefer_upgraded: false,
         drain,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
-    Budget, Id, Labels, Live, Node, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Seldom, Server, Workload,
+    Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Seldom, Server,
+    Workload,
 };
 use windlass::model::version::Version;
 
@@ -84,6 +85,7 @@ fn plain_node(name: &str) -> Node {
         unschedulable_since: Timestamp::UNIX_EPOCH,
         claim: None,
         hold: None,
+        taints: Vec::new(),
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,
@@ -103,6 +105,8 @@ pub fn add_node(live: &mut Live, name: &str, words: &str) -> Vec<String> {
             "held" => node.hold = Some("disk is being replaced".to_owned()),
             "notReady" => node.ready = Ready::False,
             "leaving" => node.to_be_deleted = true,
+            "outdated" => node.taints.push(NodeTaint::outdated()),
+            "dedicated" => node.taints.push(NodeTaint { key: "dedicated".into(), ..NodeTaint::outdated() }),
             "virtual" => node.virtual_kubelet = true,
             "unknown" => {}
             label if label.contains('=') => {
@@ -125,6 +129,9 @@ pub fn add_node(live: &mut Live, name: &str, words: &str) -> Vec<String> {
     node.labels = labels.into_iter().collect();
     if node.control_plane {
         set_control_plane(live, name, control_plane.as_ref());
+    }
+    if node.is_outdated() {
+        live.outdated.insert(node.name.clone());
     }
     live.nodes.insert(node.name.clone(), node);
     marks
@@ -237,6 +244,7 @@ pub fn budget(words: &str) -> Budget {
         disruptions_allowed: 1,
         current_healthy: 3,
         desired_healthy: 2,
+        expected: 3,
         observed: true,
         sync_failed: false,
         always_allow_unhealthy: false,

@@ -98,7 +98,9 @@ impl Narrator {
             }
             What::Run(RunEvent::Ended { .. }) => told("run", Tone::Good),
             What::Cluster(ClusterEvent::Waiting { answers }) => self.waiting(at, answers),
-            What::Run(RunEvent::RollbackPoint { .. })
+            What::Run(
+                RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+            )
             | What::Cluster(ClusterEvent::Met { .. })
             | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => {
                 told("daemon", Tone::Plain)

@@ -87,6 +87,7 @@ impl PlanCheck<'_> {
                     && limits.canary == pool.canary
                     && limits.soak_seconds == pool.soak.as_secs()
                     && limits.foreign_cordon == pool.foreign_cordon
+                    && limits.prefer_upgraded == pool.prefer_upgraded
                     && limits.drain.when == pool.drain.when
                     && limits.drain.timeout_seconds == pool.drain.timeout.as_secs()
                     && limits.drain.delete_empty_dir_data == pool.drain.delete_empty_dir_data

@@ -28,8 +28,8 @@ impl Check<'_> {
             self.require(keys.insert(effect.key()), &object, "two effects are about the same object");
             self.allowed_at_all(effect, *after, &object);
             match effect {
-                Effect::Node { name, resource_version, patch } => {
-                    self.node_patch(name, resource_version, patch, *after);
+                Effect::Node { name, resource_version, patch, taints } => {
+                    self.node_patch(name, resource_version, (patch, taints.as_deref()), *after);
                 }
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {

@@ -67,6 +67,7 @@ impl<'a> Check<'a> {
         match event {
             RunEvent::Started { commit, digest, .. } => self.run_starts(commit, digest),
             RunEvent::RollbackPoint { .. } => {}
+            RunEvent::Tainting { pool } | RunEvent::Untainted { pool } => self.tainting(event, pool),
             RunEvent::Ended { outcome, .. } => {
                 let Some(run) = self.run() else { return self.note(object, "a run ends, and there is none") };
                 let working = run.in_progress().any(|(id, _)| id.node.is_some());
@@ -105,6 +106,25 @@ impl<'a> Check<'a> {
             &object,
             "a run that takes nodes out starts while spec.mode is observe",
         );
+    }
+
+    /// Nodes get the taint where their pool asks for it, and no node has it when the record says that none has.
+    fn tainting(&mut self, event: &RunEvent, pool: &str) {
+        let object = format!("pool/{pool}");
+        let Some(run) = self.run() else {
+            return self.note(object, "its nodes get a taint, and there is no run");
+        };
+        if matches!(event, RunEvent::Tainting { .. }) {
+            let asked = run.plan.pools.get(pool).is_some_and(|limits| limits.prefer_upgraded);
+            self.require(asked, &object, "its nodes get a taint that it does not ask for");
+            self.may_begin(&object);
+        } else {
+            self.require(
+                run.tainting.contains_key(pool),
+                &object,
+                "its nodes lose a taint that they never got",
+            );
+        }
     }
 
     /// Nothing begins while a person has stopped the work or has to look at a halt.

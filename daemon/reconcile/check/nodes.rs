@@ -7,12 +7,19 @@ use super::{Check, InProgress, claim_of, claim_on};
 use crate::model::claim::{AsFound, Claim};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::StepPhase;
-use crate::model::live::{ClaimState, JobState, Node};
+use crate::model::live::{ClaimState, JobState, Node, NodeTaint};
+use crate::model::names;
 use crate::model::work::{NodeRef, Scope};
 use crate::record::{Run, StepEnd};
 
 impl<'a> Check<'a> {
-    pub(super) fn node_patch(&mut self, name: &str, resource_version: &str, patch: &NodePatch, after: u64) {
+    pub(super) fn node_patch(
+        &mut self,
+        name: &str,
+        resource_version: &str,
+        (patch, taints): (&NodePatch, Option<&[NodeTaint]>),
+        after: u64,
+    ) {
         let object = format!("node/{name}");
         let Some(node) = self.live().nodes.get(name) else {
             return self.note(object, "there is no such node");
@@ -26,11 +33,14 @@ impl<'a> Check<'a> {
         let later_one =
             claim_on(node).is_some_and(|claim| self.epoch().is_some_and(|ours| claim.epoch > ours));
         self.require(!later_one, &object, "a claim of a higher epoch is overwritten");
+        if let Some(taints) = taints {
+            self.taints(node, taints, after);
+        }
         let unreadable = matches!(node.claim, Some(ClaimState::Unreadable(_)));
         let forgets = matches!(patch, NodePatch::Forget);
         let restores = matches!(patch, NodePatch::Release(_)) && self.found_by_step(node).is_some();
         self.require(
-            unreadable == forgets || (unreadable && restores),
+            unreadable == forgets || (unreadable && restores) || *patch == NodePatch::Taints,
             &object,
             "a claim that cannot be read is only ever forgotten, or the node is restored as the journal says",
         );
@@ -39,7 +49,34 @@ impl<'a> Check<'a> {
             NodePatch::Note(claim) => self.timers(node, claim, after),
             NodePatch::Release(claim) => self.release(node, claim, after),
             NodePatch::Forget => self.forget(node, after),
+            NodePatch::Taints => {
+                self.require(taints.is_some(), &object, "a patch of its taints has none");
+            }
         }
+    }
+
+    /// Only our own taint comes and goes. A node gets it for a step of the run that has not begun.
+    fn taints(&mut self, node: &Node, taints: &[NodeTaint], after: u64) {
+        let object = format!("node/{}", node.name);
+        let is_ours = |taint: &&NodeTaint| &*taint.key == names::OUTDATED;
+        let foreign =
+            |all: &[NodeTaint]| all.iter().filter(|taint| !is_ours(taint)).cloned().collect::<Vec<_>>();
+        self.require(
+            foreign(taints) == foreign(&node.taints),
+            &object,
+            "a taint of somebody else is changed",
+        );
+        let Some(ours) = taints.iter().find(is_ours) else { return };
+        self.require(&*ours.effect == "PreferNoSchedule", &object, "our taint keeps pods from it");
+        let this = NodeRef { name: node.name.to_string(), uid: node.uid.to_string() };
+        let steps = self.run().into_iter().flat_map(|run| run.plan.steps().map(move |step| (run, step)));
+        let mut waiting = steps.filter(|(run, step)| {
+            let released = run.tainting.get(step.id.scope.name()) == Some(&after);
+            released && step.id.node.as_ref() == Some(&this) && !run.steps.contains_key(&step.id)
+        });
+        let waits = waiting.next().is_some();
+        self.require(waits, &object, "it gets our taint and does not wait for its upgrade");
+        self.require(!node.unschedulable, &object, "it gets our taint while it is cordoned");
     }
 
     /// How the node was found, as the journal says of its step in progress.

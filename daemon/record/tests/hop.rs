@@ -108,6 +108,7 @@ fn control_plane_node(name: &Id) -> Node {
         unschedulable_since: super::at(0),
         claim: None,
         hold: None,
+        taints: Vec::new(),
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,

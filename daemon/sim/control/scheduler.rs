@@ -90,13 +90,15 @@ impl Cluster {
         });
     }
 
-    /// The node with the fewest pods of the same owner, then the fewest pods, then the first by name.
+    /// A node without a taint that new pods should avoid; of those the one with the fewest pods of the same owner, then the
+    /// fewest pods, then the first by name. The real scheduler weighs such a taint higher than any other score.
     fn pick(&self, pod: &Arc<Object>) -> Result<Box<str>, Reasons> {
         let siblings = self.siblings(pod);
         let neighbours = self.neighbours(pod);
         let volumes = self.volume_terms(pod);
         let mut reasons = Reasons::new();
-        let mut best: Option<((usize, u64), Box<str>)> = None;
+        let tolerations = list(pod.tree(), &["spec", "tolerations"]);
+        let mut best: Option<((bool, usize, u64), Box<str>)> = None;
         for node in self.store.range(Kind::Node, "", None) {
             let refusal = self.refuses(pod, node, &volumes).or_else(|| neighbours.refuses(node));
             if let Some(why) = refusal {
@@ -104,7 +106,9 @@ impl Cluster {
                 continue;
             }
             let name: Box<str> = node.key.name.as_ref().into();
-            let score = (siblings.get(&name).copied().unwrap_or_default(), self.store.load_of(&name).pods);
+            let unwanted = !tolerates(tolerations, node, &["PreferNoSchedule"]);
+            let siblings = siblings.get(&name).copied().unwrap_or_default();
+            let score = (unwanted, siblings, self.store.load_of(&name).pods);
             if best.as_ref().is_none_or(|(least, _)| score < *least) {
                 best = Some((score, name));
             }

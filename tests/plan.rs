@@ -1,6 +1,7 @@
 //! Plans: every case in `cases/plan` is read, planned, checked, carried out step by step and planned again.
 
 mod any;
+mod bound;
 mod case;
 mod mutations;
 

@@ -9,10 +9,11 @@ use super::{Books, Gate, Moment, Question, World, ask};
 use crate::model::decision::{Answer, Key, Reason, Verdict};
 use crate::model::desired::Limit;
 use crate::model::live::Ready;
-use crate::model::plan::{Plan, Stage, StageKind};
+use crate::model::plan::{LowerBound, Plan, Stage, StageKind};
 use crate::model::text::list;
 use crate::model::work::{Scope, Step};
 use crate::provider;
+use crate::verify::bound::lower_bound;
 
 /// About how long one worker takes: its drain, its packages and ten seconds of health. Budgets that block a drain and
 /// pods with long grace periods make it longer.
@@ -29,6 +30,8 @@ pub struct Forecast {
     pub calendar: Vec<Answer>,
     /// An estimate, without waits for windows and budgets.
     pub length: SignedDuration,
+    /// The least time for the workers, and what sets it.
+    pub lower_bound: Option<LowerBound>,
 }
 
 pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
@@ -53,6 +56,7 @@ pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
             }
         }
     }
+    forecast.lower_bound = world.live.and_then(|live| lower_bound(plan, live));
     forecast.leave_out_what_waits(world, plan);
     for stage in &plan.stages {
         forecast.length = forecast.length.saturating_add(length(world, plan, stage, &forecast.left_out));

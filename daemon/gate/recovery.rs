@@ -30,7 +30,7 @@ fn late(pool: &str, limits: &DrainLimits, debts: &PoolDebts) -> Option<Reason> {
     let owners: Vec<String> = debts.late.values().map(Debt::told).collect();
     let text = || {
         format!(
-            "pods that it moved are not Ready again after drain.recovery ({}): {}",
+            "owners of moved pods have not recovered within drain.recovery ({}): {}",
             written(limits.recovery()),
             list(&owners, MOST_NAMED)
         )
@@ -52,7 +52,7 @@ fn too_many(question: &Question<'_>, live: &Live, pool: &str, debts: &PoolDebts)
     (missing > most.of(pods)).then(|| {
         let owners: Vec<String> = debts.owners.values().map(Debt::told).collect();
         let text = format!(
-            "more pods than drain.maxRecovering ({most}) are moved and not Ready again: {}",
+            "owners of moved pods miss more pods than drain.maxRecovering ({most}): {}",
             list(&owners, MOST_NAMED)
         );
         Reason::new(Key::TooManyRecovering, format!("pool/{pool}"), text)

@@ -144,6 +144,9 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
     let node = spec.and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty());
     let owner = owner(meta, shared);
     let mirror = annotation(MIRROR).is_some();
+    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = ready.next();
     let component = servers::component((namespace, name), mirror, owner.as_deref(), node);
     Some(Pod {
         uid: Uid::from(meta.uid.as_deref()?),
@@ -154,15 +157,12 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         owner,
         labels: shared.labels(meta.labels.as_ref()),
         phase: phase(status.and_then(|status| status.phase.as_deref())),
-        ready: status
-            .and_then(|status| status.conditions.as_ref())
-            .into_iter()
-            .flatten()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        ready: ready.is_some(),
         deleting: meta.deletion_timestamp.as_ref().map(|time| time.0.into()),
         arrived: now.into(),
         created: meta.creation_timestamp.as_ref().map_or_else(Seconds::default, |time| time.0.into()),
         grace_seconds: grace(spec),
+        ready_after: ready.map_or(0, |condition| ready_after(meta, condition)),
         mirror,
         empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),
         do_not_disrupt: annotation("cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
@@ -175,6 +175,13 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         }
         .kept(),
     })
+}
+
+fn ready_after(meta: &ObjectMeta, ready: &v1::PodCondition) -> u16 {
+    let (created, since) = (meta.creation_timestamp.as_ref(), ready.last_transition_time.as_ref());
+    let seconds =
+        created.zip(since).map_or(0, |(created, since)| since.0.duration_since(created.0).as_secs());
+    u16::try_from(seconds.max(0)).unwrap_or(u16::MAX)
 }
 
 /// The claims that a pod mounts, by name. The claim of a generic ephemeral volume is named after the pod and the volume.

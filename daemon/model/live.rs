@@ -19,7 +19,7 @@ pub use super::failure::CallFailure;
 pub use super::jobs::Jobs;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
-pub use super::overlay::{Backoff, Overlay, Refusal, RefusalKind, Sent};
+pub use super::overlay::{Backoff, Looked, Overlay, Refusal, RefusalKind, Sent};
 pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
 pub use super::seconds::Seconds;
 pub use super::taint::NodeTaint;

@@ -29,10 +29,19 @@ pub struct Overlay {
     pub waits: BTreeMap<(Key, String), Timestamp>,
     /// When this process last wrote the `ConfigMap` `upgrade-status`.
     pub published: Option<Timestamp>,
-    /// When nodes were last looked through for those that are to have our taint.
-    pub tainted: Option<Timestamp>,
+    /// When waiting nodes were last looked through.
+    pub looked: BTreeMap<Looked, Timestamp>,
     /// Since when each step that returns its node has been looked at without a break, by its id.
     pub watched: BTreeMap<StepId, Timestamp>,
+}
+
+/// What waiting nodes are looked through for. It costs too much for each pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Looked {
+    /// Those that are to have our taint, and those that are to lose it.
+    Taints,
+    /// The one that is taken out next, and none of them may begin.
+    Next,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

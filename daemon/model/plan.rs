@@ -36,11 +36,24 @@ pub struct Plan {
     pub risks: Vec<Reason>,
     /// Why the plan cannot be carried out as it stands. A plan with blockers starts no run.
     pub blockers: Vec<Reason>,
+    /// The least time for the workers, by the picture at the start of the run; `None` before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_bound: Option<LowerBound>,
     /// SHA-256 over the intent: versions, hops, order, limits, scripts. Counts, names and risks are not part of it.
     pub digest: String,
     /// SHA-256 over everything in the cluster's file that plans depend on. A plan whose value differs from the file's
     /// is out of date.
     pub asked: String,
+}
+
+/// The least time that the workers of a plan can take, and what sets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LowerBound {
+    pub seconds: i64,
+    /// What sets it: `budget/shop/db`, `pool/general`, `node/w3`.
+    pub object: String,
+    pub text: String,
 }
 
 /// One move of the control plane: to the next minor, or to another patch of the same minor.

@@ -81,6 +81,8 @@ pub struct Pod {
     /// When the pod was first seen on its node, by our clock.
     pub arrived: Seconds,
     pub grace_seconds: u32,
+    /// How many seconds after its creation it was Ready, the last time that it became so; 0 if it is not Ready.
+    pub ready_after: u16,
     pub mirror: bool,
     pub empty_dir: bool,
     /// True if it asks not to be disrupted (an annotation of cluster-autoscaler or Karpenter).

@@ -82,6 +82,7 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
         kubeadm: desired.cluster.control_plane.kubeadm.clone(),
         risks: risk::first_of_each(risks),
         blockers: risk::first_of_each(blockers.into_iter().collect()),
+        lower_bound: None,
         digest: String::new(),
         asked: String::new(),
     }

@@ -14,6 +14,7 @@ use crate::model::plan::{Plan, Stage};
 use crate::model::version::Version;
 use crate::model::work::{MoveKind, Step};
 use crate::record::text::{count, list};
+use crate::verify::bound::lower_bound;
 use crate::work::Turn;
 
 /// How many nodes the cause of a run names.
@@ -65,7 +66,8 @@ pub(super) fn begin(
         nodes: count(fresh.steps().filter_map(Step::node).collect::<BTreeSet<_>>().len()),
     }));
     turn.entries.push(What::Run(RunEvent::RollbackPoint { id }));
-    (turn, Some(fresh.clone()))
+    let lower_bound = world.live.and_then(|live| lower_bound(fresh, live));
+    (turn, Some(Plan { lower_bound, ..fresh.clone() }))
 }
 
 fn tell(turn: &mut Turn, world: &World<'_>, answers: Vec<Answer>) {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use super::explain::{Answers, MOST_EXPLAINED};
 use super::intents::{intent, is_gone, takes_out};
 use super::next::Candidates;
@@ -9,14 +11,18 @@ use crate::gate::{self, Books, Full, Moment, Question, World};
 use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, RunOutcome, What};
-use crate::model::live::Live;
+use crate::model::live::{Live, Looked};
 use crate::model::plan::{Stage, StageKind};
+use crate::model::time::later;
 use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
 use crate::record::{Alike, Run, StepEnd};
 use crate::work::Turn;
 
 /// After so many nodes that may not begin the others are asked about in the order of the plan.
 const MOST_REFUSED: usize = 20;
+
+/// How long after a comparison of which no node may begin the next one is made.
+const COMPARE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
@@ -167,7 +173,7 @@ impl<'a> Chooser<'a> {
     /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
         let mut passed = Passed::default();
-        // Nodes that are out already take no further room, so they come first.
+        // Nodes that are out already take no further room, so of the others they come first.
         let out = self.out(index);
         let first: BTreeSet<&StepId> = out.iter().map(|step| &step.id).collect();
         let mut chosen: Vec<&Step> = self.best(index, &first);
@@ -206,27 +212,30 @@ impl<'a> Chooser<'a> {
     /// tells whether any may begin: while none may, and while canaries go first, nothing is compared.
     fn best(&mut self, index: usize, out: &BTreeSet<&StepId>) -> Vec<&'a Step> {
         let mut chosen = Vec::new();
+        let last = self.live.overlay.looked.get(&Looked::Next).map(|last| later(*last, COMPARE_AGAIN));
+        if last.is_some_and(|due| due > self.world.now) {
+            return chosen;
+        }
         for scope in self.run.open_scopes(index) {
-            let of_pool = |step: &&Step| step.id.scope == *scope && !out.contains(&step.id);
-            let Some((first, limits)) =
-                self.run.not_started(index).find(of_pool).zip(self.run.plan.limits(scope))
-            else {
-                continue;
-            };
-            let goes_first = first.node_move().is_some_and(|mv| mv.canary);
-            if goes_first || gate::full(&self.run.plan, first, &self.books) == Full::Pool {
+            let first = self.run.first_waiting(index, scope);
+            let Some((first, limits)) = first.zip(self.run.plan.limits(scope)) else { continue };
+            let counts = self.run.stage_counts(index, scope);
+            let canaries = counts.is_some_and(|of| of.done() < of.steps.min(limits.canary as usize));
+            if canaries || gate::full(&self.run.plan, first, &self.books) == Full::Pool {
                 continue;
             }
             let blocked = |answer: &Answer| !answer.gate.is_about_nodes() || answer.gate.is_about_pools();
             if self.ask(self.stage, first).objections().any(blocked) {
                 continue;
             }
-            let waiting = self.run.not_started(index).filter(of_pool);
-            let mut candidates = Candidates::of(self.live, self.run, &limits.drain, waiting);
+            let mut waiting = self.run.waiting_of(index, scope);
+            waiting.retain(|step| !out.contains(&step.id));
+            let mut candidates = Candidates::of(self.live, self.run, &limits.drain, waiting.into_iter());
+            let before = chosen.len();
             let mut refused = 0;
             while refused < MOST_REFUSED
                 && gate::full(&self.run.plan, first, &self.books) != Full::Pool
-                && let Some(step) = candidates.pop()
+                && let Some((step, needs)) = candidates.pop()
             {
                 let decision = self.ask(self.stage, step);
                 if !decision.allows() || !takes_out(self.live, step) {
@@ -234,9 +243,13 @@ impl<'a> Chooser<'a> {
                     continue;
                 }
                 self.books.choose(step);
-                candidates.choose(self.live, step, &limits.drain);
+                candidates.choose(&needs);
                 self.tell(decision);
                 chosen.push(step);
+            }
+            // All that were compared may not begin, as where their zones are full: it is not asked in each pass.
+            if chosen.len() == before {
+                self.turn.looked = Some(Looked::Next);
             }
         }
         chosen

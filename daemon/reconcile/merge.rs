@@ -85,9 +85,9 @@ impl<'a> Merge<'a> {
             moves,
             wants_lease,
             watched,
-            tainted,
+            looked,
         } = turn;
-        self.tick.tainted |= tainted;
+        self.tick.looked.extend(looked);
         // A stop lands between the claim and the Job, and the window closes. If the step's progress were recorded during
         // the stop, the node would count as begun when the stop ends, and be changed outside of the window.
         let stopped = self.input.live.stop.is_some();

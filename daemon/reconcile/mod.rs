@@ -26,7 +26,7 @@ use crate::gate::{Census, Others};
 use crate::model::decision::Reason;
 use crate::model::effect::Effect;
 use crate::model::entry::What;
-use crate::model::live::{Live, Probe};
+use crate::model::live::{Live, Looked, Probe};
 use crate::model::plan::Plan;
 use crate::model::state::{ClusterState, DesiredState, Identity};
 use crate::model::work::StepId;
@@ -74,8 +74,8 @@ pub struct Tick {
     pub states: BTreeMap<StepId, State>,
     /// Steps that return their nodes and were looked at; that time counts against their patience.
     pub watched: BTreeSet<StepId>,
-    /// True if nodes were looked through for those that are to have our taint.
-    pub tainted: bool,
+    /// What waiting nodes were looked through for.
+    pub looked: BTreeSet<Looked>,
     /// True if another process acts: nothing was written, and the record may be out of date.
     pub stands_by: bool,
     pub status: ClusterState,

@@ -136,7 +136,7 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
             advance(&world, &books, live, run, comparable_from(input), merge);
-            if acts {
+            if acts && !blind {
                 merge.turn(taint::taint(&world, &books, live));
             }
             merge.turn(choose::choose(&world, books, desired, run));
@@ -214,10 +214,10 @@ fn advance(
 
 fn finish(input: &Input<'_>, merged: Merged) -> Tick {
     let Merged { mut tick, moves } = merged;
-    // A process with `--until-idle` must not end before the reason for its wait is recorded.
-    let unsaid = !tick.stands_by && waits::record(input, &mut tick);
     // While stopped, only an upgrade that already runs on a host goes on.
     let by_itself = moves && (input.live.stop.is_none() || on_a_host(input));
+    // A process with `--until-idle` must not end before the reason for its wait is recorded.
+    let unsaid = !tick.stands_by && waits::record(input, &mut tick, by_itself);
     let moving = by_itself || unsaid || !tick.entries.is_empty() || !tick.effects.is_empty();
     tick.status.state = waits::state(input, &tick, moving);
     tick

@@ -11,12 +11,15 @@ use crate::model::time::{earliest, later};
 
 /// How long a wait of the cluster's own has to last before it is recorded; a shorter one explains itself by ending.
 const WORTH_RECORDING: SignedDuration = SignedDuration::from_secs(10);
+/// How often waits are recorded that come and go by the second, as those of pods in a drain do.
+const SPACING: SignedDuration = SignedDuration::from_mins(1);
 /// More waits than a person reads. The others are recorded as these end.
 const MOST_WAITS: usize = 50;
 
-/// Records the waits if they changed: denials and waits of policies at once, waits of the cluster once they last.
+/// Records the waits if they changed: denials and waits of policies at once, waits of the cluster once they last. While
+/// the run moves, waits of the same kind for other nodes and pods are recorded once a minute.
 /// True while one of them has not lasted long enough.
-pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
+pub(super) fn record(input: &Input<'_>, tick: &mut Tick, moves: bool) -> bool {
     if !tick.entries.is_empty() {
         return false;
     }
@@ -24,13 +27,32 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick) -> bool {
     lasting.sort_by(|a, b| (a.gate, &a.reason).cmp(&(b.gate, &b.reason)));
     lasting.dedup_by(|a, b| a.same_subject(b));
     lasting.truncate(MOST_WAITS);
-    let recorded = input.record.waiting.iter().map(|old| &old.value);
-    if !lasting.iter().copied().eq(recorded) {
-        let answers = lasting.into_iter().cloned().collect();
-        tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers }));
+    let recorded: Vec<&Answer> = input.record.waiting.iter().map(|old| &old.value).collect();
+    if lasting != recorded {
+        let due = input.record.waiting_at.map(|last| later(last, SPACING));
+        // A process before this one may have written by a clock that was ahead.
+        let due = due.filter(|due| (input.now..=later(input.now, SPACING)).contains(due) && *due > input.now);
+        if let Some(due) = due.filter(|_| moves && is_more_of_the_same(&recorded, &lasting)) {
+            tick.wake_at = earliest(tick.wake_at, Some(due));
+        } else {
+            let answers = lasting.into_iter().cloned().collect();
+            tick.entries.push(What::Cluster(ClusterEvent::Waiting { answers }));
+        }
     }
     tick.wake_at = earliest(tick.wake_at, wake);
     wake.is_some()
+}
+
+/// True if what has changed says of other nodes and pods what is recorded of some already, or that it is over. What people,
+/// calendars and denials say, and what is said of the cluster as a whole, is never more of the same.
+fn is_more_of_the_same(recorded: &[&Answer], lasting: &[&Answer]) -> bool {
+    let passing = |answer: &Answer| {
+        answer.verdict == Verdict::Wait && answer.gate.is_about_nodes() && !answer.gate.is_policy()
+    };
+    let known = |answer: &Answer| recorded.iter().any(|old| old.reason.key == answer.reason.key);
+    let mut over = recorded.iter().filter(|old| !lasting.contains(old));
+    let mut new = lasting.iter().filter(|answer| !recorded.contains(answer));
+    over.all(|answer| passing(answer)) && new.all(|answer| passing(answer) && known(answer))
 }
 
 /// Records why the cluster cannot be read, beside the waits that are recorded already: only a complete picture shows

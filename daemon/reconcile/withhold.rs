@@ -31,7 +31,7 @@ fn withhold(input: &Input<'_>, tick: Tick, findings: &[Reason]) -> Tick {
         ..Tick::default()
     };
     if !withheld.stands_by {
-        waits::record(input, &mut withheld);
+        waits::record(input, &mut withheld, false);
     }
     withheld
 }

@@ -78,6 +78,8 @@ pub struct Record {
     pub resumed_by: Option<String>,
     /// The present waits, each with the time since which it has been given without a break.
     pub waiting: Vec<Since<Answer>>,
+    /// When they were recorded last.
+    pub waiting_at: Option<Timestamp>,
     /// The run in progress.
     pub run: Option<Run>,
     /// Ended runs, oldest first.
@@ -221,6 +223,7 @@ impl Record {
 
     /// Replaces the waits. An answer that stays the same keeps its time, whatever the others do.
     fn wait(&mut self, answers: &[Answer], at: Timestamp) {
+        self.waiting_at = Some(at);
         let before = std::mem::take(&mut self.waiting);
         let mut since: BTreeMap<(Key, &str), Timestamp> = BTreeMap::new();
         for old in &before {
@@ -237,8 +240,9 @@ impl Record {
 
     /// Takes in halts and stops and their ends, for the record and for the run's log.
     fn interrupt(&mut self, event: &InterruptionEvent, at: Timestamp) {
-        if let (InterruptionEvent::Resumed { .. }, Some(run)) = (event, &mut self.run) {
-            // The person has looked at the owners that had not recovered.
+        if let (InterruptionEvent::Resumed { .. }, Some(run), Some(_)) = (event, &mut self.run, &self.halted)
+        {
+            // The person has looked at the owners that had not recovered, and not only ended a stop.
             run.owing.clear();
         }
         let mut unheard = RunLog::default();

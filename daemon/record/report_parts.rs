@@ -12,7 +12,7 @@ use super::text::{count, length, one_line, plural, reason, second, stage};
 use super::{Run, StepEnd, StepRecord};
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::StepPhase;
-use crate::model::plan::{Stage, Step};
+use crate::model::plan::{Scope, Stage, Step};
 
 /// Rows of the node table. A larger run shows the abnormal and the slowest nodes; the journal has the others.
 const NODE_ROWS: usize = 1_000;
@@ -278,12 +278,26 @@ pub(super) fn interruptions(page: &mut String, log: &RunLog, ended: Timestamp) {
     }
 }
 
+/// From the first intent of a worker until the last worker was back in service.
+fn workers(run: &Run) -> Option<SignedDuration> {
+    let of_pools = || recorded(run).filter(|(step, _)| matches!(step.id.scope, Scope::Pool(_)));
+    let first = of_pools().filter_map(|(_, record)| record.started()).min()?;
+    let last = of_pools().filter_map(|(_, record)| record.at.get(&StepPhase::Returned)).max()?;
+    Some(last.duration_since(first))
+}
+
 pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Timestamp) {
     let done = || recorded(run).filter(|(_, record)| record.end == Some(StepEnd::Done));
     let mut fact = |name: &str, value: String| {
         let _ = writeln!(page, "* {name}: {value}");
     };
     fact("In all", length(ended.duration_since(run.started)));
+    if let Some(bound) = &run.plan.lower_bound {
+        let least = length(SignedDuration::from_secs(bound.seconds));
+        let reason = format!("{} ({})", cell(&bound.text), cell(&bound.object));
+        fact("Workers, at the least, if pods need their grace periods", format!("{least}: {reason}"));
+        fact("Workers", workers(run).map_or_else(dash, length));
+    }
     let lengths: Vec<SignedDuration> = done().filter_map(|(_, record)| whole(record)).collect();
     let sum = lengths.iter().fold(SignedDuration::ZERO, |sum, each| sum.saturating_add(*each));
     let steps = i32::try_from(lengths.len()).unwrap_or(i32::MAX);

@@ -212,9 +212,9 @@ impl StepRecord {
         self.at.get(&StepPhase::Claimed).copied().or(self.started())
     }
 
-    /// When its pods were moved: from its intent until its node was back; `None` while it is not.
+    /// When its pods were moved: from the claim of its node until the node was back; `None` while it is not.
     pub fn moved(&self) -> Option<(Timestamp, Timestamp)> {
-        Some((self.started()?, *self.at.get(&StepPhase::Returned)?))
+        Some((self.began()?, *self.at.get(&StepPhase::Returned)?))
     }
 
     /// True while the node of a step in progress counts as out: until it is back in service.

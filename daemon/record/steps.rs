@@ -228,6 +228,17 @@ impl Run {
         within_stage(&self.index.not_started, stage).filter_map(|at| self.at(*at))
     }
 
+    /// Those of one scope, in the plan's order.
+    pub fn waiting_of(&self, stage: usize, scope: &Scope) -> Vec<&Step> {
+        let waiting = self.index.waiting.get(stage).map(|waiting| waiting.of_scope(scope));
+        waiting.into_iter().flatten().filter_map(|position| self.at((stage, position))).collect()
+    }
+
+    /// The first of those of one scope.
+    pub fn first_waiting(&self, stage: usize, scope: &Scope) -> Option<&Step> {
+        self.at((stage, self.index.waiting.get(stage)?.first_of(scope)?))
+    }
+
     /// The same steps, in a walk that leaves out groups of them.
     pub fn waiting(&self, stage: usize) -> Option<Waiting<'_>> {
         Some(Waiting::over(self.plan.stages.get(stage)?, self.index.waiting.get(stage)?))

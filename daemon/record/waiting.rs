@@ -47,6 +47,18 @@ impl WaitingGroups {
         new
     }
 
+    /// The steps of a scope that wait, in the order of the stage.
+    pub(super) fn of_scope(&self, scope: &Scope) -> BTreeSet<usize> {
+        let groups = self.groups.iter().filter(|(alike, _)| alike.scope == *scope);
+        groups.flat_map(|(_, waiting)| waiting).copied().collect()
+    }
+
+    /// The first of them.
+    pub(super) fn first_of(&self, scope: &Scope) -> Option<usize> {
+        let groups = self.groups.iter().filter(|(alike, _)| alike.scope == *scope);
+        groups.filter_map(|(_, waiting)| waiting.first()).min().copied()
+    }
+
     /// Adds a step to its group, or takes it out.
     pub(super) fn set(&mut self, position: usize, waits: bool) {
         let group = self.group_of.get(position).and_then(|number| self.groups.get_mut(*number));

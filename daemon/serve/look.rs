@@ -190,9 +190,7 @@ impl Picture {
             let since = before.get(&key).copied().unwrap_or(now);
             overlay.waits.insert(key, since);
         }
-        if tick.tainted {
-            overlay.tainted = Some(now);
-        }
+        overlay.looked.extend(tick.looked.iter().map(|what| (*what, now)));
         overlay.watched.retain(|step, _| tick.watched.contains(step));
         for step in &tick.watched {
             overlay.watched.entry(step.clone()).or_insert(now);

@@ -12,8 +12,10 @@ use crate::model::live::{Id, JobState, Live, Node, OwnerKind, Pod, Ready};
 use crate::model::time::later;
 use crate::model::work::{Component, NodeMove};
 
+pub mod bound;
 pub mod control_plane;
 pub mod ledger;
+pub mod limiters;
 pub mod owners;
 pub mod pods;
 

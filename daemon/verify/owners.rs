@@ -70,7 +70,7 @@ pub struct Debt {
     pub unready: Vec<String>,
 }
 
-/// When the pods of a drain were moved, by the record: its intent, and the return of its node.
+/// When the pods of a drain were moved, by the record: from the claim of its node to its return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     pub from: Timestamp,
@@ -78,11 +78,12 @@ pub struct Moved {
 }
 
 impl Debt {
-    /// `deployment/shop/cart (pod cart-7, cart-9)`.
+    /// `deployment/shop/cart (pods cart-7 and cart-9)`.
     pub fn told(&self) -> String {
         match self.unready.as_slice() {
             [] => self.name.clone(),
-            pods => format!("{} (pod {})", self.name, list(pods, MOST_NAMED)),
+            [pod] => format!("{} (pod {pod})", self.name),
+            pods => format!("{} (pods {})", self.name, list(pods, MOST_NAMED)),
         }
     }
 
@@ -119,7 +120,12 @@ fn debt(live: &Live, owner: Id, before: &Baseline, moved: Moved) -> Option<Debt>
     let of_drain = |pod: &&Pod| (from..=until).contains(&pod.created.time());
     let unready = there().filter(|pod| !pod.ready && pod.deleting.is_none()).filter(of_drain);
     let unready: Vec<String> = unready.map(|pod| pod.name.to_string()).collect();
-    let not_made = wanted.saturating_sub(count(there().count()));
+    let made = count(there().count());
+    // A task of a kind that is not watched ends with its pods: what has none is not waited for.
+    if made == 0 && !before.watched {
+        return None;
+    }
+    let not_made = wanted.saturating_sub(made);
     let missing = short.min(count(unready.len()).saturating_add(not_made));
     (missing > 0).then(|| Debt { owner, name: before.name.clone(), wanted, missing, unready })
 }

@@ -11,7 +11,7 @@ use crate::gate;
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Reason};
 use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, Provider};
-use crate::model::plan;
+use crate::model::plan::{self, LowerBound};
 use crate::model::version::Version;
 
 /// The page.
@@ -43,6 +43,9 @@ pub struct PlanForecast {
     pub calendar: Vec<Answer>,
     /// An estimate; it does not include waits for windows and for budgets.
     pub estimated_seconds: i64,
+    /// The least time for the workers, and what sets it; missing if no worker is drained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower_bound: Option<LowerBound>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,6 +65,7 @@ impl PlanForecast {
             left_out: left_out.collect(),
             calendar: forecast.calendar,
             estimated_seconds: forecast.length.as_secs(),
+            lower_bound: forecast.lower_bound,
         }
     }
 }

@@ -81,11 +81,16 @@ impl PlanPage {
         };
         let takes = length(SignedDuration::from_secs(forecast.estimated_seconds));
         let image = self.plan.kubeadm.image.as_deref().unwrap_or("none is named").to_owned();
-        vec![
-            ("when", when),
-            ("takes", format!("about {takes}, an estimate without waits for windows and budgets")),
-            ("image", image),
-        ]
+        let at_least = forecast.lower_bound.iter().map(|bound| {
+            let least = length(SignedDuration::from_secs(bound.seconds));
+            let text = format!(
+                "{least} for the workers, if pods need their grace periods: {} ({})",
+                bound.text, bound.object
+            );
+            ("at least", text)
+        });
+        let takes = format!("about {takes}, an estimate without waits for windows and budgets");
+        [("when", when), ("takes", takes)].into_iter().chain(at_least).chain([("image", image)]).collect()
     }
 
     /// Why each node would be left out.
@@ -253,7 +258,8 @@ fn worker_words(limits: Option<&Pool>, steps: &[&Step]) -> String {
     let canaries = steps.iter().filter(|step| step.canary).count();
     let limits = limits.map(|limits| limit_words(limits, canaries));
     // Of two nodes or more the one that blocks least at that moment goes next; see `reconcile/next.rs`.
-    let chosen = (steps.len() > canaries + 1).then(|| "the next one is chosen again each time".to_owned());
+    let chosen =
+        (steps.len() > canaries + 1).then(|| "the order of the others is chosen during the run".to_owned());
     limits.into_iter().chain([drained(steps).to_owned()]).chain(chosen).collect::<Vec<_>>().join("; ")
 }
 

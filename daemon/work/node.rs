@@ -261,7 +261,7 @@ fn recover(hand: &Hand<'_>, turn: Turn) -> Turn {
         return turn.moving().reached(&hand.step.id, StepPhase::Returned);
     }
     let returned = hand.progress.at.get(&StepPhase::Returned).copied().unwrap_or(hand.now);
-    let moved = Moved { from: hand.progress.started().unwrap_or(returned), until: returned };
+    let moved = Moved { from: hand.progress.began().unwrap_or(returned), until: returned };
     let debts = owners::debts(hand.live, &hand.progress.baseline, moved);
     let short: Vec<Reason> = debts.iter().map(Debt::reason).collect();
     let (version, evicted) = (hand.step.id.to.clone(), hand.progress.pods);

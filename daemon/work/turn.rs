@@ -8,7 +8,7 @@ use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::{InterruptionEvent, StepEvent, StepPhase, What};
-use crate::model::live::{Live, Node, Probe};
+use crate::model::live::{Live, Looked, Node, Probe};
 use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
 
@@ -36,8 +36,8 @@ pub struct Turn {
     pub wants_lease: bool,
     /// The step that returns its node and was looked at in this turn. The loop counts how long that has been.
     pub watched: Option<StepId>,
-    /// True if nodes were looked through for those that are to have our taint.
-    pub tainted: bool,
+    /// What waiting nodes were looked through for.
+    pub looked: Option<Looked>,
 }
 
 impl Turn {

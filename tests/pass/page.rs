@@ -17,7 +17,7 @@ use super::story::EPOCH;
 
 pub fn page(scene: &Scene, tick: &Tick) -> String {
     let mut out = String::new();
-    let Tick { entries, frozen, effects, probes, states, watched, tainted: _, stands_by, status, wake_at } =
+    let Tick { entries, frozen, effects, probes, states, watched, looked: _, stands_by, status, wake_at } =
         tick;
     // What is written down is folded into the record, and further passes follow at once.
     let then = outlook(scene.input()).state;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use windlass::model::CommitId;
 use windlass::model::claim::AsFound;
-use windlass::model::decision::{Key, Reason};
+use windlass::model::decision::{Answer, Gate, Key, Reason};
 use windlass::model::desired::Desired;
 use windlass::model::entry::{
     ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
@@ -206,6 +206,11 @@ impl Story<'_> {
                     let reason = Reason::new(word::<Key>(key), *object, "this is what the record has of it");
                     let event = InterruptionEvent::Halted { reasons: vec![reason] };
                     (self.now - length(age), What::Interruption(event))
+                }
+                ["waiting", key, object, age] => {
+                    let reason = Reason::new(word::<Key>(key), *object, "this is what the record has of it");
+                    let answers = vec![Answer::wait(Gate::Budget, reason)];
+                    (self.now - length(age), What::Cluster(ClusterEvent::Waiting { answers }))
                 }
                 ["tainting", pool, age] => {
                     let event = RunEvent::Tainting { pool: (*pool).to_owned() };

@@ -323,6 +323,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         let (hops, stages, pools, max_unavailable) = body;
         let commit = CommitId(commit);
         Plan {
+            lower_bound: None,
             cluster,
             commit,
             from,

@@ -10,8 +10,8 @@ use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
 use windlass::model::plan::{
-    Component, DrainLimits, Fact, Hop, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage, StageKind, Step,
-    StepId, Work,
+    Component, DrainLimits, Fact, Hop, LowerBound, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage,
+    StageKind, Step, StepId, Work,
 };
 use windlass::model::version::Version;
 use windlass::record::{self, Record, Run};
@@ -62,6 +62,11 @@ pub fn plan(workers: usize) -> Plan {
     let stage = |kind, steps| Stage { kind, hop: 0, to: v(to), steps };
     let worker = |n| step(&format!("w{n}"), Component::Kubelet, from, to);
     Plan {
+        lower_bound: Some(LowerBound {
+            seconds: 240,
+            object: "budget/shop/cart".to_owned(),
+            text: "it lets 1 of 15 pods go at a time".to_owned(),
+        }),
         cluster: CLUSTER.to_owned(),
         commit: commit(NEW),
         from: v(from),

@@ -181,7 +181,7 @@ async fn pods_of_an_unknown_kind_of_owner_are_not_taken_while_others_of_it_are_m
     let told = waits.iter().map(|wait| &wait.value.reason).find(|reason| reason.key == Key::RecoveryOverdue);
     assert_eq!(
         told.map(|told| (told.object.as_str(), told.text.as_str())).unwrap_or_default(),
-        ("pool/w", "pods that it moved are not Ready again after drain.recovery (5m): owner/default/pg")
+        ("pool/w", "owners of moved pods have not recovered within drain.recovery (5m): owner/default/pg")
     );
     process.end().await;
 }

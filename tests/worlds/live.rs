@@ -176,6 +176,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         created: Seconds::default(),
         arrived: Seconds::default(),
         grace_seconds: 30,
+        ready_after: 0,
         mirror: false,
         empty_dir: false,
         do_not_disrupt: false,
@@ -202,6 +203,8 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
             pod.owner = Some(owner.into());
         } else if let Some(seconds) = word.strip_prefix("grace:") {
             pod.grace_seconds = seconds.parse().unwrap();
+        } else if let Some(seconds) = word.strip_prefix("ready:") {
+            pod.ready_after = seconds.parse().unwrap();
         } else if let Some(count) = word.strip_prefix('x') {
             replicas = count.parse().unwrap();
         } else {

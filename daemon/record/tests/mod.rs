@@ -85,6 +85,7 @@ fn plan() -> Plan {
         risks: Vec::new(),
         blockers: Vec::new(),
         digest: "9c1185a5c5e9".to_owned(),
+        lower_bound: None,
         asked: "sha256:4f0c".to_owned(),
     }
 }
@@ -192,6 +193,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         created: at(0).into(),
         arrived: at(0).into(),
         grace_seconds: 30,
+        ready_after: 0,
         mirror: true,
         empty_dir: false,
         do_not_disrupt: false,

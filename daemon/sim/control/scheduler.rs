@@ -91,7 +91,8 @@ impl Cluster {
     }
 
     /// A node without a taint that new pods should avoid; of those the one with the fewest pods of the same owner, then the
-    /// fewest pods, then the first by name. The real scheduler weighs such a taint higher than any other score.
+    /// fewest pods, then the first by name. With the real scheduler's default weights
+    /// such a taint counts for more than any other single score, but not for more than all of them.
     fn pick(&self, pod: &Arc<Object>) -> Result<Box<str>, Reasons> {
         let siblings = self.siblings(pod);
         let neighbours = self.neighbours(pod);

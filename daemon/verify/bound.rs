@@ -1,0 +1,133 @@
+//! The least time that the workers of a plan can take, whatever the order: what budgets, limits and the slowest node allow.
+
+use std::collections::BTreeMap;
+
+use super::limiters::{Capacity, Limiter, Limiters};
+use super::{STABLE, pods};
+use crate::model::live::{Live, OwnerKind, Pod};
+use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
+use crate::model::text::plural;
+use crate::model::work::{Scope, Step};
+
+/// No pod takes longer to be Ready after its creation, in seconds.
+const SLOWEST: u16 = 600;
+
+/// What one limiter has to let go in a stage.
+struct Moving {
+    capacity: Capacity,
+    pods: i64,
+    /// The shortest grace period of these pods, and the shortest time that one of them is away, in seconds.
+    grace: i64,
+    away: i64,
+}
+
+/// The least time for all stages of workers, and what sets it; `None` if no worker is drained.
+///
+/// It takes for granted that pods need their whole grace periods to end, that a pod that is made anew is Ready as soon as the
+/// fastest of its kind was, and that nothing but the proof takes time on a node. Where pods end sooner a run may be faster.
+pub fn lower_bound(plan: &Plan, live: &Live) -> Option<LowerBound> {
+    let stages = plan.stages.iter().filter(|stage| stage.kind == StageKind::Workers);
+    let bounds: Vec<LowerBound> = stages.filter_map(|stage| of_stage(plan, stage, live)).collect();
+    let seconds = bounds.iter().map(|bound| bound.seconds).sum();
+    let longest = bounds.into_iter().max_by_key(|bound| bound.seconds)?;
+    Some(LowerBound { seconds, ..longest })
+}
+
+/// What a node takes from being empty to being back in service, at the least: its proof.
+fn proof() -> i64 {
+    STABLE.as_secs()
+}
+
+fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
+    let mut moving: BTreeMap<Limiter<'_>, Moving> = BTreeMap::new();
+    let mut limiters = Limiters::default();
+    // Of two that are the same, the later one is told.
+    let (mut bounds, mut slots) = (Vec::new(), Vec::new());
+    for (pool, limits) in &plan.pools {
+        let steps: Vec<&Step> =
+            stage.steps.iter().filter(|step| is_of(step, pool) && step.drains()).collect();
+        let nodes: Vec<(&str, i64)> =
+            steps.iter().filter_map(|step| longest_grace(live, step, limits)).collect();
+        for (node, _) in &nodes {
+            for pod in pods::to_evict(live, node, &limits.drain) {
+                let Some(limiter) = limiters.of(live, pod, &limits.drain) else { continue };
+                let Some(capacity) = limiters.get(&limiter) else { continue };
+                moving.entry(limiter).or_insert_with(|| Moving::none(capacity)).add(pod);
+            }
+        }
+        slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
+        bounds.extend(nodes.iter().map(|(node, grace)| LowerBound {
+            seconds: grace + proof(),
+            object: format!("node/{node}"),
+            text: "its slowest pod has to end, and it has to be well for a while".to_owned(),
+        }));
+    }
+    bounds.extend(moving.iter().map(|(limiter, moving)| moving.bound(live, limiter)));
+    bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
+}
+
+fn is_of(step: &Step, pool: &str) -> bool {
+    matches!(&step.id.scope, Scope::Pool(of) if of == pool)
+}
+
+/// The node of a step, and the longest grace period of a pod that has to leave it.
+fn longest_grace<'a>(live: &Live, step: &'a Step, limits: &PoolLimits) -> Option<(&'a str, i64)> {
+    let node = step.node()?;
+    let grace = pods::to_evict(live, node, &limits.drain).map(|pod| i64::from(pod.grace_seconds)).max();
+    Some((node, grace.unwrap_or(0)))
+}
+
+/// At most so many nodes of a pool are out at once; canaries and their soak come before the others.
+fn of_slots(
+    live: &Live,
+    pool: &str,
+    limits: &PoolLimits,
+    (steps, nodes): (&[&Step], &[(&str, i64)]),
+) -> Option<LowerBound> {
+    // A share of all workers is at least the share of the pool's.
+    let total = live.nodes.values().filter(|node| !node.control_plane).count();
+    let at_once = i64::try_from(limits.max_unavailable.of(total)).unwrap_or(i64::MAX).max(1);
+    let sum: i64 = nodes.iter().map(|(_, grace)| grace + proof()).sum();
+    let soaks = steps.iter().any(|step| step.node_move().is_some_and(|mv| mv.canary)) && steps.len() > 1;
+    let soak = if soaks { limits.soak_seconds } else { 0 };
+    (!nodes.is_empty()).then(|| LowerBound {
+        seconds: sum / at_once + soak,
+        object: format!("pool/{pool}"),
+        text: format!(
+            "at most {} of its {} may be out at once",
+            limits.max_unavailable,
+            plural(nodes.len(), "node")
+        ),
+    })
+}
+
+impl Moving {
+    fn none(capacity: Capacity) -> Self {
+        Self { capacity, pods: 0, grace: i64::MAX, away: i64::MAX }
+    }
+
+    fn add(&mut self, pod: &Pod) {
+        self.pods += 1;
+        self.grace = self.grace.min(i64::from(pod.grace_seconds));
+        // A ReplicaSet makes the next pod when the eviction is accepted; others when the old one is gone.
+        let at_once = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::ReplicaSet);
+        let ended = if at_once { 0 } else { i64::from(pod.grace_seconds) };
+        // A pod that became Ready once more after an outage does not tell how long it takes to start.
+        let ready = if pod.ready_after > SLOWEST { 0 } else { i64::from(pod.ready_after) };
+        self.away = self.away.min(ended + ready);
+    }
+
+    /// All but the last pods have to be Ready elsewhere before the last ones go.
+    fn bound(&self, live: &Live, limiter: &Limiter<'_>) -> LowerBound {
+        let at_once = self.capacity.at_once.max(1);
+        let rounds = (self.pods + at_once - 1) / at_once;
+        let seconds = (rounds - 1).max(0) * self.away + self.grace + proof();
+        let object = match limiter {
+            Limiter::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
+            Limiter::Owner(owner) => live.owner_name(owner),
+        };
+        let text =
+            format!("it lets {at_once} of {} go at a time", plural(self.pods.max(0).unsigned_abs(), "pod"));
+        LowerBound { seconds, object, text }
+    }
+}

@@ -213,7 +213,8 @@ scripted() { # NODES AT_ONCE
 memory_of_drains() {
 	local each sum=0 own
 	for each in $(pgrep -x kubectl || true); do
-		grep -qz "KUBECONFIG=$KUBECONFIG" "/proc/$each/environ" 2>/dev/null && grep -qz '^drain$' "/proc/$each/cmdline" 2>/dev/null || continue
+		grep -qz "KUBECONFIG=$KUBECONFIG" "/proc/$each/environ" 2>/dev/null || continue
+		grep -qz '^drain$' "/proc/$each/cmdline" 2>/dev/null || continue
 		own=$(awk '/VmRSS/ {print $2}' "/proc/$each/status" 2>/dev/null || true)
 		sum=$((sum + ${own:-0}))
 	done

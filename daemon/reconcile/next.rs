@@ -1,14 +1,17 @@
 //! Which node of a pool is taken out next: the one whose pods can leave soonest, by what budgets allow at this moment and by
-//! what the nodes in drain still need of them. Of nodes that are alike, the one whose pods belong to the budgets that take
+//! what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that are alike, the one whose pods belong to the budgets that take
 //! longest in all goes first, so that those budgets are never idle.
 
 use std::cmp::Reverse;
+
+use jiff::Timestamp;
 
 use crate::model::live::Live;
 use crate::model::plan::DrainLimits;
 use crate::model::work::Step;
 use crate::record::Run;
 use crate::verify::limiters::{Limiter, Limiters};
+use crate::verify::pods::{self, Case};
 
 /// How many waiting nodes of a pool are compared, the first of the plan. More would change little and cost time.
 const COMPARED: usize = 200;
@@ -16,9 +19,17 @@ const COMPARED: usize = 200;
 /// How many pods of a node each limiter covers.
 type Needs<'a> = Vec<(Limiter<'a>, i64)>;
 
+/// A node that waits, by its step.
+struct Candidate<'a> {
+    step: &'a Step,
+    /// True if a drain would have to wait for a running Job, or for a pod that asks not to be disrupted.
+    waits: bool,
+    needs: Needs<'a>,
+}
+
 /// The waiting nodes of a pool that are compared, in the order of the plan.
 pub(super) struct Candidates<'a> {
-    steps: Vec<(&'a Step, Needs<'a>)>,
+    steps: Vec<Candidate<'a>>,
     limiters: Limiters<'a>,
 }
 
@@ -34,7 +45,9 @@ impl<'a> Candidates<'a> {
             let node = step.node().filter(|_| step.drains());
             node.map_or_else(Vec::new, |node| limiters.needs(live, node, limits))
         };
-        let steps = waiting.take(COMPARED).map(|step| (step, needs(step))).collect();
+        let candidate =
+            |step: &'a Step| Candidate { step, waits: waits(live, step, limits), needs: needs(step) };
+        let steps = waiting.take(COMPARED).map(candidate).collect();
         let in_drain: Vec<Needs<'_>> = run.steps_out().map(needs).collect();
         for needs in &in_drain {
             limiters.book(needs);
@@ -44,12 +57,13 @@ impl<'a> Candidates<'a> {
 
     /// Takes the best of them out, with its pods.
     pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs<'a>)> {
-        let order = |(place, (_, needs)): (usize, &(&Step, Needs<'a>))| {
-            let (rounds, busy) = self.score(needs);
-            (rounds, Reverse(busy), place)
+        let order = |(place, candidate): (usize, &Candidate<'a>)| {
+            let (rounds, busy) = self.score(&candidate.needs);
+            (candidate.waits, rounds, Reverse(busy), place)
         };
-        let (_, _, place) = self.steps.iter().enumerate().map(order).min()?;
-        Some(self.steps.remove(place))
+        let (.., place) = self.steps.iter().enumerate().map(order).min()?;
+        let Candidate { step, needs, .. } = self.steps.remove(place);
+        Some((step, needs))
     }
 
     /// Counts the pods of a node that was chosen among those that nodes in drain need.
@@ -65,6 +79,12 @@ impl<'a> Candidates<'a> {
         let busy = known().map(|(of, count)| count.min(of.free.max(0)) * divided_up(of.pods, of.at_once));
         (rounds.max().unwrap_or(0), busy.sum())
     }
+}
+
+fn waits(live: &Live, step: &Step, limits: &DrainLimits) -> bool {
+    let pods = step.node().into_iter().flat_map(|node| live.pods_on(node));
+    let ends = |pod| matches!(pods::case(live, pod, limits, None, Timestamp::MIN), Case::Ends(_));
+    step.drains() && pods.into_iter().any(ends)
 }
 
 fn divided_up(count: i64, by: i64) -> i64 {

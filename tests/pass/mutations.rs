@@ -8,7 +8,7 @@ use windlass::model::effect::{Effect, EffectKey, LeaseMove, NodePatch};
 use windlass::model::entry::{
     CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
-use windlass::model::live::{ClaimState, Job, JobState, Jobs, Pod, Ready, Uid};
+use windlass::model::live::{ClaimState, Job, JobState, Jobs, NodeTaint, Pod, Ready, Uid};
 use windlass::model::work::{Scope, StepId, WorkKind};
 use windlass::reconcile::{Tick, check, tick};
 use windlass::record::StepEnd;
@@ -629,5 +629,37 @@ fn ends_that_are_none() {
     caught("run-starts", "it resumes, and neither is it halted", |_, tick| {
         let (by, reason) = ("anna".to_owned(), String::new());
         tick.entries.push(What::Interruption(InterruptionEvent::Resumed { by, reason, note: None }));
+    });
+}
+
+/// The taints that the pass gives a node.
+fn taints<'t>(tick: &'t mut Tick, node: &str) -> &'t mut Option<Vec<NodeTaint>> {
+    let taints = tick.effects.iter_mut().find_map(|(effect, _)| match effect {
+        Effect::Node { name, taints, .. } if name == node => Some(taints),
+        _ => None,
+    });
+    taints.unwrap()
+}
+
+#[test]
+fn taints_that_may_not_change() {
+    const CASE: &str = "taint-is-given-to-nodes-that-wait";
+    caught(CASE, "a taint of somebody else is changed", |_, tick| {
+        taints(tick, "w4").as_mut().unwrap().retain(NodeTaint::is_ours);
+    });
+    caught(CASE, "our taint keeps pods from it", |_, tick| {
+        taints(tick, "w3").as_mut().unwrap()[0].effect = "NoSchedule".into();
+    });
+    caught(CASE, "a patch of its taints has none", |_, tick| *taints(tick, "w3") = None);
+    caught(CASE, "does not wait for its upgrade", |_, tick| tick.effects[0].1 = 1);
+    caught(CASE, "while it is cordoned", |scene, _| {
+        scene.live.nodes.get_mut("w3").unwrap().unschedulable = true;
+    });
+    caught("taint-is-announced-once-a-node-is-back", "a taint that it does not ask for", |scene, _| {
+        let run = scene.record.run.as_mut().unwrap();
+        run.plan.pools.get_mut("general").unwrap().prefer_upgraded = false;
+    });
+    caught("taint-that-is-gone-everywhere-is-recorded", "a taint that they never got", |scene, _| {
+        scene.record.run.as_mut().unwrap().tainting.clear();
     });
 }

@@ -34,11 +34,11 @@ pub const DRAIN_JOBS: SignedDuration = SignedDuration::from_hours(2);
 /// Longer than most applications take to be Ready again on another node; a slow one needs its own value.
 pub const RECOVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// Applications that miss more than that are not waited for at leisure: the next node would take down still more.
+/// If so many pods are missing, the cluster has no room for them or they start slowly; the next node would add more.
 pub const MAX_RECOVERING: Limit = Limit::Percent(25);
 
-/// An application that does not come back may be the upgrade's fault, and the next node makes it worse. It may as well
-/// come back by itself, and then nobody has to resume anything.
+/// An application that does not come back may be the upgrade's fault, and the next node makes it worse. It may also
+/// come back without help, and then the run goes on without a person.
 pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
 
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.

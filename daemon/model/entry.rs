@@ -100,7 +100,8 @@ pub enum RunEvent {
     Tainting {
         pool: String,
     },
-    /// No node of this pool has our taint any more.
+    /// Nodes of this pool get our taint no more, and have lost it. Only a node that a person holds, or that cannot be patched,
+    /// may still have it.
     Untainted {
         pool: String,
     },

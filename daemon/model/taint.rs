@@ -15,7 +15,7 @@ pub struct NodeTaint {
 }
 
 impl NodeTaint {
-    /// Ours: of two nodes on which a pod fits, the scheduler takes one without it. Nothing that runs is moved.
+    /// Ours: of two nodes on which a pod fits, the scheduler usually takes the one without it. Nothing that runs is moved.
     pub fn outdated() -> Self {
         Self { key: names::OUTDATED.into(), value: None, effect: "PreferNoSchedule".into(), added: None }
     }

@@ -173,7 +173,7 @@ impl<'a> Chooser<'a> {
     /// Begins workers of every pool: canaries first, within the limits. Steps that do not begin get a reason.
     fn workers(mut self, index: usize) -> Turn {
         let mut passed = Passed::default();
-        // Nodes that are out already take no further room, so of the others they come first.
+        // The best nodes begin first. Of the others, nodes that are out already come first: they take no further room.
         let out = self.out(index);
         let first: BTreeSet<&StepId> = out.iter().map(|step| &step.id).collect();
         let mut chosen: Vec<&Step> = self.best(index, &first);

@@ -136,14 +136,13 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
             advance(&world, &books, live, run, comparable_from(input), merge);
-            if acts && !blind {
-                merge.turn(taint::taint(&world, &books, live));
-            }
+        }
+        if acts && !blind {
+            merge.turn(taint::taint(&world, &books, live));
+        }
+        if let Some(run) = &record.run {
             merge.turn(choose::choose(&world, books, desired, run));
         } else {
-            if acts && !blind {
-                merge.turn(taint::taint(&world, &books, live));
-            }
             let (turn, frozen) = begin::begin(&world, &books, desired, fresh);
             merge.turn(turn);
             if let Some(plan) = frozen {

@@ -31,7 +31,7 @@ pub(super) fn record(input: &Input<'_>, tick: &mut Tick, moves: bool) -> bool {
     if lasting != recorded {
         let due = input.record.waiting_at.map(|last| later(last, SPACING));
         // A process before this one may have written by a clock that was ahead.
-        let due = due.filter(|due| (input.now..=later(input.now, SPACING)).contains(due) && *due > input.now);
+        let due = due.filter(|due| *due > input.now && *due <= later(input.now, SPACING));
         if let Some(due) = due.filter(|_| moves && is_more_of_the_same(&recorded, &lasting)) {
             tick.wake_at = earliest(tick.wake_at, Some(due));
         } else {

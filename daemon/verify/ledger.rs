@@ -197,6 +197,11 @@ fn unseen(live: &Live, leaving: &[Uid], budget: &Budget) -> i32 {
     i32::try_from(unseen.count()).unwrap_or(i32::MAX)
 }
 
+/// How many pods of an owner without a budget may be missing: one, or a quarter of its replicas if that is more.
+pub(super) fn implicit_budget(replicas: i64) -> i64 {
+    (replicas / 4).max(1)
+}
+
 /// How many more pods of this owner may go missing; negative if more are missing than may be.
 fn allowance(live: &Live, owner: &Id, sizes: &BTreeMap<String, u32>) -> i64 {
     let pods = || live.pods_under(owner);
@@ -211,6 +216,5 @@ fn allowance(live: &Live, owner: &Id, sizes: &BTreeMap<String, u32>) -> i64 {
         },
         |workload| i64::from(workload.replicas),
     );
-    let may_miss = (replicas / 4).max(1);
-    may_miss - (replicas - serving).max(0)
+    implicit_budget(replicas) - (replicas - serving).max(0)
 }

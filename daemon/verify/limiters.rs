@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ledger::implicit_budget;
 use super::owners::ready_pods;
 use super::pods;
 use crate::model::live::{Id, Live, OwnerKind, Pod};
@@ -77,7 +78,7 @@ impl<'a> Limiters<'a> {
         self.capacities.entry(limiter).or_insert_with(|| {
             let ready = i64::from(ready_pods(live, top));
             let pods = live.workloads.get(top).map_or(ready, |workload| i64::from(workload.replicas));
-            let at_once = (pods / 4).max(1);
+            let at_once = implicit_budget(pods);
             Capacity { free: at_once - (pods - ready).max(0), at_once, pods }
         });
         Some(limiter)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::model::decision::{Key, Reason};
 use crate::model::entry::Baseline;
@@ -12,13 +12,10 @@ use crate::model::plan::DrainLimits;
 use crate::model::text::list;
 use crate::model::time::{earlier, later};
 use crate::model::work::{Component, NodeMove};
-use crate::verify::pods;
+use crate::verify::pods::{self, CLOCKS};
 
 /// More pods of one owner than a person reads.
 const MOST_NAMED: usize = 3;
-
-/// How far the API server's clock, by which pods are created, may be from ours.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 
 /// The Ready pods of the owners of a node's pods before the node is touched, and how many pods a drain evicts.
 /// `drain` has the drain settings if the node is drained.

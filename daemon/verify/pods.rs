@@ -10,8 +10,8 @@ use crate::model::live::{Live, OwnerKind, Phase, Pod};
 use crate::model::plan::DrainLimits;
 use crate::model::time::later;
 
-/// How far the API server's clock may be from ours before a pod counts as created after the cordon.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
+/// How far the API server's clock, by which pods are created, may be from ours.
+pub(super) const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 /// How long after its grace period a pod may be terminating before its kubelet is taken to be gone.
 const STUCK: SignedDuration = SignedDuration::from_secs(60);
 

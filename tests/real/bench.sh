@@ -143,7 +143,7 @@ whole() { # NODES
 }
 
 repository() { # NODES AT_ONCE
-	mkdir -p "$work/desired/desired-state/real" "$work/desired/policies"
+	mkdir -p "$work/desired/desired-state/real"
 	cat >"$work/desired/desired-state/real/cluster.yaml" <<-YAML
 		apiVersion: windlass.dev/v1alpha1
 		kind: Cluster
@@ -159,12 +159,7 @@ repository() { # NODES AT_ONCE
 		  nodePools:
 		    - {name: general, selector: {matchLabels: {pool: general}}, provider: kubeadm, canary: 0, maxUnavailable: $2}
 	YAML
-	cat >"$work/desired/policies/always.yaml" <<-YAML
-		apiVersion: windlass.dev/v1alpha1
-		kind: MaintenanceWindow
-		metadata: {name: always}
-		spec: {clusters: {}, timeZone: UTC, opens: always}
-	YAML
+	always_open
 	commit_desired "$work" "real: workers to $TO"
 }
 

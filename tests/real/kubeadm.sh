@@ -113,7 +113,7 @@ workload() {
 }
 
 repository() {
-	mkdir -p "$work/desired/desired-state/real" "$work/desired/policies"
+	mkdir -p "$work/desired/desired-state/real"
 	cat >"$work/desired/desired-state/real/cluster.yaml" <<-YAML
 		apiVersion: windlass.dev/v1alpha1
 		kind: Cluster
@@ -139,15 +139,7 @@ repository() {
 		      canary: 1
 		      soak: 5s
 	YAML
-	cat >"$work/desired/policies/always.yaml" <<-YAML
-		apiVersion: windlass.dev/v1alpha1
-		kind: MaintenanceWindow
-		metadata: {name: always}
-		spec:
-		  clusters: {}
-		  timeZone: UTC
-		  opens: always
-	YAML
+	always_open
 	commit_desired "$work" "real: to $TO"
 }
 

@@ -145,7 +145,7 @@ budgets_hold() {
 
 # The control plane is somebody else's: there is none among the nodes.
 repository() {
-	mkdir -p "$work/desired/desired-state/real" "$work/desired/policies"
+	mkdir -p "$work/desired/desired-state/real"
 	cat >"$work/desired/desired-state/real/cluster.yaml" <<-YAML
 		apiVersion: windlass.dev/v1alpha1
 		kind: Cluster
@@ -173,15 +173,7 @@ repository() {
 		      soak: 5s
 		      maxUnavailable: 1
 	YAML
-	cat >"$work/desired/policies/always.yaml" <<-YAML
-		apiVersion: windlass.dev/v1alpha1
-		kind: MaintenanceWindow
-		metadata: {name: always}
-		spec:
-		  clusters: {}
-		  timeZone: UTC
-		  opens: always
-	YAML
+	always_open
 	commit_desired "$work" "real: workers to $TO"
 }
 

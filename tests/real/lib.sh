@@ -97,6 +97,17 @@ git_alone() {
 		GIT_COMMITTER_NAME=Engineer GIT_COMMITTER_EMAIL=engineer@example.com git -c init.defaultBranch=main -c advice.detachedHead=false "$@"
 }
 
+# A maintenance window that is always open, among the desired policies of this run.
+always_open() {
+	mkdir -p "$work/desired/policies"
+	cat >"$work/desired/policies/always.yaml" <<-YAML
+		apiVersion: windlass.dev/v1alpha1
+		kind: MaintenanceWindow
+		metadata: {name: always}
+		spec: {clusters: {}, timeZone: UTC, opens: always}
+	YAML
+}
+
 # commit_desired WORK MESSAGE: what lies in WORK/desired becomes the newest commit of the bare repository WORK/repository.git.
 commit_desired() {
 	[ -d "$1/repository.git" ] || git_alone init --quiet --bare "$1/repository.git"

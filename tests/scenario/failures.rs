@@ -255,7 +255,7 @@ async fn an_owner_that_never_recovers_keeps_further_nodes_from_being_taken_out()
     world.assert_in_service("w3", "v1.35.4");
     let waits = world.record().waiting;
     assert!(waits.iter().any(|wait| wait.value.reason.key == Key::RecoveryOverdue), "{waits:#?}");
-    // It has a node again, and the run goes on by itself.
+    // The pod fits on a node again, its owner recovers, and the run goes on without a person.
     world.change_node("w1", |tree| tree["metadata"]["labels"]["kubernetes.io/hostname"] = json!("w1"));
     world.pass(MINUTE).await;
     let end = world.run().await;

@@ -108,7 +108,7 @@ impl<'a> Check<'a> {
         );
     }
 
-    /// Nodes get the taint where their pool asks for it, and no node has it when the record says that none has.
+    /// Nodes get the taint only where their pool asks for it, and lose it only where the record says that they got it.
     fn tainting(&mut self, event: &RunEvent, pool: &str) {
         let object = format!("pool/{pool}");
         let Some(run) = self.run() else {

@@ -17,14 +17,14 @@ use crate::verify::pods::{self, Case};
 const COMPARED: usize = 200;
 
 /// How many pods of a node each limiter covers.
-type Needs<'a> = Vec<(Limiter<'a>, i64)>;
+type Needs = Vec<(Limiter, i64)>;
 
 /// A node that waits, by its step.
 struct Candidate<'a> {
     step: &'a Step,
     /// True if a drain would have to wait for a running Job, or for a pod that asks not to be disrupted.
     waits: bool,
-    needs: Needs<'a>,
+    needs: Needs,
 }
 
 /// The waiting nodes of a pool that are compared, in the order of the plan.
@@ -48,7 +48,7 @@ impl<'a> Candidates<'a> {
         let candidate =
             |step: &'a Step| Candidate { step, waits: waits(live, step, limits), needs: needs(step) };
         let steps = waiting.take(COMPARED).map(candidate).collect();
-        let in_drain: Vec<Needs<'_>> = run.steps_out().map(needs).collect();
+        let in_drain: Vec<Needs> = run.steps_out().map(needs).collect();
         for needs in &in_drain {
             limiters.book(needs);
         }
@@ -56,7 +56,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Takes the best of them out, with its pods.
-    pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs<'a>)> {
+    pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs)> {
         let order = |(place, candidate): (usize, &Candidate<'a>)| {
             let (rounds, busy) = self.score(&candidate.needs);
             (candidate.waits, rounds, Reverse(busy), place)
@@ -67,14 +67,14 @@ impl<'a> Candidates<'a> {
     }
 
     /// Counts the pods of a node that was chosen among those that nodes in drain need.
-    pub(super) fn choose(&mut self, needs: &Needs<'a>) {
+    pub(super) fn choose(&mut self, needs: &Needs) {
         self.limiters.book(needs);
     }
 
     /// How many rounds of its slowest limiter the node has to wait for, and how much its pods keep slow limiters busy now.
-    fn score(&self, needs: &Needs<'a>) -> (i64, i64) {
+    fn score(&self, needs: &Needs) -> (i64, i64) {
         let known =
-            || needs.iter().filter_map(|(limiter, count)| Some((self.limiters.get(limiter)?, *count)));
+            || needs.iter().filter_map(|(limiter, count)| Some((self.limiters.get(*limiter)?.1, *count)));
         let rounds = known().map(|(of, count)| divided_up((count - of.free).max(0), of.at_once));
         let busy = known().map(|(of, count)| count.min(of.free.max(0)) * divided_up(of.pods, of.at_once));
         (rounds.max().unwrap_or(0), busy.sum())

@@ -9,7 +9,6 @@ use crate::model::decision::Gate;
 use crate::model::desired::Mode;
 use crate::model::live::{JobState, Live, Probe};
 use crate::model::state::Tenure;
-use crate::model::work::Step;
 use crate::record::Run;
 use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
@@ -184,11 +183,7 @@ fn advance(
     let probes = vec![(Probe::ClusterUid, IDENTITY), (Probe::Api, IDENTITY)];
     merge.turn(Turn { probes, ..Turn::default() });
     let mut control_plane_moved = false;
-    // Workers that began first come first: what budgets allow goes to them, so that they are soon empty and make room.
-    let mut steps: Vec<_> = run.steps_in_progress().collect();
-    let begun = |step: &Step| run.steps.get(&step.id).map(|known| known.intent);
-    steps.sort_by_key(|(stage, step)| if stage.kind.is_control_plane() { None } else { begun(step) });
-    for (stage, step) in steps {
+    for (stage, step) in run.steps_by_turn() {
         let Some(progress) = run.steps.get(&step.id) else { continue };
         let serial = stage.kind.is_control_plane();
         if serial && control_plane_moved {

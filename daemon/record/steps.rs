@@ -20,7 +20,7 @@ pub(super) struct StepIndex {
     /// By the text of the step's id, which is what claims on nodes have.
     texts: BTreeMap<String, Position>,
     not_started: BTreeSet<Position>,
-    in_progress: BTreeSet<Position>,
+    in_progress: BTreeMap<Position, Begun>,
     /// Steps whose node was changed, or may have been; see [`StepRecord::is_touched`].
     changed: BTreeSet<Position>,
     /// For each stage, its steps by scope.
@@ -47,11 +47,20 @@ pub(super) struct Mark {
     changed: bool,
 }
 
+/// A step in progress, as far as every pass asks about it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Begun {
+    /// The number of the entry with its intent.
+    intent: u64,
+    /// True until its node is back in service.
+    out: bool,
+}
+
 #[derive(Clone, Copy)]
 enum StepProgress {
     /// Never begun, set aside or failed: the step can be started, or started again.
     NotStarted,
-    Begun,
+    Begun(Begun),
     Done(Timestamp),
     Gone,
 }
@@ -60,7 +69,7 @@ impl Mark {
     pub(super) fn of(record: Option<&StepRecord>) -> Self {
         let Some(record) = record else { return Self { progress: StepProgress::NotStarted, changed: false } };
         let progress = match record.end.as_ref().zip(record.ended) {
-            None => StepProgress::Begun,
+            None => StepProgress::Begun(Begun { intent: record.intent, out: record.is_out() }),
             Some((StepEnd::Done, at)) => StepProgress::Done(at),
             Some((StepEnd::SetAside { .. } | StepEnd::Failed(_), _)) => StepProgress::NotStarted,
             Some((StepEnd::Gone, _)) => StepProgress::Gone,
@@ -88,7 +97,7 @@ impl StepIndex {
         }
         Self {
             not_started: positions.values().copied().collect(),
-            in_progress: BTreeSet::new(),
+            in_progress: BTreeMap::new(),
             changed: BTreeSet::new(),
             waiting: plan.stages.iter().map(WaitingGroups::of).collect(),
             first_intent: None,
@@ -121,8 +130,12 @@ impl StepIndex {
                     of_scope.open = by_one(of_scope.open, present);
                 }
             }
-            StepProgress::Begun => {
-                put(&mut self.in_progress, at, present);
+            StepProgress::Begun(begun) => {
+                if present {
+                    self.in_progress.insert(at, begun);
+                } else {
+                    self.in_progress.remove(&at);
+                }
                 if let Some(of_scope) = self.scope(at.0, scope) {
                     of_scope.in_progress = by_one(of_scope.in_progress, present);
                 }
@@ -148,7 +161,7 @@ impl StepIndex {
     }
 
     pub(super) fn any_in_progress(&self, stage: usize) -> bool {
-        within_stage(&self.in_progress, stage).next().is_some()
+        self.in_progress.range((stage, 0)..(stage + 1, 0)).next().is_some()
     }
 }
 
@@ -185,22 +198,36 @@ impl StageCounts<'_> {
 impl Run {
     /// Steps that have begun and not ended, in the plan's order.
     pub fn in_progress(&self) -> impl Iterator<Item = (&StepId, &StepRecord)> {
-        let steps = self.index.in_progress.iter().filter_map(|at| self.at(*at));
+        let steps = self.index.in_progress.keys().filter_map(|at| self.at(*at));
         steps.filter_map(|step| self.steps.get_key_value(&step.id))
     }
 
     /// The same steps as the plan has them, with their stages.
     pub fn steps_in_progress(&self) -> impl Iterator<Item = (&Stage, &Step)> {
-        self.index.in_progress.iter().filter_map(|(stage, position)| {
+        self.index.in_progress.keys().filter_map(|(stage, position)| {
             let stage = self.plan.stages.get(*stage)?;
             Some((stage, stage.steps.get(*position)?))
         })
     }
 
+    /// The same steps in the order in which they are taken further: of the control plane as the plan has them, of workers
+    /// those that began first. What budgets allow goes to them, so that their nodes are soon empty and make room.
+    pub fn steps_by_turn(&self) -> Vec<(&Stage, &Step)> {
+        let turn = |(stage, position): &Position, begun: &Begun| {
+            let stage = self.plan.stages.get(*stage)?;
+            let intent = if stage.kind.is_control_plane() { None } else { Some(begun.intent) };
+            Some((intent, stage, stage.steps.get(*position)?))
+        };
+        let mut steps: Vec<_> =
+            self.index.in_progress.iter().filter_map(|(at, begun)| turn(at, begun)).collect();
+        steps.sort_by_key(|(intent, ..)| *intent);
+        steps.into_iter().map(|(_, stage, step)| (stage, step)).collect()
+    }
+
     /// Those of them whose nodes are not back in service.
     pub fn steps_out(&self) -> impl Iterator<Item = &Step> {
-        let out = |step: &&Step| self.steps.get(&step.id).is_none_or(StepRecord::is_out);
-        self.steps_in_progress().map(|(_, step)| step).filter(out)
+        let out = self.index.in_progress.iter().filter(|(_, begun)| begun.out);
+        out.filter_map(|(at, _)| self.at(*at))
     }
 
     /// The step of this id and its stage; `None` if the plan has no such step.
@@ -219,7 +246,8 @@ impl Run {
     /// The first stage with a step that is neither done nor gone, as an index into the plan's stages.
     pub fn open_stage(&self) -> Option<usize> {
         let stage = |steps: &BTreeSet<Position>| steps.first().map(|(stage, _)| *stage);
-        stage(&self.index.not_started).into_iter().chain(stage(&self.index.in_progress)).min()
+        let begun = self.index.in_progress.keys().next().map(|(stage, _)| *stage);
+        stage(&self.index.not_started).into_iter().chain(begun).min()
     }
 
     /// Steps of a stage that are neither in progress, done nor gone, in the plan's order. Steps that were set aside

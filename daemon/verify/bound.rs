@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::limiters::{Capacity, Limiter, Limiters};
+use super::limiters::{Capacity, LimitedBy, Limiter, Limiters};
 use super::{STABLE, pods};
 use crate::model::live::{Live, OwnerKind, Pod};
 use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
@@ -39,42 +39,41 @@ fn proof() -> i64 {
 }
 
 fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
-    let mut moving: BTreeMap<Limiter<'_>, Moving> = BTreeMap::new();
+    let mut moving: BTreeMap<Limiter, Moving> = BTreeMap::new();
     let mut limiters = Limiters::default();
     // Of two that are the same, the later one is told.
     let (mut bounds, mut slots) = (Vec::new(), Vec::new());
     for (pool, limits) in &plan.pools {
         let steps: Vec<&Step> =
             stage.steps.iter().filter(|step| is_of(step, pool) && step.drains()).collect();
-        let nodes: Vec<(&str, i64)> =
-            steps.iter().filter_map(|step| longest_grace(live, step, limits)).collect();
-        for (node, _) in &nodes {
+        let mut nodes: Vec<(&str, i64)> = Vec::with_capacity(steps.len());
+        for node in steps.iter().filter_map(|step| step.node()) {
+            let mut longest = 0;
             for pod in pods::to_evict(live, node, &limits.drain) {
+                longest = longest.max(i64::from(pod.grace_seconds));
                 let Some(limiter) = limiters.of(live, pod, &limits.drain) else { continue };
-                let Some(capacity) = limiters.get(&limiter) else { continue };
-                moving.entry(limiter).or_insert_with(|| Moving::none(capacity)).add(pod);
+                let Some((_, capacity)) = limiters.get(limiter) else { continue };
+                moving.entry(limiter).or_insert_with(|| Moving::none(*capacity)).add(pod);
             }
+            nodes.push((node, longest));
         }
         slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
-        bounds.extend(nodes.iter().map(|(node, grace)| LowerBound {
+        let slowest = nodes.iter().max_by_key(|(_, grace)| *grace);
+        bounds.extend(slowest.map(|(node, grace)| LowerBound {
             seconds: grace + proof(),
             object: format!("node/{node}"),
             text: "its slowest pod has to end, and it has to be well for a while".to_owned(),
         }));
     }
-    bounds.extend(moving.iter().map(|(limiter, moving)| moving.bound(live, limiter)));
+    let by = |limiter: &Limiter| limiters.get(*limiter).map(|(by, _)| *by);
+    let by_name: BTreeMap<LimitedBy<'_>, &Moving> =
+        moving.iter().filter_map(|(limiter, moving)| Some((by(limiter)?, moving))).collect();
+    bounds.extend(by_name.into_iter().map(|(by, moving)| moving.bound(live, by)));
     bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
 }
 
 fn is_of(step: &Step, pool: &str) -> bool {
     matches!(&step.id.scope, Scope::Pool(of) if of == pool)
-}
-
-/// The node of a step, and the longest grace period of a pod that has to leave it.
-fn longest_grace<'a>(live: &Live, step: &'a Step, limits: &PoolLimits) -> Option<(&'a str, i64)> {
-    let node = step.node()?;
-    let grace = pods::to_evict(live, node, &limits.drain).map(|pod| i64::from(pod.grace_seconds)).max();
-    Some((node, grace.unwrap_or(0)))
 }
 
 /// At most so many nodes of a pool are out at once; canaries and their soak come before the others.
@@ -118,13 +117,13 @@ impl Moving {
     }
 
     /// All but the last pods have to be Ready elsewhere before the last ones go.
-    fn bound(&self, live: &Live, limiter: &Limiter<'_>) -> LowerBound {
+    fn bound(&self, live: &Live, by: LimitedBy<'_>) -> LowerBound {
         let at_once = self.capacity.at_once.max(1);
         let rounds = (self.pods + at_once - 1) / at_once;
         let seconds = (rounds - 1).max(0) * self.away + self.grace + proof();
-        let object = match limiter {
-            Limiter::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
-            Limiter::Owner(owner) => live.owner_name(owner),
+        let object = match by {
+            LimitedBy::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
+            LimitedBy::Owner(owner) => live.owner_name(owner),
         };
         let text =
             format!("it lets {at_once} of {} go at a time", plural(self.pods.max(0).unsigned_abs(), "pod"));

@@ -1,18 +1,23 @@
 //! What limits how many pods of a node leave at once: a disruption budget, or the implicit one of an owner without a budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::ledger::implicit_budget;
 use super::owners::ready_pods;
 use super::pods;
-use crate::model::live::{Id, Live, OwnerKind, Pod};
+use crate::model::live::{Id, Labels, Live, Owner, OwnerKind, Pod};
 use crate::model::plan::DrainLimits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Limiter<'a> {
+pub enum LimitedBy<'a> {
     Budget(&'a (Id, Id)),
     Owner(&'a Id),
 }
+
+/// A limiter of some [`Limiters`], by its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Limiter(usize);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
@@ -27,26 +32,33 @@ pub struct Capacity {
 /// The limiters of the pods that were asked about.
 #[derive(Clone, Debug, Default)]
 pub struct Limiters<'a> {
-    capacities: BTreeMap<Limiter<'a>, Capacity>,
+    all: Vec<(LimitedBy<'a>, Capacity)>,
+    numbers: BTreeMap<LimitedBy<'a>, Limiter>,
+    /// Pods of one owner with the same labels have the same limiter. Both are kept once, so their places tell them apart.
+    of_alike: HashMap<Alike, Option<Limiter>>,
 }
 
+/// The places of labels and owner of some pods, and whether owners without a budget have an implicit one.
+type Alike = (*const Labels, *const Owner, bool);
+
 impl<'a> Limiters<'a> {
-    pub fn get(&self, limiter: &Limiter<'a>) -> Option<Capacity> {
-        self.capacities.get(limiter).copied()
+    /// `None` if the number is of other limiters.
+    pub fn get(&self, limiter: Limiter) -> Option<&(LimitedBy<'a>, Capacity)> {
+        self.all.get(limiter.0)
     }
 
     /// Takes these pods from what may leave now.
-    pub fn book(&mut self, needs: &[(Limiter<'a>, i64)]) {
+    pub fn book(&mut self, needs: &[(Limiter, i64)]) {
         for (limiter, count) in needs {
-            if let Some(capacity) = self.capacities.get_mut(limiter) {
+            if let Some((_, capacity)) = self.all.get_mut(limiter.0) {
                 capacity.free -= count;
             }
         }
     }
 
     /// How many pods of each limiter a drain of the node has to evict.
-    pub fn needs(&mut self, live: &'a Live, node: &str, limits: &'a DrainLimits) -> Vec<(Limiter<'a>, i64)> {
-        let mut needs: BTreeMap<Limiter<'a>, i64> = BTreeMap::new();
+    pub fn needs(&mut self, live: &'a Live, node: &str, limits: &'a DrainLimits) -> Vec<(Limiter, i64)> {
+        let mut needs: BTreeMap<Limiter, i64> = BTreeMap::new();
         for pod in pods::to_evict(live, node, limits) {
             if let Some(limiter) = self.of(live, pod, limits) {
                 *needs.entry(limiter).or_default() += 1;
@@ -56,31 +68,54 @@ impl<'a> Limiters<'a> {
     }
 
     /// What limits this pod; `None` if nothing does.
-    pub fn of(&mut self, live: &'a Live, pod: &'a Pod, limits: &DrainLimits) -> Option<Limiter<'a>> {
-        if let Some((key, budget)) = live.budgets_of(pod).first() {
-            // Its status is not computed yet.
-            if budget.expected == 0 {
-                return None;
-            }
-            let limiter = Limiter::Budget(key);
-            self.capacities.entry(limiter).or_insert_with(|| Capacity {
-                free: i64::from(budget.disruptions_allowed),
-                at_once: i64::from(budget.expected - budget.desired_healthy).max(1),
-                pods: i64::from(budget.expected),
-            });
-            return Some(limiter);
+    pub fn of(&mut self, live: &'a Live, pod: &'a Pod, limits: &DrainLimits) -> Option<Limiter> {
+        let owner = pod.owner.as_ref()?;
+        let alike = (Arc::as_ptr(&pod.labels), Arc::as_ptr(owner), limits.implicit_budgets);
+        if let Some(known) = self.of_alike.get(&alike) {
+            return *known;
         }
-        let has_implicit = |kind| limits.implicit_budgets && kind != OwnerKind::Job;
-        let owner = pod.owner.as_ref().filter(|owner| has_implicit(owner.kind))?;
-        let workload = live.workloads.get(&owner.uid);
-        let top = workload.and_then(|workload| workload.parent.as_ref()).unwrap_or(&owner.uid);
-        let limiter = Limiter::Owner(top);
-        self.capacities.entry(limiter).or_insert_with(|| {
-            let ready = i64::from(ready_pods(live, top));
-            let pods = live.workloads.get(top).map_or(ready, |workload| i64::from(workload.replicas));
-            let at_once = implicit_budget(pods);
-            Capacity { free: at_once - (pods - ready).max(0), at_once, pods }
+        let limiter = limited_by(live, pod, owner, limits);
+        let limiter = limiter.map(|(by, capacity)| {
+            *self.numbers.entry(by).or_insert_with(|| {
+                self.all.push((by, capacity()));
+                Limiter(self.all.len() - 1)
+            })
         });
-        Some(limiter)
+        self.of_alike.insert(alike, limiter);
+        limiter
     }
+}
+
+type CapacityOf<'a> = Box<dyn FnOnce() -> Capacity + 'a>;
+
+fn limited_by<'a>(
+    live: &'a Live,
+    pod: &'a Pod,
+    owner: &'a Owner,
+    limits: &DrainLimits,
+) -> Option<(LimitedBy<'a>, CapacityOf<'a>)> {
+    if let Some((key, budget)) = live.budgets_of(pod).first().copied() {
+        // Its status is not computed yet.
+        if budget.expected == 0 {
+            return None;
+        }
+        let capacity = move || Capacity {
+            free: i64::from(budget.disruptions_allowed),
+            at_once: i64::from(budget.expected - budget.desired_healthy).max(1),
+            pods: i64::from(budget.expected),
+        };
+        return Some((LimitedBy::Budget(key), Box::new(capacity)));
+    }
+    if !limits.implicit_budgets || owner.kind == OwnerKind::Job {
+        return None;
+    }
+    let workload = live.workloads.get(&owner.uid);
+    let top = workload.and_then(|workload| workload.parent.as_ref()).unwrap_or(&owner.uid);
+    let capacity = || {
+        let ready = i64::from(ready_pods(live, top));
+        let pods = live.workloads.get(top).map_or(ready, |workload| i64::from(workload.replicas));
+        let at_once = implicit_budget(pods);
+        Capacity { free: at_once - (pods - ready).max(0), at_once, pods }
+    };
+    Some((LimitedBy::Owner(top), Box::new(capacity)))
 }

@@ -45,6 +45,8 @@ use measure::{RUNS, each_size, median};
 /// So many changes of one pod are timed together, because a single one takes less than the system's clock can tell.
 const CHANGES: usize = 200;
 const EPOCH: u64 = 3;
+/// The loop takes in the events of this time together.
+const GATHER: SignedDuration = SignedDuration::from_millis(20);
 
 fn main() {
     let head = format!(
@@ -242,6 +244,23 @@ impl Scene {
         live.overlay.in_flight.insert(effect.key(), self.now + SignedDuration::from_secs(30));
     }
 
+    /// Time goes on by as much as the loop gathers events for. What is asked again and again has been answered meanwhile.
+    fn elapse(&mut self) {
+        self.now = self.now.saturating_add(GATHER).unwrap();
+        let (now, live) = (self.now, &mut self.folder.live);
+        let lock = live.lock.as_mut().unwrap();
+        (lock.seen, lock.renewed) = (now, now.to_string());
+        live.api.last_seen = Some(now);
+        live.probed.values_mut().for_each(|at| *at = now);
+        live.heard.values_mut().for_each(|at| *at = now);
+    }
+
+    /// What the loop keeps of a pass for the next one.
+    fn remember(&mut self, tick: &Tick) {
+        let (now, overlay) = (self.now, &mut self.folder.live.overlay);
+        overlay.looked.extend(tick.looked.iter().map(|what| (*what, now)));
+    }
+
     /// The time from one change of one pod to the end of the pass that follows.
     fn time_of_one_pod(&mut self) -> Duration {
         let mut changes: Vec<Pod> = Vec::new();
@@ -255,8 +274,11 @@ impl Scene {
         median(u32::try_from(CHANGES).unwrap(), || {
             let mut done = 0;
             for pod in changes.by_ref().take(CHANGES) {
+                self.elapse();
                 self.folder.fold(Seen::Watched(Watched::Pod(Event::Applied(Box::new(pod)))), self.now);
-                done += self.pass().effects.len();
+                let tick = self.pass();
+                self.remember(&tick);
+                done += tick.effects.len();
             }
             done
         })

@@ -11,6 +11,7 @@
 //! * `line`: requests and watches that are lost or late on their way
 //! * `limits`: how many nodes and pods may be out at once
 //! * `observe`: clusters that are only looked at, and what is published of any
+//! * `pace`: how long an upgrade takes, and what it must not wait for
 //! * `people`: stop, resume, hold, cordon, and upgrades by hand
 //! * `processes`, `processes_fleet`: restarts, leases and claims; several clusters in one repository
 //! * `record_branch`: what people write there who may not change the desired branch
@@ -30,6 +31,7 @@ mod failures_api;
 mod limits;
 mod line;
 mod observe;
+mod pace;
 mod people;
 mod processes;
 mod processes_fleet;

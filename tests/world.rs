@@ -4,6 +4,8 @@
 pub mod fixtures;
 #[path = "world/line.rs"]
 pub mod line;
+#[path = "world/pace.rs"]
+pub mod pace;
 #[path = "world/process.rs"]
 pub mod process;
 
@@ -42,6 +44,8 @@ pub struct World {
     pub folder: TempDir,
     /// Where the daemon finds the repository, if not by its path.
     pub url: Option<String>,
+    /// How slow the host of the repository is with pushes.
+    pub pace: pace::Pace,
     /// How often the repository is asked whether it has moved.
     pub poll: SignedDuration,
     /// What lies between the processes and the API server, if something does.
@@ -100,6 +104,7 @@ impl World {
             clock,
             folder,
             url: None,
+            pace: pace::Pace::default(),
             poll: SignedDuration::from_secs(5),
             line: None,
             watcher: None,
@@ -224,7 +229,8 @@ impl World {
         let (keeper, wires) = Keeper::new(repository, self.clock.clone(), watching, tip, known);
         let edges = Edges::new(self.cluster(), self.clock.clone());
         let edges = self.watcher.iter().cloned().fold(edges, Edges::with_watcher);
-        let links = Links { wanted: wires.wanted, journal: wires.journal, ending };
+        let journal = pace::journal(wires.journal, self.pace, self.clock.clone());
+        let links = Links { wanted: wires.wanted, journal, ending };
         let settings = LoopSettings { me, until_idle, served: ServedUids::default(), view };
         async move {
             let keeper = tokio::spawn(keeper.run());

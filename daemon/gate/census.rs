@@ -213,12 +213,12 @@ impl<'a> Books<'a> {
         self.chosen.get(pool).copied().unwrap_or(0)
     }
 
-    pub(super) fn counts(&self, node: &str) -> bool {
+    pub fn counts(&self, node: &str) -> bool {
         self.nodes.contains(node)
     }
 
     /// How many nodes the pool has, and how many of them are out.
-    pub(super) fn pool(&self, pool: &str) -> (usize, usize) {
+    pub fn pool(&self, pool: &str) -> (usize, usize) {
         self.pools.get(pool).map_or((0, 0), |count| (count.total, count.out))
     }
 

@@ -105,6 +105,11 @@ pub enum RunEvent {
     Untainted {
         pool: String,
     },
+    /// The intents of steps ahead of their turn: each of these nodes may be claimed, and then drained and changed, once this
+    /// entry is on the remote. That a step begins is an entry of its own, which may follow its claim by seconds.
+    Next {
+        steps: Vec<StepId>,
+    },
     Ended {
         outcome: RunOutcome,
         reasons: Vec<Reason>,

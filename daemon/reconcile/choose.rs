@@ -12,7 +12,7 @@ use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, RunOutcome, What};
 use crate::model::live::{Live, Looked};
-use crate::model::plan::{Stage, StageKind};
+use crate::model::plan::{PoolLimits, Stage, StageKind};
 use crate::model::time::later;
 use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
 use crate::record::{Alike, Run, StepEnd};
@@ -23,6 +23,12 @@ const MOST_REFUSED: usize = 20;
 
 /// How long after a comparison of which no node may begin the next one is made.
 const COMPARE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// How many intents of a pool are written ahead, as a multiple of how many of its nodes may be out at once. A push may take
+/// seconds, and hosts allow few in a minute. More are written when a third of them has begun.
+const AHEAD: usize = 3;
+/// So many of a pool are ahead at most, whatever its limit: the nodes of the largest limits need minutes each.
+const MOST_AHEAD: usize = 150;
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
@@ -247,12 +253,48 @@ impl<'a> Chooser<'a> {
                 self.tell(decision);
                 chosen.push(step);
             }
+            self.ahead(scope, limits, &mut candidates);
             // All that were compared may not begin, as where their zones are full: it is not asked in each pass.
             if chosen.len() == before {
                 self.turn.looked = Some(Looked::Next);
             }
         }
         chosen
+    }
+
+    /// Writes the intents of the best of the others ahead of their turn, if few are left of those before: the claim of a node
+    /// then waits for no push. Which of them is taken out, and when, is decided when there is room.
+    fn ahead(&mut self, scope: &Scope, limits: &PoolLimits, candidates: &mut Candidates<'a>) {
+        let (total, _) = self.books.pool(scope.name());
+        let most = limits.max_unavailable.of(total).max(1).saturating_mul(AHEAD).min(MOST_AHEAD);
+        let waits =
+            |id: &&StepId| id.scope == *scope && !self.books.counts(id.node_name().unwrap_or_default());
+        let mut count = self.run.next.keys().filter(waits).count();
+        if count * 3 >= most * 2 || self.world.tenure.held.is_none() {
+            return;
+        }
+        let mut steps = Vec::new();
+        let mut refused = 0;
+        while count < most
+            && refused < MOST_REFUSED
+            && let Some((step, _)) = candidates.pop()
+        {
+            // A node whose step was given up is not tried again by the way.
+            if self.run.next.contains_key(&step.id) || self.run.steps.contains_key(&step.id) {
+                continue;
+            }
+            // That there is no room now is why it is ahead.
+            let no_room = |answer: &Answer| matches!(answer.gate, Gate::Limit | Gate::Recovery);
+            if takes_out(self.live, step) && self.ask(self.stage, step).objections().all(no_room) {
+                steps.push(step.id.clone());
+                count += 1;
+            } else {
+                refused += 1;
+            }
+        }
+        if !steps.is_empty() {
+            self.turn.entries.push(What::Run(RunEvent::Next { steps }));
+        }
     }
 
     /// The steps of a stage whose nodes are out already, in the order of the plan. They are found by the nodes that are

@@ -1,6 +1,7 @@
 //! Which node of a pool is taken out next: the one whose pods can leave soonest, by what budgets allow at this moment and by
-//! what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that are alike, the one whose pods belong to the budgets that take
-//! longest in all goes first, so that those budgets are never idle.
+//! what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that
+//! are alike, one whose intent is written ahead goes first, because no push is waited for; and then the one whose pods belong
+//! to the budgets that take longest in all, so that those budgets are never idle.
 
 use std::cmp::Reverse;
 
@@ -24,6 +25,8 @@ struct Candidate<'a> {
     step: &'a Step,
     /// True if a drain would have to wait for a running Job, or for a pod that asks not to be disrupted.
     waits: bool,
+    /// True if its intent is written ahead.
+    ahead: bool,
     needs: Needs,
 }
 
@@ -45,8 +48,12 @@ impl<'a> Candidates<'a> {
             let node = step.node().filter(|_| step.drains());
             node.map_or_else(Vec::new, |node| limiters.needs(live, node, limits))
         };
-        let candidate =
-            |step: &'a Step| Candidate { step, waits: waits(live, step, limits), needs: needs(step) };
+        let candidate = |step: &'a Step| Candidate {
+            step,
+            waits: waits(live, step, limits),
+            ahead: run.next.contains_key(&step.id),
+            needs: needs(step),
+        };
         let steps = waiting.take(COMPARED).map(candidate).collect();
         let in_drain: Vec<Needs> = run.steps_out().map(needs).collect();
         for needs in &in_drain {
@@ -59,7 +66,7 @@ impl<'a> Candidates<'a> {
     pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs)> {
         let order = |(place, candidate): (usize, &Candidate<'a>)| {
             let (rounds, busy) = self.score(&candidate.needs);
-            (candidate.waits, rounds, Reverse(busy), place)
+            (candidate.waits, rounds, !candidate.ahead, Reverse(busy), place)
         };
         let (.., place) = self.steps.iter().enumerate().map(order).min()?;
         let Candidate { step, needs, .. } = self.steps.remove(place);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::merge::{Merge, Merged};
-use super::{Input, Tick, begin, choose, lease, publish, settle, taint, waits};
+use super::{Input, Tick, begin, choose, intents, lease, publish, settle, taint, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
@@ -134,6 +134,7 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     }
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
+            merge.turn(intents::begun_ahead(live, run));
             advance(&world, &books, live, run, comparable_from(input), merge);
         }
         if acts && !blind {

@@ -39,24 +39,25 @@ pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
 fn weight(what: &What) -> u8 {
     match what {
         What::Cluster(ClusterEvent::Waiting { .. }) => 0,
-        What::Step(_, StepEvent::Moved { .. }) => 1,
-        What::Step(_, StepEvent::Started { .. }) => 2,
-        What::Cluster(ClusterEvent::Met { .. }) => 3,
-        What::Interruption(InterruptionEvent::StopEnded) => 4,
-        What::Interruption(InterruptionEvent::Resumed { .. }) => 5,
-        What::Commit(CommitEvent::Accepted { .. }) => 6,
+        What::Run(RunEvent::Next { .. }) => 1,
+        What::Step(_, StepEvent::Moved { .. }) => 2,
+        What::Step(_, StepEvent::Started { .. }) => 3,
+        What::Cluster(ClusterEvent::Met { .. }) => 4,
+        What::Interruption(InterruptionEvent::StopEnded) => 5,
+        What::Interruption(InterruptionEvent::Resumed { .. }) => 6,
+        What::Commit(CommitEvent::Accepted { .. }) => 7,
         What::Run(
             RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
-        ) => 7,
-        What::Step(_, StepEvent::Gone) => 8,
-        What::Step(_, StepEvent::Done { .. }) => 9,
-        What::Step(_, StepEvent::SetAside { .. }) => 10,
-        What::Run(RunEvent::Started { .. }) => 11,
-        What::Commit(CommitEvent::Refused { .. }) => 12,
-        What::Run(RunEvent::Ended { .. }) => 13,
-        What::Step(_, StepEvent::Failed { .. }) => 14,
-        What::Interruption(InterruptionEvent::Halted { .. }) => 15,
-        What::Interruption(InterruptionEvent::Stopped { .. }) => 16,
+        ) => 8,
+        What::Step(_, StepEvent::Gone) => 9,
+        What::Step(_, StepEvent::Done { .. }) => 10,
+        What::Step(_, StepEvent::SetAside { .. }) => 11,
+        What::Run(RunEvent::Started { .. }) => 12,
+        What::Commit(CommitEvent::Refused { .. }) => 13,
+        What::Run(RunEvent::Ended { .. }) => 14,
+        What::Step(_, StepEvent::Failed { .. }) => 15,
+        What::Interruption(InterruptionEvent::Halted { .. }) => 16,
+        What::Interruption(InterruptionEvent::Stopped { .. }) => 17,
     }
 }
 
@@ -85,7 +86,10 @@ fn subject(entries: &[Entry], after: &Record) -> String {
         }
         What::Cluster(ClusterEvent::Waiting { .. })
         | What::Run(
-            RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+            RunEvent::RollbackPoint { .. }
+            | RunEvent::Tainting { .. }
+            | RunEvent::Untainted { .. }
+            | RunEvent::Next { .. },
         )
         | What::Interruption(_) => several(first, alike.len()),
     }
@@ -187,6 +191,7 @@ fn desired_commit<'a>(entries: &'a [Entry], run: Option<&str>, after: &'a Record
             RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }
             | RunEvent::Untainted { .. }
+            | RunEvent::Next { .. }
             | RunEvent::Ended { .. },
         )
         | What::Cluster(_)

@@ -175,6 +175,7 @@ impl Record {
                     owner_sizes: BTreeMap::new(),
                     owing: BTreeSet::new(),
                     tainting: BTreeMap::new(),
+                    next: BTreeMap::new(),
                     // A newer version that was asked for and given up again never ran.
                     before: self.accepted_before.clone().filter(|(_, asked)| asked.is_before(to)),
                     log: self.log_from(commit, entry.at),
@@ -198,6 +199,11 @@ impl Record {
             RunEvent::Untainted { pool } => {
                 if let Some(run) = &mut self.run {
                     run.tainting.remove(pool);
+                }
+            }
+            RunEvent::Next { steps } => {
+                if let Some(run) = &mut self.run {
+                    run.next.extend(steps.iter().map(|id| (id.clone(), entry.seq)));
                 }
             }
             RunEvent::Ended { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),

@@ -180,14 +180,19 @@ fn require_in_progress(
     entry: &Entry,
     current: Option<&Run>,
 ) -> Result<(), ReadError> {
-    let Some(step) = step_of(&entry.what) else { return Ok(()) };
+    let next = match &entry.what {
+        What::Run(RunEvent::Next { steps }) => steps.as_slice(),
+        What::Run(_) | What::Step(..) | What::Cluster(_) | What::Commit(_) | What::Interruption(_) => &[],
+    };
+    let mut steps = step_of(&entry.what).into_iter().chain(next).peekable();
+    if steps.peek().is_none() {
+        return Ok(());
+    }
     let path = path.to_owned();
     let Some(run) = current.filter(|run| entry.run.as_ref() == Some(&run.id)) else {
         let run = entry.run.clone().unwrap_or_else(|| "(none)".to_owned());
         return Err(ReadError::NotInProgress { path, run });
     };
-    if run.find(step).is_some() {
-        return Ok(());
-    }
+    let Some(step) = steps.find(|step| run.find(step).is_none()) else { return Ok(()) };
     Err(ReadError::UnknownStep { path, step: step.to_string(), plan: layout::plan_path(cluster, &run.id) })
 }

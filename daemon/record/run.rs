@@ -42,6 +42,8 @@ pub struct Run {
     pub owing: BTreeSet<StepId>,
     /// Pools whose nodes get our taint while they wait for their upgrade, each with the number of the entry that says so.
     pub tainting: BTreeMap<String, u64>,
+    /// Steps that have not begun and whose intents are written ahead, each with the number of that entry.
+    pub next: BTreeMap<StepId, u64>,
     /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,
@@ -56,7 +58,10 @@ pub struct StepRecord {
     pub pods: u32,
     pub baseline: BTreeMap<String, Baseline>,
     pub end: Option<StepEnd>,
-    /// The number of the entry with the intent. It releases the effects of the step.
+    /// The number of the entry that says that it began.
+    pub begun: u64,
+    /// The number of the entry with its intent, which releases its effects: that entry, or one before it that names the steps
+    /// that come next.
     pub intent: u64,
     pub ended: Option<Timestamp>,
     pub evicted: u32,
@@ -143,6 +148,7 @@ impl Run {
             let size = self.owner_sizes.entry(owner.clone()).or_default();
             *size = before.ready.max(*size);
         }
+        let intent = self.next.remove(id).unwrap_or(seq);
         let before = self.steps.get(id);
         let returned = |end: &StepEnd| matches!(end, StepEnd::SetAside { touched: false, .. });
         let untouched = |before: &StepRecord| before.end.as_ref().is_some_and(returned);
@@ -156,6 +162,7 @@ impl Run {
             evicted_before: before.map_or(0, StepRecord::evicted_in_all),
             // A node that was changed keeps its claim, and what that says, until it is returned.
             found: before.filter(|_| touched).and_then(|before| before.found),
+            intent,
             ..StepRecord::unbegun(seq)
         };
         if let Some(before) = self.steps.insert(id.clone(), fresh) {
@@ -166,6 +173,7 @@ impl Run {
 
     /// Ends a step. It may not have begun: a node with a structural blocker is set aside at once.
     fn end_step(&mut self, id: &StepId, end: StepEnd, seq: u64, at: Timestamp) -> &mut StepRecord {
+        self.next.remove(id);
         let step = self.steps.entry(id.clone()).or_insert_with(|| StepRecord::unbegun(seq));
         step.end = Some(end);
         step.ended = Some(at);
@@ -181,6 +189,7 @@ impl StepRecord {
             pods: 0,
             baseline: BTreeMap::new(),
             end: None,
+            begun: seq,
             intent: seq,
             ended: None,
             evicted: 0,

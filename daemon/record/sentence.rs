@@ -65,6 +65,11 @@ fn run(run: Option<&str>, event: &RunEvent) -> String {
         RunEvent::Untainted { pool } => {
             format!("took the taint {OUTDATED} from the nodes of pool {}", one_line(pool))
         }
+        RunEvent::Next { steps } => {
+            let names: Vec<String> = steps.iter().filter_map(StepId::node_name).map(one_line).collect();
+            let verb = if names.len() == 1 { "comes" } else { "come" };
+            format!("{} {verb} next", list(&names, NAMED))
+        }
         RunEvent::Ended { outcome: how, reasons: why } => ended(run, *how, why),
     }
 }
@@ -152,7 +157,8 @@ pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
             RunEvent::Started { .. }
             | RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }
-            | RunEvent::Untainted { .. },
+            | RunEvent::Untainted { .. }
+            | RunEvent::Next { .. },
         )
         | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => None,
     }

@@ -20,7 +20,7 @@ pub(super) struct StepIndex {
     /// By the text of the step's id, which is what claims on nodes have.
     texts: BTreeMap<String, Position>,
     not_started: BTreeSet<Position>,
-    in_progress: BTreeMap<Position, Begun>,
+    in_progress: BTreeMap<Position, StepTurn>,
     /// Steps whose node was changed, or may have been; see [`StepRecord::is_touched`].
     changed: BTreeSet<Position>,
     /// For each stage, its steps by scope.
@@ -49,9 +49,9 @@ pub(super) struct Mark {
 
 /// A step in progress, as far as every pass asks about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Begun {
-    /// The number of the entry with its intent.
-    intent: u64,
+struct StepTurn {
+    /// The number of the entry that says that it began.
+    turn: u64,
     /// True until its node is back in service.
     out: bool,
 }
@@ -60,7 +60,7 @@ struct Begun {
 enum StepProgress {
     /// Never begun, set aside or failed: the step can be started, or started again.
     NotStarted,
-    Begun(Begun),
+    Begun(StepTurn),
     Done(Timestamp),
     Gone,
 }
@@ -69,7 +69,7 @@ impl Mark {
     pub(super) fn of(record: Option<&StepRecord>) -> Self {
         let Some(record) = record else { return Self { progress: StepProgress::NotStarted, changed: false } };
         let progress = match record.end.as_ref().zip(record.ended) {
-            None => StepProgress::Begun(Begun { intent: record.intent, out: record.is_out() }),
+            None => StepProgress::Begun(StepTurn { turn: record.begun, out: record.is_out() }),
             Some((StepEnd::Done, at)) => StepProgress::Done(at),
             Some((StepEnd::SetAside { .. } | StepEnd::Failed(_), _)) => StepProgress::NotStarted,
             Some((StepEnd::Gone, _)) => StepProgress::Gone,
@@ -213,14 +213,14 @@ impl Run {
     /// The same steps in the order in which they are taken further: of the control plane as the plan has them, of workers
     /// those that began first. What budgets allow goes to them, so that their nodes are soon empty and make room.
     pub fn steps_by_turn(&self) -> Vec<(&Stage, &Step)> {
-        let turn = |(stage, position): &Position, begun: &Begun| {
+        let turn = |(stage, position): &Position, begun: &StepTurn| {
             let stage = self.plan.stages.get(*stage)?;
-            let intent = if stage.kind.is_control_plane() { None } else { Some(begun.intent) };
-            Some((intent, stage, stage.steps.get(*position)?))
+            let turn = if stage.kind.is_control_plane() { None } else { Some(begun.turn) };
+            Some((turn, stage, stage.steps.get(*position)?))
         };
         let mut steps: Vec<_> =
             self.index.in_progress.iter().filter_map(|(at, begun)| turn(at, begun)).collect();
-        steps.sort_by_key(|(intent, ..)| *intent);
+        steps.sort_by_key(|(turn, ..)| *turn);
         steps.into_iter().map(|(_, stage, step)| (stage, step)).collect()
     }
 

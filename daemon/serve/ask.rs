@@ -51,10 +51,11 @@ pub enum GitCallError {
     Panicked { source: tokio::task::JoinError },
 }
 
-pub(super) type Reply = oneshot::Sender<Result<(), Lost>>;
+pub type Reply = oneshot::Sender<Result<(), Lost>>;
 
 /// One request to the keeper.
-pub(super) enum Ask {
+#[derive(Debug)]
+pub enum Ask {
     Append(Batch, Reply),
     /// Asks for the record of one cluster as it is on the remote now.
     Read(String, oneshot::Sender<Result<Record, RereadError>>),
@@ -63,7 +64,7 @@ pub(super) enum Ask {
 /// Sends batches to the keeper.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    pub(super) asks: mpsc::Sender<Ask>,
+    pub asks: mpsc::Sender<Ask>,
     /// What keeps pushes from succeeding, and since when.
     pub trouble: watch::Receiver<Option<Trouble>>,
 }

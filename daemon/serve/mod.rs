@@ -20,7 +20,7 @@ mod settings;
 mod vouch;
 pub mod wanted;
 
-pub use ask::{Batch, GitCallError, Journal, Lost, RereadError, Trouble};
+pub use ask::{Ask, Batch, GitCallError, Journal, Lost, RereadError, Trouble};
 pub use cluster_loop::{Links, LoopSettings, drive};
 pub use idle::End;
 pub use keeper::{Keeper, Watching, Wires};

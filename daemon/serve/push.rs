@@ -119,7 +119,7 @@ impl Recorder {
     /// True if the entries are to be pushed now: their time has come, one of them releases an effect, or the loop
     /// ends.
     pub(super) fn is_due(&self, ends: bool, now: Timestamp) -> bool {
-        let at_once = ends || self.unsent.iter().any(|entry| releases(&entry.what));
+        let at_once = ends || self.unsent.iter().any(|entry| self.releases(entry));
         self.flush_at().is_some_and(|at| at_once || at <= now)
     }
 
@@ -168,6 +168,25 @@ impl Recorder {
         }
     }
 
+    /// True if an entry is pushed at once, because an effect may follow from it or a person waits for it. The others wait
+    /// up to [`FLUSH`]: the intents of steps that come later, and the beginning of a step whose intent is on the remote.
+    fn releases(&self, entry: &Entry) -> bool {
+        match &entry.what {
+            What::Step(id, StepEvent::Started { .. }) => {
+                let known = self.record.run.as_ref().and_then(|run| run.steps.get(id));
+                known.is_none_or(|step| self.durable.is_none_or(|durable| step.intent > durable))
+            }
+            What::Step(_, StepEvent::Moved { .. } | StepEvent::Gone)
+            | What::Run(RunEvent::Next { .. })
+            | What::Cluster(ClusterEvent::Waiting { .. }) => false,
+            What::Cluster(ClusterEvent::Met { .. })
+            | What::Commit(_)
+            | What::Run(_)
+            | What::Step(..)
+            | What::Interruption(_) => true,
+        }
+    }
+
     /// The tag of a rollback point, if there is a desired commit to go back to.
     fn tags(&self, entries: &[Entry]) -> Vec<(String, String, String)> {
         let made =
@@ -213,20 +232,6 @@ fn versions(live: &Live) -> LiveVersions {
         Some((node.name.to_string(), (servers, node.kubelet.clone()?)))
     });
     nodes.collect()
-}
-
-/// True if an entry is pushed at once, because an effect may follow from it or a person waits for it. The others wait
-/// up to [`FLUSH`].
-fn releases(what: &What) -> bool {
-    match what {
-        What::Step(_, StepEvent::Moved { .. } | StepEvent::Gone)
-        | What::Cluster(ClusterEvent::Waiting { .. }) => false,
-        What::Cluster(ClusterEvent::Met { .. })
-        | What::Commit(_)
-        | What::Run(_)
-        | What::Step(..)
-        | What::Interruption(_) => true,
-    }
 }
 
 /// True unless the effect is on the lease, its namespace or `upgrade-status`, which change nothing that people run.

@@ -35,11 +35,11 @@ pub struct Limiters<'a> {
     all: Vec<(LimitedBy<'a>, Capacity)>,
     numbers: BTreeMap<LimitedBy<'a>, Limiter>,
     /// Pods of one owner with the same labels have the same limiter. Both are kept once, so their places tell them apart.
-    of_alike: HashMap<Alike, Option<Limiter>>,
+    of_alike: HashMap<OwnerAndLabels, Option<Limiter>>,
 }
 
 /// The places of labels and owner of some pods, and whether owners without a budget have an implicit one.
-type Alike = (*const Labels, *const Owner, bool);
+type OwnerAndLabels = (*const Labels, *const Owner, bool);
 
 impl<'a> Limiters<'a> {
     /// `None` if the number is of other limiters.

@@ -214,6 +214,7 @@ fn what() -> impl Strategy<Value = What> {
         text().prop_map(|id| What::Run(RunEvent::RollbackPoint { id })),
         text().prop_map(|pool| What::Run(RunEvent::Tainting { pool })),
         text().prop_map(|pool| What::Run(RunEvent::Untainted { pool })),
+        vec(step_id(), 0..3).prop_map(|steps| What::Run(RunEvent::Next { steps })),
         (step_id(), step_event()).prop_map(|(id, event)| What::Step(id, event)),
         interruption().prop_map(What::Interruption),
     ]

@@ -99,7 +99,10 @@ impl Narrator {
             What::Run(RunEvent::Ended { .. }) => told("run", Tone::Good),
             What::Cluster(ClusterEvent::Waiting { answers }) => self.waiting(at, answers),
             What::Run(
-                RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+                RunEvent::RollbackPoint { .. }
+                | RunEvent::Tainting { .. }
+                | RunEvent::Untainted { .. }
+                | RunEvent::Next { .. },
             )
             | What::Cluster(ClusterEvent::Met { .. })
             | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => {

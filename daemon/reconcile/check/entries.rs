@@ -68,6 +68,7 @@ impl<'a> Check<'a> {
             RunEvent::Started { commit, digest, .. } => self.run_starts(commit, digest),
             RunEvent::RollbackPoint { .. } => {}
             RunEvent::Tainting { pool } | RunEvent::Untainted { pool } => self.tainting(event, pool),
+            RunEvent::Next { steps } => steps.iter().for_each(|id| self.comes_next(id)),
             RunEvent::Ended { outcome, .. } => {
                 let Some(run) = self.run() else { return self.note(object, "a run ends, and there is none") };
                 let working = run.in_progress().any(|(id, _)| id.node.is_some());
@@ -127,6 +128,21 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// An intent ahead of its turn is about a worker that has not begun, and is written once.
+    fn comes_next(&mut self, id: &StepId) {
+        let object = id.object();
+        self.may_begin(&object);
+        self.require(self.epoch().is_some(), &object, "its intent is written ahead without the lease");
+        self.require(self.acts(), &object, "its intent is written ahead while spec.mode is observe");
+        let Some(run) = self.run().filter(|run| run.find(id).is_some()) else {
+            return self.note(object, "its intent is written ahead, and the frozen plan does not have it");
+        };
+        let worker = matches!(id.scope, Scope::Pool(_));
+        self.require(worker, &object, "its intent is written ahead, and it is no worker");
+        let open = !run.next.contains_key(id) && !run.steps.contains_key(id);
+        self.require(open, &object, "its intent is written ahead, and there is one already");
+    }
+
     /// Nothing begins while a person has stopped the work or has to look at a halt.
     fn may_begin(&mut self, object: &str) {
         self.require(self.live().stop.is_none(), object, "something begins while the cluster is stopped");
@@ -181,6 +197,9 @@ impl<'a> Check<'a> {
 
     fn starts(&mut self, id: &StepId) {
         let object = id.object();
+        if self.was_begun(id) {
+            return;
+        }
         self.may_begin(&object);
         let again = |end: &StepEnd| matches!(end, StepEnd::SetAside { .. } | StepEnd::Failed(_));
         let known = self.run().and_then(|run| run.steps.get(id));
@@ -210,6 +229,12 @@ impl<'a> Check<'a> {
             }
             Scope::Addon(_) | Scope::Check(_) => {}
         }
+    }
+
+    /// True if its node was claimed on the strength of an intent ahead of its turn, and only the record misses that it began.
+    fn was_begun(&self, id: &StepId) -> bool {
+        let Some(run) = self.run().filter(|run| run.next.contains_key(id)) else { return false };
+        self.node(id).is_some_and(|node| super::claim_of(node, run, id).is_some())
     }
 
     fn moves(&mut self, id: &StepId, phase: StepPhase) {

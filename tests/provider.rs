@@ -320,6 +320,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 implicit_budgets: true,
                 recovery: SignedDuration::from_mins(30),
                 max_recovering: windlass::model::desired::Limit::Percent(25),
+                ahead: false,
                 on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
             },
         }],

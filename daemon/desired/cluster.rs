@@ -253,6 +253,14 @@ fn pool(
     });
     let prefer_upgraded = fields.optional("preferUpgraded", flag);
     let drain = fields.optional("drain", drain).unwrap_or_default();
+    if drain.ahead && prefer_upgraded == Some(false) {
+        let place = fields.place_of("preferUpgraded");
+        fields.problems().push_fix(
+            place,
+            "`drain.ahead` needs the taint that `preferUpgraded: false` turns off: its pods would move to nodes that wait, too",
+            "remove `preferUpgraded`, or `drain.ahead`",
+        );
+    }
     Some(Pool {
         name: name?,
         selector: selector?,
@@ -277,6 +285,7 @@ impl Default for Drain {
             implicit_budgets: defaults::IMPLICIT_BUDGETS,
             recovery: defaults::RECOVERY,
             max_recovering: defaults::MAX_RECOVERING,
+            ahead: defaults::AHEAD,
             on_not_recovered: defaults::ON_NOT_RECOVERED,
         }
     }
@@ -298,6 +307,7 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
     let recovery = fields
         .optional("recovery", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
     let max_recovering = fields.optional("maxRecovering", limit);
+    let ahead = fields.optional("ahead", flag);
     let on_not_recovered = fields.optional("onNotRecovered", |node, problems| {
         let known = [
             ("wait", OnNotRecovered::Wait),
@@ -316,6 +326,7 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         implicit_budgets: implicit_budgets.unwrap_or(plain.implicit_budgets),
         recovery: recovery.unwrap_or(plain.recovery),
         max_recovering: max_recovering.unwrap_or(plain.max_recovering),
+        ahead: ahead.unwrap_or(plain.ahead),
         on_not_recovered: on_not_recovered.unwrap_or(plain.on_not_recovered),
     })
 }

@@ -41,6 +41,9 @@ pub const MAX_RECOVERING: Limit = Limit::Percent(25);
 /// come back without help, and then the run goes on without a person.
 pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
 
+/// Pods that leave nodes that nobody has cordoned would surprise people, so they have to ask for it.
+pub const AHEAD: bool = false;
+
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.
 pub const DELETE_EMPTY_DIR_DATA: bool = false;
 

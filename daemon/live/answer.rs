@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::WriteAnswer;
 use super::fold::Folder;
 use crate::model::effect::{EffectKey, LongState};
-use crate::model::live::{Backoff, CallFailure, Lock, Probe, Published, Refusal, RefusalKind};
+use crate::model::live::{
+    Backoff, CallFailure, LeftAhead, Lock, Probe, Published, Refusal, RefusalKind, Uid,
+};
 use crate::model::time::later;
 
 /// An API server gives a request a minute (`--request-timeout`), also after its client has gone.
@@ -71,7 +73,22 @@ impl Folder {
         self.live.overlay.backoff.remove(key);
     }
 
+    /// Keeps a pod that was evicted from a node that no step has claimed, until it is told where its owner's new pod is.
+    fn left_ahead(&mut self, uid: &Uid, now: Timestamp) {
+        let live = &mut self.live;
+        let Some(pod) = live.pods.get(uid) else { return };
+        let node =
+            pod.node.as_ref().and_then(|node| live.nodes.get(node)).filter(|node| node.claim.is_none());
+        let Some((owner, node)) = pod.owner.as_ref().zip(node) else { return };
+        let (owner, from) = (live.top_owner(owner), node.name.clone());
+        let left = LeftAhead { pod: format!("{}/{}", pod.namespace, pod.name), owner, from, at: now };
+        live.overlay.ahead.insert(uid.clone(), left);
+    }
+
     fn succeeded(&mut self, key: &EffectKey, now: Timestamp) {
+        if let EffectKey::Eviction(uid) = key {
+            self.left_ahead(uid, now);
+        }
         let overlay = &mut self.live.overlay;
         overlay.backoff.remove(key);
         if let Some(within) = key.rules().shown_within {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{self, Pod as KubePod};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::shared::Shared;
+use super::{quantity, shared::Shared};
 use crate::model::claim::Claim;
 use crate::model::live::{
     Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind,
@@ -74,6 +74,7 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         claim: annotation(CLAIM).map(|text| claim(text, meta.uid.as_deref().unwrap_or_default())),
         hold: annotation(HOLD).map(|reason| shorten(&flat(reason), MOST_HOLD)),
         taints: taints().map(|taint| self::taint(taint, shared)).collect(),
+        allocatable: quantity::allocatable(status),
         to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
@@ -162,6 +163,7 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
         arrived: now.into(),
         created: meta.creation_timestamp.as_ref().map_or_else(Seconds::default, |time| time.0.into()),
         grace_seconds: grace(spec),
+        requests: quantity::requests(spec),
         ready_after: ready.map_or(0, |condition| ready_after(meta, condition)),
         mirror,
         empty_dir: volumes.any(|volume| volume.empty_dir.is_some()),

@@ -7,6 +7,7 @@ mod convert;
 mod fold;
 mod kinds;
 mod probed;
+mod quantity;
 mod shared;
 #[cfg(test)]
 mod tests;

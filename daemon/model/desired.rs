@@ -135,6 +135,8 @@ pub struct Drain {
     pub recovery: SignedDuration,
     /// How many pods the owners of evicted pods may miss in all before no further node of the pool is taken out.
     pub max_recovering: Limit,
+    /// True if pods of the budgets that take longest may leave nodes that wait, before their nodes' turn.
+    pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
 }
 

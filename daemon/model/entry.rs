@@ -110,10 +110,38 @@ pub enum RunEvent {
     Next {
         steps: Vec<StepId>,
     },
+    /// From now on pods of the budgets that take longest may leave nodes of this pool that wait for their upgrade.
+    Ahead {
+        pool: String,
+    },
+    /// Where the pods are that left a node before its turn.
+    Landed {
+        pods: Vec<LandedPod>,
+    },
     Ended {
         outcome: RunOutcome,
         reasons: Vec<Reason>,
     },
+}
+
+/// A pod that left a node before the node's turn, and the pod that its owner made in its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LandedPod {
+    /// `shop/db-3`.
+    pub pod: String,
+    pub uid: String,
+    pub from: String,
+    /// Name and node of the pod in its place; `None` if none was scheduled in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub there: Option<LandedPlace>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LandedPlace {
+    pub pod: String,
+    pub node: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,8 +19,9 @@ pub use super::failure::CallFailure;
 pub use super::jobs::Jobs;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
-pub use super::overlay::{Backoff, Looked, Overlay, Refusal, RefusalKind, Sent};
+pub use super::overlay::{Backoff, LeftAhead, Looked, Overlay, Refusal, RefusalKind, Sent};
 pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
+pub use super::room::{Allocatable, Requests};
 pub use super::seconds::Seconds;
 pub use super::taint::NodeTaint;
 pub use super::uid::Uid;
@@ -115,6 +116,7 @@ pub struct Node {
     pub claim: Option<ClaimState>,
     pub hold: Option<String>,
     pub taints: Vec<NodeTaint>,
+    pub allocatable: Allocatable,
     /// True if the node has a taint by which an autoscaler marks it for removal.
     pub to_be_deleted: bool,
     /// True if the node has the annotation that keeps the autoscaler from removing it.

@@ -20,6 +20,7 @@ pub mod nodes;
 mod overlay;
 pub mod plan;
 mod pod;
+mod room;
 mod seconds;
 pub mod servers;
 pub mod state;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decision::Key;
 use super::effect::EffectKey;
 use super::failure::CallFailure;
+use super::live::Id;
 use super::uid::Uid;
 use super::work::StepId;
 
@@ -27,6 +28,8 @@ pub struct Overlay {
     pub backoff: BTreeMap<EffectKey, Backoff>,
     /// Since when each wait has been given without a break, by reason key and object.
     pub waits: BTreeMap<(Key, String), Timestamp>,
+    /// Pods that this process evicted from nodes before their turn, until it is recorded where their owners' new pods are.
+    pub ahead: BTreeMap<Uid, LeftAhead>,
     /// When this process last wrote the `ConfigMap` `upgrade-status`.
     pub published: Option<Timestamp>,
     /// When waiting nodes were last looked through.
@@ -42,6 +45,19 @@ pub enum Looked {
     Taints,
     /// The one that is taken out next, and none of them may begin.
     Next,
+    /// Pods that may leave them before their turn.
+    Ahead,
+}
+
+/// A pod that left its node before the node's turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftAhead {
+    /// `shop/db-3`.
+    pub pod: String,
+    /// The UID of its top-level owner.
+    pub owner: Id,
+    pub from: Id,
+    pub at: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

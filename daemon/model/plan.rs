@@ -110,6 +110,7 @@ pub struct DrainLimits {
     pub implicit_budgets: bool,
     pub recovery_seconds: i64,
     pub max_recovering: Limit,
+    pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::labels::Labels;
 use super::live::Id;
 use super::names;
+use super::room::Requests;
 use super::seconds::Seconds;
 use super::uid::Uid;
 use super::version::Version;
@@ -81,6 +82,7 @@ pub struct Pod {
     /// When the pod was first seen on its node, by our clock.
     pub arrived: Seconds,
     pub grace_seconds: u32,
+    pub requests: Requests,
     /// How many seconds after its creation it was Ready, the last time that it became so; 0 if it is not Ready.
     pub ready_after: u16,
     pub mirror: bool,

@@ -41,6 +41,7 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
         implicit_budgets: true,
         recovery_seconds: 30 * 60,
         max_recovering: Limit::Percent(25),
+        ahead: false,
         on_not_recovered: OnNotRecovered::Halt,
     },
 };
@@ -112,6 +113,7 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
         implicit_budgets: drain.implicit_budgets,
         recovery_seconds: drain.recovery.as_secs(),
         max_recovering: drain.max_recovering,
+        ahead: drain.ahead,
         on_not_recovered: drain.on_not_recovered,
     }
 }

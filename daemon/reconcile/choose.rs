@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
+use super::ahead;
 use super::explain::{Answers, MOST_EXPLAINED};
 use super::intents::{intent, is_gone, takes_out};
 use super::next::Candidates;
@@ -36,6 +37,9 @@ pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desir
     let turn = next(world, live, books, desired, run);
     // Before the run ends its taints are taken back.
     let ends = turn.entries.iter().any(|what| matches!(what, What::Run(RunEvent::Ended { .. })));
+    if let Some(told) = ahead::landed(world, live, run, ends) {
+        return Turn { entries: vec![told], ..Turn::default() };
+    }
     if ends && !run.tainting.is_empty() {
         return Turn { moves: true, wants_lease: true, ..Turn::default() };
     }

@@ -2,6 +2,7 @@
 //! it. A pass begins every step that is ready and allowed and waits for none. It also returns every gate's answer,
 //! and when to look again.
 
+mod ahead;
 mod begin;
 mod check;
 mod choose;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::merge::{Merge, Merged};
-use super::{Input, Tick, begin, choose, intents, lease, publish, settle, taint, waits};
+use super::{Input, Tick, ahead, begin, choose, intents, lease, publish, settle, taint, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
@@ -139,6 +139,8 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
         }
         if acts && !blind {
             merge.turn(taint::taint(&world, &books, live));
+            let turn = ahead::ahead(&world, &books, live, merge.ledger());
+            merge.turn(turn);
         }
         if let Some(run) = &record.run {
             merge.turn(choose::choose(&world, books, desired, run));

@@ -63,7 +63,11 @@ pub fn files(
                     files.yaml(layout::rollback_point_path(cluster, id), &point)?;
                 }
             }
-            RunEvent::Tainting { .. } | RunEvent::Untainted { .. } | RunEvent::Next { .. } => {}
+            RunEvent::Tainting { .. }
+            | RunEvent::Untainted { .. }
+            | RunEvent::Next { .. }
+            | RunEvent::Ahead { .. }
+            | RunEvent::Landed { .. } => {}
             RunEvent::Ended { outcome, reasons } => {
                 let id = entry.run.as_deref().ok_or(WriteError::NamelessRun { seq })?;
                 let run = ended

@@ -47,7 +47,11 @@ fn weight(what: &What) -> u8 {
         What::Interruption(InterruptionEvent::Resumed { .. }) => 6,
         What::Commit(CommitEvent::Accepted { .. }) => 7,
         What::Run(
-            RunEvent::RollbackPoint { .. } | RunEvent::Tainting { .. } | RunEvent::Untainted { .. },
+            RunEvent::RollbackPoint { .. }
+            | RunEvent::Tainting { .. }
+            | RunEvent::Untainted { .. }
+            | RunEvent::Ahead { .. }
+            | RunEvent::Landed { .. },
         ) => 8,
         What::Step(_, StepEvent::Gone) => 9,
         What::Step(_, StepEvent::Done { .. }) => 10,
@@ -89,6 +93,8 @@ fn subject(entries: &[Entry], after: &Record) -> String {
             RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }
             | RunEvent::Untainted { .. }
+            | RunEvent::Ahead { .. }
+            | RunEvent::Landed { .. }
             | RunEvent::Next { .. },
         )
         | What::Interruption(_) => several(first, alike.len()),
@@ -191,6 +197,8 @@ fn desired_commit<'a>(entries: &'a [Entry], run: Option<&str>, after: &'a Record
             RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }
             | RunEvent::Untainted { .. }
+            | RunEvent::Ahead { .. }
+            | RunEvent::Landed { .. }
             | RunEvent::Next { .. }
             | RunEvent::Ended { .. },
         )

@@ -176,6 +176,9 @@ impl Record {
                     owing: BTreeSet::new(),
                     tainting: BTreeMap::new(),
                     next: BTreeMap::new(),
+                    ahead: BTreeMap::new(),
+                    landed: BTreeMap::new(),
+                    landed_at: None,
                     // A newer version that was asked for and given up again never ran.
                     before: self.accepted_before.clone().filter(|(_, asked)| asked.is_before(to)),
                     log: self.log_from(commit, entry.at),
@@ -204,6 +207,17 @@ impl Record {
             RunEvent::Next { steps } => {
                 if let Some(run) = &mut self.run {
                     run.next.extend(steps.iter().map(|id| (id.clone(), entry.seq)));
+                }
+            }
+            RunEvent::Ahead { pool } => {
+                if let Some(run) = &mut self.run {
+                    run.ahead.insert(pool.clone(), entry.seq);
+                }
+            }
+            RunEvent::Landed { pods } => {
+                if let Some(run) = &mut self.run {
+                    run.landed.extend(pods.iter().map(|pod| (pod.uid.clone(), pod.there.clone())));
+                    run.landed_at = Some(entry.at);
                 }
             }
             RunEvent::Ended { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),

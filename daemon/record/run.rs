@@ -11,7 +11,7 @@ use crate::model::CommitId;
 use crate::model::claim::AsFound;
 use crate::model::decision::Reason;
 use crate::model::desired::OnNotRecovered;
-use crate::model::entry::{Baseline, StepEvent, StepPhase};
+use crate::model::entry::{Baseline, LandedPlace, StepEvent, StepPhase};
 use crate::model::plan::{Plan, StepId, WorkKind};
 use crate::model::version::Version;
 
@@ -44,6 +44,12 @@ pub struct Run {
     pub tainting: BTreeMap<String, u64>,
     /// Steps that have not begun and whose intents are written ahead, each with the number of that entry.
     pub next: BTreeMap<StepId, u64>,
+    /// Pools of which pods may leave nodes that wait, each with the number of the entry that says so.
+    pub ahead: BTreeMap<String, u64>,
+    /// The pods that left a node before its turn, by UID, and what is in their place.
+    pub landed: BTreeMap<String, Option<LandedPlace>>,
+    /// When that was recorded last.
+    pub landed_at: Option<Timestamp>,
     /// What the report of the run needs beyond its steps.
     pub log: RunLog,
     pub(super) index: StepIndex,

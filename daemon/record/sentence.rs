@@ -7,7 +7,8 @@ use super::text::{
 };
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
-    ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
+    ClusterEvent, CommitEvent, Entry, InterruptionEvent, LandedPod, RunEvent, RunOutcome, StepEvent,
+    StepPhase, What,
 };
 use crate::model::names::OUTDATED;
 use crate::model::plan::{Scope, StepId};
@@ -70,6 +71,13 @@ fn run(run: Option<&str>, event: &RunEvent) -> String {
             let verb = if names.len() == 1 { "comes" } else { "come" };
             format!("{} {verb} next", list(&names, NAMED))
         }
+        RunEvent::Ahead { pool } => {
+            format!(
+                "pods of the slowest budgets may leave nodes of pool {} before the nodes' turn",
+                one_line(pool)
+            )
+        }
+        RunEvent::Landed { pods } => landed(pods),
         RunEvent::Ended { outcome: how, reasons: why } => ended(run, *how, why),
     }
 }
@@ -158,6 +166,8 @@ pub(super) fn outcome_of(what: &What) -> Option<&'static str> {
             | RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }
             | RunEvent::Untainted { .. }
+            | RunEvent::Ahead { .. }
+            | RunEvent::Landed { .. }
             | RunEvent::Next { .. },
         )
         | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => None,
@@ -196,6 +206,21 @@ fn moved(thing: &str, phase: StepPhase) -> String {
         StepPhase::Upgraded => format!("{thing} reports the new version"),
         StepPhase::Returned => format!("{thing} is back in service; workloads may still be recovering"),
     }
+}
+
+fn landed(pods: &[LandedPod]) -> String {
+    let told = pods.iter().map(|of| match &of.there {
+        Some(there) => {
+            let [pod, from, now, node] =
+                [&of.pod, &of.from, &there.pod, &there.node].map(|word| one_line(word));
+            format!("{pod} left {from}, and {now} on {node} is in its place")
+        }
+        None => format!("{} left {}, and nothing is in its place yet", one_line(&of.pod), one_line(&of.from)),
+    });
+    let told: Vec<String> = told.take(NAMED).collect();
+    let more = pods.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    format!("before the turn of their nodes: {}{more}", told.join("; "))
 }
 
 fn waiting(answers: &[Answer]) -> String {

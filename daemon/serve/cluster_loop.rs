@@ -203,6 +203,7 @@ impl Loop {
     fn write_down(&mut self, tick: Tick, now: Timestamp) {
         let epoch = self.picture.live().lock.as_ref().map_or(0, |lock| lock.transitions);
         for entry in self.recorder.write_down(tick.entries, tick.frozen, epoch, now) {
+            self.picture.forget_told(&entry.what);
             self.publisher.note(Notice::Entry(Box::new(entry)));
         }
     }

@@ -13,6 +13,7 @@ use crate::live::Folder;
 use crate::model::CommitId;
 use crate::model::decision::{Reason, Verdict};
 use crate::model::desired::Desired;
+use crate::model::entry::{RunEvent, What};
 use crate::model::live::{Live, Probe};
 use crate::model::plan::Plan;
 use crate::model::state::{DesiredState, Identity};
@@ -194,6 +195,18 @@ impl Picture {
         overlay.watched.retain(|step, _| tick.watched.contains(step));
         for step in &tick.watched {
             overlay.watched.entry(step.clone()).or_insert(now);
+        }
+    }
+
+    /// Forgets the pods of which an entry says where they are, and all of a run that has ended.
+    pub(super) fn forget_told(&mut self, what: &What) {
+        let ahead = &mut self.folder.live.overlay.ahead;
+        match what {
+            What::Run(RunEvent::Landed { pods }) => {
+                pods.iter().for_each(|pod| drop(ahead.remove(&pod.uid.as_str().into())));
+            }
+            What::Run(RunEvent::Ended { .. }) => ahead.clear(),
+            What::Run(_) | What::Step(..) | What::Cluster(_) | What::Commit(_) | What::Interruption(_) => {}
         }
     }
 

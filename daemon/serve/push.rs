@@ -177,7 +177,7 @@ impl Recorder {
                 known.is_none_or(|step| self.durable.is_none_or(|durable| step.intent > durable))
             }
             What::Step(_, StepEvent::Moved { .. } | StepEvent::Gone)
-            | What::Run(RunEvent::Next { .. })
+            | What::Run(RunEvent::Next { .. } | RunEvent::Landed { .. })
             | What::Cluster(ClusterEvent::Waiting { .. }) => false,
             What::Cluster(ClusterEvent::Met { .. })
             | What::Commit(_)

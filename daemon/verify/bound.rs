@@ -1,10 +1,10 @@
 //! The least time that the workers of a plan can take, whatever the order: what budgets, limits and the slowest node allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::limiters::{Capacity, LimitedBy, Limiter, Limiters};
 use super::{STABLE, pods};
-use crate::model::live::{Live, OwnerKind, Pod};
+use crate::model::live::{Id, Live, OwnerKind, Pod};
 use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
 use crate::model::text::plural;
 use crate::model::work::{Scope, Step};
@@ -48,14 +48,7 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
             stage.steps.iter().filter(|step| is_of(step, pool) && step.drains()).collect();
         let mut nodes: Vec<(&str, i64)> = Vec::with_capacity(steps.len());
         for node in steps.iter().filter_map(|step| step.node()) {
-            let mut longest = 0;
-            for pod in pods::to_evict(live, node, &limits.drain) {
-                longest = longest.max(i64::from(pod.grace_seconds));
-                let Some(limiter) = limiters.of(live, pod, &limits.drain) else { continue };
-                let Some((_, capacity)) = limiters.get(limiter) else { continue };
-                moving.entry(limiter).or_insert_with(|| Moving::none(*capacity)).add(pod);
-            }
-            nodes.push((node, longest));
+            nodes.push((node, moved(live, node, limits, &mut limiters, &mut moving)));
         }
         slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
         let slowest = nodes.iter().max_by_key(|(_, grace)| *grace);
@@ -72,6 +65,50 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
     bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
 }
 
+/// The budgets that keep these nodes of a pool longer than its limit does.
+pub fn slowest_budgets<'a>(
+    live: &'a Live,
+    nodes: &[&'a str],
+    limits: &'a PoolLimits,
+    of_pool: usize,
+) -> BTreeSet<&'a (Id, Id)> {
+    let mut limiters = Limiters::default();
+    let mut moving = BTreeMap::new();
+    let graces = nodes.iter().map(|node| moved(live, node, limits, &mut limiters, &mut moving));
+    let sum: i64 = graces.map(|grace| grace + proof()).sum();
+    let slots = sum / at_once(limits, of_pool);
+    let slow = moving.iter().filter(|(_, moving)| moving.seconds() > slots);
+    let slow = slow.filter_map(|(limiter, _)| limiters.get(*limiter));
+    let budgets = slow.filter_map(|(by, _)| match by {
+        LimitedBy::Budget(key) => Some(*key),
+        LimitedBy::Owner(_) => None,
+    });
+    budgets.collect()
+}
+
+/// Adds the pods that have to leave a node to what each limiter has to let go. Returns the longest grace period among them.
+fn moved<'a>(
+    live: &'a Live,
+    node: &str,
+    limits: &'a PoolLimits,
+    limiters: &mut Limiters<'a>,
+    moving: &mut BTreeMap<Limiter, Moving>,
+) -> i64 {
+    let mut longest = 0;
+    for pod in pods::to_evict(live, node, &limits.drain) {
+        longest = longest.max(i64::from(pod.grace_seconds));
+        let Some(limiter) = limiters.of(live, pod, &limits.drain) else { continue };
+        let Some((_, capacity)) = limiters.get(limiter) else { continue };
+        moving.entry(limiter).or_insert_with(|| Moving::none(*capacity)).add(pod);
+    }
+    longest
+}
+
+/// How many nodes of a pool may be out at once.
+fn at_once(limits: &PoolLimits, of_pool: usize) -> i64 {
+    i64::try_from(limits.max_unavailable.of(of_pool)).unwrap_or(i64::MAX).max(1)
+}
+
 fn is_of(step: &Step, pool: &str) -> bool {
     matches!(&step.id.scope, Scope::Pool(of) if of == pool)
 }
@@ -85,7 +122,7 @@ fn of_slots(
 ) -> Option<LowerBound> {
     // A share of all workers is at least the share of the pool's.
     let total = live.nodes.values().filter(|node| !node.control_plane).count();
-    let at_once = i64::try_from(limits.max_unavailable.of(total)).unwrap_or(i64::MAX).max(1);
+    let at_once = at_once(limits, total);
     let sum: i64 = nodes.iter().map(|(_, grace)| grace + proof()).sum();
     let soaks = steps.iter().any(|step| step.node_move().is_some_and(|mv| mv.canary)) && steps.len() > 1;
     let soak = if soaks { limits.soak_seconds } else { 0 };
@@ -117,10 +154,14 @@ impl Moving {
     }
 
     /// All but the last pods have to be Ready elsewhere before the last ones go.
-    fn bound(&self, live: &Live, by: LimitedBy<'_>) -> LowerBound {
+    fn seconds(&self) -> i64 {
         let at_once = self.capacity.at_once.max(1);
         let rounds = (self.pods + at_once - 1) / at_once;
-        let seconds = (rounds - 1).max(0) * self.away + self.grace + proof();
+        (rounds - 1).max(0) * self.away + self.grace + proof()
+    }
+
+    fn bound(&self, live: &Live, by: LimitedBy<'_>) -> LowerBound {
+        let (at_once, seconds) = (self.capacity.at_once.max(1), self.seconds());
         let object = match by {
             LimitedBy::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
             LimitedBy::Owner(owner) => live.owner_name(owner),

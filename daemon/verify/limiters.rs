@@ -1,6 +1,6 @@
 //! What limits how many pods of a node leave at once: a disruption budget, or the implicit one of an owner without a budget.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ledger::implicit_budget;
@@ -35,7 +35,7 @@ pub struct Limiters<'a> {
     all: Vec<(LimitedBy<'a>, Capacity)>,
     numbers: BTreeMap<LimitedBy<'a>, Limiter>,
     /// Pods of one owner with the same labels have the same limiter. Both are kept once, so their places tell them apart.
-    of_alike: HashMap<OwnerAndLabels, Option<Limiter>>,
+    of_alike: BTreeMap<OwnerAndLabels, Option<Limiter>>,
 }
 
 /// The places of labels and owner of some pods, and whether owners without a budget have an implicit one.

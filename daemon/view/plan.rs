@@ -188,6 +188,7 @@ pub struct Drain {
     pub implicit_budgets: bool,
     pub recovery_seconds: i64,
     pub max_recovering: Limit,
+    pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
 }
 
@@ -354,6 +355,7 @@ impl Pool {
                 implicit_budgets: drain.implicit_budgets,
                 recovery_seconds: drain.recovery_seconds,
                 max_recovering: drain.max_recovering,
+                ahead: drain.ahead,
                 on_not_recovered: drain.on_not_recovered,
             },
         }

@@ -264,7 +264,16 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
     let cordon = select(&[ForeignCordon::Skip, ForeignCordon::Upgrade][..]);
     let when = select(&[DrainWhen::Always, DrainWhen::Minor][..]);
     let then = select(&[OnNotRecovered::Wait, OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
-    let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>(), any::<i64>(), limit(), then)
+    let drain = (
+        when,
+        any::<i64>(),
+        any::<bool>(),
+        any::<i64>(),
+        any::<bool>(),
+        any::<i64>(),
+        (limit(), any::<bool>()),
+        then,
+    )
         .prop_map(
             |(
                 when,
@@ -273,7 +282,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 jobs_seconds,
                 implicit_budgets,
                 recovery_seconds,
-                max_recovering,
+                (max_recovering, ahead),
                 on_not_recovered,
             )| DrainLimits {
                 when,
@@ -283,6 +292,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 implicit_budgets,
                 recovery_seconds,
                 max_recovering,
+                ahead,
                 on_not_recovered,
             },
         );

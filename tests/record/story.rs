@@ -107,6 +107,7 @@ pub fn limits() -> PoolLimits {
             implicit_budgets: true,
             recovery_seconds: 1800,
             max_recovering: windlass::model::desired::Limit::Percent(25),
+            ahead: false,
             on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
         },
     }

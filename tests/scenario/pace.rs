@@ -68,3 +68,61 @@ async fn a_slow_git_host_does_not_slow_the_upgrade() {
         world.journal().into_iter().filter(|entry| matches!(entry.what, What::Run(RunEvent::Next { .. })));
     assert!((1..=9).contains(&ahead.count()), "they are written together");
 }
+
+fn ahead(ahead: bool) -> String {
+    format!(
+        "  nodePools:
+    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, canary: 0, maxUnavailable: 1, drain: {{ahead: {ahead}}}}}
+"
+    )
+}
+
+/// Eight workers, an app of which one pod may be away at a time and takes its time to start, and one that is quick.
+async fn with_a_slow_budget(cpu: &str, pool: &str) -> World {
+    let world = workers_only(8).await;
+    let asks = json!([{"name": "c", "image": "app:1", "resources": {"requests": {"cpu": cpu}}}]);
+    let times = json!({"sim/stop-seconds": "2", "sim/start-seconds": "25"});
+    world.create(workload("Deployment", "db", 16, &times, &json!({"containers": asks})));
+    world.budget("db", json!({"maxUnavailable": 1})).deployment("web", 8);
+    world.pass(MINUTE * 5).await;
+    world.desire_with("v1.36.3", pool);
+    world
+}
+
+/// The pods that left a node before its turn, and where the record says that those in their places are.
+fn landed(world: &World) -> Vec<(String, Option<String>)> {
+    let told = world.journal().into_iter().filter_map(|entry| match entry.what {
+        What::Run(RunEvent::Landed { pods }) => Some(pods),
+        _ => None,
+    });
+    told.flatten().map(|of| (of.from, of.there.map(|place| place.node))).collect()
+}
+
+/// Pods of the slow budget leave nodes that wait, while the budget would lie idle, and land on upgraded nodes.
+#[tokio::test(start_paused = true)]
+async fn pods_of_a_slow_budget_leave_before_their_nodes_turn() {
+    let mut lengths = Vec::new();
+    for asked in [false, true] {
+        let mut world = with_a_slow_budget("100m", &ahead(asked)).await;
+        let end = world.run().await;
+        world.assert_done(&end, "v1.36.3");
+        let phases = world.journal().into_iter().filter_map(|entry| match entry.what {
+            What::Step(id, StepEvent::Moved { phase, .. }) => Some((entry.at, id, phase)),
+            _ => None,
+        });
+        let phases: Vec<_> = phases.collect();
+        lengths.push(phases.last().unwrap().0.duration_since(phases[0].0));
+        let landed = landed(&world);
+        if !asked {
+            assert_eq!(landed, [], "nobody asked for it");
+            continue;
+        }
+        assert!(landed.len() >= 4, "{landed:?}\n{:#?}", world.log());
+        // Of each place: the node was back before the run ended, and nothing landed on the node that was left.
+        let elsewhere = landed.iter().all(|(from, there)| there.as_ref().is_some_and(|node| node != from));
+        assert!(elsewhere, "{landed:?}");
+        let log = world.log().join("\n");
+        assert!(log.contains("before the turn of their nodes") || log.contains("more)"), "{log}");
+    }
+    assert!(lengths[1] < lengths[0], "{lengths:?}");
+}

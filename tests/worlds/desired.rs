@@ -65,6 +65,8 @@ struct PoolWish {
     upgrade_cordoned: bool,
     #[serde(default)]
     prefer_upgraded: bool,
+    #[serde(default)]
+    ahead: bool,
 }
 
 fn one() -> u32 {
@@ -99,6 +101,7 @@ impl PoolWish {
         pool.drain.when = if self.drain_for_minor { DrainWhen::Minor } else { DrainWhen::Always };
         pool.drain.delete_empty_dir_data = !self.keep_empty_dir_data;
         pool.prefer_upgraded = self.prefer_upgraded;
+        pool.drain.ahead = self.ahead;
         pool.foreign_cordon =
             if self.upgrade_cordoned { ForeignCordon::Upgrade } else { ForeignCordon::Skip };
         pool
@@ -137,6 +140,7 @@ pub fn pool(name: &str, select: &str) -> Pool {
         implicit_budgets: true,
         recovery: SignedDuration::from_mins(30),
         max_recovering: windlass::model::desired::Limit::Percent(25),
+        ahead: false,
         on_not_recovered: windlass::model::desired::OnNotRecovered::Wait,
     };
     Pool {

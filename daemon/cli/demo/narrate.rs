@@ -102,6 +102,8 @@ impl Narrator {
                 RunEvent::RollbackPoint { .. }
                 | RunEvent::Tainting { .. }
                 | RunEvent::Untainted { .. }
+                | RunEvent::Ahead { .. }
+                | RunEvent::Landed { .. }
                 | RunEvent::Next { .. },
             )
             | What::Cluster(ClusterEvent::Met { .. })

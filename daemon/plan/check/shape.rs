@@ -95,6 +95,7 @@ impl PlanCheck<'_> {
                     && limits.drain.implicit_budgets == pool.drain.implicit_budgets
                     && limits.drain.recovery_seconds == pool.drain.recovery.as_secs()
                     && limits.drain.max_recovering == pool.drain.max_recovering
+                    && limits.drain.ahead == pool.drain.ahead
                     && limits.drain.on_not_recovered == pool.drain.on_not_recovered
             });
             self.require(same, &object, "has other limits than asked for");

@@ -69,6 +69,24 @@ impl<'a> Check<'a> {
             RunEvent::RollbackPoint { .. } => {}
             RunEvent::Tainting { pool } | RunEvent::Untainted { pool } => self.tainting(event, pool),
             RunEvent::Next { steps } => steps.iter().for_each(|id| self.comes_next(id)),
+            RunEvent::Ahead { pool } => {
+                let object = format!("pool/{pool}");
+                let asked =
+                    self.run().and_then(|run| run.plan.pools.get(pool)).is_some_and(|of| of.drain.ahead);
+                self.require(
+                    asked,
+                    &object,
+                    "pods leave its nodes before their turn, and it does not ask for that",
+                );
+                self.may_begin(&object);
+            }
+            RunEvent::Landed { .. } => {
+                self.require(
+                    self.run().is_some(),
+                    &object,
+                    "it tells of pods that have moved, and there is no run",
+                );
+            }
             RunEvent::Ended { outcome, .. } => {
                 let Some(run) = self.run() else { return self.note(object, "a run ends, and there is none") };
                 let working = run.in_progress().any(|(id, _)| id.node.is_some());

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Check, claim_of};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
-use crate::model::live::{Budget, Id, Live, OwnerKind, Phase, Pod, Uid};
+use crate::model::live::{Budget, Id, Live, Node, OwnerKind, Phase, Pod, Uid};
+use crate::model::names;
 use crate::model::work::StepId;
 use crate::record::{Run, StepRecord};
 
@@ -85,6 +86,9 @@ impl<'a> Check<'a> {
             return self.note(object, "it is evicted from a node that no run empties");
         };
         self.require(node.hold.is_none(), object, "it is evicted from a node that a person holds");
+        if node.claim.is_none() && self.may_leave_ahead(pod, node, run, after) {
+            return;
+        }
         self.require(node.unschedulable, object, "it is evicted from a node that is not cordoned");
         let mut steps = facts.steps.get(&*node.name).into_iter().flatten();
         let holder = steps.find(|(id, _)| claim_of(node, run, id).is_some());
@@ -102,6 +106,18 @@ impl<'a> Check<'a> {
             object,
             "it is released by another entry than the intent of its node's step",
         );
+    }
+
+    /// True if the pod leaves a node that waits for its upgrade with our taint, has one budget, and its pool asks for that.
+    fn may_leave_ahead(&self, pod: &Pod, node: &Node, run: &Run, after: u64) -> bool {
+        let mut steps = run.plan.steps().filter(|step| step.node() == Some(&node.name) && step.drains());
+        let waits = steps.any(|step| {
+            let pool = step.id.scope.name();
+            let asked = run.plan.limits(&step.id.scope).is_some_and(|limits| limits.drain.ahead);
+            asked && run.ahead.get(pool) == Some(&after) && !run.steps.contains_key(&step.id)
+        });
+        let ours = node.taints.iter().any(|taint| &*taint.key == names::OUTDATED);
+        waits && ours && !node.unschedulable && pod.ready && self.live().budgets_of(pod).len() == 1
     }
 
     /// Books who has to spare this pod. A pod that has finished or not started is missed by no owner.

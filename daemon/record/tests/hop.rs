@@ -109,6 +109,7 @@ fn control_plane_node(name: &Id) -> Node {
         claim: None,
         hold: None,
         taints: Vec::new(),
+        allocatable: Default::default(),
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,

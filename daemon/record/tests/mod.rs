@@ -193,6 +193,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         created: at(0).into(),
         arrived: at(0).into(),
         grace_seconds: 30,
+        requests: Default::default(),
         ready_after: 0,
         mirror: true,
         empty_dir: false,

@@ -1,0 +1,37 @@
+//! What a pod asks for of a node, and what a node has for pods, in whole units so that it takes little memory.
+
+/// Processors and memory. The unit of processors is a hundredth of one, that of memory 4 MiB; what is asked for is rounded
+/// up, what a node has is rounded down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    pub cpu: u16,
+    pub memory: u16,
+}
+
+/// What a node has for pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allocatable {
+    pub cpu: u32,
+    pub memory: u32,
+    pub pods: u32,
+}
+
+impl Allocatable {
+    /// What is left beside a pod that asks for this; `None` if the pod does not fit.
+    pub fn without(self, of: Requests) -> Option<Self> {
+        Some(Self {
+            cpu: self.cpu.checked_sub(u32::from(of.cpu))?,
+            memory: self.memory.checked_sub(u32::from(of.memory))?,
+            pods: self.pods.checked_sub(1)?,
+        })
+    }
+
+    /// The same for a pod that is there already: a node may be full beyond its measure.
+    pub fn beside(self, of: Requests) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(u32::from(of.cpu)),
+            memory: self.memory.saturating_sub(u32::from(of.memory)),
+            pods: self.pods.saturating_sub(1),
+        }
+    }
+}

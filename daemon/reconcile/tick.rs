@@ -132,9 +132,15 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
     if another {
         return;
     }
+    if let Some(run) = &record.run {
+        merge.turn(intents::begun_ahead(live, run));
+        // These are folded into the record first, too.
+        if merge.has_entries() {
+            return;
+        }
+    }
     if let Some(desired) = world.desired() {
         if let Some(run) = &record.run {
-            merge.turn(intents::begun_ahead(live, run));
             advance(&world, &books, live, run, comparable_from(input), merge);
         }
         if acts && !blind {

@@ -54,7 +54,7 @@ pub struct Case {
     #[serde(default)]
     pub before: Option<Sketch>,
     /// What else is on record: `unmet`, `unaccepted`, `refused`, `stopped 5m`, `halted jobFailed node/w1 10m`,
-    /// `resumed 5m`, `tainting general 5m`, `waiting budgetBlocks budget/shop/cart 20s`.
+    /// `resumed 5m`, `tainting general 5m`, `ahead general 5m`, `waiting budgetBlocks budget/shop/cart 20s`.
     #[serde(default)]
     pub record: Vec<String>,
 }

@@ -132,6 +132,9 @@ impl Story<'_> {
         let (age, words) = words.split_last().unwrap();
         let at = self.now - length(age);
         let (name, details) = words.split_first().unwrap();
+        if *name == "next" {
+            return vec![(at, What::Run(RunEvent::Next { steps: vec![step.id.clone()] }))];
+        }
         let limits = plan.limits(&step.id.scope).map(|limits| &limits.drain);
         let (pods, baseline) = step.work.node_move().map_or_else(Default::default, |(component, mv)| {
             owners::baseline(self.then, component, mv, limits.filter(|_| mv.drain))
@@ -215,6 +218,9 @@ impl Story<'_> {
                 ["tainting", pool, age] => {
                     let event = RunEvent::Tainting { pool: (*pool).to_owned() };
                     (self.now - length(age), What::Run(event))
+                }
+                ["ahead", pool, age] => {
+                    (self.now - length(age), What::Run(RunEvent::Ahead { pool: (*pool).to_owned() }))
                 }
                 ["resumed", age] => {
                     let note = Some(RESUME_UID.to_owned());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
-    Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Ready, Seconds, Seldom, Server,
-    Workload,
+    Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Ready, Seconds,
+    Seldom, Server, Workload,
 };
 use windlass::model::version::Version;
 
@@ -86,7 +86,7 @@ fn plain_node(name: &str) -> Node {
         claim: None,
         hold: None,
         taints: Vec::new(),
-        allocatable: Default::default(),
+        allocatable: Allocatable { cpu: 400, memory: 4_000, pods: 110 },
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,

@@ -1,5 +1,7 @@
 //! Checks entries: each follows from the record and from the live cluster.
 
+use std::collections::BTreeSet;
+
 use super::Check;
 use crate::model::CommitId;
 use crate::model::desired::Mode;
@@ -24,6 +26,9 @@ impl<'a> Check<'a> {
             &object,
             "a plan is frozen without its run, or a run without its plan",
         );
+        let begun: Vec<&StepId> = tick.entries.iter().filter_map(begun_by).collect();
+        let distinct: BTreeSet<&StepId> = begun.iter().copied().collect();
+        self.require(distinct.len() == begun.len(), &object, "one step begins twice");
         let stopped = now.live.stop.is_some();
         for what in &tick.entries {
             self.require(
@@ -307,5 +312,12 @@ impl<'a> Check<'a> {
         let step = self.run().and_then(|run| run.find(id)).map(|(_, step)| step);
         let Some((component, mv)) = step.and_then(|step| step.work.node_move()) else { return false };
         self.live().runs(component, &mv.node.name).is_some_and(|runs| runs.reaches(&mv.to))
+    }
+}
+
+fn begun_by(what: &What) -> Option<&StepId> {
+    match what {
+        What::Step(id, StepEvent::Started { .. }) => Some(id),
+        What::Step(..) | What::Run(_) | What::Cluster(_) | What::Commit(_) | What::Interruption(_) => None,
     }
 }

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::limiters::{Capacity, Limiter, Limiters};
 use super::{STABLE, pods};
 use crate::model::live::{Live, OwnerKind, Pod};
 use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
 use crate::model::text::plural;
 use crate::model::work::{Scope, Step};
+
+/// What a node takes from being empty to being back in service where the work on it is not known.
+pub const PROOF: SignedDuration = STABLE;
 
 /// No pod takes longer to be Ready after its creation, in seconds.
 const SLOWEST: u16 = 600;
@@ -21,24 +26,21 @@ struct Moving {
     away: i64,
 }
 
-/// The least time for all stages of workers, and what sets it; `None` if no worker is drained.
+/// The least time for all stages of workers, and what sets it; `None` if no worker is drained. `on_node` is what a node takes
+/// from being empty to being back in service: at the least its proof, [`PROOF`], and more where the work on it is known.
 ///
-/// It takes for granted that pods need their whole grace periods to end, that a pod that is made anew is Ready as soon as the
-/// fastest of its kind was, and that nothing but the proof takes time on a node. Where pods end sooner a run may be faster.
-pub fn lower_bound(plan: &Plan, live: &Live) -> Option<LowerBound> {
+/// It takes for granted that pods need their whole grace periods to end, and that a pod that is made anew is Ready as soon as
+/// the fastest of its kind was. Where pods end sooner a run may be faster.
+pub fn lower_bound(plan: &Plan, live: &Live, on_node: SignedDuration) -> Option<LowerBound> {
     let stages = plan.stages.iter().filter(|stage| stage.kind == StageKind::Workers);
-    let bounds: Vec<LowerBound> = stages.filter_map(|stage| of_stage(plan, stage, live)).collect();
+    let bounds: Vec<LowerBound> =
+        stages.filter_map(|stage| of_stage(plan, stage, live, on_node.as_secs())).collect();
     let seconds = bounds.iter().map(|bound| bound.seconds).sum();
     let longest = bounds.into_iter().max_by_key(|bound| bound.seconds)?;
     Some(LowerBound { seconds, ..longest })
 }
 
-/// What a node takes from being empty to being back in service, at the least: its proof.
-fn proof() -> i64 {
-    STABLE.as_secs()
-}
-
-fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
+fn of_stage(plan: &Plan, stage: &Stage, live: &Live, on_node: i64) -> Option<LowerBound> {
     let mut moving: BTreeMap<Limiter<'_>, Moving> = BTreeMap::new();
     let mut limiters = Limiters::default();
     // Of two that are the same, the later one is told.
@@ -55,14 +57,14 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
                 moving.entry(limiter).or_insert_with(|| Moving::none(capacity)).add(pod);
             }
         }
-        slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
+        slots.extend(of_slots(live, pool, limits, (&steps, &nodes), on_node));
         bounds.extend(nodes.iter().map(|(node, grace)| LowerBound {
-            seconds: grace + proof(),
+            seconds: grace + on_node,
             object: format!("node/{node}"),
             text: "its slowest pod has to end, and it has to be well for a while".to_owned(),
         }));
     }
-    bounds.extend(moving.iter().map(|(limiter, moving)| moving.bound(live, limiter)));
+    bounds.extend(moving.iter().map(|(limiter, moving)| moving.bound(live, limiter, on_node)));
     bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
 }
 
@@ -83,11 +85,12 @@ fn of_slots(
     pool: &str,
     limits: &PoolLimits,
     (steps, nodes): (&[&Step], &[(&str, i64)]),
+    on_node: i64,
 ) -> Option<LowerBound> {
     // A share of all workers is at least the share of the pool's.
     let total = live.nodes.values().filter(|node| !node.control_plane).count();
     let at_once = i64::try_from(limits.max_unavailable.of(total)).unwrap_or(i64::MAX).max(1);
-    let sum: i64 = nodes.iter().map(|(_, grace)| grace + proof()).sum();
+    let sum: i64 = nodes.iter().map(|(_, grace)| grace + on_node).sum();
     let soaks = steps.iter().any(|step| step.node_move().is_some_and(|mv| mv.canary)) && steps.len() > 1;
     let soak = if soaks { limits.soak_seconds } else { 0 };
     (!nodes.is_empty()).then(|| LowerBound {
@@ -118,10 +121,10 @@ impl Moving {
     }
 
     /// All but the last pods have to be Ready elsewhere before the last ones go.
-    fn bound(&self, live: &Live, limiter: &Limiter<'_>) -> LowerBound {
+    fn bound(&self, live: &Live, limiter: &Limiter<'_>, on_node: i64) -> LowerBound {
         let at_once = self.capacity.at_once.max(1);
         let rounds = (self.pods + at_once - 1) / at_once;
-        let seconds = (rounds - 1).max(0) * self.away + self.grace + proof();
+        let seconds = (rounds - 1).max(0) * self.away + self.grace + on_node;
         let object = match limiter {
             Limiter::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
             Limiter::Owner(owner) => live.owner_name(owner),

@@ -1,10 +1,11 @@
 # What people type; every line is short enough to be typed without make. `.ci/run` is what a build server runs.
-.PHONY: demo test lint bench bench-real real-chaos real-kwok real-kubeadm system-demo system-test
+.PHONY: demo test lint bench bench-makespan bench-real real-chaos real-kwok real-kubeadm system-demo system-test
 
 demo: system-demo      ; cargo run --quiet -- demo $(ARGS)
 test: system-test      ; cargo test $(ARGS)
 lint:                  ; cargo fmt --check && cargo clippy --all-targets -- -D warnings
 bench:                 ; cargo bench --bench plan --bench tick --bench stop --bench memory $(ARGS)
+bench-makespan:        ; cargo bench --bench makespan $(ARGS)
 bench-real:            ; tests/real/bench.sh $(ARGS)
 real-chaos:            ; tests/real/chaos.sh $(ARGS)
 real-kwok:             ; tests/real/kwok.sh $(ARGS)

@@ -13,7 +13,7 @@ use crate::model::plan::{LowerBound, Plan, Stage, StageKind};
 use crate::model::text::list;
 use crate::model::work::{Scope, Step};
 use crate::provider;
-use crate::verify::bound::lower_bound;
+use crate::verify::bound::{PROOF, lower_bound};
 
 /// About how long one worker takes: its drain, its packages and ten seconds of health. Budgets that block a drain and
 /// pods with long grace periods make it longer.
@@ -56,7 +56,7 @@ pub fn forecast(world: &World<'_>, plan: &Plan) -> Forecast {
             }
         }
     }
-    forecast.lower_bound = world.live.and_then(|live| lower_bound(plan, live));
+    forecast.lower_bound = world.live.and_then(|live| lower_bound(plan, live, PROOF));
     forecast.leave_out_what_waits(world, plan);
     for stage in &plan.stages {
         forecast.length = forecast.length.saturating_add(length(world, plan, stage, &forecast.left_out));

@@ -14,7 +14,7 @@ use crate::model::plan::{Plan, Stage};
 use crate::model::version::Version;
 use crate::model::work::{MoveKind, Step};
 use crate::record::text::{count, list};
-use crate::verify::bound::lower_bound;
+use crate::verify::bound::{PROOF, lower_bound};
 use crate::work::Turn;
 
 /// How many nodes the cause of a run names.
@@ -66,7 +66,7 @@ pub(super) fn begin(
         nodes: count(fresh.steps().filter_map(Step::node).collect::<BTreeSet<_>>().len()),
     }));
     turn.entries.push(What::Run(RunEvent::RollbackPoint { id }));
-    let lower_bound = world.live.and_then(|live| lower_bound(fresh, live));
+    let lower_bound = world.live.and_then(|live| lower_bound(fresh, live, PROOF));
     (turn, Some(Plan { lower_bound, ..fresh.clone() }))
 }
 

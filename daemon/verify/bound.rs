@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use super::limiters::{Capacity, LimitedBy, Limiter, Limiters};
 use super::{STABLE, pods};
 use crate::model::live::{Id, Live, OwnerKind, Pod};
 use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
 use crate::model::text::plural;
 use crate::model::work::{Scope, Step};
+
+/// What a node takes from being empty to being back in service where the work on it is not known.
+pub const PROOF: SignedDuration = STABLE;
 
 /// No pod takes longer to be Ready after its creation, in seconds.
 const SLOWEST: u16 = 600;
@@ -21,24 +26,21 @@ struct Moving {
     away: i64,
 }
 
-/// The least time for all stages of workers, and what sets it; `None` if no worker is drained.
+/// The least time for all stages of workers, and what sets it; `None` if no worker is drained. `on_node` is what a node takes
+/// from being empty to being back in service: at the least its proof, [`PROOF`], and more where the work on it is known.
 ///
-/// It takes for granted that pods need their whole grace periods to end, that a pod that is made anew is Ready as soon as the
-/// fastest of its kind was, and that nothing but the proof takes time on a node. Where pods end sooner a run may be faster.
-pub fn lower_bound(plan: &Plan, live: &Live) -> Option<LowerBound> {
+/// It takes for granted that pods need their whole grace periods to end, and that a pod that is made anew is Ready as soon as
+/// the fastest of its kind was. Where pods end sooner a run may be faster.
+pub fn lower_bound(plan: &Plan, live: &Live, on_node: SignedDuration) -> Option<LowerBound> {
     let stages = plan.stages.iter().filter(|stage| stage.kind == StageKind::Workers);
-    let bounds: Vec<LowerBound> = stages.filter_map(|stage| of_stage(plan, stage, live)).collect();
+    let bounds: Vec<LowerBound> =
+        stages.filter_map(|stage| of_stage(plan, stage, live, on_node.as_secs())).collect();
     let seconds = bounds.iter().map(|bound| bound.seconds).sum();
     let longest = bounds.into_iter().max_by_key(|bound| bound.seconds)?;
     Some(LowerBound { seconds, ..longest })
 }
 
-/// What a node takes from being empty to being back in service, at the least: its proof.
-fn proof() -> i64 {
-    STABLE.as_secs()
-}
-
-fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
+fn of_stage(plan: &Plan, stage: &Stage, live: &Live, on_node: i64) -> Option<LowerBound> {
     let mut moving: BTreeMap<Limiter, Moving> = BTreeMap::new();
     let mut limiters = Limiters::default();
     // Of two that are the same, the later one is told.
@@ -50,10 +52,10 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
         for node in steps.iter().filter_map(|step| step.node()) {
             nodes.push((node, moved(live, node, limits, &mut limiters, &mut moving)));
         }
-        slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
+        slots.extend(of_slots(live, pool, limits, (&steps, &nodes), on_node));
         let slowest = nodes.iter().max_by_key(|(_, grace)| *grace);
         bounds.extend(slowest.map(|(node, grace)| LowerBound {
-            seconds: grace + proof(),
+            seconds: grace + on_node,
             object: format!("node/{node}"),
             text: "its slowest pod has to end, and it has to be well for a while".to_owned(),
         }));
@@ -61,7 +63,7 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Option<LowerBound> {
     let by = |limiter: &Limiter| limiters.get(*limiter).map(|(by, _)| *by);
     let by_name: BTreeMap<LimitedBy<'_>, &Moving> =
         moving.iter().filter_map(|(limiter, moving)| Some((by(limiter)?, moving))).collect();
-    bounds.extend(by_name.into_iter().map(|(by, moving)| moving.bound(live, by)));
+    bounds.extend(by_name.into_iter().map(|(by, moving)| moving.bound(live, by, on_node)));
     bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
 }
 
@@ -75,9 +77,9 @@ pub fn slowest_budgets<'a>(
     let mut limiters = Limiters::default();
     let mut moving = BTreeMap::new();
     let graces = nodes.iter().map(|node| moved(live, node, limits, &mut limiters, &mut moving));
-    let sum: i64 = graces.map(|grace| grace + proof()).sum();
+    let sum: i64 = graces.map(|grace| grace + PROOF.as_secs()).sum();
     let slots = sum / at_once(limits, of_pool);
-    let slow = moving.iter().filter(|(_, moving)| moving.seconds() > slots);
+    let slow = moving.iter().filter(|(_, moving)| moving.seconds(PROOF.as_secs()) > slots);
     let slow = slow.filter_map(|(limiter, _)| limiters.get(*limiter));
     let budgets = slow.filter_map(|(by, _)| match by {
         LimitedBy::Budget(key) => Some(*key),
@@ -119,11 +121,12 @@ fn of_slots(
     pool: &str,
     limits: &PoolLimits,
     (steps, nodes): (&[&Step], &[(&str, i64)]),
+    on_node: i64,
 ) -> Option<LowerBound> {
     // A share of all workers is at least the share of the pool's.
     let total = live.nodes.values().filter(|node| !node.control_plane).count();
     let at_once = at_once(limits, total);
-    let sum: i64 = nodes.iter().map(|(_, grace)| grace + proof()).sum();
+    let sum: i64 = nodes.iter().map(|(_, grace)| grace + on_node).sum();
     let soaks = steps.iter().any(|step| step.node_move().is_some_and(|mv| mv.canary)) && steps.len() > 1;
     let soak = if soaks { limits.soak_seconds } else { 0 };
     (!nodes.is_empty()).then(|| LowerBound {
@@ -154,14 +157,14 @@ impl Moving {
     }
 
     /// All but the last pods have to be Ready elsewhere before the last ones go.
-    fn seconds(&self) -> i64 {
+    fn seconds(&self, on_node: i64) -> i64 {
         let at_once = self.capacity.at_once.max(1);
         let rounds = (self.pods + at_once - 1) / at_once;
-        (rounds - 1).max(0) * self.away + self.grace + proof()
+        (rounds - 1).max(0) * self.away + self.grace + on_node
     }
 
-    fn bound(&self, live: &Live, by: LimitedBy<'_>) -> LowerBound {
-        let (at_once, seconds) = (self.capacity.at_once.max(1), self.seconds());
+    fn bound(&self, live: &Live, by: LimitedBy<'_>, on_node: i64) -> LowerBound {
+        let (at_once, seconds) = (self.capacity.at_once.max(1), self.seconds(on_node));
         let object = match by {
             LimitedBy::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
             LimitedBy::Owner(owner) => live.owner_name(owner),

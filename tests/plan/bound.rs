@@ -1,6 +1,7 @@
 //! The least time of a plan, against the best of all orders in a small model of drains: pods that end and start again by the
 //! second, budgets, and so many nodes out at once.
 
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use windlass::model::live::Live;
 use windlass::model::plan::LowerBound;
@@ -12,6 +13,8 @@ use crate::worlds::{add_pod, budget};
 
 /// The proof of a node, in seconds.
 const PROOF: usize = 10;
+/// The same with some work before it.
+const WORK: usize = 25;
 
 #[derive(Clone, Debug)]
 struct Small {
@@ -19,6 +22,8 @@ struct Small {
     nodes: Vec<Vec<usize>>,
     apps: Vec<App>,
     at_once: usize,
+    /// From a node being empty to its being back in service, in seconds.
+    on_node: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +65,8 @@ impl Small {
         let mut pool = pool("w", "pool=w");
         pool.max_unavailable = windlass::model::desired::Limit::Count(self.at_once.try_into().unwrap());
         let desired = desired("v1.36.3".parse().unwrap(), vec![pool]);
-        lower_bound(&plan(&desired, &live), &live).unwrap()
+        let on_node = SignedDuration::from_secs(self.on_node.try_into().unwrap());
+        lower_bound(&plan(&desired, &live), &live, on_node).unwrap()
     }
 
     /// The shortest of all orders in which the nodes may begin.
@@ -77,7 +83,8 @@ impl Small {
         let mut next = order.iter();
         let mut now = 0;
         loop {
-            let out = begun.iter().filter(|(left, empty)| !left.is_empty() || empty + PROOF > now).count();
+            let out =
+                begun.iter().filter(|(left, empty)| !left.is_empty() || empty + self.on_node > now).count();
             for node in next.by_ref().take(self.at_once - out) {
                 begun.push((self.nodes[*node].clone(), now));
             }
@@ -95,7 +102,7 @@ impl Small {
             }
             let last = begun
                 .iter()
-                .map(|(left, empty)| if left.is_empty() { empty + PROOF } else { usize::MAX })
+                .map(|(left, empty)| if left.is_empty() { empty + self.on_node } else { usize::MAX })
                 .max();
             if begun.len() == order.len() && last != Some(usize::MAX) {
                 return last.unwrap();
@@ -127,11 +134,9 @@ fn small() -> impl Strategy<Value = Small> {
     let apps = prop::collection::vec(app, 1..3);
     apps.prop_flat_map(|apps| {
         let pods = prop::collection::vec(0..apps.len(), 1..4);
-        (prop::collection::vec(pods, 1..5), Just(apps), 1_usize..4).prop_map(|(nodes, apps, at_once)| Small {
-            nodes,
-            apps,
-            at_once,
-        })
+        let on_node = prop::sample::select(&[PROOF, WORK][..]);
+        let parts = (prop::collection::vec(pods, 1..5), Just(apps), 1_usize..4, on_node);
+        parts.prop_map(|(nodes, apps, at_once, on_node)| Small { nodes, apps, at_once, on_node })
     })
 }
 
@@ -149,17 +154,20 @@ proptest! {
 fn what_sets_the_bound_is_named() {
     let app = App { grace: 2, ready: 8, at_once: 1, kind: "statefulset" };
     let replaced = App { kind: "deployment", ..app };
-    let at_once = Small { nodes: vec![vec![0]; 4], apps: vec![replaced], at_once: 4 };
-    let one_budget = Small { nodes: vec![vec![0]; 4], apps: vec![app], at_once: 4 };
+    let at_once = Small { nodes: vec![vec![0]; 4], apps: vec![replaced], at_once: 4, on_node: PROOF };
+    let one_budget = Small { nodes: vec![vec![0]; 4], apps: vec![app], at_once: 4, on_node: PROOF };
     let slots = Small {
         nodes: vec![vec![0], vec![1], vec![0], vec![1]],
         apps: vec![App { at_once: 2, ..app }; 2],
         at_once: 1,
+        on_node: PROOF,
     };
+    let worked = Small { on_node: WORK, ..slots.clone() };
     let one_node = Small {
         nodes: vec![vec![0], vec![0]],
         apps: vec![App { grace: 4, ready: 1, at_once: 2, ..app }],
         at_once: 2,
+        on_node: PROOF,
     };
     for (small, seconds, object, text) in [
         // Three pods are away for ten seconds each, one after the other; the last one ends, and its node is proven.
@@ -167,6 +175,7 @@ fn what_sets_the_bound_is_named() {
         // The next pod starts while the old one ends.
         (at_once, 36, "budget/shop/app0", "it lets 1 of 4 pods go at a time"),
         (slots, 48, "pool/w", "at most 1 of its 4 nodes may be out at once"),
+        (worked, 108, "pool/w", "at most 1 of its 4 nodes may be out at once"),
         (one_node, 14, "pool/w", "at most 2 of its 2 nodes may be out at once"),
     ] {
         let bound = small.bound();

@@ -1,0 +1,200 @@
+//! Workloads of a large cluster as data: owners of many sizes, their budgets, how long their pods take to be Ready, and on
+//! which nodes they are. Everything comes from a fixed seed.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+pub const PODS_PER_NODE: usize = 30;
+/// How many pods fit on a node.
+pub const ROOM: usize = 60;
+/// How long a pod takes to end.
+pub const GRACE: SignedDuration = SignedDuration::from_secs(5);
+/// The median time that a pod takes to be Ready, in seconds, and the spread of its logarithm.
+const READY: (f64, f64) = (30.0, 0.5);
+/// Nobody lets pods of an owner go one by one where it has more of them than this.
+const MOST_ONE_BY_ONE: usize = 50;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    pub name: &'static str,
+    /// In percent of the owners: budgets of one pod, of 25 % and of 10 %, and no budget.
+    classes: [u64; 4],
+}
+
+/// The budgets of some owners take longer than all slots together.
+pub const PDB_BOUND: Mix = Mix { name: "PDB-bound", classes: [20, 55, 20, 5] };
+/// No owner lets one pod go at a time, unless it is small.
+pub const SLOT_BOUND: Mix = Mix { name: "slot-bound", classes: [0, 69, 25, 6] };
+
+#[derive(Clone, Debug)]
+pub struct App {
+    pub name: String,
+    pub replicas: usize,
+    /// `maxUnavailable` of its budget.
+    pub budget: Option<Value>,
+    pub ready_seconds: i64,
+    /// The node of each pod at the start, by number.
+    pub placed: Vec<usize>,
+}
+
+/// splitmix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = self.0;
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
+    fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+impl Mix {
+    /// Owners with 30 pods for each node together, of two pods to a fifth of the nodes (Zipf), spread over the nodes.
+    pub fn apps(&self, nodes: usize) -> Vec<App> {
+        let mut random = Random(nodes as u64);
+        let (mut apps, mut left) = (Vec::new(), nodes * PODS_PER_NODE);
+        let mut deal = Deal { nodes, left: Vec::new() };
+        while left > 0 {
+            let replicas = zipf(&mut random, nodes / 5).min(left);
+            let budget = self.budget(&mut random, replicas);
+            let ready_seconds = ready_seconds(&mut random);
+            let placed = (0..replicas).map(|_| deal.next(&mut random)).collect();
+            left -= replicas;
+            apps.push(App {
+                name: format!("app-{:05}", apps.len()),
+                replicas,
+                budget,
+                ready_seconds,
+                placed,
+            });
+        }
+        apps
+    }
+
+    fn budget(&self, random: &mut Random, replicas: usize) -> Option<Value> {
+        let mut draw = random.next() % 100;
+        let class = self.classes.iter().position(|share| {
+            let hit = draw < *share;
+            draw = draw.saturating_sub(*share);
+            hit
+        });
+        match class.unwrap_or(1) {
+            0 if replicas <= MOST_ONE_BY_ONE => Some(json!(1)),
+            0 | 1 => Some(json!("25%")),
+            2 => Some(json!("10%")),
+            _ => None,
+        }
+    }
+}
+
+/// A size `s` as often as `1 / s`.
+fn zipf(random: &mut Random, most: usize) -> usize {
+    let weight = |size: usize| 1.0 / f64::from(u32::try_from(size).unwrap());
+    let all: f64 = (2..=most).map(weight).sum();
+    let mut draw = random.unit() * all;
+    (2..most)
+        .find(|size| {
+            draw -= weight(*size);
+            draw < 0.0
+        })
+        .unwrap_or(most)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a few minutes")]
+fn ready_seconds(random: &mut Random) -> i64 {
+    let (median, spread) = READY;
+    (median * (spread * random.normal()).exp()).round().max(1.0) as i64
+}
+
+/// Deals every node once before any of them again, in a new order each time.
+struct Deal {
+    nodes: usize,
+    left: Vec<usize>,
+}
+
+impl Deal {
+    fn next(&mut self, random: &mut Random) -> usize {
+        if self.left.is_empty() {
+            self.left = (0..self.nodes).collect();
+            for place in (1..self.nodes).rev() {
+                self.left.swap(place, random.below(place + 1));
+            }
+        }
+        self.left.pop().unwrap()
+    }
+}
+
+impl App {
+    pub fn uid(&self) -> String {
+        format!("uid-{}", self.name)
+    }
+
+    pub fn replica_set(&self) -> Value {
+        let labels = json!({"app": self.name});
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": self.name, "namespace": "default", "uid": self.uid(), "generation": 1, "labels": labels},
+            "spec": {"replicas": self.replicas, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels, "annotations": {"sim/start-seconds": self.ready_seconds.to_string()}},
+                "spec": {"terminationGracePeriodSeconds": GRACE.as_secs(),
+                    "containers": [{"name": "app", "image": "app:1"}]}}},
+            "status": {"replicas": self.replicas}})
+    }
+
+    pub fn disruption_budget(&self) -> Option<Value> {
+        let limit = self.budget.as_ref()?;
+        let (all, desired) = (self.replicas, self.desired());
+        Some(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": self.name, "namespace": "default", "uid": format!("uid-of-budget-{}", self.name), "generation": 1},
+            "spec": {"maxUnavailable": limit, "selector": {"matchLabels": {"app": self.name}}},
+            "status": {"observedGeneration": 1, "expectedPods": all, "currentHealthy": all, "desiredHealthy": desired,
+                "disruptionsAllowed": all - desired}}))
+    }
+
+    /// How many of its pods the budget demands: parts of a percentage count as one more that may go.
+    pub fn desired(&self) -> usize {
+        let away = match &self.budget {
+            None => self.replicas,
+            Some(Value::String(share)) => {
+                let percent: usize = share.trim_end_matches('%').parse().unwrap();
+                (percent * self.replicas).div_ceil(100)
+            }
+            Some(count) => usize::try_from(count.as_u64().unwrap()).unwrap(),
+        };
+        self.replicas - away
+    }
+
+    /// One of its pods as it was at the start: it has run for a day.
+    pub fn pod(&self, number: usize, node: &str, now: Timestamp) -> Value {
+        let created = now - SignedDuration::from_hours(24);
+        let ready = (created + SignedDuration::from_secs(self.ready_seconds)).to_string();
+        let status = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": ready});
+        let template = self.replica_set()["spec"]["template"].clone();
+        let mut spec = template["spec"].clone();
+        spec["nodeName"] = json!(node);
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("{}-{number:05}", self.name), "namespace": "default",
+                "uid": format!("uid-{}-{number:05}", self.name), "creationTimestamp": created.to_string(),
+                "labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"],
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": self.name, "uid": self.uid(),
+                    "controller": true}]},
+            "spec": spec,
+            "status": {"phase": "Running", "conditions": [status("PodScheduled"), status("ContainersReady"), status("Ready")],
+                "containerStatuses": [{"name": "app", "image": "app:1", "imageID": "", "ready": true, "restartCount": 0,
+                    "state": {"running": {"startedAt": ready}}}]}})
+    }
+}

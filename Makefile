@@ -4,7 +4,7 @@
 demo: system-demo      ; cargo run --quiet -- demo $(ARGS)
 test: system-test      ; cargo test $(ARGS)
 lint:                  ; cargo fmt --check && cargo clippy --all-targets -- -D warnings
-bench:                 ; cargo bench --bench plan --bench tick --bench stop --bench memory $(ARGS)
+bench:                 ; cargo bench --bench plan --bench tick --bench stop --bench memory --bench resident $(ARGS)
 bench-makespan:        ; cargo bench --bench makespan $(ARGS)
 bench-real:            ; tests/real/bench.sh $(ARGS)
 real-chaos:            ; tests/real/chaos.sh $(ARGS)

@@ -15,6 +15,9 @@ const USUAL_LOG: &str = "info,kube=off,kube_client=off,kube_runtime=off,notify=w
 
 /// Any error, also a usage error. It is not 2, because `windlass plan` exits with 2 when there is something to do.
 const FAILED: u8 = 1;
+/// Threads that run tasks, on however large a machine. The daemon waits most of the time, and each thread has a heap of its
+/// own. It is not one, so that a long pass of one cluster does not keep another from hearing of a stop.
+const WORKERS: usize = 2;
 /// The reader closed the pipe: what a shell reports for a program that SIGPIPE ended.
 const CLOSED_PIPE: u8 = 141;
 
@@ -39,7 +42,8 @@ fn main() -> ExitCode {
     };
     let colours = std::io::stderr().is_terminal() && !environment.plain;
     log::begin(environment.log.as_deref().unwrap_or(usual), format, colours);
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the runtime")),
     };

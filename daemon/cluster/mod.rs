@@ -3,6 +3,7 @@
 
 mod file;
 mod kubeconfig;
+mod lean;
 mod line;
 mod observe;
 mod plugin;

@@ -13,6 +13,7 @@ use kube::api::{ListParams, ObjectList, PostParams};
 use kube::client::Body;
 use kube::{Api, ResourceExt as _};
 
+use super::lean::{Lean, lean_list};
 use super::{CallError, ClusterApi, call};
 use crate::clock::Clock;
 use crate::live::{Event, Listing, NodeRead, ProbeAnswer, Seen, Watched};
@@ -104,11 +105,15 @@ impl ClusterApi {
             Api::<Job>::namespaced(self.client.clone(), NAMESPACE),
         );
         let (nodes, pods, jobs) = tokio::try_join!(
-            call(nodes.list(&of_name)),
-            call(pods.list(&on_node)),
-            call(jobs.list(&for_node)),
+            call(lean_list(&nodes, &of_name)),
+            call(lean_list(&pods, &on_node)),
+            call(lean_list(&jobs, &for_node)),
         )?;
-        let node = nodes.items.into_iter().find(|node| node.metadata.name.as_deref() == Some(name));
+        let node = nodes
+            .items
+            .into_iter()
+            .map(|Lean(node)| node)
+            .find(|node| node.metadata.name.as_deref() == Some(name));
         let is_there =
             |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some(name));
         let names_it = |job: &Job| job.labels().get(NODE) == Some(&label);
@@ -119,8 +124,8 @@ impl ClusterApi {
     /// One list of the nodes, from the API server's cache.
     pub async fn nodes(&self) -> Result<Vec<Seen>, CallError> {
         let any = ListParams::default().match_any();
-        let nodes = call(Api::<Node>::all(self.client.clone()).list(&any)).await?.items;
-        let listed = nodes.into_iter().map(|node| Event::Listed(Box::new(node)));
+        let nodes = call(lean_list(&Api::<Node>::all(self.client.clone()), &any)).await?.items;
+        let listed = nodes.into_iter().map(|Lean(node)| Event::Listed(Box::new(node)));
         Ok(listed.map(|event| Seen::Watched(Watched::Node(event))).collect())
     }
 
@@ -147,8 +152,8 @@ impl ClusterApi {
     }
 }
 
-fn listing<K: Clone>(list: ObjectList<K>, is_asked_for: impl Fn(&K) -> bool) -> Listing<K> {
-    let items = list.items.into_iter().filter(is_asked_for).collect();
+fn listing<K: Clone>(list: ObjectList<Lean<K>>, is_asked_for: impl Fn(&K) -> bool) -> Listing<K> {
+    let items = list.items.into_iter().map(|Lean(item)| item).filter(is_asked_for).collect();
     Listing { items, resource_version: list.metadata.resource_version }
 }
 

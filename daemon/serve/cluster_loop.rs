@@ -31,8 +31,9 @@ use crate::view::cluster::{Notice, View};
 const GATHER: SignedDuration = SignedDuration::from_millis(20);
 /// A difference between the time of day and the clock of lengths of time that is no mistake of measurement.
 const CLOCK_SET: SignedDuration = SignedDuration::from_secs(2);
-/// How many events wait while a pass runs. A full channel makes the watches wait; no event is lost.
-const SEEN: usize = 4096;
+/// How many events wait while a pass runs. A full channel makes the watches wait; no event is lost. An event that waits
+/// is a whole object, some kilobytes for a pod.
+const SEEN: usize = 512;
 
 /// How one cluster's loop runs.
 #[derive(Clone)]

@@ -321,6 +321,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 recovery: SignedDuration::from_mins(30),
                 max_recovering: windlass::model::desired::Limit::Percent(25),
                 on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
+                on_blocked: windlass::model::desired::OnBlocked::SetAside,
             },
         }],
     }

@@ -10,8 +10,8 @@ use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::desired::{
-    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnNotRecovered,
-    Pool, Provider, Selector,
+    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnBlocked,
+    OnNotRecovered, Pool, Provider, Selector,
 };
 use crate::model::version::Version;
 use jiff::SignedDuration;
@@ -278,6 +278,7 @@ impl Default for Drain {
             recovery: defaults::RECOVERY,
             max_recovering: defaults::MAX_RECOVERING,
             on_not_recovered: defaults::ON_NOT_RECOVERED,
+            on_blocked: defaults::ON_BLOCKED,
         }
     }
 }
@@ -306,7 +307,7 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         ];
         choice(&known, &[], node, problems)
     });
-    fields.optional("onBlocked", on_blocked);
+    let on_blocked = fields.optional("onBlocked", on_blocked);
     fields.close(&[]);
     Some(Drain {
         when: when.unwrap_or(plain.when),
@@ -317,10 +318,11 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         recovery: recovery.unwrap_or(plain.recovery),
         max_recovering: max_recovering.unwrap_or(plain.max_recovering),
         on_not_recovered: on_not_recovered.unwrap_or(plain.on_not_recovered),
+        on_blocked: on_blocked.unwrap_or(plain.on_blocked),
     })
 }
 
-/// There is only one value. Writing it is allowed; forcing a drain is not.
-fn on_blocked(node: &YamlNode, problems: &mut Problems<'_>) -> Option<()> {
-    choice(&[("setAside", ())], &[], node, problems)
+/// None of the values forces a drain.
+fn on_blocked(node: &YamlNode, problems: &mut Problems<'_>) -> Option<OnBlocked> {
+    choice(&[("setAside", OnBlocked::SetAside), ("surge", OnBlocked::Surge)], &[], node, problems)
 }

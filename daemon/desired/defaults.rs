@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::model::desired::{
-    AtClose, ControlPlaneDrain, DrainWhen, ForeignCordon, Limit, Mode, OnNotRecovered,
+    AtClose, ControlPlaneDrain, DrainWhen, ForeignCordon, Limit, Mode, OnBlocked, OnNotRecovered,
 };
 
 /// A new cluster is only observed at first.
@@ -40,6 +40,9 @@ pub const MAX_RECOVERING: Limit = Limit::Percent(25);
 /// An application that does not come back may be the upgrade's fault, and the next node makes it worse. It may also
 /// come back without help, and then the run goes on without a person.
 pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
+
+/// A rollout replaces all pods of its owner, so somebody who knows the owner has to ask for it.
+pub const ON_BLOCKED: OnBlocked = OnBlocked::SetAside;
 
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.
 pub const DELETE_EMPTY_DIR_DATA: bool = false;

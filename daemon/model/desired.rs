@@ -136,6 +136,24 @@ pub struct Drain {
     /// How many pods the owners of evicted pods may miss in all before no further node of the pool is taken out.
     pub max_recovering: Limit,
     pub on_not_recovered: OnNotRecovered,
+    pub on_blocked: OnBlocked,
+}
+
+/// What a drain does where an eviction is impossible, or would take the only pod of an owner out of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnBlocked {
+    /// A pod that cannot be evicted is waited for, and then its node is set aside.
+    #[default]
+    SetAside,
+    /// The pods of a Deployment move by a rollout, if its owner does not say otherwise and its strategy allows that.
+    Surge,
+}
+
+impl OnBlocked {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What follows if an owner of evicted pods does not recover in time.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::decision::Key;
+use super::decision::{Key, Reason};
 use super::effect::EffectKey;
 use super::failure::CallFailure;
 use super::uid::Uid;
@@ -49,6 +49,14 @@ pub struct Backoff {
     pub until: Timestamp,
     pub tries: u32,
     pub why: CallFailure,
+}
+
+impl Backoff {
+    /// Why the effect cannot be carried out until a person gives the daemon a right; `None` if it failed for another cause.
+    pub fn right_missing(&self, object: &str) -> Option<Reason> {
+        let text = || format!("the daemon lacks a right: {}; docs/security.md has the role", self.why);
+        self.why.is_missing_right().then(|| Reason::new(Key::RightMissing, object, text()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,13 +8,16 @@ mod order;
 mod patches;
 mod refuse;
 mod risk;
+mod rolled;
 mod seal;
 mod vouch;
 
 use std::collections::BTreeMap;
 
 use crate::diff::{Membership, control_plane_versions, membership};
-use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, OnNotRecovered, Pool};
+use crate::model::desired::{
+    Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, OnBlocked, OnNotRecovered, Pool,
+};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{DrainLimits, Plan, PoolLimits, Scope};
 use crate::model::version::Version;
@@ -42,6 +45,7 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
         recovery_seconds: 30 * 60,
         max_recovering: Limit::Percent(25),
         on_not_recovered: OnNotRecovered::Halt,
+        on_blocked: OnBlocked::SetAside,
     },
 };
 
@@ -113,6 +117,7 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
         recovery_seconds: drain.recovery.as_secs(),
         max_recovering: drain.max_recovering,
         on_not_recovered: drain.on_not_recovered,
+        on_blocked: drain.on_blocked,
     }
 }
 

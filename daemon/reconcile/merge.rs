@@ -174,9 +174,8 @@ fn ledger<'a>(input: &Input<'a>) -> Ledger<'a> {
 
 /// The answer about a write that failed several times. Only a person can give a missing right.
 fn write_refused(effect: &Effect, backoff: &Backoff) -> Answer {
-    if backoff.why.is_missing_right() {
-        let text = format!("the daemon lacks a right: {}; docs/security.md has the role", backoff.why);
-        return Answer::deny(Gate::Health, Reason::new(Key::RightMissing, effect.object(), text));
+    if let Some(missing) = backoff.right_missing(&effect.object()) {
+        return Answer::deny(Gate::Health, missing);
     }
     let text = format!("the API server was asked several times to change it: {}", backoff.why);
     Answer::wait(Gate::Health, Reason::new(Key::WriteRefused, effect.object(), text))

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::ledger::implicit_budget;
 use super::owners::ready_pods;
 use super::pods;
+use super::rollouts::{Way, way};
 use crate::model::live::{Id, Live, OwnerKind, Pod};
 use crate::model::plan::DrainLimits;
 
@@ -57,7 +58,13 @@ impl<'a> Limiters<'a> {
 
     /// What limits this pod; `None` if nothing does.
     pub fn of(&mut self, live: &'a Live, pod: &'a Pod, limits: &DrainLimits) -> Option<Limiter<'a>> {
-        if let Some((key, budget)) = live.budgets_of(pod).first() {
+        let budgets = live.budgets_of(pod);
+        if let Some((key, budget)) = budgets.first() {
+            // No eviction would ever pass, so that the pod leaves by a rollout, which asks no budget, or not at all.
+            let never = budget.never.is_some() || budgets.len() > 1;
+            if never && matches!(way(live, pod, limits), Way::Rollout(_)) {
+                return None;
+            }
             // Its status is not computed yet.
             if budget.expected == 0 {
                 return None;

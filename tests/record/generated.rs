@@ -9,7 +9,7 @@ use proptest::sample::select;
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use windlass::model::desired::{
-    DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, PackageSource, Provider,
+    DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered, PackageSource, Provider,
 };
 use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
@@ -263,6 +263,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
     let cordon = select(&[ForeignCordon::Skip, ForeignCordon::Upgrade][..]);
     let when = select(&[DrainWhen::Always, DrainWhen::Minor][..]);
     let then = select(&[OnNotRecovered::Wait, OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
+    let then = (then, select(&[OnBlocked::SetAside, OnBlocked::Surge][..]));
     let drain = (when, any::<i64>(), any::<bool>(), any::<i64>(), any::<bool>(), any::<i64>(), limit(), then)
         .prop_map(
             |(
@@ -273,7 +274,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 implicit_budgets,
                 recovery_seconds,
                 max_recovering,
-                on_not_recovered,
+                (on_not_recovered, on_blocked),
             )| DrainLimits {
                 when,
                 timeout_seconds,
@@ -283,6 +284,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 recovery_seconds,
                 max_recovering,
                 on_not_recovered,
+                on_blocked,
             },
         );
     let canary = (any::<u32>(), any::<i64>());

@@ -108,6 +108,7 @@ pub fn limits() -> PoolLimits {
             recovery_seconds: 1800,
             max_recovering: windlass::model::desired::Limit::Percent(25),
             on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
+            on_blocked: windlass::model::desired::OnBlocked::SetAside,
         },
     }
 }

@@ -96,6 +96,7 @@ impl PlanCheck<'_> {
                     && limits.drain.recovery_seconds == pool.drain.recovery.as_secs()
                     && limits.drain.max_recovering == pool.drain.max_recovering
                     && limits.drain.on_not_recovered == pool.drain.on_not_recovered
+                    && limits.drain.on_blocked == pool.drain.on_blocked
             });
             self.require(same, &object, "has other limits than asked for");
         }

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::shared::Shared;
 use crate::model::claim::Claim;
 use crate::model::live::{
-    ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind,
-    Phase, Pod, Ready, Seconds, Seldom, Server, Uid,
+    ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind, Phase, Pod,
+    Ready, Seconds, Seldom, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;

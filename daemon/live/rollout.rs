@@ -83,7 +83,8 @@ fn progress(object: &Deployment) -> Progress {
     let Some(late) = late else { return Progress::Going };
     // A quota or a webhook that refuses the new pod has the cause.
     let cause = conditions().find(|of| is(of, "ReplicaFailure", "True")).unwrap_or(late);
-    Progress::Failed(one_line(cause.message.as_deref().unwrap_or("no message")).into())
+    let words = one_line(cause.message.as_deref().unwrap_or("no message"));
+    Progress::Failed(words.trim_end_matches('.').into())
 }
 
 #[cfg(test)]
@@ -127,7 +128,7 @@ mod tests {
             json!({"observedGeneration": seen, "replicas": counts[0], "updatedReplicas": counts[1],
                 "availableReplicas": counts[2], "conditions": condition})
         };
-        let late = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "it timed out"}]);
+        let late = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "it timed out."}]);
         let mut quota = late.clone();
         let refused = json!({"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"});
         quota.as_array_mut().unwrap().push(refused);
@@ -151,9 +152,12 @@ mod tests {
     #[test]
     fn a_note_counts_beside_its_label_only() {
         let note = r#"{"run":"c0ffee-1","step":"general/v1.36.3/w1@1/kubelet","attempt":2,"epoch":7,"at":"2026-11-23T12:00:00Z"}"#;
-        for (label, text, kept) in
-            [(true, note, Some(true)), (false, note, None), (true, "{}", Some(false)), (true, "", Some(false))]
-        {
+        for (label, text, kept) in [
+            (true, note, Some(true)),
+            (false, note, None),
+            (true, "{}", Some(false)),
+            (true, "", Some(false)),
+        ] {
             let mut meta = json!({"annotations": {MOVING: text, SURGE: "yes"}});
             if label {
                 meta["labels"] = json!({MOVING: "true"});

@@ -125,12 +125,8 @@ impl<'a> Rolled<'a> {
 
     /// Why a pod cannot be evicted, and why it does not move by a rollout either.
     pub fn explain(&self, reason: Reason, obstacle: Obstacle<'_>) -> Reason {
-        let text = format!(
-            "{}; and {} cannot move by a rollout: {}",
-            reason.text,
-            self.object(),
-            obstacle.told()
-        );
+        let text =
+            format!("{}; and {} cannot move by a rollout: {}", reason.text, self.object(), obstacle.told());
         Reason { text, ..reason }
     }
 
@@ -168,7 +164,9 @@ impl Obstacle<'_> {
                 format!("its volume claim {claim} is not known to allow several nodes (ReadWriteMany)")
             }
             Self::NoteUnreadable => {
-                format!("its annotation {MOVING} cannot be read; remove it if no rollout of Windlass is in progress")
+                format!(
+                    "its annotation {MOVING} cannot be read; remove it if no rollout of Windlass is in progress"
+                )
             }
         }
     }

@@ -54,9 +54,7 @@ fn never_leaves(live: &Live, pod: &Pod, limits: &DrainLimits) -> Option<Reason> 
     match way(live, pod, limits) {
         Way::Rollout(_) => None,
         Way::Eviction => Some(reason),
-        Way::Unable(rolled, obstacle) => {
-            Some(rolled.explain(reason, obstacle))
-        }
+        Way::Unable(rolled, obstacle) => Some(rolled.explain(reason, obstacle)),
     }
 }
 

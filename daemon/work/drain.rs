@@ -67,7 +67,8 @@ pub(super) fn go_on(
 ) -> (Drained, Turn) {
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
     let room = MOST_AT_ONCE.saturating_sub(hand.ledger.asked_to_leave());
-    let mut drain = NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn, rollouts: Rollouts::default() };
+    let mut drain =
+        NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn, rollouts: Rollouts::default() };
     for pod in hand.live.pods_on(&mv.node.name) {
         match case(hand.live, pod, limits, Some(claim), hand.now) {
             Case::Stays => {}
@@ -100,6 +101,7 @@ pub(super) fn go_on(
     if rollouts.failed {
         // Nothing more is begun on a node that is given up.
         turn.effects.clear();
+        turn.answers.retain(|answer| answer.verdict == Verdict::Deny);
         return (Drained::GivenUp(Key::RolloutFailed), turn);
     }
     if ends && turn.expired(hand.since(claim.at), limits.jobs(), hand.now) {
@@ -154,7 +156,7 @@ impl NodeDrain<'_> {
                 self.rollouts.going = true;
                 self.answer(Verdict::Wait, reason);
             }
-            Rolling::Waits(verdict, reason) => self.answer(verdict, reason),
+            Rolling::Waits(answer) => self.turn.answers.push(answer),
             Rolling::Failed(reason) => {
                 self.rollouts.failed = true;
                 self.answer(Verdict::Deny, reason);
@@ -196,7 +198,8 @@ impl NodeDrain<'_> {
             return false;
         }
         if let Some((rolled, obstacle)) = unable {
-            let text = format!("its only pod is evicted, because it cannot move by a rollout: {}", obstacle.told());
+            let text =
+                format!("its only pod is evicted, because it cannot move by a rollout: {}", obstacle.told());
             self.answer(Verdict::Allow, Reason::new(Key::SingleReplica, rolled.object(), text));
         }
         self.ledger.take(pod);

@@ -3,7 +3,7 @@
 
 use super::hand::Hand;
 use super::turn::Turn;
-use crate::model::decision::{Gate, Key, Reason, Verdict};
+use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::{Desired, Mode};
 use crate::model::effect::{Effect, EffectKey, RolloutPatch};
 use crate::model::live::{Id, Live, Phase, Pod, Progress, Rollout, RolloutNote, Workload};
@@ -19,19 +19,14 @@ pub(super) enum Rolling {
     /// It was begun by this attempt of the step, or is about to be.
     Going(Reason),
     /// It cannot begin yet.
-    Waits(Verdict, Reason),
+    Waits(Answer),
     Failed(Reason),
 }
 
 /// Takes the rollout of one Deployment further that has a pod on the node of this step.
-pub(super) fn roll(
-    hand: &Hand<'_>,
-    limits: &DrainLimits,
-    rolled: &Rolled<'_>,
-    turn: &mut Turn,
-) -> Rolling {
+pub(super) fn roll(hand: &Hand<'_>, limits: &DrainLimits, rolled: &Rolled<'_>, turn: &mut Turn) -> Rolling {
     let (rollout, object) = (rolled.rollout, rolled.object());
-    let wait = |key, text: &str| Rolling::Waits(Verdict::Wait, Reason::new(key, &*object, text));
+    let wait = |key, text: &str| Rolling::Waits(Answer::wait(Gate::Budget, Reason::new(key, &*object, text)));
     let going = || {
         let node = hand.step.id.node_name().unwrap_or_default();
         let text = format!("it moves by a rollout: a new pod has to be Ready before the one on {node} goes");
@@ -64,12 +59,9 @@ pub(super) fn roll(
     }
     begin(hand, rolled, turn);
     let key = EffectKey::deployment(&rolled.workload.namespace, &rolled.workload.name);
-    match hand.live.overlay.backoff.get(&key) {
+    match hand.live.overlay.backoff.get(&key).filter(|backoff| backoff.lasts()) {
         None => going(),
-        Some(backoff) => match backoff.right_missing(&object) {
-            Some(missing) => Rolling::Waits(Verdict::Deny, missing),
-            None => wait(Key::WriteRefused, &format!("its rollout could not be begun: {}", backoff.why)),
-        },
+        Some(backoff) => Rolling::Waits(backoff.told(&object)),
     }
 }
 
@@ -134,7 +126,9 @@ pub fn end_rollouts(desired: &Desired, live: &Live, record: &Record, tenure: &Te
             // The drain that waits for it gives its node up first.
             _ if goes_on => continue,
             (_, false) => RolloutPatch::Forget,
-            (Progress::Going | Progress::Failed(_), true) => RolloutPatch::Undo { before: note.before.clone() },
+            (Progress::Going | Progress::Failed(_), true) => {
+                RolloutPatch::Undo { before: note.before.clone() }
+            }
         };
         if tenure.is_before_epoch(note.epoch) {
             let object = format!("deployment/{}/{}", workload.namespace, workload.name);

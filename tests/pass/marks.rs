@@ -10,8 +10,8 @@ use windlass::model::decision::Key;
 use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
-    Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, Owner,
-    NoteState, OwnerKind, Phase, Pod, Probe, Progress, Published, Ready, Refusal, RefusalKind, RolloutNote,
+    Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, NoteState,
+    Owner, OwnerKind, Phase, Pod, Probe, Progress, Published, Ready, Refusal, RefusalKind, RolloutNote,
     Seldom, Uid, VolumeClaim,
 };
 use windlass::model::names;
@@ -358,7 +358,9 @@ impl Then<'_> {
                 rollout.note = Some(Box::new(NoteState::Ours(note)));
             }
             "over" => rollout.progress = Progress::Complete,
-            "timedOut" => rollout.progress = Progress::Failed("ReplicaSet \"cart-2\" has timed out progressing.".into()),
+            "timedOut" => {
+                rollout.progress = Progress::Failed("ReplicaSet \"cart-2\" has timed out progressing".into())
+            }
             _ => rollout.moved = None,
         }
         live.put_workload(uid, workload);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
-    Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready, Rollout, Seconds,
-    Seldom, Server, Strategy, Workload,
+    Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready, Rollout,
+    Seconds, Seldom, Server, Strategy, Workload,
 };
 use windlass::model::version::Version;
 
@@ -222,8 +222,15 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
     pod.labels = Arc::new(labels.into_iter().collect());
     if let Some(owner) = pod.owner.clone().filter(|_| !orphan) {
         let (kind, name) = (owner.kind, owner.name.clone());
-        let workload =
-            Workload { kind, namespace: namespace.into(), name, replicas, parent: None, essential: false, rollout: None };
+        let workload = Workload {
+            kind,
+            namespace: namespace.into(),
+            name,
+            replicas,
+            parent: None,
+            essential: false,
+            rollout: None,
+        };
         let parent = rollout.map(|rollout| {
             let uid = Id::from(format!("{}-deployment", owner.uid));
             let rollout = Some(Box::new(rollout));

@@ -37,7 +37,11 @@ impl<'a> Check<'a> {
                 );
                 let spares_none =
                     matches!(rollout.strategy, Strategy::Rolling { surge: 1.., unavailable: 0 });
-                self.require(spares_none, &object, "its rollout may take a pod away before the next is there");
+                self.require(
+                    spares_none,
+                    &object,
+                    "its rollout may take a pod away before the next is there",
+                );
                 let pods: Vec<&Pod> = self.live().pods_under(uid).collect();
                 self.begins((workload, rollout), note, &pods, (after, &object));
             }
@@ -57,7 +61,11 @@ impl<'a> Check<'a> {
             return self.note(object, "its rollout is begun for no step in progress");
         };
         let (step, progress): (&Step, &StepRecord) = (of.step, of.progress);
-        self.require(progress.intent == after, object, "it is released by another entry than the intent of its step");
+        self.require(
+            progress.intent == after,
+            object,
+            "it is released by another entry than the intent of its step",
+        );
         self.require(progress.attempt == note.attempt, object, "its note has another attempt than its step");
         self.require(self.epoch() == Some(note.epoch), object, "its note has another epoch than ours");
         let emptying = step.drains() && progress.phase < StepPhase::Upgrading;
@@ -72,16 +80,24 @@ impl<'a> Check<'a> {
         self.require(node.unschedulable, object, "its rollout is begun for a node that is not cordoned");
         self.require(node.hold.is_none(), object, "its rollout is begun for a node that a person holds");
         let here = || pods.iter().filter(|pod| pod.node.as_ref() == Some(&node.name));
-        self.require(here().next().is_some(), object, "its rollout is begun for a node that has no pod of it");
+        self.require(
+            here().next().is_some(),
+            object,
+            "its rollout is begun for a node that has no pod of it",
+        );
         let limits = run.plan.limits(&step.id.scope).map(|limits| limits.drain.on_blocked);
-        let asked = rollout.surge == Some(true)
-            || (rollout.surge.is_none() && limits == Some(OnBlocked::Surge));
+        let asked =
+            rollout.surge == Some(true) || (rollout.surge.is_none() && limits == Some(OnBlocked::Surge));
         self.require(asked, object, "its owner did not ask that it moves by a rollout");
         let stuck = here().any(|pod| {
             let budgets = self.live().budgets_of(pod);
             budgets.len() > 1 || budgets.iter().any(|(_, budget)| budget.never.is_some())
         });
-        self.require(workload.replicas == 1 || stuck, object, "it has several replicas, and evictions are possible");
+        self.require(
+            workload.replicas == 1 || stuck,
+            object,
+            "it has several replicas, and evictions are possible",
+        );
         let one_node = here().any(|pod| pod.claims().iter().any(|claim| self.only_for_one_node(pod, claim)));
         self.require(!one_node, object, "it mounts a volume that only one node may mount");
     }
@@ -100,14 +116,27 @@ impl<'a> Check<'a> {
         self.require(self.epoch() >= Some(note.epoch), object, "a later leader has begun its rollout");
         let ours = rollout.moved.as_deref() == Some(note.value().as_str());
         let well = ours && rollout.progress == Progress::Complete;
-        let in_progress = self.run().filter(|run| run.id == note.run).and_then(|_| {
-            self.in_progress_as(&note.step).filter(|of| of.progress.attempt == note.attempt)
-        });
+        let in_progress = self
+            .run()
+            .filter(|run| run.id == note.run)
+            .and_then(|_| self.in_progress_as(&note.step).filter(|of| of.progress.attempt == note.attempt));
         match patch {
             RolloutPatch::Undo { before } => {
-                self.require(in_progress.is_none(), object, "its rollout is undone while its step is in progress");
-                self.require(*before == note.before, object, "its template gets another value than it had before");
-                self.require(ours && !well, object, "a rollout is undone that is none of ours, or has ended well");
+                self.require(
+                    in_progress.is_none(),
+                    object,
+                    "its rollout is undone while its step is in progress",
+                );
+                self.require(
+                    *before == note.before,
+                    object,
+                    "its template gets another value than it had before",
+                );
+                self.require(
+                    ours && !well,
+                    object,
+                    "a rollout is undone that is none of ours, or has ended well",
+                );
             }
             RolloutPatch::Forget => {
                 let over = well || (!ours && in_progress.is_none());

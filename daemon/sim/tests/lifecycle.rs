@@ -79,7 +79,8 @@ fn a_rollout_that_does_not_go_on_says_so_in_time_and_can_be_taken_back() {
     world.pass(3.0);
     let before = world.pods();
     let path = "/apis/apps/v1/namespaces/default/deployments/web";
-    let template = |annotations: Value| json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    let template =
+        |annotations: Value| json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
     world.merge(path, &template(json!({"sim/ready": "false"})));
     world.pass(30.0);
     assert_eq!((world.ready(), world.pods().len()), (1, 2), "the old pod waits for the new one");

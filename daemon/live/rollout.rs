@@ -93,8 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn read(spec: Value, status: Value) -> Rollout {
-        let mut spec = spec;
+    fn read(mut spec: Value, status: &Value) -> Rollout {
         spec["selector"] = json!({});
         spec["template"] = json!({});
         let object = json!({"metadata": {"name": "cart", "generation": 3}, "spec": spec, "status": status});
@@ -116,10 +115,10 @@ mod tests {
         ] {
             let limits = json!({"maxSurge": surge, "maxUnavailable": unavailable});
             let spec = json!({"replicas": replicas, "strategy": {"rollingUpdate": limits}});
-            assert_eq!(read(spec.clone(), json!({})).strategy, expected, "{spec}");
+            assert_eq!(read(spec.clone(), &json!({})).strategy, expected, "{spec}");
         }
-        assert_eq!(read(json!({"strategy": {"type": "Recreate"}}), json!({})).strategy, Strategy::Recreate);
-        assert_eq!(read(json!({"paused": true}), json!({})).strategy, Strategy::Paused);
+        assert_eq!(read(json!({"strategy": {"type": "Recreate"}}), &json!({})).strategy, Strategy::Recreate);
+        assert_eq!(read(json!({"paused": true}), &json!({})).strategy, Strategy::Paused);
     }
 
     #[test]
@@ -145,7 +144,7 @@ mod tests {
             (status(3, [2, 2, 2], late), Progress::Complete),
             (status(3, [2, 0, 2], quota), failed("exceeded quota")),
         ] {
-            assert_eq!(read(json!({"replicas": 2}), status.clone()).progress, expected, "{status}");
+            assert_eq!(read(json!({"replicas": 2}), &status).progress, expected, "{status}");
         }
     }
 

@@ -14,13 +14,9 @@ pub(super) enum ByRollout {
 
 pub(super) fn by_rollout(live: &Live, pod: &Pod, on_blocked: OnBlocked) -> ByRollout {
     let Some(rolled) = live.rolled(pod, on_blocked) else { return ByRollout::NotAsked };
-    match rolled.obstacle(live, pod) {
-        Some(obstacle) => {
-            ByRollout::Cannot(rolled.object(), format!("cannot move by a rollout: {}", obstacle.told()))
-        }
-        None => {
-            let text = "moves by a rollout: a new pod is Ready on another node before the old one goes";
-            ByRollout::Moves(Reason::new(Key::MovesByRollout, rolled.object(), text))
-        }
+    if let Some(obstacle) = rolled.obstacle(live, pod) {
+        return ByRollout::Cannot(rolled.object(), format!("cannot move by a rollout: {}", obstacle.told()));
     }
+    let text = "moves by a rollout: a new pod is Ready on another node before the old one goes";
+    ByRollout::Moves(Reason::new(Key::MovesByRollout, rolled.object(), text))
 }

@@ -23,7 +23,10 @@ pub fn way<'a>(live: &'a Live, pod: &'a Pod, limits: &DrainLimits) -> Way<'a> {
     if !begun && !only && structural_objection(live, pod).is_none() {
         return Way::Eviction;
     }
-    match rolled.obstacle(live, pod) {
+    // A rollout that was begun is waited for. After a restart its volume claims may not be listed yet, and an eviction then would
+    // take the old pod away before the new one is there.
+    let holds = |obstacle: &Obstacle<'_>| !begun || *obstacle == Obstacle::NoteUnreadable;
+    match rolled.obstacle(live, pod).filter(holds) {
         Some(obstacle) => Way::Unable(rolled, obstacle),
         None => Way::Rollout(rolled),
     }

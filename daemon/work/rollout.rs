@@ -83,8 +83,8 @@ fn is_of_attempt(note: &RolloutNote, hand: &Hand<'_>) -> bool {
 }
 
 /// What a pod says that the rollout has made and that is not Ready.
-fn new_pod(live: &Live, rolled: &Rolled<'_>, note: &RolloutNote) -> String {
-    let is_new = |pod: &&Pod| pod.created.time() >= earlier(note.at, CLOCKS);
+fn new_pod(live: &Live, rolled: &Rolled<'_>, begun: &RolloutNote) -> String {
+    let is_new = |pod: &&Pod| pod.created.time() >= earlier(begun.at, CLOCKS);
     let mut pods = live.pods_under(rolled.uid).filter(|pod| pod.deleting.is_none() && !pod.ready);
     let Some(pod) = pods.find(is_new) else { return String::new() };
     let (object, started) = (pod.object(), pod.phase != Phase::Pending);

@@ -53,11 +53,11 @@ impl<'a> Check<'a> {
     fn begins(
         &mut self,
         (workload, rollout): (&Workload, &Rollout),
-        note: &RolloutNote,
+        begun: &RolloutNote,
         pods: &[&'a Pod],
         (after, object): (u64, &str),
     ) {
-        let Some(of) = self.in_progress_as(&note.step) else {
+        let Some(of) = self.in_progress_as(&begun.step) else {
             return self.note(object, "its rollout is begun for no step in progress");
         };
         let (step, progress): (&Step, &StepRecord) = (of.step, of.progress);
@@ -66,11 +66,11 @@ impl<'a> Check<'a> {
             object,
             "it is released by another entry than the intent of its step",
         );
-        self.require(progress.attempt == note.attempt, object, "its note has another attempt than its step");
-        self.require(self.epoch() == Some(note.epoch), object, "its note has another epoch than ours");
+        self.require(progress.attempt == begun.attempt, object, "its note has another attempt than its step");
+        self.require(self.epoch() == Some(begun.epoch), object, "its note has another epoch than ours");
         let emptying = step.drains() && progress.phase < StepPhase::Upgrading;
         self.require(emptying, object, "its rollout is begun for a node that is not being emptied");
-        let Some(run) = self.run().filter(|run| run.id == note.run) else {
+        let Some(run) = self.run().filter(|run| run.id == begun.run) else {
             return self.note(object, "its rollout is begun for another run");
         };
         let node = self.live().nodes.get(step.node().unwrap_or_default());

@@ -345,7 +345,7 @@ impl Then<'_> {
                 let (age, node) = detail.split_once(':').unwrap_or((detail, pod.node.as_deref().unwrap()));
                 let run = self.record.run.as_ref();
                 let (step, record) = run.and_then(|run| of_node(run, node)).unwrap();
-                let note = RolloutNote {
+                let begun = RolloutNote {
                     run: run.unwrap().id.clone(),
                     step: step.id.to_string(),
                     attempt: record.attempt,
@@ -353,9 +353,9 @@ impl Then<'_> {
                     at: self.since(age),
                     before: None,
                 };
-                rollout.moved = Some(note.value().as_str().into());
+                rollout.moved = Some(begun.value().as_str().into());
                 rollout.progress = Progress::Going;
-                rollout.note = Some(Box::new(NoteState::Ours(note)));
+                rollout.note = Some(Box::new(NoteState::Ours(begun)));
             }
             "over" => rollout.progress = Progress::Complete,
             "timedOut" => {

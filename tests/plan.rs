@@ -279,7 +279,7 @@ fn the_keys_that_programs_read() {
         ),
         (
             "/plan/pools/general/drain",
-            "when timeoutSeconds deleteEmptyDirData jobsSeconds implicitBudgets recoverySeconds onNotRecovered",
+            "when timeoutSeconds deleteEmptyDirData jobsSeconds implicitBudgets recoverySeconds onNotRecovered onBlocked",
         ),
         ("/plan/kubeadm", "from image ignorePreflightErrors"),
         ("/changes/0", "scope component from to node pods"),

@@ -322,6 +322,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 max_recovering: windlass::model::desired::Limit::Percent(25),
                 ahead: false,
                 on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
+                on_blocked: windlass::model::desired::OnBlocked::SetAside,
             },
         }],
     }

@@ -6,7 +6,7 @@
 //! * `clock`: clocks that differ or are set
 //! * `commits`: new, changed, broken and rewritten desired states
 //! * `control_plane`: hops, version skew, and the control plane as one unit
-//! * `drain`, `drain_blocked`: pods on their way out, and drains that cannot go on
+//! * `drain`, `drain_blocked`, `drain_surge`: pods on their way out, drains that cannot go on, and pods that move by a rollout
 //! * `failures`, `failures_api`: nodes, Jobs and git; the API server
 //! * `line`: requests and watches that are lost or late on their way
 //! * `limits`: how many nodes and pods may be out at once
@@ -26,6 +26,7 @@ mod commits;
 mod control_plane;
 mod drain;
 mod drain_blocked;
+mod drain_surge;
 mod failures;
 mod failures_api;
 mod limits;

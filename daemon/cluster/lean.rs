@@ -15,7 +15,7 @@ use serde::de::{
 use crate::live::Object;
 
 /// Types of Kubernetes, and the fields of each that are left out. All others are read.
-const LEFT_OUT: [(&str, &[&str]); 9] = [
+const LEFT_OUT: [(&str, &[&str]); 8] = [
     // Most of a pod's JSON. The managers' names stay: a note that names no author is by the first of them.
     ("ManagedFieldsEntry", &["fieldsV1"]),
     (
@@ -24,7 +24,6 @@ const LEFT_OUT: [(&str, &[&str]); 9] = [
             "affinity",
             "ephemeralContainers",
             "imagePullSecrets",
-            "initContainers",
             "securityContext",
             "tolerations",
             "topologySpreadConstraints",
@@ -41,7 +40,6 @@ const LEFT_OUT: [(&str, &[&str]); 9] = [
             "livenessProbe",
             "ports",
             "readinessProbe",
-            "resources",
             "securityContext",
             "startupProbe",
             "volumeMounts",
@@ -49,8 +47,7 @@ const LEFT_OUT: [(&str, &[&str]); 9] = [
     ),
     ("ContainerStatus", &["lastState", "resources", "volumeMounts"]),
     ("ProjectedVolumeSource", &["sources"]),
-    ("NodeStatus", &["addresses", "allocatable", "capacity", "images", "volumesAttached", "volumesInUse"]),
-    ("DeploymentSpec", &["template"]),
+    ("NodeStatus", &["addresses", "capacity", "images", "volumesAttached", "volumesInUse"]),
     ("ReplicaSetSpec", &["template"]),
     ("StatefulSetSpec", &["template", "volumeClaimTemplates"]),
 ];
@@ -268,7 +265,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for FieldName<S> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::apps::v1::StatefulSet;
     use k8s_openapi::api::core::v1::{Node, Pod};
     use serde::Serialize;
     use serde::de::DeserializeOwned;
@@ -310,10 +307,10 @@ mod tests {
             "images": [{"names": ["i:1"]}], "conditions": [{"type": "Ready", "status": "True"}]}});
         let node = read::<Node>(&node);
         assert_eq!(node["status"], json!({"conditions": [{"type": "Ready", "status": "True"}]}));
-        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "d"}, "spec": {
             "replicas": 3, "selector": {}, "template": {"spec": {"containers": [container]}}}});
-        let deployment = read::<Deployment>(&deployment);
-        assert_eq!(deployment["spec"], json!({"replicas": 3, "selector": {}, "template": {}}));
+        let set = read::<StatefulSet>(&set);
+        assert_eq!(set["spec"], json!({"replicas": 3, "selector": {}, "template": {}}));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
@@ -15,9 +16,11 @@ use super::probe::read_lock;
 use super::{CallError, ClusterApi, call};
 use crate::live::WriteAnswer;
 use crate::model::claim::Claim;
-use crate::model::effect::{LeaseMove, NodePatch};
+use crate::model::effect::{LeaseMove, NodePatch, RolloutPatch};
 use crate::model::live::{CallFailure, Heard, NodeTaint, RefusalKind};
-use crate::model::names::{CLAIM, HEARD, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS};
+use crate::model::names::{
+    CLAIM, HEARD, MOVED, MOVING, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS,
+};
 
 /// The merge patch of a node change, with its precondition.
 fn body(patch: &NodePatch, taints: Option<&[NodeTaint]>, resource_version: &str) -> Value {
@@ -61,6 +64,25 @@ fn taint(taint: &NodeTaint) -> Value {
     written
 }
 
+/// The merge patch of a Deployment, with its preconditions. The template changes only by our annotation.
+fn rollout_body(patch: &RolloutPatch, uid: &str, resource_version: &str) -> Value {
+    let (note, label, moved) = match patch {
+        RolloutPatch::Begin(note) => {
+            let text = serde_json::to_string(note).unwrap_or_default();
+            (json!(text), json!("true"), Some(json!(note.value())))
+        }
+        RolloutPatch::Forget => (Value::Null, Value::Null, None),
+        RolloutPatch::Undo { before } => (Value::Null, Value::Null, Some(json!(before))),
+    };
+    let mut body = json!({"metadata": {
+        "uid": uid, "resourceVersion": resource_version, "annotations": {MOVING: note}, "labels": {MOVING: label},
+    }});
+    if let Some(moved) = moved {
+        set(&mut body, "spec", json!({"template": {"metadata": {"annotations": {MOVED: moved}}}}));
+    }
+    body
+}
+
 fn set(object: &mut Value, key: &str, value: Value) {
     if let Some(map) = object.as_object_mut() {
         map.insert(key.to_owned(), value);
@@ -83,6 +105,21 @@ impl ClusterApi {
         let api = Api::<Node>::all(self.client.clone());
         match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
             Ok(node) => WriteAnswer::Node(Box::new(node)),
+            Err(error) => refused(&error),
+        }
+    }
+
+    pub async fn patch_deployment(
+        &self,
+        (namespace, name): (&str, &str),
+        uid: &str,
+        resource_version: &str,
+        patch: &RolloutPatch,
+    ) -> WriteAnswer {
+        let body = rollout_body(patch, uid, resource_version);
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
+        match call(api.patch(name, &PatchParams::default(), &Patch::Merge(body))).await {
+            Ok(deployment) => WriteAnswer::Deployment(Box::new(deployment)),
             Err(error) => refused(&error),
         }
     }

@@ -10,8 +10,8 @@ use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::desired::{
-    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnNotRecovered,
-    Pool, Provider, Selector,
+    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnBlocked,
+    OnNotRecovered, Pool, Provider, Selector,
 };
 use crate::model::version::Version;
 use jiff::SignedDuration;
@@ -287,6 +287,7 @@ impl Default for Drain {
             max_recovering: defaults::MAX_RECOVERING,
             ahead: defaults::AHEAD,
             on_not_recovered: defaults::ON_NOT_RECOVERED,
+            on_blocked: defaults::ON_BLOCKED,
         }
     }
 }
@@ -316,7 +317,7 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         ];
         choice(&known, &[], node, problems)
     });
-    fields.optional("onBlocked", on_blocked);
+    let on_blocked = fields.optional("onBlocked", on_blocked);
     fields.close(&[]);
     Some(Drain {
         when: when.unwrap_or(plain.when),
@@ -328,10 +329,11 @@ fn drain(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Drain> {
         max_recovering: max_recovering.unwrap_or(plain.max_recovering),
         ahead: ahead.unwrap_or(plain.ahead),
         on_not_recovered: on_not_recovered.unwrap_or(plain.on_not_recovered),
+        on_blocked: on_blocked.unwrap_or(plain.on_blocked),
     })
 }
 
-/// There is only one value. Writing it is allowed; forcing a drain is not.
-fn on_blocked(node: &YamlNode, problems: &mut Problems<'_>) -> Option<()> {
-    choice(&[("setAside", ())], &[], node, problems)
+/// None of the values forces a drain.
+fn on_blocked(node: &YamlNode, problems: &mut Problems<'_>) -> Option<OnBlocked> {
+    choice(&[("setAside", OnBlocked::SetAside), ("surge", OnBlocked::Surge)], &[], node, problems)
 }

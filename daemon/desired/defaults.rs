@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::model::desired::{
-    AtClose, ControlPlaneDrain, DrainWhen, ForeignCordon, Limit, Mode, OnNotRecovered,
+    AtClose, ControlPlaneDrain, DrainWhen, ForeignCordon, Limit, Mode, OnBlocked, OnNotRecovered,
 };
 
 /// A new cluster is only observed at first.
@@ -43,6 +43,8 @@ pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
 
 /// Pods that leave nodes that nobody has cordoned would surprise people, so they have to ask for it.
 pub const AHEAD: bool = false;
+/// A rollout replaces all pods of its owner, so somebody who knows the owner has to ask for it.
+pub const ON_BLOCKED: OnBlocked = OnBlocked::SetAside;
 
 /// Data in an emptyDir is lost with its pod, so a person has to allow it.
 pub const DELETE_EMPTY_DIR_DATA: bool = false;

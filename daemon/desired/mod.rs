@@ -398,7 +398,7 @@ mod tests {
       maxUnavailable: 10%
       maxUnavailablePerZone: 1
       foreignCordon: upgrade
-      drain: {for: minor, timeout: 1h30m, deleteEmptyDirData: true, onBlocked: setAside, jobs: 0s, implicitBudgets: false, recovery: 45m, onNotRecovered: continue}
+      drain: {for: minor, timeout: 1h30m, deleteEmptyDirData: true, onBlocked: surge, jobs: 0s, implicitBudgets: false, recovery: 45m, onNotRecovered: continue}
 "#,
             "",
         );
@@ -414,6 +414,7 @@ mod tests {
         );
         assert_eq!((pool.drain.when, pool.drain.jobs), (DrainWhen::Minor, SignedDuration::ZERO));
         assert_eq!(pool.foreign_cordon, ForeignCordon::Upgrade);
+        assert_eq!(pool.drain.on_blocked, crate::model::desired::OnBlocked::Surge);
         let recovery = (pool.drain.recovery, pool.drain.on_not_recovered);
         assert_eq!(
             recovery,

@@ -208,6 +208,9 @@ async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAn
         Effect::Evict { namespace, pod, uid } => {
             cluster.evict(&namespace, &pod, &uid, edges.clock.now()).await
         }
+        Effect::Rollout { namespace, name, uid, resource_version, patch } => {
+            cluster.patch_deployment((&namespace, &name), &uid, &resource_version, &patch).await
+        }
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
         Effect::SuspendJob { name, uid, resource_version, suspend } => {

@@ -39,7 +39,10 @@ fn resting(question: &Question<'_>) -> Option<Answer> {
     let record = question.record_of_step()?;
     let Some(StepEnd::SetAside { reasons, .. }) = &record.end else { return None };
     let first = reasons.first()?;
-    let long = matches!(first.key, Key::DrainTimedOut | Key::JobsTimedOut | Key::ExternalTimedOut);
+    let long = matches!(
+        first.key,
+        Key::DrainTimedOut | Key::RolloutFailed | Key::JobsTimedOut | Key::ExternalTimedOut
+    );
     let until = later(record.ended?, REST);
     if !long || until <= question.world.now {
         return None;

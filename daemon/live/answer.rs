@@ -32,6 +32,12 @@ impl Folder {
                 // The picture has it already, so no watch has to show it first.
                 self.live.overlay.in_flight.remove(key);
             }
+            WriteAnswer::Deployment(deployment) => {
+                if !self.deletions.has(&deployment.metadata) {
+                    self.put_deployment(&deployment, now);
+                }
+                self.succeeded(key, now);
+            }
             WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
                 self.live.lock_deleted = None;
@@ -103,6 +109,7 @@ impl Folder {
             EffectKey::Namespace => drop(overlay.backoff.remove(&EffectKey::Lease)),
             EffectKey::Long(name) => self.long(name, LongState::Running),
             EffectKey::Node(_)
+            | EffectKey::Deployment(_)
             | EffectKey::Job(_)
             | EffectKey::Lease
             | EffectKey::StatusMap

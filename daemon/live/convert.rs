@@ -5,14 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{self, Pod as KubePod};
-use k8s_openapi::api::storage::v1::VolumeAttachment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::{quantity, shared::Shared};
 use crate::model::claim::Claim;
 use crate::model::live::{
-    Attachment, ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind,
-    Phase, Pod, Ready, Seconds, Seldom, Server, Uid,
+    ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind, Phase, Pod,
+    Ready, Seconds, Seldom, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
@@ -359,23 +358,6 @@ fn job_state(object: &KubeJob) -> JobState {
         return JobState::Running;
     }
     idle("no pod of it was created yet")
-}
-
-pub(super) fn attachment(object: &VolumeAttachment, shared: &mut Shared) -> Option<(Id, Attachment)> {
-    let volume = object.spec.source.persistent_volume_name.as_deref().map(|name| shared.id(name));
-    let attachment = Attachment { node: shared.id(&object.spec.node_name), volume };
-    Some((shared.id(object.metadata.name.as_deref()?), attachment))
-}
-
-/// A claim and its volume; `None` while it is not bound.
-pub(super) fn volume_claim(
-    object: &v1::PersistentVolumeClaim,
-    shared: &mut Shared,
-) -> Option<((Id, Id), Id)> {
-    let meta = &object.metadata;
-    let volume = object.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())?;
-    let claim = (shared.id(meta.namespace.as_deref()?), shared.id(meta.name.as_deref()?));
-    Some((claim, shared.id(volume)))
 }
 
 pub(super) fn note(map: &v1::ConfigMap) -> Note {

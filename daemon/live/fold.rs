@@ -13,6 +13,7 @@ use super::convert;
 use super::kinds::{Kind, Listings};
 use super::probed::Deletions;
 use super::shared::Shared;
+use super::volume;
 use super::workload;
 use super::{Seen, budget};
 use crate::model::live::{Id, Live, Node, Pod, Ready, Uid, Workload};
@@ -154,8 +155,16 @@ impl Folder {
     }
 
     pub(super) fn put_deployment(&mut self, object: &Deployment, _: Timestamp) {
-        let workload = workload::deployment(object, &mut self.shared);
-        self.put_workload(workload);
+        let Some((uid, deployment)) = workload::deployment(object, &mut self.shared) else { return };
+        let before = self.live.workloads.get_mut(&uid).and_then(|before| before.rollout.as_mut());
+        if let (Some(before), Some(rollout)) = (before, &deployment.rollout) {
+            // The answer to our own write may be newer than what a watch shows.
+            if before.resource_version > rollout.resource_version && self.listings.deployments.is_none() {
+                return;
+            }
+            before.resource_version = rollout.resource_version;
+        }
+        self.put_workload(Some((uid, deployment)));
     }
 
     pub(super) fn put_replica_set(&mut self, object: &ReplicaSet, _: Timestamp) {
@@ -211,13 +220,13 @@ impl Folder {
     }
 
     pub(super) fn put_attachment(&mut self, object: &VolumeAttachment, _: Timestamp) {
-        if let Some((name, attachment)) = convert::attachment(object, &mut self.shared) {
+        if let Some((name, attachment)) = volume::attachment(object, &mut self.shared) {
             self.live.attachments.insert(name, attachment);
         }
     }
 
     pub(super) fn put_claim(&mut self, object: &PersistentVolumeClaim, _: Timestamp) {
-        if let Some((claim, volume)) = convert::volume_claim(object, &mut self.shared) {
+        if let Some((claim, volume)) = volume::volume_claim(object, &mut self.shared) {
             self.live.claims.insert(claim, volume);
         }
     }

@@ -143,7 +143,7 @@ impl Kind {
 
     /// True for a kind whose objects come from reads and from answers to writes too, and not from its watch alone.
     fn is_read_again(self) -> bool {
-        matches!(self, Self::Node | Self::Pod | Self::Job)
+        matches!(self, Self::Node | Self::Pod | Self::Job | Self::Deployment)
     }
 }
 

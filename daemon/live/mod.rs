@@ -8,12 +8,15 @@ mod fold;
 mod kinds;
 mod probed;
 mod quantity;
+mod rollout;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod volume;
 mod workload;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
@@ -107,6 +110,8 @@ pub enum WriteAnswer {
     Node(Box<Node>),
     /// Done; the Job as it is now.
     Job(Box<KubeJob>),
+    /// Done; the Deployment as it is after the patch.
+    Deployment(Box<Deployment>),
     Lock(Option<Lock>),
     Published {
         text: String,

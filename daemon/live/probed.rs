@@ -27,7 +27,7 @@ const MOST_KEPT: usize = 4096;
 /// What watches have shown to be deleted of late. The answer to a probe that was asked before may still have it.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
-    /// When a list of nodes, pods or Jobs ended last. It may have dropped any of them.
+    /// When a list of nodes, pods, Jobs or Deployments ended last. It may have dropped any of them.
     pub(super) listed: Option<Timestamp>,
     of: VecDeque<(Timestamp, Uid)>,
 }

@@ -745,3 +745,27 @@ fn a_job_that_a_write_does_not_find_is_gone() {
         "another Job of this name may be made at once"
     );
 }
+
+#[test]
+fn an_older_event_does_not_take_back_what_the_answer_to_a_write_has_shown_of_a_deployment() {
+    let at = |version: &str, moved: Option<&str>| {
+        let mut cart = object(Kind::Deployment, "cart");
+        cart["metadata"]["resourceVersion"] = json!(version);
+        if let Some(moved) = moved {
+            cart["spec"]["template"] = json!({"metadata": {"annotations": {"windlass.dev/moved": moved}}});
+        }
+        cart
+    };
+    let mut folder = small();
+    let watched = |folder: &mut Folder, cart: &Value| {
+        rises(folder, seen(Kind::Deployment, How::Applied, cart));
+        folder.live.workloads["uid-cart"].rollout.clone().unwrap().moved
+    };
+    assert_eq!(watched(&mut folder, &at("5", None)), None);
+    let answer = WriteAnswer::Deployment(Box::new(read(&at("7", Some("by w1")))));
+    folder.fold(Seen::Done(EffectKey::deployment("shop", "cart"), answer), now());
+    assert_eq!(watched(&mut folder, &at("6", None)).as_deref(), Some("by w1"));
+    let again = seen(Kind::Deployment, How::Applied, &at("8", Some("by w1")));
+    assert_eq!(rises(&mut folder, again), (0, 0), "a new resourceVersion alone is no news");
+    assert_eq!(folder.live.workloads["uid-cart"].rollout.as_ref().unwrap().resource_version, 8);
+}

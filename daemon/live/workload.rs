@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::convert::controller;
+use super::rollout::rollout;
 use super::shared::Shared;
 use crate::model::live::{Id, OwnerKind, Workload};
 
@@ -22,13 +23,16 @@ fn workload(
         replicas: u32::try_from(replicas).unwrap_or(0),
         parent: None,
         essential: false,
+        rollout: None,
     };
     Some((uid, workload))
 }
 
 pub(super) fn deployment(object: &Deployment, shared: &mut Shared) -> Option<(Id, Workload)> {
     let replicas = object.spec.replicas.unwrap_or(1);
-    workload(&object.metadata, OwnerKind::Deployment, replicas, shared)
+    let (uid, mut deployment) = workload(&object.metadata, OwnerKind::Deployment, replicas, shared)?;
+    deployment.rollout = Some(Box::new(rollout(object)));
+    Some((uid, deployment))
 }
 
 pub(super) fn replica_set(object: &ReplicaSet, shared: &mut Shared) -> Option<(Id, Workload)> {

@@ -138,6 +138,24 @@ pub struct Drain {
     /// True if pods of the budgets that take longest may leave nodes that wait, before their nodes' turn.
     pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
+    pub on_blocked: OnBlocked,
+}
+
+/// What a drain does where an eviction is impossible, or would take the only pod of an owner out of service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnBlocked {
+    /// A pod that cannot be evicted is waited for, and then its node is set aside.
+    #[default]
+    SetAside,
+    /// The pods of a Deployment move by a rollout, if its owner does not say otherwise and its strategy allows that.
+    Surge,
+}
+
+impl OnBlocked {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What follows if an owner of evicted pods does not recover in time.

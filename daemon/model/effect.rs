@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
-use super::live::{Job, Node, NodeTaint};
+use super::live::{Job, Node, NodeTaint, Workload};
 use super::names;
+use super::rollout::RolloutNote;
 use super::uid::Uid;
 
 /// One change of a node, sent as one merge patch with its `resourceVersion`.
@@ -46,6 +47,17 @@ pub enum LeaseMove {
     },
 }
 
+/// One change of a Deployment, sent as one merge patch with its UID and `resourceVersion`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RolloutPatch {
+    /// Sets off a rollout by the template's annotation, and notes who began it.
+    Begin(RolloutNote),
+    /// Removes the note of a rollout that has ended well, or that somebody has taken back.
+    Forget,
+    /// Gives the template's annotation back the value that it had, and removes the note.
+    Undo { before: Option<String> },
+}
+
 /// Everything that can be done to a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -60,6 +72,13 @@ pub enum Effect {
         namespace: String,
         pod: String,
         uid: String,
+    },
+    Rollout {
+        namespace: String,
+        name: String,
+        uid: String,
+        resource_version: String,
+        patch: RolloutPatch,
     },
     CreateNamespace(Value),
     CreateJob {
@@ -117,6 +136,17 @@ impl Effect {
         Self::Node { name, resource_version, patch: NodePatch::Taints, taints: Some(taints) }
     }
 
+    /// A patch of a Deployment as it was last seen; `None` for any other workload.
+    pub fn rollout(uid: &str, workload: &Workload, patch: RolloutPatch) -> Option<Self> {
+        Some(Self::Rollout {
+            namespace: workload.namespace.to_string(),
+            name: workload.name.to_string(),
+            uid: uid.to_owned(),
+            resource_version: workload.rollout.as_ref()?.resource_version.to_string(),
+            patch,
+        })
+    }
+
     /// Deletes a Job as it was last seen.
     pub fn deletion(name: &str, job: &Job) -> Self {
         let (uid, resource_version) = (job.uid.clone(), job.resource_version.clone());
@@ -128,6 +158,7 @@ impl Effect {
         match self {
             Self::Node { name, .. } => EffectKey::Node(name.clone()),
             Self::Evict { uid, .. } => EffectKey::Eviction(uid.as_str().into()),
+            Self::Rollout { namespace, name, .. } => EffectKey::deployment(namespace, name),
             Self::CreateNamespace(_) => EffectKey::Namespace,
             Self::CreateJob { name, .. } | Self::SuspendJob { name, .. } | Self::DeleteJob { name, .. } => {
                 EffectKey::Job(name.clone())
@@ -144,6 +175,7 @@ impl Effect {
         match self {
             Self::Evict { namespace, pod, .. } => format!("pod/{namespace}/{pod}"),
             Self::Node { .. }
+            | Self::Rollout { .. }
             | Self::CreateNamespace(_)
             | Self::CreateJob { .. }
             | Self::SuspendJob { .. }
@@ -168,6 +200,8 @@ pub enum EffectKey {
     Eviction(Uid),
     /// The node of this name.
     Node(String),
+    /// The Deployment of this namespace and name: `shop/cart`.
+    Deployment(String),
     /// The namespace of the upgrade Jobs and of the lease.
     Namespace,
     /// The upgrade Job of this name.
@@ -189,7 +223,7 @@ pub enum EffectKey {
 pub struct Rules {
     /// True if only the holder of the lease may carry it out.
     pub needs_lease: bool,
-    /// True for writes to nodes, pods and Jobs, and for long work: a stop keeps them back.
+    /// True for writes to nodes, pods, Deployments and Jobs, and for long work: a stop keeps them back.
     pub stops: bool,
     /// Set if only a watch shows the result. The effect is then not repeated until the watch does, or for this long:
     /// until then the picture is as it was before and would ask for it again.
@@ -200,11 +234,15 @@ pub struct Rules {
 const SHOWN: SignedDuration = SignedDuration::from_secs(10);
 
 impl EffectKey {
+    pub fn deployment(namespace: &str, name: &str) -> Self {
+        Self::Deployment(format!("{namespace}/{name}"))
+    }
+
     pub fn rules(&self) -> Rules {
         match self {
             // The answer has the object as it is now. An evicted pod counts as leaving from the answer until a watch
             // shows that it is gone; long work counts as running until a probe shows its end.
-            Self::Node(_) | Self::Eviction(_) | Self::Long(_) => {
+            Self::Node(_) | Self::Deployment(_) | Self::Eviction(_) | Self::Long(_) => {
                 Rules { needs_lease: true, stops: true, shown_within: None }
             }
             Self::StatusMap => Rules { needs_lease: true, stops: false, shown_within: None },
@@ -230,6 +268,7 @@ impl EffectKey {
             Self::Node(name) | Self::Probe(Probe::Heartbeat(name) | Probe::Node(name)) => {
                 format!("node/{name}")
             }
+            Self::Deployment(name) => format!("deployment/{name}"),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),
             Self::Job(name) => format!("job/{name}"),
             Self::Lease | Self::Probe(Probe::Lock) => format!("lease/{}", names::LEASE),
@@ -262,6 +301,7 @@ mod tests {
         for (key, object, needs_lease, waits_for_a_watch) in [
             (EffectKey::Eviction(uid.into()), "pod/6fa459ea-ee8a-4ca4-894e-db77e160355e", true, false),
             (EffectKey::Node(node()), "node/w1", true, false),
+            (EffectKey::deployment("shop", "cart"), "deployment/shop/cart", true, false),
             (EffectKey::Namespace, "namespace/windlass-system", false, false),
             (EffectKey::Job("w1-kubelet".to_owned()), "job/w1-kubelet", true, true),
             (EffectKey::Lease, "lease/windlass", false, false),

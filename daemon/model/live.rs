@@ -21,10 +21,12 @@ pub use super::labels::Labels;
 pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, LeftAhead, Looked, Overlay, Refusal, RefusalKind, Sent};
 pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
+pub use super::rollout::{NoteState, Progress, Rollout, RolloutNote, Strategy};
 pub use super::room::{Allocatable, Requests};
 pub use super::seconds::Seconds;
 pub use super::taint::NodeTaint;
 pub use super::uid::Uid;
+pub use super::workload::Workload;
 
 /// An API server sends a bookmark on each watch once a minute. A watch that has been silent for longer than this is dead.
 pub const SILENT: SignedDuration = SignedDuration::from_secs(90);
@@ -45,6 +47,8 @@ pub struct Live {
     pub workloads: BTreeMap<Id, Workload>,
     /// Pairs of UIDs: a Deployment and one of its `ReplicaSet`s.
     pub sets_of: BTreeSet<(Id, Id)>,
+    /// UIDs of Deployments with the note of a rollout.
+    pub moving: BTreeSet<Id>,
     /// Upgrade Jobs by name.
     pub jobs: Jobs,
     /// Nodes that have a claim, readable or not.
@@ -53,8 +57,8 @@ pub struct Live {
     pub outdated: BTreeSet<Id>,
     /// Volume attachments by name.
     pub attachments: BTreeMap<Id, Attachment>,
-    /// The volume of each bound claim, by namespace and name of the claim.
-    pub claims: BTreeMap<(Id, Id), Id>,
+    /// Bound claims by namespace and name.
+    pub claims: BTreeMap<(Id, Id), VolumeClaim>,
     /// True once every kind has been listed. Before that, an object that is missing here may still exist.
     pub complete: bool,
     /// Kinds that cannot be listed or watched at present, by their name in the table of kinds, and why.
@@ -171,16 +175,12 @@ pub struct Attachment {
     pub volume: Option<Id>,
 }
 
+/// A claim that is bound to a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Workload {
-    pub kind: OwnerKind,
-    pub namespace: Id,
-    pub name: Id,
-    pub replicas: u32,
-    /// The Deployment that owns a `ReplicaSet`.
-    pub parent: Option<Id>,
-    /// True for a `DaemonSet` that provides networking, proxy or storage.
-    pub essential: bool,
+pub struct VolumeClaim {
+    pub volume: Id,
+    /// True if several nodes may mount it at once.
+    pub shared: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,28 +265,6 @@ impl Live {
         self.pods.on(node)
     }
 
-    /// The pods of a top-level owner: for a Deployment those of all its `ReplicaSet`s.
-    pub fn pods_under(&self, top: &Id) -> impl Iterator<Item = &Pod> {
-        let first = (top.clone(), Id::default());
-        let of_top = top.clone();
-        let sets = self.sets_of.range(first..).take_while(move |(parent, _)| *parent == of_top);
-        self.pods.of(top).chain(sets.flat_map(|(_, set)| self.pods.of(set)))
-    }
-
-    pub fn put_workload(&mut self, uid: Id, workload: Workload) {
-        if let Some(parent) = &workload.parent {
-            self.sets_of.insert((parent.clone(), uid.clone()));
-        }
-        self.workloads.insert(uid, workload);
-    }
-
-    pub fn drop_workload(&mut self, uid: &Id) {
-        let parent = self.workloads.remove(uid).and_then(|workload| workload.parent);
-        if let Some(parent) = parent {
-            self.sets_of.remove(&(parent, uid.clone()));
-        }
-    }
-
     pub fn control_plane(&self) -> impl Iterator<Item = &Node> {
         self.nodes.control_plane()
     }
@@ -321,22 +299,6 @@ impl Live {
                 Truth::of(Some(self.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))
             }
         }
-    }
-
-    /// The top-level controller: the Deployment that owns a `ReplicaSet`, otherwise the owner itself.
-    pub fn top_owner(&self, owner: &Owner) -> Id {
-        self.workloads
-            .get(&owner.uid)
-            .and_then(|workload| workload.parent.clone())
-            .unwrap_or(owner.uid.clone())
-    }
-
-    /// `deployment/shop/cart`, or as much of that as is known.
-    pub fn owner_name(&self, uid: &Id) -> String {
-        self.workloads.get(uid).map_or_else(
-            || format!("owner/{uid}"),
-            |w| format!("{}/{}/{}", w.kind.noun(), w.namespace, w.name),
-        )
     }
 
     /// The budgets that cover a pod, by name.

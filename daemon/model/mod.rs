@@ -20,6 +20,7 @@ pub mod nodes;
 mod overlay;
 pub mod plan;
 mod pod;
+pub mod rollout;
 mod room;
 mod seconds;
 pub mod servers;
@@ -30,6 +31,7 @@ pub mod time;
 mod uid;
 pub mod version;
 pub mod work;
+mod workload;
 
 /// A commit of the desired or of the status branch, in full hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

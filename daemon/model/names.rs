@@ -28,6 +28,13 @@ pub const CLUSTER: &str = "windlass.dev/cluster";
 
 /// The annotation of a node that holds a [`Claim`](super::claim::Claim) as JSON.
 pub const CLAIM: &str = "windlass.dev/claim";
+/// The annotation with which a person lets a Deployment move by a rollout where an eviction would take it out of service.
+pub const SURGE: &str = "windlass.dev/surge";
+/// The annotation of a Deployment's template that sets off a rollout.
+pub const MOVED: &str = "windlass.dev/moved";
+/// The annotation of a Deployment that holds a [`RolloutNote`](super::rollout::RolloutNote) as JSON. It counts only beside a
+/// label of the same name: Kubernetes copies annotations to `ReplicaSets`, and `kubectl rollout undo` brings them back.
+pub const MOVING: &str = "windlass.dev/moving";
 /// The taint of nodes that wait for their upgrade: the scheduler prefers others for the pods that are evicted.
 pub const OUTDATED: &str = "windlass.dev/outdated";
 /// The annotation with which a person keeps Windlass from touching a node; its value is the reason.

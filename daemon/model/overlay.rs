@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::decision::Key;
+use super::decision::{Answer, Gate, Key, Reason};
 use super::effect::EffectKey;
 use super::failure::CallFailure;
 use super::live::Id;
@@ -65,6 +65,23 @@ pub struct Backoff {
     pub until: Timestamp,
     pub tries: u32,
     pub why: CallFailure,
+}
+
+impl Backoff {
+    /// True if more than a retry is needed: one or two failures are a race or a short outage.
+    pub fn lasts(&self) -> bool {
+        self.tries > 2
+    }
+
+    /// The answer about a write that failed several times. Only a person can give a missing right.
+    pub fn told(&self, object: &str) -> Answer {
+        if self.why.is_missing_right() {
+            let text = format!("the daemon lacks a right: {}; docs/security.md has the role", self.why);
+            return Answer::deny(Gate::Health, Reason::new(Key::RightMissing, object, text));
+        }
+        let text = format!("the API server was asked several times to change it: {}", self.why);
+        Answer::wait(Gate::Health, Reason::new(Key::WriteRefused, object, text))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

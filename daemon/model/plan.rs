@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitId;
 use super::decision::Reason;
-use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered};
+use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered};
 use super::version::Version;
 
 pub use super::work::{
@@ -112,6 +112,9 @@ pub struct DrainLimits {
     pub max_recovering: Limit,
     pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
+    /// Left out where it is the default, so that a plan without it has the digest that it always had.
+    #[serde(default, skip_serializing_if = "OnBlocked::is_default")]
+    pub on_blocked: OnBlocked,
 }
 
 impl DrainLimits {

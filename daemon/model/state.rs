@@ -69,7 +69,12 @@ impl Tenure {
     /// True if the claim's epoch is higher than ours is, or would be if we took the lease now. Such a claim is never
     /// overwritten.
     pub fn is_before(&self, claim: &Claim) -> bool {
-        self.epoch.is_some_and(|ours| ours < claim.epoch)
+        self.is_before_epoch(claim.epoch)
+    }
+
+    /// The same for an epoch that a leader noted elsewhere.
+    pub fn is_before_epoch(&self, epoch: u64) -> bool {
+        self.epoch.is_some_and(|ours| ours < epoch)
     }
 }
 

@@ -8,13 +8,16 @@ mod order;
 mod patches;
 mod refuse;
 mod risk;
+mod rolled;
 mod seal;
 mod vouch;
 
 use std::collections::BTreeMap;
 
 use crate::diff::{Membership, control_plane_versions, membership};
-use crate::model::desired::{Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, OnNotRecovered, Pool};
+use crate::model::desired::{
+    Cluster, Desired, Drain, DrainWhen, ForeignCordon, Limit, OnBlocked, OnNotRecovered, Pool,
+};
 use crate::model::live::{Live, Node};
 use crate::model::plan::{DrainLimits, Plan, PoolLimits, Scope};
 use crate::model::version::Version;
@@ -43,6 +46,7 @@ const CONTROL_PLANE_LIMITS: PoolLimits = PoolLimits {
         max_recovering: Limit::Percent(25),
         ahead: false,
         on_not_recovered: OnNotRecovered::Halt,
+        on_blocked: OnBlocked::SetAside,
     },
 };
 
@@ -115,6 +119,7 @@ fn drain_limits(drain: &Drain) -> DrainLimits {
         max_recovering: drain.max_recovering,
         ahead: drain.ahead,
         on_not_recovered: drain.on_not_recovered,
+        on_blocked: drain.on_blocked,
     }
 }
 

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::rolled::{ByRollout, by_rollout};
 use super::{CONTROL_PLANE_LIMITS, Inventory, Member, node};
 use crate::diff::{Membership, leaves};
 use crate::model::decision::{Key, Reason};
+use crate::model::desired::OnBlocked;
 use crate::model::live::{ClaimState, Id, Live, NamedBudget, OwnerKind, Pod, Ready};
 use crate::model::plan::Scope;
 use crate::model::text::held;
@@ -46,7 +48,7 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reaso
         risks: BTreeSet::new(),
     };
     survey.nodes(inventory);
-    let swapped = swapped_under_pods(inventory);
+    let swapped = node::swapped_under_pods(inventory);
     if !swapped.is_empty() {
         for pods in inventory.live.pods.by_owner() {
             survey.on_one_of(&swapped, pods);
@@ -73,23 +75,6 @@ pub(super) fn survey<'a>(inventory: &'a Inventory) -> (Loads<'a>, BTreeSet<Reaso
     (Loads(loads), survey.risks)
 }
 
-/// Control plane nodes whose components are replaced under running pods, while other control plane nodes watch their
-/// heartbeats.
-///
-/// The kubelet of such a node talks to its own API server, which does not answer while kubeadm replaces it or its member
-/// of etcd. The other control plane nodes take the node for lost after 40 seconds, and take its pods out of their
-/// Services although they run. Seen with kubeadm v1.36.3 and three control plane nodes; no budget is asked.
-fn swapped_under_pods<'a>(inventory: &'a Inventory) -> BTreeSet<&'a str> {
-    let control_plane = &inventory.cluster.control_plane;
-    let nodes = inventory.control_plane.len();
-    let ours = inventory.provider().moves_control_plane() && nodes > 1 && !control_plane.empties_first(nodes);
-    let behind = inventory
-        .control_plane
-        .iter()
-        .filter(|(_, runs)| ours && runs.as_ref().is_some_and(|runs| runs.is_before(inventory.target())));
-    behind.map(|(name, _)| &**name).collect()
-}
-
 /// A node that is behind, its pods, and the drain settings that hold for them.
 struct NodeBehind<'a> {
     name: &'a str,
@@ -104,6 +89,7 @@ struct Terms<'a> {
     drained: bool,
     empty_dir_may_go: bool,
     timeout_seconds: i64,
+    on_blocked: OnBlocked,
 }
 
 fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
@@ -119,6 +105,7 @@ fn nodes_behind<'a>(inventory: &'a Inventory) -> Vec<NodeBehind<'a>> {
             // For the control plane no file says so; the data is deleted, and a risk names it.
             empty_dir_may_go: pool.is_some_and(|drain| drain.delete_empty_dir_data),
             timeout_seconds: pool.map_or(ours.timeout_seconds, |drain| drain.timeout.as_secs()),
+            on_blocked: pool.map_or(ours.on_blocked, |drain| drain.on_blocked),
         };
         Some(NodeBehind { name: member.name(), load: Load::default(), terms })
     };
@@ -255,6 +242,11 @@ impl<'a> Survey<'a> {
         };
         let before = self.matched.take().filter(|(other, _)| alike(other));
         let matched = before.map_or_else(|| self.live.budgets_of(pod), |(_, matched)| matched);
+        let stuck = matched.len() > 1 || matched.iter().any(|(_, budget)| budget.never.is_some());
+        if stuck && terms.drained && self.rolls(pod, terms) {
+            self.matched = Some((pod, matched));
+            return;
+        }
         for (_, budget) in matched.iter().filter(|(_, budget)| budget.disruptions_allowed <= 0) {
             self.blocking.insert((number, std::ptr::from_ref(*budget).addr()));
         }
@@ -262,6 +254,21 @@ impl<'a> Survey<'a> {
             self.of_budgets(pod, &matched);
         }
         self.matched = Some((pod, matched));
+    }
+
+    /// True if a pod that no budget lets go moves by a rollout, which asks no budget.
+    fn rolls(&mut self, pod: &Pod, terms: Terms<'a>) -> bool {
+        match by_rollout(self.live, pod, terms.on_blocked) {
+            ByRollout::NotAsked => false,
+            ByRollout::Moves(reason) => {
+                self.risks.insert(reason);
+                true
+            }
+            ByRollout::Cannot(owner, why) => {
+                self.add(Key::BudgetNeverAllows, &owner, why);
+                false
+            }
+        }
     }
 
     /// Finds the risks of the budgets of one pod that a drain evicts.
@@ -309,7 +316,15 @@ impl<'a> Survey<'a> {
                     && self.live.workloads.get(&owner.uid).is_some_and(|workload| workload.replicas == 1)
                 {
                     let text = "has one replica: it is away while that is moved";
-                    self.add(Key::SingleReplica, &owner_of(self.live, pod), text.to_owned());
+                    match by_rollout(self.live, pod, terms.on_blocked) {
+                        ByRollout::NotAsked => {
+                            self.add(Key::SingleReplica, &owner_of(self.live, pod), text.to_owned());
+                        }
+                        ByRollout::Moves(reason) => drop(self.risks.insert(reason)),
+                        ByRollout::Cannot(owner, why) => {
+                            self.add(Key::SingleReplica, &owner, format!("{text}; it {why}"));
+                        }
+                    }
                 }
             }
             OwnerKind::DaemonSet | OwnerKind::Node | OwnerKind::Other => {}

@@ -13,7 +13,7 @@ use crate::provider::Script;
 
 /// Raised whenever the same intent gets another digest. A plan that another version of Windlass sealed then has
 /// another digest.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Why a plan has no digest. Without one it cannot be approved or carried out, because it cannot be told from another
 /// plan.

@@ -18,6 +18,7 @@ use crate::record::Run;
 use crate::verify::bound::slowest_budgets;
 use crate::verify::ledger::Ledger;
 use crate::verify::pods::{self, Case};
+use crate::verify::rollouts::{Way, way};
 use crate::verify::room::Room;
 use crate::work::Turn;
 
@@ -112,7 +113,9 @@ impl<'a> Leaving<'a, '_> {
             if !goes || asked(pod) || !of_slow() {
                 continue;
             }
-            if self.ledger.objection(pod, limits.drain.implicit_budgets).is_none() && room.take(pod) {
+            let evicted = way(live, pod, &limits.drain) == Way::Eviction;
+            let objection = || self.ledger.objection(pod, limits.drain.implicit_budgets);
+            if evicted && objection().is_none() && room.take(pod) {
                 self.ledger.take(pod);
                 let effect = Effect::Evict {
                     namespace: pod.namespace.to_string(),

@@ -7,9 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::explain::Answers;
 use super::{Input, Tick};
 use crate::gate::owners_in_debt;
-use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey, LeaseMove};
-use crate::model::live::{Backoff, Probe};
+use crate::model::live::Probe;
 use crate::model::plan::Plan;
 use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
@@ -143,9 +142,8 @@ impl<'a> Merge<'a> {
         if let Some(backoff) = live.overlay.backoff.get(&key).filter(|backoff| backoff.until > now) {
             self.moves = true;
             self.wake(Some(backoff.until));
-            // One or two failures are a race or a short outage, which a retry gets over.
-            if backoff.tries > 2 {
-                self.answers.add([write_refused(&effect, backoff)]);
+            if backoff.lasts() {
+                self.answers.add([backoff.told(&effect.object())]);
             }
             return;
         }
@@ -170,14 +168,4 @@ fn ledger<'a>(input: &Input<'a>) -> Ledger<'a> {
     let matters = run.plan.pools.values().any(|limits| !limits.drain.implicit_budgets);
     let in_debt = if matters { owners_in_debt(input.live, run) } else { BTreeSet::new() };
     Ledger::new(input.live, &run.owner_sizes, in_debt)
-}
-
-/// The answer about a write that failed several times. Only a person can give a missing right.
-fn write_refused(effect: &Effect, backoff: &Backoff) -> Answer {
-    if backoff.why.is_missing_right() {
-        let text = format!("the daemon lacks a right: {}; docs/security.md has the role", backoff.why);
-        return Answer::deny(Gate::Health, Reason::new(Key::RightMissing, effect.object(), text));
-    }
-    let text = format!("the API server was asked several times to change it: {}", backoff.why);
-    Answer::wait(Gate::Health, Reason::new(Key::WriteRefused, effect.object(), text))
 }

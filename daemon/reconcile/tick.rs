@@ -100,7 +100,9 @@ fn acts(input: &Input<'_>) -> bool {
             let in_progress = input.record.run.as_ref().is_some_and(|run| run.in_progress().next().is_some());
             let claimed = || input.live.claimed.iter().filter_map(|name| input.live.nodes.get(name));
             let tainting = input.record.run.as_ref().is_some_and(|run| !run.tainting.is_empty());
-            in_progress || tainting || claimed().any(|node| work::bears_our_claim(input.record, node))
+            let rolling = work::bears_our_note(input.record, input.live);
+            let claims = || claimed().any(|node| work::bears_our_claim(input.record, node));
+            in_progress || tainting || rolling || claims()
         }
         None => false,
     }
@@ -159,6 +161,7 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
         }
         if acts && !blind {
             merge.turn(work::return_orphans(desired, live, record, tenure));
+            merge.turn(work::end_rollouts(desired, live, record, tenure));
             merge.turn(work::sweep(live, record, tenure));
         }
         if acts {

@@ -64,6 +64,7 @@ impl InFlight {
         let pod = match &effect {
             Effect::Evict { namespace, pod, .. } => Some((namespace.clone(), pod.clone())),
             Effect::Node { .. }
+            | Effect::Rollout { .. }
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
             | Effect::SuspendJob { .. }

@@ -21,7 +21,7 @@ use crate::model::time::later;
 use crate::plan;
 use crate::reconcile::{Input, Tick};
 use crate::record::Record;
-use crate::work::bears_our_claim;
+use crate::work::{bears_our_claim, bears_our_note};
 
 /// Under which name each cluster (UID of its kube-system) is served, over all loops of a process. Two contexts of a
 /// kubeconfig may lead to one cluster; two loops would then upgrade it against each other.
@@ -222,12 +222,12 @@ impl Picture {
         self.wanted.as_ref()?.desired.as_ref()?.cluster.etcd_unproven.as_deref()
     }
 
-    /// True if a node has a claim of a run that this record knows.
-    pub(super) fn has_claimed_nodes(&self, record: &Record) -> bool {
+    /// True if a node has a claim, or a Deployment the note of a rollout, of a run that this record knows.
+    pub(super) fn has_things_to_return(&self, record: &Record) -> bool {
         {
             let live = &self.folder.live;
             let mut claimed = live.claimed.iter().filter_map(|name| live.nodes.get(name));
-            claimed.any(|node| bears_our_claim(record, node))
+            claimed.any(|node| bears_our_claim(record, node)) || bears_our_note(record, live)
         }
     }
 }

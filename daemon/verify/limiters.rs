@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ledger::implicit_budget;
 use super::owners::ready_pods;
 use super::pods;
+use super::rollouts::{Way, way};
 use crate::model::live::{Id, Labels, Live, Owner, OwnerKind, Pod};
 use crate::model::plan::DrainLimits;
 
@@ -38,8 +39,8 @@ pub struct Limiters<'a> {
     of_alike: BTreeMap<OwnerAndLabels, Option<Limiter>>,
 }
 
-/// The places of labels and owner of some pods, and whether owners without a budget have an implicit one.
-type OwnerAndLabels = (*const Labels, *const Owner, bool);
+/// The places of the labels and of the owner of some pods, and of the limits by which they are judged.
+type OwnerAndLabels = (*const Labels, *const Owner, *const DrainLimits);
 
 impl<'a> Limiters<'a> {
     /// `None` if the number is of other limiters.
@@ -70,7 +71,7 @@ impl<'a> Limiters<'a> {
     /// What limits this pod; `None` if nothing does.
     pub fn of(&mut self, live: &'a Live, pod: &'a Pod, limits: &DrainLimits) -> Option<Limiter> {
         let owner = pod.owner.as_ref()?;
-        let alike = (Arc::as_ptr(&pod.labels), Arc::as_ptr(owner), limits.implicit_budgets);
+        let alike = (Arc::as_ptr(&pod.labels), Arc::as_ptr(owner), std::ptr::from_ref(limits));
         if let Some(known) = self.of_alike.get(&alike) {
             return *known;
         }
@@ -94,7 +95,13 @@ fn limited_by<'a>(
     owner: &'a Owner,
     limits: &DrainLimits,
 ) -> Option<(LimitedBy<'a>, CapacityOf<'a>)> {
-    if let Some((key, budget)) = live.budgets_of(pod).first().copied() {
+    let budgets = live.budgets_of(pod);
+    if let Some((key, budget)) = budgets.first().copied() {
+        // No eviction would ever pass, so that the pod leaves by a rollout, which asks no budget, or not at all.
+        let never = budget.never.is_some() || budgets.len() > 1;
+        if never && matches!(way(live, pod, limits), Way::Rollout(_)) {
+            return None;
+        }
         // Its status is not computed yet.
         if budget.expected == 0 {
             return None;

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod limiters;
 pub mod owners;
 pub mod pods;
+pub mod rollouts;
 pub mod room;
 
 use control_plane::{quorum, steady};

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::ledger::structural_objection;
+use super::rollouts::{Way, way};
 use crate::model::claim::Claim;
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{Live, OwnerKind, Phase, Pod};
@@ -11,7 +12,7 @@ use crate::model::plan::DrainLimits;
 use crate::model::time::later;
 
 /// How far the API server's clock, by which pods are created, may be from ours.
-pub(super) const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
+pub const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 /// How long after its grace period a pod may be terminating before its kubelet is taken to be gone.
 const STUCK: SignedDuration = SignedDuration::from_secs(60);
 
@@ -38,7 +39,7 @@ pub fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<Reason> 
     for pod in live.pods_on(node) {
         match case(live, pod, limits, None, Timestamp::MIN) {
             Case::Blocked(reason) => reasons.push(reason),
-            Case::Goes => reasons.extend(structural_objection(live, pod)),
+            Case::Goes => reasons.extend(never_leaves(live, pod, limits)),
             Case::Stays | Case::Late | Case::Ends(_) | Case::Going(_) => {}
         }
     }
@@ -47,7 +48,17 @@ pub fn structural(live: &Live, node: &str, limits: &DrainLimits) -> Vec<Reason> 
     reasons
 }
 
-/// Pods that a drain of this node would evict.
+/// Why this pod can leave its node neither by an eviction nor by a rollout.
+fn never_leaves(live: &Live, pod: &Pod, limits: &DrainLimits) -> Option<Reason> {
+    let reason = structural_objection(live, pod)?;
+    match way(live, pod, limits) {
+        Way::Rollout(_) => None,
+        Way::Eviction => Some(reason),
+        Way::Unable(rolled, obstacle) => Some(rolled.explain(reason, obstacle)),
+    }
+}
+
+/// Pods that a drain of this node would move.
 pub fn to_evict<'a>(
     live: &'a Live,
     node: &str,

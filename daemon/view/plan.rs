@@ -10,7 +10,7 @@ use crate::diff;
 use crate::gate;
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Reason};
-use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, Provider};
+use crate::model::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered, Provider};
 use crate::model::plan::{self, LowerBound};
 use crate::model::version::Version;
 
@@ -190,6 +190,7 @@ pub struct Drain {
     pub max_recovering: Limit,
     pub ahead: bool,
     pub on_not_recovered: OnNotRecovered,
+    pub on_blocked: OnBlocked,
 }
 
 /// One component of one node that does not run the desired version.
@@ -357,6 +358,7 @@ impl Pool {
                 max_recovering: drain.max_recovering,
                 ahead: drain.ahead,
                 on_not_recovered: drain.on_not_recovered,
+                on_blocked: drain.on_blocked,
             },
         }
     }

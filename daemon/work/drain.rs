@@ -1,19 +1,24 @@
 //! The drain of one claimed node: which pods may be evicted now, and what keeps the others.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use super::hand::Hand;
+use super::rollout::{Rolling, roll};
 use super::turn::{Turn, waiting_since};
 use crate::model::claim::Claim;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::effect::Effect;
 use crate::model::live::{Id, Live, Pod, RefusalKind};
 use crate::model::plan::DrainLimits;
+use crate::model::rollout::{Obstacle, Rolled};
 use crate::model::text::one_line;
 use crate::model::time::later;
 use crate::model::work::NodeMove;
 use crate::verify::ledger::Ledger;
 use crate::verify::pods::{self, Case, case};
+use crate::verify::rollouts::{Way, way};
 
 /// The most evictions in flight at once. More would only meet the API server's own limits.
 const MOST_AT_ONCE: usize = 50;
@@ -39,6 +44,16 @@ struct NodeDrain<'a> {
     ledger: Ledger<'a>,
     room: usize,
     turn: Turn,
+    rollouts: Rollouts,
+}
+
+/// The Deployments that move by a rollout in this drain.
+#[derive(Default)]
+struct Rollouts {
+    /// Those that were looked at, by UID: several pods on a node may be of one Deployment.
+    known: BTreeSet<Id>,
+    going: bool,
+    failed: bool,
 }
 
 /// Takes the drain of one claimed node further: evicts the pods that may go, and gives a reason for each of the
@@ -52,7 +67,8 @@ pub(super) fn go_on(
 ) -> (Drained, Turn) {
     let (mut left, mut moves, mut ends) = (0_usize, false, false);
     let room = MOST_AT_ONCE.saturating_sub(hand.ledger.asked_to_leave());
-    let mut drain = NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn };
+    let mut drain =
+        NodeDrain { hand, limits, ledger: hand.ledger.clone(), room, turn, rollouts: Rollouts::default() };
     for pod in hand.live.pods_on(&mv.node.name) {
         match case(hand.live, pod, limits, Some(claim), hand.now) {
             Case::Stays => {}
@@ -74,13 +90,19 @@ pub(super) fn go_on(
             Case::Goes => {
                 // A pod that has finished is evicted too, but the drain does not wait for it.
                 left += usize::from(!pod.finished());
-                moves |= drain.evict(pod);
+                moves |= drain.leaves(pod);
             }
         }
     }
-    let mut turn = drain.turn;
+    let NodeDrain { mut turn, rollouts, .. } = drain;
     if left == 0 {
         return detached(hand, mv, claim, turn);
+    }
+    if rollouts.failed {
+        // Nothing more is begun on a node that is given up.
+        turn.effects.clear();
+        turn.answers.retain(|answer| answer.verdict == Verdict::Deny);
+        return (Drained::GivenUp(Key::RolloutFailed), turn);
     }
     if ends && turn.expired(hand.since(claim.at), limits.jobs(), hand.now) {
         return (Drained::GivenUp(Key::JobsTimedOut), turn);
@@ -89,6 +111,8 @@ pub(super) fn go_on(
         claim.blocked_since.is_some_and(|since| later(hand.since(since), limits.timeout()) <= hand.now);
     let drained = match moves {
         true => Drained::Going,
+        // `drain.timeout` counts from its own beginning.
+        false if rollouts.going => Drained::Going,
         false if timed_out => Drained::GivenUp(Key::DrainTimedOut),
         // `drain.jobs` counts for these, not `drain.timeout`.
         false if ends => Drained::Going,
@@ -111,8 +135,38 @@ impl NodeDrain<'_> {
         self.turn.answers.push(Answer::new(Gate::Budget, verdict, reason));
     }
 
-    /// Evicts one pod if everything allows it. True if the pod is on its way out.
-    fn evict(&mut self, pod: &Pod) -> bool {
+    /// Takes one pod further on its way from the node, by an eviction or by a rollout. True if an eviction is on its way.
+    fn leaves(&mut self, pod: &Pod) -> bool {
+        let live = self.hand.live;
+        match way(live, pod, self.limits) {
+            Way::Eviction => self.evict(pod, None),
+            Way::Unable(rolled, obstacle) => self.evict(pod, Some((rolled, obstacle))),
+            Way::Rollout(rolled) => {
+                if self.rollouts.known.insert(rolled.uid.clone()) {
+                    self.roll(&rolled);
+                }
+                false
+            }
+        }
+    }
+
+    fn roll(&mut self, rolled: &Rolled<'_>) {
+        match roll(self.hand, self.limits, rolled, &mut self.turn) {
+            Rolling::Going(reason) => {
+                self.rollouts.going = true;
+                self.answer(Verdict::Wait, reason);
+            }
+            Rolling::Waits(answer) => self.turn.answers.push(answer),
+            Rolling::Failed(reason) => {
+                self.rollouts.failed = true;
+                self.answer(Verdict::Deny, reason);
+            }
+        }
+    }
+
+    /// Evicts one pod if everything allows it. `unable` says why its owner's wish for a rollout cannot be met. True if the
+    /// pod is on its way out.
+    fn evict(&mut self, pod: &Pod, unable: Option<(Rolled<'_>, Obstacle<'_>)>) -> bool {
         let overlay = &self.hand.live.overlay;
         if let Some(until) = overlay.unanswered.get(&pod.uid) {
             let text = "its eviction got no clear answer, so it counts as leaving until it is seen again";
@@ -136,8 +190,17 @@ impl NodeDrain<'_> {
         }
         if let Some(reason) = self.ledger.objection(pod, self.limits.implicit_budgets) {
             let for_good = matches!(reason.key, Key::BudgetNeverAllows | Key::SeveralBudgets);
+            let reason = match unable {
+                Some((rolled, obstacle)) => rolled.explain(reason, obstacle),
+                None => reason,
+            };
             self.answer(if for_good { Verdict::Deny } else { Verdict::Wait }, reason);
             return false;
+        }
+        if let Some((rolled, obstacle)) = unable {
+            let text =
+                format!("its only pod is evicted, because it cannot move by a rollout: {}", obstacle.told());
+            self.answer(Verdict::Allow, Reason::new(Key::SingleReplica, rolled.object(), text));
         }
         self.ledger.take(pod);
         if self.room > 0 {
@@ -185,6 +248,6 @@ fn stays(live: &Live, mv: &NodeMove, volume: &Id) -> bool {
     let mut pods = live.pods_on(&mv.node.name).filter(|pod| !pod.finished());
     pods.any(|pod| {
         let mut claims = pod.claims().iter().map(|claim| (pod.namespace.clone(), claim.clone()));
-        claims.any(|claim| live.claims.get(&claim) == Some(volume))
+        claims.any(|claim| live.claims.get(&claim).is_some_and(|claim| claim.volume == *volume))
     })
 }

@@ -10,6 +10,7 @@ mod job;
 mod kubelet;
 mod node;
 mod orphans;
+mod rollout;
 mod state;
 mod sweep;
 mod turn;
@@ -19,6 +20,7 @@ use crate::model::work::Work;
 
 pub use hand::Hand;
 pub use orphans::{bears_our_claim, return_orphans};
+pub use rollout::{bears_our_note, end_rollouts};
 pub use state::State;
 pub use sweep::sweep;
 pub use turn::{LOOK_AGAIN, Turn};

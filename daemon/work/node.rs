@@ -155,6 +155,7 @@ fn drain(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
                 Key::JobsTimedOut => {
                     "Jobs or pods that ask not to be disrupted did not end before drain.jobs"
                 }
+                Key::RolloutFailed => "a rollout that was to move pods from it has failed, and is undone",
                 _ => "its drain was blocked for longer than drain.timeout",
             };
             let first = Reason::new(key, hand.object(), text);

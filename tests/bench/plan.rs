@@ -110,6 +110,7 @@ fn world(nodes: usize) -> (Desired, Live) {
                 replicas: 10,
                 parent: None,
                 essential: false,
+                rollout: None,
             },
         );
         if workload % 2 == 0 {

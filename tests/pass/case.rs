@@ -7,7 +7,8 @@
 //!   `startedFor:5s`, its newest component, and `etcdDown`; `job:running:10m` (`waiting`,
 //!   `complete`, `failed`, `failed:refused`, `failed:broken`);
 //! * of a pod: `gone` and `new` as for a node, `created:3m`, `going`, `stuck`, `late`, `unready`, `pending`,
-//!   `volume:data`, `essential`, `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
+//!   `volume:data`, `sharedVolume:data`, `essential`, of its Deployment `moving:5m`, by the step of its node, `moving:5m:w2`, by that of w2,
+//!   `over`, `timedOut` and `takenBack` of that rollout; `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
 //!
 //! The run is the plan for what there was when it started; of each step that was begun it says how far it came and
 //! when: `claimed 5m`, `done 1h`, `done owes 1h`, `setAside drainTimedOut 20m`, `failed jobFailed 10m`, each after the other where a
@@ -80,6 +81,8 @@ pub struct Around {
     pub in_flight: Vec<String>,
     /// What failed, how often, and may be tried again in 5 s.
     pub backoff: BTreeMap<String, u32>,
+    /// What failed because the daemon's user may not do it.
+    pub backoff_right: Vec<String>,
     /// Another UID of kube-system than the record's.
     pub other_cluster: bool,
     pub twin: Option<String>,
@@ -177,6 +180,10 @@ fn is_lasting(word: &str) -> bool {
         "replaced",
         "etcdDown",
         "outdated",
+        "rolling",
+        "over",
+        "timedOut",
+        "takenBack",
     ];
     let of_pods = ["going", "stuck", "late", "unready", "pending", "evicted", "evicting"];
     let beginnings = [
@@ -191,6 +198,7 @@ fn is_lasting(word: &str) -> bool {
         "refused:",
         "startedFor:",
         "created:",
+        "moving:",
     ];
     !passing.contains(&word)
         && !of_pods.contains(&word)

@@ -10,8 +10,9 @@ use windlass::model::decision::Key;
 use windlass::model::effect::EffectKey;
 use windlass::model::entry::StepPhase;
 use windlass::model::live::{
-    Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, Owner,
-    OwnerKind, Phase, Pod, Probe, Published, Ready, Refusal, RefusalKind, Seldom, Uid,
+    Attachment, Backoff, CallFailure, ClaimState, Ending, Job, JobState, Live, Lock, Node, Note, NoteState,
+    Owner, OwnerKind, Phase, Pod, Probe, Progress, Published, Ready, Refusal, RefusalKind, RolloutNote,
+    Seldom, Uid, VolumeClaim,
 };
 use windlass::model::names;
 use windlass::model::plan::{NodeRef, Scope, Step, StepId, WorkKind};
@@ -100,6 +101,11 @@ impl Then<'_> {
         }
         for object in &around.in_flight {
             overlay.in_flight.insert(key(object), self.now + SignedDuration::from_secs(20));
+        }
+        for object in &around.backoff_right {
+            let why = CallFailure::RightMissing("user windlass may not patch deployments.apps".to_owned());
+            let until = self.now + SignedDuration::from_secs(5);
+            overlay.backoff.insert(key(object), Backoff { until, tries: 3, why });
         }
         for (object, tries) in &around.backoff {
             let until = self.now + SignedDuration::from_secs(5);
@@ -301,10 +307,12 @@ impl Then<'_> {
             "created" => pod.created = self.since(detail).into(),
             "pending" => (pod.phase, pod.ready) = (Phase::Pending, false),
             // The claim and its volume have the same name.
-            "volume" => {
+            "volume" | "sharedVolume" => {
                 pod.seldom = Seldom { claims: [detail.into()].into(), ..Seldom::default() }.kept();
-                live.claims.insert((pod.namespace.clone(), detail.into()), detail.into());
+                let claim = VolumeClaim { volume: detail.into(), shared: word == "sharedVolume" };
+                live.claims.insert((pod.namespace.clone(), detail.into()), claim);
             }
+            "moving" | "over" | "timedOut" | "takenBack" => return self.rollout(live, &pod, word, detail),
             "essential" => {
                 let owner = pod.owner.clone().unwrap().uid.clone();
                 live.workloads.get_mut(&owner).unwrap().essential = true;
@@ -323,6 +331,39 @@ impl Then<'_> {
             _ => panic!("`{mark}` says nothing of a pod"),
         }
         live.pods.put(pod);
+    }
+}
+
+impl Then<'_> {
+    /// The rollout that moves a pod: which step began it, and how far it is.
+    fn rollout(&self, live: &mut Live, pod: &Pod, word: &str, detail: &str) {
+        let uid = live.top_owner(pod.owner.as_ref().unwrap());
+        let mut workload = live.workloads[&uid].clone();
+        let rollout = workload.rollout.as_mut().unwrap();
+        match word {
+            "moving" => {
+                let (age, node) = detail.split_once(':').unwrap_or((detail, pod.node.as_deref().unwrap()));
+                let run = self.record.run.as_ref();
+                let (step, record) = run.and_then(|run| of_node(run, node)).unwrap();
+                let begun = RolloutNote {
+                    run: run.unwrap().id.clone(),
+                    step: step.id.to_string(),
+                    attempt: record.attempt,
+                    epoch: EPOCH,
+                    at: self.since(age),
+                    before: None,
+                };
+                rollout.moved = Some(begun.value().as_str().into());
+                rollout.progress = Progress::Going;
+                rollout.note = Some(Box::new(NoteState::Ours(begun)));
+            }
+            "over" => rollout.progress = Progress::Complete,
+            "timedOut" => {
+                rollout.progress = Progress::Failed("ReplicaSet \"cart-2\" has timed out progressing".into())
+            }
+            _ => rollout.moved = None,
+        }
+        live.put_workload(uid, workload);
     }
 }
 
@@ -424,11 +465,12 @@ pub fn job_name(run: &Run, step: &Step, record: &StepRecord) -> String {
     })
 }
 
-/// `node/w1`, `lease`, `status`, `resume`, `job/NAME`.
+/// `node/w1`, `lease`, `status`, `resume`, `job/NAME`, `deployment/shop/cart`.
 fn key(object: &str) -> EffectKey {
     match object.split_once('/') {
         Some(("node", name)) => EffectKey::Node(name.to_owned()),
         Some(("job", name)) => EffectKey::Job(name.to_owned()),
+        Some(("deployment", name)) => EffectKey::Deployment(name.to_owned()),
         None if object == "lease" => EffectKey::Lease,
         None if object == "status" => EffectKey::StatusMap,
         None if object == "resume" => EffectKey::ResumeNote,

@@ -4,11 +4,14 @@ use jiff::SignedDuration;
 use serde_json::json;
 use windlass::model::CommitId;
 use windlass::model::decision::Key;
-use windlass::model::effect::{Effect, EffectKey, LeaseMove, NodePatch};
+use windlass::model::effect::{Effect, EffectKey, LeaseMove, NodePatch, RolloutPatch};
 use windlass::model::entry::{
     CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
-use windlass::model::live::{ClaimState, Job, JobState, Jobs, NodeTaint, Pod, Ready, Uid};
+use windlass::model::live::{
+    ClaimState, Id, Job, JobState, Jobs, NodeTaint, Pod, Progress, Ready, Rollout, RolloutNote, Strategy,
+    Uid, Workload,
+};
 use windlass::model::work::{Scope, StepId, WorkKind};
 use windlass::reconcile::{Tick, check, tick};
 use windlass::record::StepEnd;
@@ -661,5 +664,100 @@ fn taints_that_may_not_change() {
     });
     caught("taint-that-is-gone-everywhere-is-recorded", "a taint that they never got", |scene, _| {
         scene.record.run.as_mut().unwrap().tainting.clear();
+    });
+}
+
+/// Changes a Deployment of the namespace `shop`.
+fn of_deployment(scene: &mut Scene, name: &str, change: impl FnOnce(&mut Workload, &mut Rollout)) {
+    let uid = Id::from(format!("uid-shop-{name}-deployment"));
+    let mut workload = scene.live.workloads[&uid].clone();
+    let mut rollout = workload.rollout.take().unwrap();
+    change(&mut workload, &mut rollout);
+    workload.rollout = Some(rollout);
+    scene.live.put_workload(uid, workload);
+}
+
+/// The first patch of a Deployment among the effects.
+fn rolled(tick: &mut Tick) -> (&mut RolloutPatch, &mut u64) {
+    let mut found = tick.effects.iter_mut().filter_map(|(effect, after)| match effect {
+        Effect::Rollout { patch, .. } => Some((patch, after)),
+        _ => None,
+    });
+    found.next().unwrap()
+}
+
+fn begun(tick: &mut Tick) -> &mut RolloutNote {
+    match rolled(tick).0 {
+        RolloutPatch::Begin(note) => note,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn rollouts_that_may_not_begin() {
+    const CASE: &str = "drain-moves-a-single-replica-by-a-rollout";
+    let cart = |words: &str, change: fn(&mut Workload, &mut Rollout)| {
+        caught(CASE, words, |scene, _| of_deployment(scene, "cart", change));
+    };
+    cart("another Deployment is patched", |workload, _| workload.name = "cart-2".into());
+    cart("while another one is in progress", |_, rollout| rollout.progress = Progress::Going);
+    cart("may take a pod away", |_, rollout| {
+        rollout.strategy = Strategy::Rolling { surge: 1, unavailable: 1 };
+    });
+    cart("may take a pod away", |_, rollout| rollout.strategy = Strategy::Recreate);
+    cart("did not ask", |_, rollout| rollout.surge = Some(false));
+    cart("evictions are possible", |workload, _| workload.replicas = 2);
+    cart("what its template had before", |_, rollout| rollout.moved = Some("other".into()));
+    caught(CASE, "the patch would set off no rollout", |scene, tick| {
+        let value = begun(tick).value();
+        begun(tick).before = Some(value.clone());
+        of_deployment(scene, "cart", |_, rollout| rollout.moved = Some(value.as_str().into()));
+    });
+    caught(CASE, "for no step in progress", |_, tick| begun(tick).step.push('9'));
+    caught(CASE, "for another run", |_, tick| begun(tick).run.push('9'));
+    caught(CASE, "another attempt than its step", |_, tick| begun(tick).attempt += 1);
+    caught(CASE, "another epoch than ours", |_, tick| begun(tick).epoch += 1);
+    caught(CASE, "another entry than the intent", |_, tick| *rolled(tick).1 = 1);
+    caught(CASE, "that is not cordoned", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().unschedulable = false;
+    });
+    caught(CASE, "does not bear our claim", |scene, _| scene.live.nodes.get_mut("w1").unwrap().claim = None);
+    caught(CASE, "that a person holds", |scene, _| {
+        scene.live.nodes.get_mut("w1").unwrap().hold = Some(String::new());
+    });
+    caught(CASE, "that has no pod of it", |scene, _| {
+        pod(scene, "cart", |pod| pod.node = Some("cp1".into()));
+    });
+    caught(CASE, "a volume that only one node may mount", |scene, _| {
+        let with_volume = scene.live.pods.get(&Uid::from("uid-shop-disk")).unwrap().seldom.clone();
+        pod(scene, "cart", |pod| pod.seldom = with_volume);
+    });
+    caught(CASE, "it is done without the lease", |scene, _| scene.live.lock = None);
+}
+
+#[test]
+fn rollouts_that_may_not_end() {
+    const CASE: &str = "rollout-of-a-step-that-is-over-is-undone";
+    caught(CASE, "that no note tells of", |scene, _| {
+        of_deployment(scene, "cart", |_, rollout| rollout.note = None);
+    });
+    caught(CASE, "another value than it had before", |_, tick| {
+        for (effect, _) in &mut tick.effects {
+            if let Effect::Rollout { patch: RolloutPatch::Undo { before }, .. } = effect {
+                *before = Some("other".to_owned());
+            }
+        }
+    });
+    caught(CASE, "or has ended well", |scene, _| {
+        of_deployment(scene, "cart", |_, rollout| rollout.progress = Progress::Complete);
+    });
+    caught("drain-waits-for-a-rollout", "while its step is in progress", |scene, tick| {
+        let uid = "uid-shop-cart-deployment";
+        let patch = RolloutPatch::Undo { before: None };
+        tick.effects.push((Effect::rollout(uid, &scene.live.workloads[uid], patch).unwrap(), 5));
+    });
+    caught(CASE, "a later leader has begun", |scene, _| scene.live.lock.as_mut().unwrap().transitions = 1);
+    caught("drain-forgets-a-rollout-that-has-ended-well", "that has not ended", |scene, _| {
+        of_deployment(scene, "cart", |_, rollout| rollout.progress = Progress::Going);
     });
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use windlass::model::claim::Claim;
 use windlass::model::decision::{Answer, Reason};
-use windlass::model::effect::{Effect, LeaseMove, NodePatch};
+use windlass::model::effect::{Effect, LeaseMove, NodePatch, RolloutPatch};
 use windlass::model::entry::{ClusterEvent, Entry, InterruptionEvent, RunEvent, StepEvent, What};
 use windlass::model::live::{NodeTaint, Probe};
 use windlass::reconcile::{Tick, outlook};
@@ -138,6 +138,7 @@ fn deed(scene: &Scene, effect: &Effect) -> String {
             format!("node/{name} {}{}", patched(patch, scene.now), tainted(taints.as_deref()))
         }
         Effect::Evict { namespace, pod, uid } => format!("evict pod/{namespace}/{pod} ({uid})"),
+        Effect::Rollout { patch, .. } => format!("{} {}", effect.object(), rolled(patch)),
         Effect::CreateNamespace(_) => "create the namespace".to_owned(),
         Effect::CreateJob { name, manifest } => {
             let on = &manifest["spec"]["template"]["spec"]["nodeName"];
@@ -171,6 +172,14 @@ fn patched(patch: &NodePatch, now: Timestamp) -> String {
         }
         NodePatch::Forget => "forget the claim".to_owned(),
         NodePatch::Taints => "change its taints".to_owned(),
+    }
+}
+
+fn rolled(patch: &RolloutPatch) -> String {
+    match patch {
+        RolloutPatch::Begin(note) => format!("roll out as {}, epoch {}", note.value(), note.epoch),
+        RolloutPatch::Forget => "forget its rollout".to_owned(),
+        RolloutPatch::Undo { before } => format!("take its rollout back to {before:?}"),
     }
 }
 

@@ -59,7 +59,7 @@ up() {
 	kubectl -n shop rollout status statefulset/db --timeout=120s >/dev/null
 	within 60 budgets_hold || die "the budgets do not hold before anything was done"
 	repository
-	for each in kubelets budgets nodes; do watch "$each"; done
+	for each in kubelets budgets deployments nodes; do watch "$each"; done
 	say "ready: 12 workers of $FROM in $work"
 }
 
@@ -100,6 +100,7 @@ workloads() {
 	workload Deployment login 2 'minAvailable: 1'
 	workload Deployment unguarded 4 ''
 	workload StatefulSet db 3 'maxUnavailable: 1'
+	moves_by_rollout ledger
 	cat <<-YAML
 		---
 		apiVersion: apps/v1
@@ -138,9 +139,35 @@ workload() { # KIND NAME REPLICAS BUDGET
 	YAML
 }
 
+# One replica that no eviction may take: it moves by a rollout. Not on the foreign worker, from which it would never have to move.
+moves_by_rollout() { # NAME
+	cat <<-YAML
+		---
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: $1, namespace: shop, annotations: {windlass.dev/surge: "true"}}
+		spec:
+		  replicas: 1
+		  selector: {matchLabels: {app: $1}}
+		  template:
+		    metadata: {labels: {app: $1}}
+		    spec:
+		      affinity:
+		        nodeAffinity:
+		          requiredDuringSchedulingIgnoredDuringExecution:
+		            nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: NotIn, values: [$FOREIGN]}]}]
+		      containers: [{name: main, image: example.com/$1}]
+		---
+		apiVersion: policy/v1
+		kind: PodDisruptionBudget
+		metadata: {name: $1, namespace: shop}
+		spec: {selector: {matchLabels: {app: $1}}, maxUnavailable: 0}
+	YAML
+}
+
 budgets_hold() {
 	kubectl -n shop get pdb -o json |
-		jq -e '[.items[] | .status.expectedPods > 0 and .status.currentHealthy >= .status.expectedPods and .status.observedGeneration == .metadata.generation] | length == 7 and all'
+		jq -e '[.items[] | .status.expectedPods > 0 and .status.currentHealthy >= .status.expectedPods and .status.observedGeneration == .metadata.generation] | length == 8 and all'
 }
 
 # The control plane is somebody else's: there is none among the nodes.
@@ -223,8 +250,8 @@ finished() {
 		[.items[] | select(.metadata.name != $foreign) | .status.nodeInfo.kubeletVersion == $to and (.spec.unschedulable | not)] | all' >/dev/null
 }
 
-# What disturbs a cluster: evictions, Jobs, and writes to nodes.
-effects() { ours 'select(.objectRef.subresource == "eviction" or .objectRef.resource == "jobs" or .objectRef.resource == "nodes")' | wc -l; }
+# What disturbs a cluster: evictions, Jobs, and writes to nodes and Deployments.
+effects() { ours 'select(.objectRef.subresource == "eviction" or .objectRef.resource == "jobs" or .objectRef.resource == "nodes" or .objectRef.resource == "deployments")' | wc -l; }
 
 # ---- what has to be true
 
@@ -242,6 +269,7 @@ verify() {
 	check "every budget is whole again" within 60 budgets_hold
 	verify_evictions 11
 	verify_watches
+	verify_rollouts
 	check "the record has one line of history" same "" "$(git_alone -C "$work/repository.git" log --merges --format=%s windlass/status)"
 }
 
@@ -251,6 +279,17 @@ verify_watches() {
 	check "general never had more than 3 workers out, batch never more than 1" same "batch 1 general 3" "$(awk '
 		{ now = ($4 == "true"); out[$2] += now - was[$1]; was[$1] = now; if (out[$2] > most[$2]) most[$2] = out[$2] }
 		END { printf "batch %d general %d", (most["batch"] > 1 ? most["batch"] : 1), (most["general"] > 3 ? most["general"] : 3) }' "$work/nodes")"
+}
+
+verify_rollouts() {
+	local patches
+	patches=$(ours 'select(.objectRef.resource == "deployments" and .verb == "patch" and .responseStatus.code == 200) | .objectRef.name')
+	check "only the Deployment that asks for it moved by rollouts" same "ledger" "$(tr -d '"' <<<"$patches" | sort -u)"
+	check "each of its rollouts was begun once and ended once ($(wc -l <<<"$patches") patches)" same 0 "$(($(wc -l <<<"$patches") % 2))"
+	check "it always had a Ready pod ($(grep -c '^ledger ' "$work/deployments") looks)" same "" "$(awk '$1 == "ledger" && $2 !~ /^[1-9]/' "$work/deployments")"
+	check "it was never evicted" same "" "$(jq -r 'select(.pod | startswith("shop/ledger-")) | .pod' "$work/evictions")"
+	check "its template says which step moved it" test "$(awk '$1 == "ledger" {moved = $3} END {print moved}' "$work/deployments")" != "<none>"
+	check "no note of a rollout is left" same "" "$(kubectl get deployments --all-namespaces --selector windlass.dev/moving --output name)"
 }
 
 # At rest the daemon writes nothing, neither to the cluster nor to git.

@@ -3,6 +3,7 @@
 #   watch.sh kubelets WORK   does for KWOK's nodes what a Job of the daemon does for real ones: when a kubelet Job is complete,
 #                                 its node reports the version that the Job was for. KWOK goes on renewing the node's lease.
 #   watch.sh budgets WORK    one line for each change of a disruption budget: namespace, name, expected, desired, current
+#   watch.sh deployments WORK one line for each change of a Deployment of shop: name, Ready pods, what its template says of the last rollout
 #   watch.sh nodes WORK      one line for each change of a node: name, pool, zone, unschedulable
 #   watch.sh service WORK    one line for each change of a node, with its time: name, unschedulable
 #   watch.sh disruptions WORK one line for each change of a budget, with its time: namespace, name, expected, desired, current, allowed
@@ -95,5 +96,6 @@ system) system ;;
 kubeadm) kubeadm ;;
 member) member "$3" ;;
 budgets) forever get poddisruptionbudgets --all-namespaces --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,EXPECTED:.status.expectedPods,DESIRED:.status.desiredHealthy,CURRENT:.status.currentHealthy' >>"$work/budgets" ;;
+deployments) forever get deployments --namespace shop --output custom-columns='NAME:.metadata.name,READY:.status.readyReplicas,MOVED:.spec.template.metadata.annotations.windlass\.dev/moved' >>"$work/deployments" ;;
 nodes) forever get nodes --output custom-columns='NAME:.metadata.name,POOL:.metadata.labels.pool,ZONE:.metadata.labels.topology\.kubernetes\.io/zone,OUT:.spec.unschedulable' >>"$work/nodes" ;;
 esac

@@ -9,7 +9,7 @@ use proptest::sample::select;
 use windlass::model::CommitId;
 use windlass::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use windlass::model::desired::{
-    DrainWhen, ForeignCordon, Kubeadm, Limit, OnNotRecovered, PackageSource, Provider,
+    DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered, PackageSource, Provider,
 };
 use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
@@ -264,6 +264,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
     let cordon = select(&[ForeignCordon::Skip, ForeignCordon::Upgrade][..]);
     let when = select(&[DrainWhen::Always, DrainWhen::Minor][..]);
     let then = select(&[OnNotRecovered::Wait, OnNotRecovered::Halt, OnNotRecovered::Continue][..]);
+    let then = (then, select(&[OnBlocked::SetAside, OnBlocked::Surge][..]));
     let drain = (
         when,
         any::<i64>(),
@@ -283,7 +284,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 implicit_budgets,
                 recovery_seconds,
                 (max_recovering, ahead),
-                on_not_recovered,
+                (on_not_recovered, on_blocked),
             )| DrainLimits {
                 when,
                 timeout_seconds,
@@ -294,6 +295,7 @@ fn limits() -> impl Strategy<Value = PoolLimits> {
                 max_recovering,
                 ahead,
                 on_not_recovered,
+                on_blocked,
             },
         );
     let canary = (any::<u32>(), any::<i64>());

@@ -109,6 +109,7 @@ pub fn limits() -> PoolLimits {
             max_recovering: windlass::model::desired::Limit::Percent(25),
             ahead: false,
             on_not_recovered: windlass::model::desired::OnNotRecovered::Halt,
+            on_blocked: windlass::model::desired::OnBlocked::SetAside,
         },
     }
 }

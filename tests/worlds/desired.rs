@@ -7,7 +7,7 @@ use serde::Deserialize;
 use windlass::model::CommitId;
 use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
-    PackageSource, Policies, Pool, Provider, Selector,
+    OnBlocked, PackageSource, Policies, Pool, Provider, Selector,
 };
 use windlass::model::version::Version;
 
@@ -67,6 +67,9 @@ struct PoolWish {
     prefer_upgraded: bool,
     #[serde(default)]
     ahead: bool,
+    /// `drain.onBlocked: surge`.
+    #[serde(default)]
+    surge: bool,
 }
 
 fn one() -> u32 {
@@ -100,6 +103,9 @@ impl PoolWish {
         pool.max_unavailable_per_zone = self.zone;
         pool.drain.when = if self.drain_for_minor { DrainWhen::Minor } else { DrainWhen::Always };
         pool.drain.delete_empty_dir_data = !self.keep_empty_dir_data;
+        if self.surge {
+            pool.drain.on_blocked = OnBlocked::Surge;
+        }
         pool.prefer_upgraded = self.prefer_upgraded;
         pool.drain.ahead = self.ahead;
         pool.foreign_cordon =
@@ -142,6 +148,7 @@ pub fn pool(name: &str, select: &str) -> Pool {
         max_recovering: windlass::model::desired::Limit::Percent(25),
         ahead: false,
         on_not_recovered: windlass::model::desired::OnNotRecovered::Wait,
+        on_blocked: OnBlocked::SetAside,
     };
     Pool {
         name: name.to_owned(),

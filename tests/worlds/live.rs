@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
-    Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Ready, Seconds,
-    Seldom, Server, Workload,
+    Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready,
+    Rollout, Seconds, Seldom, Server, Strategy, Workload,
 };
 use windlass::model::version::Version;
 
@@ -196,7 +196,7 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
     let mut words = words.split_whitespace();
     let mut pod = plain_pod(namespace, name, words.next().unwrap());
     let mut labels: BTreeMap<Id, Id> = BTreeMap::new();
-    let (mut replicas, mut orphan, mut marks) = (3, false, Vec::new());
+    let (mut replicas, mut orphan, mut rollout, mut marks) = (3, false, None, Vec::new());
     for word in words {
         if let Some((key, value)) = word.split_once('=') {
             labels.insert(key.into(), value.into());
@@ -207,6 +207,7 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
             pod.grace_seconds = seconds.parse().unwrap();
         } else if let Some(seconds) = word.strip_prefix("ready:") {
             pod.ready_after = seconds.parse().unwrap();
+        } else if rolls(&mut rollout, word) {
         } else if let Some(count) = word.strip_prefix('x') {
             replicas = count.parse().unwrap();
         } else {
@@ -223,12 +224,55 @@ pub fn add_pod(live: &mut Live, namespace: &str, name: &str, words: &str) -> Vec
     pod.labels = Arc::new(labels.into_iter().collect());
     if let Some(owner) = pod.owner.clone().filter(|_| !orphan) {
         let (kind, name) = (owner.kind, owner.name.clone());
-        let workload =
-            Workload { kind, namespace: namespace.into(), name, replicas, parent: None, essential: false };
-        live.put_workload(owner.uid.clone(), workload);
+        let workload = Workload {
+            kind,
+            namespace: namespace.into(),
+            name,
+            replicas,
+            parent: None,
+            essential: false,
+            rollout: None,
+        };
+        let parent = rollout.map(|rollout| {
+            let uid = Id::from(format!("{}-deployment", owner.uid));
+            let rollout = Some(Box::new(rollout));
+            let kind = OwnerKind::Deployment;
+            live.put_workload(uid.clone(), Workload { kind, rollout, ..workload.clone() });
+            uid
+        });
+        live.put_workload(owner.uid.clone(), Workload { parent, ..workload });
     }
     put(live, pod);
     marks
+}
+
+/// What a word says of the rollouts of the Deployment of a pod; false if it says something else. Any of these words gives a pod
+/// of a `ReplicaSet` a Deployment above it: `inDeployment`; `surge` and `noSurge`, which its owner asks for; `recreates`,
+/// `paused`, `noNewPod` and `mayMiss:1` for a strategy; `rolling`, in the middle of a rollout of somebody else.
+fn rolls(rollout: &mut Option<Rollout>, word: &str) -> bool {
+    let mut of = rollout.clone().unwrap_or(Rollout {
+        resource_version: 1,
+        surge: None,
+        strategy: Strategy::Rolling { surge: 1, unavailable: 0 },
+        progress: Progress::Complete,
+        moved: None,
+        note: None,
+    });
+    match word.split_once(':').unwrap_or((word, "")) {
+        ("inDeployment", "") => {}
+        ("surge", "") => of.surge = Some(true),
+        ("noSurge", "") => of.surge = Some(false),
+        ("recreates", "") => of.strategy = Strategy::Recreate,
+        ("paused", "") => of.strategy = Strategy::Paused,
+        ("noNewPod", "") => of.strategy = Strategy::Rolling { surge: 0, unavailable: 1 },
+        ("mayMiss", count) => {
+            of.strategy = Strategy::Rolling { surge: 1, unavailable: count.parse().unwrap() };
+        }
+        ("rolling", "") => of.progress = Progress::Going,
+        _ => return false,
+    }
+    *rollout = Some(of);
+    true
 }
 
 fn owner_of(kind: &str, namespace: &str, name: &str) -> Owner {

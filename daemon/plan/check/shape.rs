@@ -97,6 +97,7 @@ impl PlanCheck<'_> {
                     && limits.drain.max_recovering == pool.drain.max_recovering
                     && limits.drain.ahead == pool.drain.ahead
                     && limits.drain.on_not_recovered == pool.drain.on_not_recovered
+                    && limits.drain.on_blocked == pool.drain.on_blocked
             });
             self.require(same, &object, "has other limits than asked for");
         }

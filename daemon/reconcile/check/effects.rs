@@ -31,6 +31,7 @@ impl Check<'_> {
                 Effect::Node { name, resource_version, patch, taints } => {
                     self.node_patch(name, resource_version, (patch, taints.as_deref()), *after);
                 }
+                Effect::Rollout { .. } => self.rollout(effect, *after),
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {
                     self.suspend_job(name, uid, *suspend, *after);
@@ -258,6 +259,7 @@ fn needs_lease(effect: &Effect) -> bool {
     match effect {
         Effect::Node { .. }
         | Effect::Evict { .. }
+        | Effect::Rollout { .. }
         | Effect::CreateJob { .. }
         | Effect::SuspendJob { .. }
         | Effect::DeleteJob { .. }

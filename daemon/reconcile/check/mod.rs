@@ -8,6 +8,7 @@ mod entries;
 mod evictions;
 mod limits;
 mod nodes;
+mod rollouts;
 mod versions;
 
 use std::collections::BTreeSet;

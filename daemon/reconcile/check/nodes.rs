@@ -221,6 +221,7 @@ impl<'a> Check<'a> {
             | Effect::Lease { .. }
             | Effect::Publish { .. }
             | Effect::ForgetResume { .. }
+            | Effect::Rollout { .. }
             | Effect::BeginLong { .. } => None,
         });
         let taken = taken.filter_map(|step| Some(&self.in_progress_as(step)?.step.id));

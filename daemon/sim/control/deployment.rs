@@ -3,10 +3,12 @@
 use super::pod;
 use super::replicaset::set_counts;
 use crate::sim::cluster::Cluster;
-use crate::sim::json::{self, at as value_at, count, int, set, text};
+use crate::sim::json::{self, at as value_at, count, find_condition, int, set, text};
 use crate::sim::object::{Key, Object};
+use crate::sim::queue::Task;
 use crate::sim::resource::Kind;
-use jiff::Timestamp;
+use crate::sim::time;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -24,15 +26,15 @@ impl Cluster {
         else {
             return;
         };
+        let wanted = count(owner.tree(), &["spec", "replicas"], 1);
         if json::flag(owner.tree(), &["spec", "paused"]) {
-            return;
+            return self.report_deployment(&owner, wanted, at);
         }
         let mut parts = self.parts(&owner);
         if !parts.iter().any(|part| part.current) {
             self.add_replica_set(&owner, at);
             parts = self.parts(&owner);
         }
-        let wanted = count(owner.tree(), &["spec", "replicas"], 1);
         for (key, replicas) in plan(owner.tree(), &parts, wanted) {
             self.edit(Kind::ReplicaSet, &key, at, |tree| set(tree, &["spec", "replicas"], replicas));
         }
@@ -84,6 +86,11 @@ impl Cluster {
         let (_, out) = limits(owner.tree(), wanted);
         let enough = ready >= wanted.saturating_sub(out);
         let done = updated == wanted && total == wanted && ready == wanted;
+        let further = came_further(owner.tree(), updated, total, ready);
+        let progress = progressing(owner, done, further, at);
+        if let Some(due) = progress.due {
+            self.later(Task::Deployment(owner.key.clone()), due);
+        }
         self.edit(Kind::Deployment, &owner.key, at, |tree| {
             let generation = int(tree, &["metadata", "generation"]).unwrap_or_default();
             set_counts(
@@ -103,10 +110,44 @@ impl Cluster {
                 ("False", "MinimumReplicasUnavailable")
             };
             pod::set_condition(tree, json!({"type": "Available", "status": status, "reason": reason}), at);
-            let reason = if done { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
-            pod::set_condition(tree, json!({"type": "Progressing", "status": "True", "reason": reason}), at);
+            pod::set_condition(tree, progress.condition, at);
         });
     }
+}
+
+/// Whether a rollout has come further since its status was written.
+fn came_further(before: &Value, updated: usize, total: usize, ready: usize) -> bool {
+    let was = |field| count(before, &["status", field], 0);
+    let old = total.saturating_sub(updated);
+    let was_old = was("replicas").saturating_sub(was("updatedReplicas"));
+    let seen = int(before, &["status", "observedGeneration"]) == int(before, &["metadata", "generation"]);
+    !seen || updated > was("updatedReplicas") || old < was_old || ready > was("availableReplicas")
+}
+
+/// The condition that says whether a rollout goes on, and when it would have taken too long.
+struct Progressing {
+    condition: Value,
+    due: Option<Timestamp>,
+}
+
+fn progressing(owner: &Object, done: bool, further: bool, at: Timestamp) -> Progressing {
+    let before = find_condition(owner.tree(), "Progressing");
+    let updated = before.map(|old| text(old, &["lastUpdateTime"])).and_then(time::parse_time);
+    let updated = updated.filter(|_| !further).unwrap_or(at);
+    let deadline = int(owner.tree(), &["spec", "progressDeadlineSeconds"]).unwrap_or(600);
+    let due = time::after(updated, SignedDuration::from_secs(deadline));
+    let (status, reason, message) = match (done, due <= at) {
+        (true, _) => ("True", "NewReplicaSetAvailable", "has successfully progressed."),
+        (false, false) => ("True", "ReplicaSetUpdated", "is progressing."),
+        (false, true) => ("False", "ProgressDeadlineExceeded", "has timed out progressing."),
+    };
+    let hash = pod::revision(pod::template(owner));
+    let message = format!("ReplicaSet \"{}-{hash}\" {message}", owner.key.name);
+    let condition = json!({
+        "type": "Progressing", "status": status, "reason": reason, "message": message,
+        "lastUpdateTime": time::seconds(updated),
+    });
+    Progressing { condition, due: (!done && due > at).then_some(due) }
 }
 
 /// Pods that may be added above, and missing below, the wanted number.
@@ -142,12 +183,19 @@ fn plan(tree: &Value, parts: &[Part], wanted: usize) -> Vec<(Key, usize)> {
     let total: usize = parts.iter().map(|part| part.wanted).sum();
     let room = (wanted + surge).saturating_sub(total);
     let mut changes = vec![(new.key.clone(), wanted.min(new.wanted + room).max(new.wanted.min(wanted)))];
+    // Pods of the new template that are not Ready yet may not cost any of the old one.
+    let least = wanted.saturating_sub(out);
+    let mut broken_may_go = total.saturating_sub(least + new.wanted.saturating_sub(new.ready));
+    if broken_may_go == 0 {
+        return changes;
+    }
     let ready: usize = parts.iter().map(|part| part.ready).sum();
-    let mut spare = ready.saturating_sub(wanted.saturating_sub(out));
+    let mut healthy_may_go = ready.saturating_sub(least);
     for part in old {
-        let broken = part.wanted.saturating_sub(part.ready);
-        let healthy = spare.min(part.ready);
-        spare -= healthy;
+        let broken = broken_may_go.min(part.wanted.saturating_sub(part.ready));
+        broken_may_go -= broken;
+        let healthy = healthy_may_go.min(part.ready);
+        healthy_may_go -= healthy;
         changes.push((part.key.clone(), part.wanted.saturating_sub(broken + healthy)));
     }
     changes

@@ -51,6 +51,10 @@ pub(super) fn revision(template: &Value) -> String {
     let mut template = template.clone();
     json::remove(&mut template, &["metadata", "labels", "pod-template-hash"]);
     json::remove(&mut template, &["metadata", "creationTimestamp"]);
+    // An API server keeps no empty annotations, so that a template is as before when its last annotation is removed.
+    if json::pairs(&template, &["metadata", "annotations"]).next().is_none() {
+        json::remove(&mut template, &["metadata", "annotations"]);
+    }
     seed::hash_name(&template.to_string())
 }
 

@@ -70,6 +70,30 @@ fn a_new_template_rolls_out_within_its_limits() {
 }
 
 #[test]
+fn a_rollout_that_does_not_go_on_says_so_in_time_and_can_be_taken_back() {
+    let mut world = World::new();
+    world.nodes(2);
+    let mut web = deployment("web", 1);
+    web["spec"]["progressDeadlineSeconds"] = json!(60);
+    world.add(web);
+    world.pass(3.0);
+    let before = world.pods();
+    let path = "/apis/apps/v1/namespaces/default/deployments/web";
+    let template =
+        |annotations: Value| json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    world.merge(path, &template(json!({"sim/ready": "false"})));
+    world.pass(30.0);
+    assert_eq!((world.ready(), world.pods().len()), (1, 2), "the old pod waits for the new one");
+    assert_eq!(condition(&world, Kind::Deployment, "default", "web", "Progressing"), "True");
+    world.pass(60.0);
+    assert_eq!(condition(&world, Kind::Deployment, "default", "web", "Progressing"), "False");
+    world.merge(path, &template(json!({"sim/ready": null})));
+    world.pass(60.0);
+    assert_eq!(world.pods(), before, "it is as it was");
+    assert_eq!(condition(&world, Kind::Deployment, "default", "web", "Progressing"), "True");
+}
+
+#[test]
 fn stateful_pods_come_in_order_and_return_under_their_name() {
     let mut world = World::new();
     world.nodes(2);

@@ -359,7 +359,7 @@ impl Then<'_> {
             }
             "over" => rollout.progress = Progress::Complete,
             "timedOut" => {
-                rollout.progress = Progress::Failed("ReplicaSet \"cart-2\" has timed out progressing".into())
+                rollout.progress = Progress::Failed("ReplicaSet \"cart-2\" has timed out progressing".into());
             }
             _ => rollout.moved = None,
         }

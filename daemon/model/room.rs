@@ -27,6 +27,7 @@ impl Allocatable {
     }
 
     /// The same for a pod that is there already: a node may be full beyond its measure.
+    #[must_use]
     pub fn beside(self, of: Requests) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(u32::from(of.cpu)),

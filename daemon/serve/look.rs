@@ -203,7 +203,9 @@ impl Picture {
         let ahead = &mut self.folder.live.overlay.ahead;
         match what {
             What::Run(RunEvent::Landed { pods }) => {
-                pods.iter().for_each(|pod| drop(ahead.remove(&pod.uid.as_str().into())));
+                for pod in pods {
+                    ahead.remove(&pod.uid.as_str().into());
+                }
             }
             What::Run(RunEvent::Ended { .. }) => ahead.clear(),
             What::Run(_) | What::Step(..) | What::Cluster(_) | What::Commit(_) | What::Interruption(_) => {}

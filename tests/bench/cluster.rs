@@ -413,6 +413,7 @@ impl Cluster {
                 WriteAnswer::Done
             }
             Effect::Lease { lease, heard, length, .. } => self.move_lease(lease, heard, length, now),
+            Effect::Rollout { .. } => panic!("no Deployment of this cluster asks for a rollout"),
             Effect::Publish { text, of } => WriteAnswer::Published { text, of },
         };
         self.folder.fold(Seen::Done(key, answer), now);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::live::{
     Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready,
-    Rollout, Seconds, Seldom, Server, Strategy, Workload,
+    Requests, Rollout, Seconds, Seldom, Server, Strategy, Workload,
 };
 use windlass::model::version::Version;
 
@@ -177,7 +177,7 @@ pub fn plain_pod(namespace: &str, name: &str, node: &str) -> Pod {
         created: Seconds::default(),
         arrived: Seconds::default(),
         grace_seconds: 30,
-        requests: Default::default(),
+        requests: Requests::default(),
         ready_after: 0,
         mirror: false,
         empty_dir: false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Journal, commit, components, control_plane_kubelet, plan, v, worker};
 use crate::model::entry::{RunOutcome, StepEvent, StepPhase};
-use crate::model::live::{Id, Labels, Live, Node, Ready};
+use crate::model::live::{Allocatable, Id, Labels, Live, Node, Ready};
 use crate::model::plan::{StageKind, Step, StepId};
 use crate::record::{EndedRun, Record};
 
@@ -109,7 +109,7 @@ fn control_plane_node(name: &Id) -> Node {
         claim: None,
         hold: None,
         taints: Vec::new(),
-        allocatable: Default::default(),
+        allocatable: Allocatable::default(),
         to_be_deleted: false,
         scale_down_disabled: false,
         network_unavailable: false,

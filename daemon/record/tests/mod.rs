@@ -14,7 +14,7 @@ use super::Record;
 use crate::model::CommitId;
 use crate::model::desired::{Kubeadm, PackageSource, Provider};
 use crate::model::entry::{Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What};
-use crate::model::live::{Id, Live, Owner, OwnerKind, Phase, Pod, Seldom, Server};
+use crate::model::live::{Id, Live, Owner, OwnerKind, Phase, Pod, Requests, Seldom, Server};
 use crate::model::plan::{Hop, NodeMove, NodeRef, Plan, Scope, Stage, StageKind, Step, StepId, Work};
 use crate::model::version::Version;
 
@@ -193,7 +193,7 @@ fn api_server(live: &mut Live, node: &Id, version: &Version) {
         created: at(0).into(),
         arrived: at(0).into(),
         grace_seconds: 30,
-        requests: Default::default(),
+        requests: Requests::default(),
         ready_after: 0,
         mirror: true,
         empty_dir: false,

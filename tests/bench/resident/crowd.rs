@@ -24,8 +24,12 @@ pub fn cluster(nodes: usize, kubelets: &str) -> Cluster {
         json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cp1", "labels": {"node-role.kubernetes.io/control-plane": ""}},
         "spec": {"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}}),
     );
-    (0..nodes).for_each(|number| add(node(number)));
-    DAEMON_SETS.iter().for_each(|name| add(daemon_set(name)));
+    for number in 0..nodes {
+        add(node(number));
+    }
+    for name in DAEMON_SETS {
+        add(daemon_set(name));
+    }
     let deployments = nodes * (PODS_PER_NODE - DAEMON_SETS.len()) / REPLICAS;
     for number in 0..deployments {
         let space = format!("team-{}", number / 50);

@@ -49,6 +49,8 @@ pub struct Live {
     pub sets_of: BTreeSet<(Id, Id)>,
     /// UIDs of Deployments with the note of a rollout.
     pub moving: BTreeSet<Id>,
+    /// UIDs of Deployments whose owners ask that they move by a rollout. Nearly everywhere there is none.
+    pub surging: BTreeSet<Id>,
     /// Upgrade Jobs by name.
     pub jobs: Jobs,
     /// Nodes that have a claim, readable or not.

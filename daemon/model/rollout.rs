@@ -175,6 +175,9 @@ impl Obstacle<'_> {
 impl Live {
     /// The Deployment of a pod, if its owner asked that it moves by a rollout: on the Deployment, or for all of a pool.
     pub fn rolled(&self, pod: &Pod, on_blocked: OnBlocked) -> Option<Rolled<'_>> {
+        if self.surging.is_empty() && on_blocked != OnBlocked::Surge {
+            return None;
+        }
         let set = self.workloads.get(&pod.owner.as_ref()?.uid)?;
         let (uid, workload) = self.workloads.get_key_value(set.parent.as_ref()?)?;
         let rollout = workload.rollout.as_deref()?;

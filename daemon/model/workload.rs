@@ -52,11 +52,17 @@ impl Live {
         } else {
             self.moving.remove(&uid);
         }
+        if workload.rollout.as_ref().is_some_and(|rollout| rollout.surge == Some(true)) {
+            self.surging.insert(uid.clone());
+        } else {
+            self.surging.remove(&uid);
+        }
         self.workloads.insert(uid, workload);
     }
 
     pub fn drop_workload(&mut self, uid: &Id) {
         self.moving.remove(uid);
+        self.surging.remove(uid);
         let parent = self.workloads.remove(uid).and_then(|workload| workload.parent);
         if let Some(parent) = parent {
             self.sets_of.remove(&(parent, uid.clone()));

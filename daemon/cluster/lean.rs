@@ -121,7 +121,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Sieve<D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         let left_out = left_out(name);
-        // Under another name a field would be read in full, and nobody would see it.
+        // A field that the table misspells would be read in full, and no other test would fail.
         debug_assert!(left_out.iter().all(|field| fields.contains(field)), "{name} has other fields");
         self.0.deserialize_struct(name, fields, Sifted { visitor, left_out })
     }

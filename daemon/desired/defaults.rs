@@ -41,7 +41,7 @@ pub const MAX_RECOVERING: Limit = Limit::Percent(25);
 /// come back without help, and then the run goes on without a person.
 pub const ON_NOT_RECOVERED: OnNotRecovered = OnNotRecovered::Wait;
 
-/// Pods that leave nodes that nobody has cordoned would surprise people, so they have to ask for it.
+/// Unless people ask for more, Windlass evicts pods only from nodes that it has cordoned.
 pub const AHEAD: bool = false;
 /// A rollout replaces all pods of its owner, so somebody who knows the owner has to ask for it.
 pub const ON_BLOCKED: OnBlocked = OnBlocked::SetAside;

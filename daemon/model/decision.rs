@@ -232,6 +232,11 @@ impl Gate {
         matches!(self, Self::Recovery | Self::Canary)
     }
 
+    /// True if what keeps one node of a pool keeps its other nodes as well.
+    pub fn is_beyond_one_node(self) -> bool {
+        !self.is_about_nodes() || self.is_about_pools()
+    }
+
     /// True if a person or a calendar gives its answers. The other gates report what the cluster is like at the moment.
     pub fn is_policy(self) -> bool {
         self.traits().contains(&GateTrait::IsPolicy)

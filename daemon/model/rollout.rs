@@ -20,7 +20,7 @@ pub struct Rollout {
     pub progress: Progress,
     /// The value of our annotation on its template; `None` if no rollout of ours has made its present pods.
     pub moved: Option<Box<str>>,
-    /// The rollout that a drain has begun and nobody has ended.
+    /// The note of a rollout that a drain has begun; `None` if no such rollout is in progress.
     pub note: Option<Box<NoteState>>,
 }
 

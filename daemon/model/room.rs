@@ -1,14 +1,13 @@
 //! What a pod asks for of a node, and what a node has for pods, in whole units so that it takes little memory.
 
-/// Processors and memory. The unit of processors is a hundredth of one, that of memory 4 MiB; what is asked for is rounded
-/// up, what a node has is rounded down.
+/// What a pod asks for, rounded up: processors in hundredths of one, memory in units of 4 MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
     pub cpu: u16,
     pub memory: u16,
 }
 
-/// What a node has for pods.
+/// What a node has for pods, rounded down, in the same units; and how many pods it may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocatable {
     pub cpu: u32,

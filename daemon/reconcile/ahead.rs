@@ -17,7 +17,7 @@ use crate::model::work::{Scope, Step};
 use crate::record::Run;
 use crate::verify::bound::slowest_budgets;
 use crate::verify::ledger::Ledger;
-use crate::verify::pods::{self, Case};
+use crate::verify::pods::{self, CLOCKS, Case};
 use crate::verify::rollouts::{Way, way};
 use crate::verify::room::Room;
 use crate::work::Turn;
@@ -32,8 +32,6 @@ const TOLD: SignedDuration = SignedDuration::from_mins(1);
 const MANY: usize = 20;
 /// How long a pod is waited for before it is told that nothing is in its place.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
-/// The new pod bears the time of the API server's clock, which may be so far from ours.
-const CLOCKS: SignedDuration = SignedDuration::from_secs(10);
 
 /// Asks pods to leave nodes of the pools that ask for it. `ledger` has what the nodes in drain have left of the budgets.
 pub(super) fn ahead<'a>(world: &World<'_>, books: &Books<'_>, live: &'a Live, ledger: &Ledger<'a>) -> Turn {
@@ -59,9 +57,11 @@ pub(super) fn ahead<'a>(world: &World<'_>, books: &Books<'_>, live: &'a Live, le
             leaving.of_pool((index, stage), pool, limits);
         }
     }
-    if leaving.turn.entries.is_empty() {
-        leaving.turn.looked = Some(Looked::Ahead);
+    let writes = !leaving.turn.entries.is_empty() || !leaving.turn.effects.is_empty();
+    if writes && world.tenure.held.is_none() {
+        return Turn { wants_lease: true, moves: true, ..Turn::default() };
     }
+    leaving.turn.looked = Some(Looked::Ahead).filter(|_| leaving.turn.entries.is_empty());
     leaving.turn
 }
 
@@ -82,7 +82,7 @@ impl<'a> Leaving<'a, '_> {
         let world = self.world;
         let may = gate::ask(&Question { moment: Moment::TakeOut, world, plan, stage, step, books });
         let mut objections = may.objections().filter(|answer| answer.gate != Gate::Limit);
-        !objections.any(|answer| !answer.gate.is_about_nodes() || answer.gate.is_about_pools())
+        !objections.any(|answer| answer.gate.is_beyond_one_node())
     }
 
     fn of_pool(&mut self, (index, stage): (usize, &Stage), pool: &str, limits: &PoolLimits) {

@@ -27,9 +27,9 @@ const COMPARE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// How many intents of a pool are written ahead, as a multiple of how many of its nodes may be out at once. A push may take
 /// seconds, and hosts allow few in a minute. More are written when a third of them has begun.
-const AHEAD: usize = 3;
-/// So many of a pool are ahead at most, whatever its limit: the nodes of the largest limits need minutes each.
-const MOST_AHEAD: usize = 150;
+const NEXT: usize = 3;
+/// The most intents of one pool that are written ahead, whatever its limit: with so many nodes out at once, each takes minutes.
+const MOST_NEXT: usize = 150;
 
 /// Takes the run further: begins the steps that may begin, or ends the run.
 pub(super) fn choose<'a>(world: &'a World<'a>, books: Books<'a>, desired: &Desired, run: &'a Run) -> Turn {
@@ -234,8 +234,7 @@ impl<'a> Chooser<'a> {
             if canaries || gate::full(&self.run.plan, first, &self.books) == Full::Pool {
                 continue;
             }
-            let blocked = |answer: &Answer| !answer.gate.is_about_nodes() || answer.gate.is_about_pools();
-            if self.ask(self.stage, first).objections().any(blocked) {
+            if self.ask(self.stage, first).objections().any(|answer| answer.gate.is_beyond_one_node()) {
                 continue;
             }
             let mut waiting = self.run.waiting_of(index, scope);
@@ -257,7 +256,7 @@ impl<'a> Chooser<'a> {
                 self.tell(decision);
                 chosen.push(step);
             }
-            self.ahead(scope, limits, &mut candidates);
+            self.name_next(scope, limits, &mut candidates);
             // All that were compared may not begin, as where their zones are full: it is not asked in each pass.
             if chosen.len() == before {
                 self.turn.looked = Some(Looked::Next);
@@ -268,9 +267,9 @@ impl<'a> Chooser<'a> {
 
     /// Writes the intents of the best of the others ahead of their turn, if few are left of those before: the claim of a node
     /// then waits for no push. Which of them is taken out, and when, is decided when there is room.
-    fn ahead(&mut self, scope: &Scope, limits: &PoolLimits, candidates: &mut Candidates<'a>) {
+    fn name_next(&mut self, scope: &Scope, limits: &PoolLimits, candidates: &mut Candidates<'a>) {
         let (total, _) = self.books.pool(scope.name());
-        let most = limits.max_unavailable.of(total).max(1).saturating_mul(AHEAD).min(MOST_AHEAD);
+        let most = limits.max_unavailable.of(total).max(1).saturating_mul(NEXT).min(MOST_NEXT);
         let waits =
             |id: &&StepId| id.scope == *scope && !self.books.counts(id.node_name().unwrap_or_default());
         let mut count = self.run.next.keys().filter(waits).count();
@@ -283,11 +282,11 @@ impl<'a> Chooser<'a> {
             && refused < MOST_REFUSED
             && let Some((step, _)) = candidates.pop()
         {
-            // A node whose step was given up is not tried again by the way.
+            // A step that was set aside or failed gets its intent when it is tried again.
             if self.run.next.contains_key(&step.id) || self.run.steps.contains_key(&step.id) {
                 continue;
             }
-            // That there is no room now is why it is ahead.
+            // There will be room when its turn comes.
             let no_room = |answer: &Answer| matches!(answer.gate, Gate::Limit | Gate::Recovery);
             if takes_out(self.live, step) && self.ask(self.stage, step).objections().all(no_room) {
                 steps.push(step.id.clone());

@@ -47,7 +47,7 @@ pub(super) fn is_gone(live: &Live, step: &Step) -> bool {
 ///
 /// The intents of w5 to w8 are on the remote. A process claims w5 and is killed before it has pushed that the step begins. The
 /// process after it finds the claim, and the upgrade may be at work on the host.
-pub(super) fn begun_ahead(live: &Live, run: &Run) -> Turn {
+pub(super) fn begun_unrecorded(live: &Live, run: &Run) -> Turn {
     let mut turn = Turn::default();
     if run.next.is_empty() {
         return turn;

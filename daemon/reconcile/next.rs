@@ -25,8 +25,8 @@ struct Candidate<'a> {
     step: &'a Step,
     /// True if a drain would have to wait for a running Job, or for a pod that asks not to be disrupted.
     waits: bool,
-    /// True if its intent is written ahead.
-    ahead: bool,
+    /// True if its intent is written already, ahead of its turn.
+    named: bool,
     needs: Needs,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Candidates<'a> {
         let candidate = |step: &'a Step| Candidate {
             step,
             waits: waits(live, step, limits),
-            ahead: run.next.contains_key(&step.id),
+            named: run.next.contains_key(&step.id),
             needs: needs(step),
         };
         let steps = waiting.take(COMPARED).map(candidate).collect();
@@ -66,7 +66,7 @@ impl<'a> Candidates<'a> {
     pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs)> {
         let order = |(place, candidate): (usize, &Candidate<'a>)| {
             let (rounds, busy) = self.score(&candidate.needs);
-            (candidate.waits, rounds, !candidate.ahead, Reverse(busy), place)
+            (candidate.waits, rounds, !candidate.named, Reverse(busy), place)
         };
         let (.., place) = self.steps.iter().enumerate().map(order).min()?;
         let Candidate { step, needs, .. } = self.steps.remove(place);

@@ -135,8 +135,8 @@ fn pass(input: &Input<'_>, acts: bool, tenure: &Tenure, merge: &mut Merge<'_>) {
         return;
     }
     if let Some(run) = &record.run {
-        merge.turn(intents::begun_ahead(live, run));
-        // These are folded into the record first, too.
+        merge.turn(intents::begun_unrecorded(live, run));
+        // A step that the record misses is folded into it first, and the next pass follows at once.
         if merge.has_entries() {
             return;
         }

@@ -277,7 +277,7 @@ impl Loop {
         // Nodes that are out are upgraded or returned first. For that their intents are enough, and those are on the
         // remote.
         let only_the_push =
-            self.in_flight.len() <= 1 && !self.picture.has_things_to_return(self.recorder.record());
+            self.in_flight.len() <= 1 && !self.picture.has_claims_or_notes(self.recorder.record());
         let trouble = self.trouble().filter(|_| only_the_push)?;
         idle::unrecorded(&trouble, pushing, self.clock.now())
     }
@@ -292,7 +292,7 @@ impl Loop {
         let record = self.recorder.record();
         let at_rest = self.in_flight.is_empty()
             && self.recorder.is_sent()
-            && !self.picture.has_things_to_return(record)
+            && !self.picture.has_claims_or_notes(record)
             && record.run.as_ref().is_none_or(|run| run.in_progress().next().is_none());
         (by.abs() > CLOCK_SET && at_rest).then_some(End::ClockSet(by))
     }

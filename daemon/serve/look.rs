@@ -225,12 +225,10 @@ impl Picture {
     }
 
     /// True if a node has a claim, or a Deployment the note of a rollout, of a run that this record knows.
-    pub(super) fn has_things_to_return(&self, record: &Record) -> bool {
-        {
-            let live = &self.folder.live;
-            let mut claimed = live.claimed.iter().filter_map(|name| live.nodes.get(name));
-            claimed.any(|node| bears_our_claim(record, node)) || bears_our_note(record, live)
-        }
+    pub(super) fn has_claims_or_notes(&self, record: &Record) -> bool {
+        let live = &self.folder.live;
+        let mut claimed = live.claimed.iter().filter_map(|name| live.nodes.get(name));
+        claimed.any(|node| bears_our_claim(record, node)) || bears_our_note(record, live)
     }
 }
 

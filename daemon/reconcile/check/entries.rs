@@ -83,6 +83,7 @@ impl<'a> Check<'a> {
                     &object,
                     "pods leave its nodes before their turn, and it does not ask for that",
                 );
+                self.require(self.epoch().is_some(), &object, "pods leave its nodes without the lease");
                 self.may_begin(&object);
             }
             RunEvent::Landed { .. } => {

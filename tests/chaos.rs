@@ -13,6 +13,8 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
+use windlass::model::names::SURGE;
+
 use crate::world::fixtures::workload;
 
 const FREEZE: &str = "apiVersion: windlass.dev/v1alpha1
@@ -41,9 +43,17 @@ fn tell(words: &str) {
     println!("{words}");
 }
 
-/// What runs on the workers: apps with and without budgets, and pods that are slow to go.
+/// How the pool is drained: pods of the slowest budgets leave before their nodes' turn.
+const DRAIN: &str = "drain: {ahead: true}";
+
+/// The Deployment whose pod leaves by a rollout, and is never evicted.
+const SURGES: &str = "single";
+
+/// What runs on the workers: apps with and without budgets, one that asks for rollouts, and pods that are slow to go.
 fn apps() -> Vec<Value> {
     let none = json!({});
+    let mut surges = workload("Deployment", SURGES, 1, &none, &none);
+    surges["metadata"]["annotations"] = json!({SURGE: "true"});
     let app = |name, replicas| workload("Deployment", name, replicas, &none, &none);
     let budget = |name: &str, mut spec: Value| {
         spec["selector"] = json!({"matchLabels": {"app": name}});
@@ -56,7 +66,7 @@ fn apps() -> Vec<Value> {
         app("cart", 4),
         budget("cart", json!({"minAvailable": 3})),
         app("free", 4),
-        app("single", 1),
+        surges,
         workload("StatefulSet", "db", 3, &json!({"sim/stop-seconds": "15"}), &none),
     ]
 }

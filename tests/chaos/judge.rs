@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, OUTDATED, TARGET};
 
+use super::SURGES;
 use super::schedule::Act;
 use crate::world::line::Sent;
 
@@ -57,6 +58,12 @@ impl Version {
 
     fn is_cordoned(&self) -> bool {
         self.object["spec"]["unschedulable"] == true
+    }
+
+    /// It waits for its turn, and pods may leave it ahead of that.
+    fn waits(&self) -> bool {
+        let mut taints = self.object["spec"]["taints"].as_array().into_iter().flatten();
+        taints.any(|taint| taint["key"] == OUTDATED) && !self.is_cordoned()
     }
 
     fn is_ready(&self) -> bool {
@@ -129,10 +136,13 @@ impl Evidence {
                 continue;
             };
             let node = pod.text("/spec/nodeName");
-            if !self.around(node, *at).any(|node| node.claim().is_some()) {
+            if !self.around(node, *at).any(|node| node.claim().is_some() || node.waits()) {
                 findings.push(format!(
                     "{at} {namespace}/{name} was evicted from {node}, which nobody had claimed"
                 ));
+            }
+            if pod.label("app") == SURGES {
+                findings.push(format!("{at} {namespace}/{name} was evicted, which asks for rollouts"));
             }
             if sent.answer.is_some_and(|(_, code)| code == 201) {
                 *accepted.entry(uid).or_default() += 1;
@@ -153,7 +163,8 @@ impl Evidence {
                 _ => {}
             }
         }
-        let disturbs = |sent: &&Sent| sent.is_write() && ["nodes", "pods", "jobs"].contains(&&*sent.kind);
+        let disturbs =
+            |sent: &&Sent| sent.is_write() && ["nodes", "pods", "jobs", "deployments"].contains(&&*sent.kind);
         let late = self.sent.iter().filter(disturbs).filter_map(|sent| {
             let (from, _) =
                 spans.iter().find(|(from, until)| *from + STOPPED < sent.at && sent.at < *until)?;

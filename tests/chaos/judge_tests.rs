@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use windlass::model::names::{CLAIM, OUTDATED};
 
+use super::SURGES;
 use super::judge::{Evidence, Version};
 use super::schedule::Act;
 use crate::world::line::Sent;
@@ -75,6 +76,10 @@ fn a_run_in_order_is_not_complained_about() {
     let mut late = in_order();
     late.acts = vec![(at(19), Act::Stop), (at(60), Act::Resume)];
     assert_eq!(late.findings(), [""; 0], "within two seconds of the stop");
+    let mut ahead = in_order();
+    ahead.history[1].object["spec"]["taints"] = json!([{"key": OUTDATED, "effect": "PreferNoSchedule"}]);
+    ahead.sent[0].at = at(5);
+    assert_eq!(ahead.findings(), [""; 0], "the pod leaves ahead of the turn of its node");
 }
 
 #[test]
@@ -85,6 +90,7 @@ fn each_breach_is_found() {
         ("names no UID", |run| run.sent[0].body = Value::Null),
         ("never was", |run| run.sent[0].body["deleteOptions"]["preconditions"]["uid"] = json!("other")),
         ("nobody had claimed", |run| run.sent[0].at = at(5)),
+        ("asks for rollouts", |run| run.history[3].object["metadata"] = json!({"labels": {"app": SURGES}})),
         ("evicted 2 times", |run| run.sent.push(eviction(21))),
         ("after the stop", |run| run.acts = vec![(at(17), Act::Stop), (at(60), Act::Resume)]),
         ("are out of 1", |run| run.history.insert(6, node(11, "w2", "v1.35.4", Some(2), true))),

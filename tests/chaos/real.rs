@@ -20,7 +20,7 @@ use windlass::record::{self, Record};
 use super::judge::Evidence;
 use super::schedule::{Act, Extent, Schedule};
 use super::server::{History, OLD, Server};
-use super::{FREEZE, ledger, tell};
+use super::{DRAIN, FREEZE, ledger, tell};
 use crate::world::line::{Line, Sent};
 use crate::world::process::SECOND;
 use crate::world::{ALWAYS, CLUSTER, cluster_yaml, commit};
@@ -76,7 +76,7 @@ impl Run {
     fn desire(&mut self, version: &str) {
         self.comments += 1;
         let pool = format!(
-            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, provider: kubeadm, canary: 1, soak: 5s, maxUnavailable: {}}}\n# {}\n",
+            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, provider: kubeadm, canary: 1, soak: 5s, maxUnavailable: {}, {DRAIN}}}\n# {}\n",
             self.out, self.comments
         );
         let cluster = cluster_yaml(version, &pool)

@@ -1,7 +1,8 @@
-//! Which node of a pool is taken out next: the one whose pods can leave soonest, by what budgets allow at this moment and by
-//! what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that
-//! are alike, one whose intent is written ahead goes first, because no push is waited for; and then the one whose pods belong
-//! to the budgets that take longest in all, so that those budgets are never idle.
+//! Which node of a pool is taken out next: the one that has to wait least for others, by what budgets allow at this moment and
+//! by what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that
+//! are alike, one whose intent is written ahead goes first, because no push is waited for; then the one whose drain is longest
+//! whoever else is out, so that no such drain is left for the end; and then the one whose pods belong to the budgets that take
+//! longest for what is left, so that those budgets are never idle.
 
 use std::cmp::Reverse;
 
@@ -16,6 +17,9 @@ use crate::verify::pods::{self, Case};
 
 /// How many waiting nodes of a pool are compared, the first of the plan. More would change little and cost time.
 const COMPARED: usize = 200;
+
+/// How many seconds an intent is taken to need until it is pushed.
+const PUSH: i64 = 5;
 
 /// How many pods of a node each limiter covers.
 type Needs = Vec<(Limiter, i64)>;
@@ -65,8 +69,9 @@ impl<'a> Candidates<'a> {
     /// Takes the best of them out, with its pods.
     pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs)> {
         let order = |(place, candidate): (usize, &Candidate<'a>)| {
-            let (rounds, busy) = self.score(&candidate.needs);
-            (candidate.waits, rounds, !candidate.named, Reverse(busy), place)
+            let Score { behind_others, alone, busy } = self.score(&candidate.needs);
+            let push = if candidate.named { 0 } else { PUSH };
+            (candidate.waits, behind_others + push, Reverse(alone), Reverse(busy), place)
         };
         let (.., place) = self.steps.iter().enumerate().map(order).min()?;
         let Candidate { step, needs, .. } = self.steps.remove(place);
@@ -78,14 +83,27 @@ impl<'a> Candidates<'a> {
         self.limiters.book(needs);
     }
 
-    /// How many rounds of its slowest limiter the node has to wait for, and how much its pods keep slow limiters busy now.
-    fn score(&self, needs: &Needs) -> (i64, i64) {
-        let known =
-            || needs.iter().filter_map(|(limiter, count)| Some((self.limiters.get(*limiter)?.1, *count)));
-        let rounds = known().map(|(of, count)| divided_up((count - of.free).max(0), of.at_once));
-        let busy = known().map(|(of, count)| count.min(of.free.max(0)) * divided_up(of.pods, of.at_once));
-        (rounds.max().unwrap_or(0), busy.sum())
+    fn score(&self, needs: &Needs) -> Score {
+        let (mut now, mut alone, mut busy) = (0, 0, 0);
+        for (limiter, count) in needs {
+            let Some((_, of)) = self.limiters.get(*limiter) else { continue };
+            let rounds = |pods: i64| divided_up(pods.max(0), of.at_once) * of.away.max(1);
+            now = now.max(rounds(count - of.free));
+            alone = alone.max(rounds(count - of.at_once));
+            busy += (*count).min(of.free.max(0)) * rounds(of.to_evict);
+        }
+        Score { behind_others: (now - alone).max(0), alone, busy }
     }
+}
+
+/// What tells nodes apart, in seconds. A limiter lets some pods go at once, and more when those are Ready elsewhere.
+struct Score {
+    /// How much longer its drain is because of nodes in drain and of pods that are not back.
+    behind_others: i64,
+    /// How long its slowest limiter keeps its drain waiting with nobody else in drain.
+    alone: i64,
+    /// How much its pods keep slow limiters busy now.
+    busy: i64,
 }
 
 fn waits(live: &Live, step: &Step, limits: &DrainLimits) -> bool {

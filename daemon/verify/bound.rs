@@ -4,18 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::limiters::{Capacity, LimitedBy, Limiter, Limiters};
+use super::limiters::{Capacity, LimitedBy, Limiter, Limiters, away};
 use super::{STABLE, pods};
-use crate::model::live::{Id, Live, OwnerKind, Pod};
+use crate::model::live::{Id, Live, Pod};
 use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
 use crate::model::text::plural;
 use crate::model::work::{Scope, Step};
 
 /// What a node takes from being empty to being back in service where the work on it is not known.
 pub const PROOF: SignedDuration = STABLE;
-
-/// No pod takes longer to be Ready after its creation, in seconds.
-const SLOWEST: u16 = 600;
 
 /// What one limiter has to let go in a stage.
 struct Moving {
@@ -148,12 +145,7 @@ impl Moving {
     fn add(&mut self, pod: &Pod) {
         self.pods += 1;
         self.grace = self.grace.min(i64::from(pod.grace_seconds));
-        // A ReplicaSet makes the next pod when the eviction is accepted; others when the old one is gone.
-        let at_once = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::ReplicaSet);
-        let ended = if at_once { 0 } else { i64::from(pod.grace_seconds) };
-        // A pod that became Ready once more after an outage does not tell how long it takes to start.
-        let ready = if pod.ready_after > SLOWEST { 0 } else { i64::from(pod.ready_after) };
-        self.away = self.away.min(ended + ready);
+        self.away = self.away.min(away(pod));
     }
 
     /// All but the last pods have to be Ready elsewhere before the last ones go.

@@ -10,6 +10,9 @@ use super::rollouts::{Way, way};
 use crate::model::live::{Id, Labels, Live, Owner, OwnerKind, Pod};
 use crate::model::plan::DrainLimits;
 
+/// No pod takes longer to be Ready after its creation, in seconds.
+const SLOWEST: u16 = 600;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LimitedBy<'a> {
     Budget(&'a (Id, Id)),
@@ -28,6 +31,10 @@ pub struct Capacity {
     pub at_once: i64,
     /// How many pods there are in all.
     pub pods: i64,
+    /// How many of them drains of the nodes that were asked about have to evict.
+    pub to_evict: i64,
+    /// How many seconds the quickest of these is missing, from its eviction until there is a Ready one in its place.
+    pub away: i64,
 }
 
 /// The limiters of the pods that were asked about.
@@ -61,8 +68,12 @@ impl<'a> Limiters<'a> {
     pub fn needs(&mut self, live: &'a Live, node: &str, limits: &'a DrainLimits) -> Vec<(Limiter, i64)> {
         let mut needs: BTreeMap<Limiter, i64> = BTreeMap::new();
         for pod in pods::to_evict(live, node, limits) {
-            if let Some(limiter) = self.of(live, pod, limits) {
-                *needs.entry(limiter).or_default() += 1;
+            let Some(limiter) = self.of(live, pod, limits) else { continue };
+            *needs.entry(limiter).or_default() += 1;
+            if let Some((_, capacity)) = self.all.get_mut(limiter.0) {
+                let away = away(pod);
+                capacity.away = if capacity.to_evict == 0 { away } else { capacity.away.min(away) };
+                capacity.to_evict += 1;
             }
         }
         needs.into_iter().collect()
@@ -85,6 +96,17 @@ impl<'a> Limiters<'a> {
         self.of_alike.insert(alike, limiter);
         limiter
     }
+}
+
+/// How many seconds a pod is missing once it is evicted, until the pod in its place is Ready, by how long it took to be Ready
+/// itself.
+pub fn away(pod: &Pod) -> i64 {
+    // A ReplicaSet makes the next pod when the eviction is accepted; others when the old one is gone.
+    let at_once = pod.owner.as_ref().is_some_and(|owner| owner.kind == OwnerKind::ReplicaSet);
+    let ended = if at_once { 0 } else { i64::from(pod.grace_seconds) };
+    // A pod that became Ready once more after an outage does not tell how long it takes to start.
+    let ready = if pod.ready_after > SLOWEST { 0 } else { i64::from(pod.ready_after) };
+    ended + ready
 }
 
 type CapacityOf<'a> = Box<dyn FnOnce() -> Capacity + 'a>;
@@ -110,6 +132,8 @@ fn limited_by<'a>(
             free: i64::from(budget.disruptions_allowed),
             at_once: i64::from(budget.expected - budget.desired_healthy).max(1),
             pods: i64::from(budget.expected),
+            to_evict: 0,
+            away: 0,
         };
         return Some((LimitedBy::Budget(key), Box::new(capacity)));
     }
@@ -122,7 +146,7 @@ fn limited_by<'a>(
         let ready = i64::from(ready_pods(live, top));
         let pods = live.workloads.get(top).map_or(ready, |workload| i64::from(workload.replicas));
         let at_once = implicit_budget(pods);
-        Capacity { free: at_once - (pods - ready).max(0), at_once, pods }
+        Capacity { free: at_once - (pods - ready).max(0), at_once, pods, to_evict: 0, away: 0 }
     };
     Some((LimitedBy::Owner(top), Box::new(capacity)))
 }

@@ -54,7 +54,7 @@ impl Folder {
                     // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
-                self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(500));
+                self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(100));
             }
             WriteAnswer::Missing => self.not_there(key, now),
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),

@@ -1,6 +1,8 @@
 //! Moves the kubelet of one node, with a drain before it if the move says so. The time from which the return is
 //! judged is on the claim, so a restart of the daemon does not restart the wait.
 
+use jiff::SignedDuration;
+
 use super::control_plane::judge;
 use super::hand::Hand;
 use super::node;
@@ -18,6 +20,9 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &NodeMove, state: State, may: &Decisi
     node::advance(hand, mv, state, may, prove)
 }
 
+/// How often the heartbeat of a node is asked for whose kubelet has come back: its slot waits for nothing else.
+const RENEWED: SignedDuration = SignedDuration::from_secs(1);
+
 fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
     let mut turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
     let claim = match &node.claim {
@@ -29,7 +34,7 @@ fn prove(hand: &Hand<'_>, mv: &NodeMove, node: &Node, turn: Turn) -> Turn {
     };
     let probe = Probe::Heartbeat(mv.node.name.clone());
     let fresh = hand.live.probed.get(&probe).is_some_and(|asked| *asked >= node.kubelet_since);
-    turn = turn.probe_often(probe);
+    turn = turn.probe(probe, RENEWED);
     let heartbeat = hand.live.leases.get(&node.name).filter(|_| fresh);
     if let (Some(claim), Some(heartbeat)) = (claim.filter(|claim| claim.reported.is_none()), heartbeat) {
         let reported = Some(Reported { at: hand.now, heartbeat: heartbeat.clone() });

@@ -82,7 +82,8 @@ up() { # WORK NODES AT_ONCE
 	workloads "$2" | kubectl apply -f - >/dev/null
 	within 300 whole "$2" || die "the pods do not come up: $work"
 	repository "$2" "$3"
-	for each in kubelets service disruptions; do watch "$each"; done
+	watch kubelets 0
+	for each in service disruptions; do watch "$each"; done
 	sleep 2
 	say "ready: $2 workers of $FROM with $(kubectl -n shop get pods --no-headers | wc -l) pods in $work"
 }

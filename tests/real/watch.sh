@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs beside a run, each as a process of its own, until it is ended:
-#   watch.sh kubelets WORK   does for KWOK's nodes what a Job of the daemon does for real ones: when a kubelet Job is complete,
-#                                 its node reports the version that the Job was for. KWOK goes on renewing the node's lease.
+#   watch.sh kubelets WORK [SECONDS]  does for KWOK's nodes what a Job of the daemon does for real ones: when a kubelet Job is
+#                            complete, its node reports the version that the Job was for, so many seconds later (1). KWOK goes on
+#                            renewing the node's lease.
 #   watch.sh budgets WORK    one line for each change of a disruption budget: namespace, name, expected, desired, current
 #   watch.sh deployments WORK one line for each change of a Deployment of shop: name, Ready pods, what its template says of the last rollout
 #   watch.sh nodes WORK      one line for each change of a node: name, pool, zone, unschedulable
@@ -24,18 +25,21 @@ forever() {
 	done
 }
 
-kubelets() {
-	local name node target complete patch
+kubelets() { # SECONDS
+	local name node target complete
 	forever get jobs --namespace windlass-system --selector windlass.dev/component=kubelet --output custom-columns='NAME:.metadata.name,NODE:.metadata.labels.windlass\.dev/node,TARGET:.metadata.labels.windlass\.dev/target-version,COMPLETE:.status.succeeded' |
 		while read -r name node target complete; do
 			[ "$complete" = 1 ] || continue
 			grep -qsx "$name" "$work/jobs-done" && continue
 			echo "$name" >>"$work/jobs-done"
-			# A kubelet takes a moment to come up and say so.
-			sleep 1
-			patch='{"status": {"nodeInfo": {"kubeletVersion": "'$target'"}}}'
-			kubectl patch node "$node" --subresource status --type merge --patch "$patch"
+			report "$1" "$node" "$target" &
 		done
+}
+
+# A kubelet takes a moment to come up and say so.
+report() { # SECONDS NODE VERSION
+	sleep "$1"
+	kubectl patch node "$2" --subresource status --type merge --patch '{"status": {"nodeInfo": {"kubeletVersion": "'"$3"'"}}}'
 }
 
 # As JSON, because only there an event says that a pod is gone.
@@ -91,7 +95,7 @@ timed() {
 case $1 in
 service) forever get nodes --output custom-columns='NAME:.metadata.name,OUT:.spec.unschedulable' | timed >>"$work/service" ;;
 disruptions) forever get poddisruptionbudgets --all-namespaces --output custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,EXPECTED:.status.expectedPods,DESIRED:.status.desiredHealthy,CURRENT:.status.currentHealthy,ALLOWED:.status.disruptionsAllowed' | timed >>"$work/disruptions" ;;
-kubelets) kubelets ;;
+kubelets) kubelets "${3:-1}" ;;
 system) system ;;
 kubeadm) kubeadm ;;
 member) member "$3" ;;

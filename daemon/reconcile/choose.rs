@@ -239,7 +239,8 @@ impl<'a> Chooser<'a> {
             }
             let mut waiting = self.run.waiting_of(index, scope);
             waiting.retain(|step| !out.contains(&step.id));
-            let mut candidates = Candidates::of(self.live, self.run, &limits.drain, waiting.into_iter());
+            let mut candidates =
+                Candidates::of(self.live, self.run, scope.name(), limits, waiting.into_iter());
             let before = chosen.len();
             let mut refused = 0;
             while refused < MOST_REFUSED

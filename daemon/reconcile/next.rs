@@ -2,21 +2,25 @@
 //! by what the nodes in drain still need of them. A node with pods that end by themselves comes after the others. Of nodes that
 //! are alike, one whose intent is written ahead goes first, because no push is waited for; then the one whose drain is longest
 //! whoever else is out, so that no such drain is left for the end; and then the one whose pods belong to the budgets that take
-//! longest for what is left, so that those budgets are never idle.
+//! longest for what is left, so that those budgets are never idle. Before the first node of the pool is back, pods land on
+//! nodes that are still to be drained and move once more; so the nodes without pods of such budgets go first.
 
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
 
 use crate::model::live::Live;
-use crate::model::plan::DrainLimits;
+use crate::model::plan::{DrainLimits, PoolLimits};
 use crate::model::work::Step;
 use crate::record::Run;
-use crate::verify::limiters::{Limiter, Limiters};
+use crate::verify::limiters::{Capacity, Limiter, Limiters};
 use crate::verify::pods::{self, Case};
 
 /// How many waiting nodes of a pool are compared, the first of the plan. More would change little and cost time.
 const COMPARED: usize = 200;
+
+/// Nodes whose limiters need less than one of so many parts of the time that the slowest one needs are alike.
+const PARTS: i64 = 4;
 
 /// How many seconds an intent is taken to need until it is pushed.
 const PUSH: i64 = 5;
@@ -38,15 +42,20 @@ struct Candidate<'a> {
 pub(super) struct Candidates<'a> {
     steps: Vec<Candidate<'a>>,
     limiters: Limiters<'a>,
+    /// True if pods that leave these nodes land on nodes that are still to be drained.
+    repeated: bool,
 }
 
 impl<'a> Candidates<'a> {
     pub(super) fn of(
         live: &'a Live,
         run: &'a Run,
-        limits: &'a DrainLimits,
+        pool: &str,
+        limits: &'a PoolLimits,
         waiting: impl Iterator<Item = &'a Step>,
     ) -> Self {
+        let repeated = limits.prefer_upgraded && !run.tainting.contains_key(pool);
+        let limits = &limits.drain;
         let mut limiters = Limiters::default();
         let mut needs = |step: &Step| {
             let node = step.node().filter(|_| step.drains());
@@ -63,15 +72,19 @@ impl<'a> Candidates<'a> {
         for needs in &in_drain {
             limiters.book(needs);
         }
-        Self { steps, limiters }
+        Self { steps, limiters, repeated }
     }
 
     /// Takes the best of them out, with its pods.
     pub(super) fn pop(&mut self) -> Option<(&'a Step, Needs)> {
+        let slowest = self.limiters.iter().map(|of| takes(of, of.to_evict)).max().unwrap_or(0);
         let order = |(place, candidate): (usize, &Candidate<'a>)| {
-            let Score { behind_others, alone, busy } = self.score(&candidate.needs);
+            let Score { longest, pressing, behind_others, alone, busy } =
+                self.score(&candidate.needs, slowest);
+            let pressing = !self.repeated && behind_others < pressing;
+            let lost = if self.repeated && slowest > 0 { longest * PARTS / slowest } else { 0 };
             let push = if candidate.named { 0 } else { PUSH };
-            (candidate.waits, behind_others + push, Reverse(alone), Reverse(busy), place)
+            (candidate.waits, lost, !pressing, behind_others + push, Reverse(alone), Reverse(busy), place)
         };
         let (.., place) = self.steps.iter().enumerate().map(order).min()?;
         let Candidate { step, needs, .. } = self.steps.remove(place);
@@ -83,21 +96,30 @@ impl<'a> Candidates<'a> {
         self.limiters.book(needs);
     }
 
-    fn score(&self, needs: &Needs) -> Score {
-        let (mut now, mut alone, mut busy) = (0, 0, 0);
+    fn score(&self, needs: &Needs, slowest: i64) -> Score {
+        let (mut longest, mut pressing, mut now, mut alone, mut busy) = (0, 0, 0, 0, 0);
         for (limiter, count) in needs {
             let Some((_, of)) = self.limiters.get(*limiter) else { continue };
-            let rounds = |pods: i64| divided_up(pods.max(0), of.at_once) * of.away.max(1);
-            now = now.max(rounds(count - of.free));
-            alone = alone.max(rounds(count - of.at_once));
-            busy += (*count).min(of.free.max(0)) * rounds(of.to_evict);
+            let needed = takes(of, of.to_evict);
+            longest = longest.max(needed);
+            if of.free > 0 && needed * PARTS >= slowest * (PARTS - 1) {
+                pressing = pressing.max(of.away);
+            }
+            now = now.max(takes(of, count - of.free));
+            alone = alone.max(takes(of, count - of.at_once));
+            busy += (*count).min(of.free.max(0)) * needed;
         }
-        Score { behind_others: (now - alone).max(0), alone, busy }
+        Score { longest, pressing, behind_others: (now - alone).max(0), alone, busy }
     }
 }
 
 /// What tells nodes apart, in seconds. A limiter lets some pods go at once, and more when those are Ready elsewhere.
 struct Score {
+    /// How long the slowest of its limiters needs for all pods that are left.
+    longest: i64,
+    /// How long a pod of those of its limiters is missing that need about as long as the slowest of all, and that would let one
+    /// go now; 0 if there is none.
+    pressing: i64,
     /// How much longer its drain is because of nodes in drain and of pods that are not back.
     behind_others: i64,
     /// How long its slowest limiter keeps its drain waiting with nobody else in drain.
@@ -112,6 +134,8 @@ fn waits(live: &Live, step: &Step, limits: &DrainLimits) -> bool {
     step.drains() && pods.into_iter().any(ends)
 }
 
-fn divided_up(count: i64, by: i64) -> i64 {
-    (count + by - 1) / by.max(1)
+/// How many seconds a limiter needs until so many pods have left and others are in their places.
+fn takes(of: &Capacity, pods: i64) -> i64 {
+    let at_once = of.at_once.max(1);
+    (pods.max(0) + at_once - 1) / at_once * of.away.max(1)
 }

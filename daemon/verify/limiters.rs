@@ -55,6 +55,10 @@ impl<'a> Limiters<'a> {
         self.all.get(limiter.0)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Capacity> {
+        self.all.iter().map(|(_, capacity)| capacity)
+    }
+
     /// Takes these pods from what may leave now.
     pub fn book(&mut self, needs: &[(Limiter, i64)]) {
         for (limiter, count) in needs {

@@ -123,6 +123,8 @@ impl Cluster {
         worlds::add_node(&mut folder.live, "cp1", &format!("control-plane {to}"));
         for node in 0..nodes {
             worlds::add_node(&mut folder.live, &worker(node), &format!("pool=w {from}"));
+            folder.live.nodes.get_mut(worker(node).as_str()).unwrap().allocatable.pods =
+                u32::try_from(ROOM).unwrap();
         }
         let mut this = Self {
             folder,

@@ -1,7 +1,8 @@
 //! How long an upgrade of all workers takes, against the least time that budgets and limits allow:
-//! `cargo bench --bench makespan`, or with words for some rows of the table: a mix, nodes, and how many at once.
+//! `cargo bench --bench makespan`, or with words for a row of the table: a mix, nodes, how many at once, and `ahead` where
+//! pods may leave ahead of their node's turn or `in-turn` where not.
 //!
-//! Passes of the daemon go over a small model of a cluster in virtual time. A fourth word says how many milliseconds of it lie
+//! Passes of the daemon go over a small model of a cluster in virtual time. A fifth word says how many milliseconds of it lie
 //! between two passes at the least. `-- whole MIX NODES AT_ONCE` does the same with the whole daemon over the simulated API
 //! server, to compare.
 
@@ -36,14 +37,15 @@ mod world;
 mod worlds;
 
 use mixes::{Mix, PDB_BOUND, SLOT_BOUND};
+use upgrade::Pool;
 
 const MIXES: [Mix; 2] = [PDB_BOUND, SLOT_BOUND];
 /// Workers, and how many of them may be out at once.
 const SIZES: [(usize, usize); 5] = [(100, 10), (100, 33), (1_000, 100), (1_000, 330), (5_000, 500)];
 
-const HEAD: &str = "| mix | nodes | at once | lower bound | what sets it | makespan | ratio | evictions per pod | refused | \
+const HEAD: &str = "| mix | nodes | at once | ahead | lower bound | what sets it | makespan | ratio | evictions per pod | refused | \
                     breaches | out, draining | bound's budget idle | first node back | processor time |\n\
-                    |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+                    |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -51,16 +53,18 @@ fn main() {
     let number = |word: &str| word.parse::<usize>().unwrap();
     match words.as_slice() {
         ["whole", mix, nodes, at_once] => compare(named(mix), number(nodes), number(at_once)),
-        [mix, nodes, at_once] => row(named(mix), number(nodes), number(at_once), spacing(number(nodes))),
-        [mix, nodes, at_once, millis] => {
-            let spacing = SignedDuration::from_millis(millis.parse().unwrap());
-            row(named(mix), number(nodes), number(at_once), spacing);
+        [mix, nodes, at_once, ahead, rest @ ..] => {
+            let pool = Pool { nodes: number(nodes), at_once: number(at_once), ahead: *ahead == "ahead" };
+            let spacing = rest.first().map(|millis| SignedDuration::from_millis(millis.parse().unwrap()));
+            row(named(mix), pool, spacing.unwrap_or_else(|| spacing_of(pool.nodes)));
         }
         _ => {
             println!("{HEAD}");
             for mix in MIXES {
                 for (nodes, at_once) in SIZES {
-                    in_a_process(mix, nodes, at_once);
+                    for ahead in ["in-turn", "ahead"] {
+                        in_a_process(&[mix.name, &nodes.to_string(), &at_once.to_string(), ahead]);
+                    }
                 }
             }
         }
@@ -71,26 +75,27 @@ fn named(word: &str) -> Mix {
     MIXES.into_iter().find(|mix| mix.name == word).unwrap_or_else(|| panic!("no mix {word}"))
 }
 
-fn in_a_process(mix: Mix, nodes: usize, at_once: usize) {
-    let mut row = Command::new(std::env::current_exe().unwrap());
-    let status = row.args([mix.name, &nodes.to_string(), &at_once.to_string()]).status().unwrap();
+fn in_a_process(words: &[&str]) {
+    let status = Command::new(std::env::current_exe().unwrap()).args(words).status().unwrap();
     assert!(status.success());
 }
 
 /// The daemon gathers events for 20 ms. On a large cluster something happens all the time, and that many passes would take
 /// hours.
-fn spacing(nodes: usize) -> SignedDuration {
+fn spacing_of(nodes: usize) -> SignedDuration {
     SignedDuration::from_millis(if nodes <= 100 { 20 } else { 200 })
 }
 
-fn row(mix: Mix, nodes: usize, at_once: usize, spacing: SignedDuration) {
-    let of = upgrade::upgrade(mix, nodes, at_once, spacing);
+fn row(mix: Mix, pool: Pool, spacing: SignedDuration) {
+    let Pool { nodes, at_once, ahead } = pool;
+    let of = upgrade::upgrade(mix, pool, spacing);
     let per_pod =
         |count: usize| f64::from(u32::try_from(count).unwrap()) / f64::from(u32::try_from(of.pods).unwrap());
     let bound = f64::from(i32::try_from(of.bound.seconds).unwrap());
     println!(
-        "| {} | {nodes} | {at_once} | {bound} s | {} {} | {} s | {:.3} | {:.2} | {} | {} | {:.1}, {:.1} | {} s | {} s | {:.0} s, {} passes |",
+        "| {} | {nodes} | {at_once} | {} | {bound} s | {} {} | {} s | {:.3} | {:.2} | {} | {} | {:.1}, {:.1} | {} s | {} s | {:.0} s, {} passes |",
         mix.name,
+        if ahead { "yes" } else { "no" },
         of.bound.object,
         of.bound.text,
         of.makespan.as_secs(),

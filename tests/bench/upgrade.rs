@@ -51,12 +51,20 @@ pub fn noon() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().unwrap()
 }
 
-/// Upgrades the workers of a mix, at most so many at once; passes are so far apart at the least.
-pub fn upgrade(mix: Mix, nodes: usize, at_once: usize, spacing: SignedDuration) -> Measured {
-    let begun = processor_time();
+/// How many workers there are, how many may be out at once, and whether pods may leave ahead of their node's turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    pub nodes: usize,
+    pub at_once: usize,
+    pub ahead: bool,
+}
+
+/// Upgrades the workers of a mix; passes are so far apart at the least.
+pub fn upgrade(mix: Mix, pool: Pool, spacing: SignedDuration) -> Measured {
+    let (begun, nodes) = (processor_time(), pool.nodes);
     let apps = mix.apps(nodes);
     let pods = apps.iter().map(|app| app.replicas).sum();
-    let mut daemon = Daemon::new(Cluster::new(nodes, apps, (FROM, TO), noon()), at_once);
+    let mut daemon = Daemon::new(Cluster::new(nodes, apps, (FROM, TO), noon()), pool);
     let bound = daemon.bound();
     let mut sums = Sums::default();
     while !daemon.over {
@@ -129,8 +137,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(mut cluster: Cluster, at_once: usize) -> Self {
-        let desired = Arc::new(desired(at_once));
+    fn new(mut cluster: Cluster, pool: Pool) -> Self {
+        let desired = Arc::new(desired(pool));
         let me = Identity {
             cluster: desired.cluster.name.clone(),
             holder: "process-1".to_owned(),
@@ -270,9 +278,10 @@ impl Daemon {
 }
 
 /// One pool with the settings that a short file gives, but for its limit, its canary, and a drain that may take long.
-fn desired(at_once: usize) -> Desired {
+fn desired(of: Pool) -> Desired {
     let mut pool = worlds::pool("w", "pool=w");
-    pool.max_unavailable = Limit::Count(u32::try_from(at_once).unwrap());
+    pool.max_unavailable = Limit::Count(u32::try_from(of.at_once).unwrap());
+    pool.drain.ahead = of.ahead;
     pool.prefer_upgraded = true;
     pool.drain.timeout = SignedDuration::from_hours(24);
     pool.drain.recovery = SignedDuration::from_mins(5);

@@ -239,8 +239,14 @@ impl<'a> Chooser<'a> {
             }
             let mut waiting = self.run.waiting_of(index, scope);
             waiting.retain(|step| !out.contains(&step.id));
-            let mut candidates =
-                Candidates::of(self.live, self.run, scope.name(), limits, waiting.into_iter());
+            let mut candidates = Candidates::of(
+                self.live,
+                self.run,
+                scope.name(),
+                limits,
+                self.at_once(scope, limits),
+                waiting,
+            );
             let before = chosen.len();
             let mut refused = 0;
             while refused < MOST_REFUSED
@@ -266,11 +272,16 @@ impl<'a> Chooser<'a> {
         chosen
     }
 
+    /// How many nodes of a pool may be out at once.
+    fn at_once(&self, scope: &Scope, limits: &PoolLimits) -> usize {
+        let (total, _) = self.books.pool(scope.name());
+        limits.max_unavailable.of(total).max(1)
+    }
+
     /// Writes the intents of the best of the others ahead of their turn, if few are left of those before: the claim of a node
     /// then waits for no push. Which of them is taken out, and when, is decided when there is room.
     fn name_next(&mut self, scope: &Scope, limits: &PoolLimits, candidates: &mut Candidates<'a>) {
-        let (total, _) = self.books.pool(scope.name());
-        let most = limits.max_unavailable.of(total).max(1).saturating_mul(NEXT).min(MOST_NEXT);
+        let most = self.at_once(scope, limits).saturating_mul(NEXT).min(MOST_NEXT);
         let waits =
             |id: &&StepId| id.scope == *scope && !self.books.counts(id.node_name().unwrap_or_default());
         let mut count = self.run.next.keys().filter(waits).count();

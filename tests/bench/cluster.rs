@@ -19,18 +19,13 @@ use windlass::model::effect::{Effect, LeaseMove, NodePatch};
 use windlass::model::live::{ClaimState, Lock, Node, Probe, Ready, RefusalKind};
 use windlass::model::version::Version;
 
-use crate::mixes::{App, GRACE, ROOM};
+use crate::mixes::{App, Mix, OnNode, ROOM};
 use crate::worlds;
 
 /// From a change to a controller's or the scheduler's answer, and to the status of a budget.
 const CONTROLLER: SignedDuration = SignedDuration::from_millis(50);
 const BUDGET: SignedDuration = SignedDuration::from_millis(200);
 const RENEWAL: SignedDuration = SignedDuration::from_secs(10);
-/// The parts of the work on a node: the Job, the kubelet that is away, and the kubelet that is not Ready yet.
-pub const JOB: SignedDuration = SignedDuration::from_secs(100);
-pub const RESTART: SignedDuration = SignedDuration::from_secs(8);
-pub const NOT_READY: SignedDuration = SignedDuration::from_secs(2);
-
 /// What happens by itself.
 #[derive(Clone, Copy, Debug)]
 enum Task {
@@ -103,6 +98,7 @@ pub struct Cluster {
     by_uid: BTreeMap<String, usize>,
     jobs: BTreeMap<String, Job>,
     target: Version,
+    on_node: OnNode,
 }
 
 fn read<K: DeserializeOwned>(value: Value) -> K {
@@ -118,7 +114,8 @@ fn number(worker: &str) -> usize {
 }
 
 impl Cluster {
-    pub fn new(nodes: usize, apps: Vec<App>, (from, to): (&str, &str), now: Timestamp) -> Self {
+    pub fn new(nodes: usize, mix: Mix, (from, to): (&str, &str), now: Timestamp) -> Self {
+        let (apps, on_node) = (mix.apps(nodes), mix.on_node);
         let mut folder = Folder::default();
         worlds::add_node(&mut folder.live, "cp1", &format!("control-plane {to}"));
         for node in 0..nodes {
@@ -137,6 +134,7 @@ impl Cluster {
             by_uid: BTreeMap::new(),
             jobs: BTreeMap::new(),
             target: to.parse().unwrap(),
+            on_node,
         };
         for app in apps {
             this.add(app, now);
@@ -237,7 +235,7 @@ impl Cluster {
                     node.kubelet = Some(version);
                     (node.kubelet_since, node.ready) = (at, Ready::False);
                 });
-                self.later(Task::NodeReady(node), at + NOT_READY);
+                self.later(Task::NodeReady(node), at + self.on_node.not_ready);
             }
             Task::NodeReady(node) => {
                 self.workers[node].renews_from = Some(at);
@@ -371,7 +369,7 @@ impl Cluster {
         let job = Box::new(job.clone());
         self.see(Watched::Job(Event::Applied(job)), at);
         self.workers[node].renews_from = None;
-        self.later(Task::Restarted(node), at + RESTART);
+        self.later(Task::Restarted(node), at + self.on_node.restart);
     }
 
     /// Carries an effect out and folds its answer.
@@ -405,7 +403,7 @@ impl Cluster {
                 let node = number(spec.template.spec.as_ref().unwrap().node_name.as_ref().unwrap());
                 job.metadata.generation = Some(2);
                 job.status = read(json!({"active": 1, "ready": 1}));
-                self.later(Task::JobEnds(node), now + JOB);
+                self.later(Task::JobEnds(node), now + self.on_node.job);
                 self.put_job(name, job)
             }
             Effect::DeleteJob { name, .. } => {
@@ -477,13 +475,14 @@ impl Cluster {
         self.counts.breaches += usize::from(ready && of.budget.is_some() && of.ready < of.app.desired());
         self.counts.evictions += 1;
         self.counts.again += usize::from(!pod.first);
+        let grace = SignedDuration::from_secs(of.app.grace_seconds);
         let pod = &mut self.replicas[replica];
         pod.leaving = true;
-        pod.object.metadata.deletion_timestamp = Some(Time(now + GRACE));
+        pod.object.metadata.deletion_timestamp = Some(Time(now + grace));
         self.show_budget(owner, now);
         self.show(replica, now);
         self.count_later(owner, now);
-        self.later(Task::Gone(replica), now + GRACE);
+        self.later(Task::Gone(replica), now + grace);
         self.later(Task::Replace(owner), now + CONTROLLER);
         WriteAnswer::Done
     }

@@ -36,12 +36,15 @@ mod world;
 #[expect(dead_code, unused_imports, reason = "the builder of worlds offers more than a benchmark needs")]
 mod worlds;
 
-use mixes::{Mix, PDB_BOUND, SLOT_BOUND};
+use mixes::{Mix, PDB_BOUND, REAL, SLOT_BOUND};
 use upgrade::Pool;
 
 const MIXES: [Mix; 2] = [PDB_BOUND, SLOT_BOUND];
 /// Workers, and how many of them may be out at once.
 const SIZES: [(usize, usize); 5] = [(100, 10), (100, 33), (1_000, 100), (1_000, 330), (5_000, 500)];
+
+/// Those of the benchmark on a real API server.
+const REAL_SIZES: [(usize, usize); 2] = [(30, 4), (100, 10)];
 
 const HEAD: &str = "| mix | nodes | at once | ahead | lower bound | what sets it | makespan | ratio | evictions per pod | refused | \
                     breaches | out, draining | bound's budget idle | first node back | processor time |\n\
@@ -67,12 +70,15 @@ fn main() {
                     }
                 }
             }
+            for (nodes, at_once) in REAL_SIZES {
+                in_a_process(&[REAL.name, &nodes.to_string(), &at_once.to_string(), "in-turn"]);
+            }
         }
     }
 }
 
 fn named(word: &str) -> Mix {
-    MIXES.into_iter().find(|mix| mix.name == word).unwrap_or_else(|| panic!("no mix {word}"))
+    MIXES.into_iter().chain([REAL]).find(|mix| mix.name == word).unwrap_or_else(|| panic!("no mix {word}"))
 }
 
 fn in_a_process(words: &[&str]) {

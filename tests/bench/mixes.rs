@@ -3,12 +3,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use windlass::verify::bound::PROOF;
 
 pub const PODS_PER_NODE: usize = 30;
 /// How many pods fit on a node.
 pub const ROOM: usize = 60;
-/// How long a pod takes to end.
-pub const GRACE: SignedDuration = SignedDuration::from_secs(5);
+/// How many seconds a pod takes to end.
+const GRACE: i64 = 5;
 /// The median time that a pod takes to be Ready, in seconds, and the spread of its logarithm: one of ten takes 84 s.
 const READY: (f64, f64) = (30.0, 0.8);
 /// Nobody lets pods of an owner go one by one where it has more of them than this.
@@ -17,14 +18,45 @@ const MOST_ONE_BY_ONE: usize = 50;
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
     pub name: &'static str,
-    /// In percent of the owners: budgets of one pod, of 25 % and of 10 %, and no budget.
-    classes: [u64; 4],
+    owners: Owners,
+    pub on_node: OnNode,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Owners {
+    /// Of many sizes, drawn. In percent of the owners: budgets of one pod, of 25 % and of 10 %, and no budget.
+    Drawn([u64; 4]),
+    /// Those of `tests/real/bench.sh`, with 20 pods for each node.
+    Real,
+}
+
+/// The parts of the work on a node before its proof: the Job, the kubelet that is away, and the kubelet that is not Ready yet.
+#[derive(Clone, Copy, Debug)]
+pub struct OnNode {
+    pub job: SignedDuration,
+    pub restart: SignedDuration,
+    pub not_ready: SignedDuration,
+}
+
+const SLOW: OnNode = OnNode {
+    job: SignedDuration::from_secs(100),
+    restart: SignedDuration::from_secs(8),
+    not_ready: SignedDuration::from_secs(2),
+};
+
+/// A node of KWOK only reports another version.
+const AT_ONCE: OnNode = OnNode {
+    job: SignedDuration::from_millis(4_300),
+    restart: SignedDuration::from_millis(100),
+    not_ready: SignedDuration::ZERO,
+};
+
 /// The budgets of some owners take longer than all slots together.
-pub const PDB_BOUND: Mix = Mix { name: "PDB-bound", classes: [20, 55, 20, 5] };
+pub const PDB_BOUND: Mix = Mix { name: "PDB-bound", owners: Owners::Drawn([20, 55, 20, 5]), on_node: SLOW };
 /// No owner lets one pod go at a time, unless it is small.
-pub const SLOT_BOUND: Mix = Mix { name: "slot-bound", classes: [0, 69, 25, 6] };
+pub const SLOT_BOUND: Mix = Mix { name: "slot-bound", owners: Owners::Drawn([0, 69, 25, 6]), on_node: SLOW };
+/// That of the benchmark on a real API server.
+pub const REAL: Mix = Mix { name: "real", owners: Owners::Real, on_node: AT_ONCE };
 
 #[derive(Clone, Debug)]
 pub struct App {
@@ -33,6 +65,7 @@ pub struct App {
     /// `maxUnavailable` of its budget.
     pub budget: Option<Value>,
     pub ready_seconds: i64,
+    pub grace_seconds: i64,
     /// The node of each pod at the start, by number.
     pub placed: Vec<usize>,
 }
@@ -63,42 +96,84 @@ impl Random {
     }
 }
 
+impl OnNode {
+    /// From a node being empty to its being back in service.
+    pub fn with_proof(&self) -> SignedDuration {
+        self.job + self.restart + self.not_ready + PROOF
+    }
+}
+
 impl Mix {
-    /// Owners with 30 pods for each node together, of two pods to a fifth of the nodes (Zipf), spread over the nodes.
+    /// All owners, with their pods spread over the nodes.
     pub fn apps(&self, nodes: usize) -> Vec<App> {
-        let mut random = Random(nodes as u64);
-        let (mut apps, mut left) = (Vec::new(), nodes * PODS_PER_NODE);
-        let mut deal = Deal { nodes, left: Vec::new() };
-        while left > 0 {
-            let replicas = zipf(&mut random, nodes / 5).min(left);
-            let budget = self.budget(&mut random, replicas);
-            let ready_seconds = ready_seconds(&mut random);
-            let placed = (0..replicas).map(|_| deal.next(&mut random)).collect();
-            left -= replicas;
+        match self.owners {
+            Owners::Drawn(classes) => drawn(classes, nodes),
+            Owners::Real => real(nodes),
+        }
+    }
+}
+
+/// Owners with 30 pods for each node together, of two pods to a fifth of the nodes (Zipf).
+fn drawn(classes: [u64; 4], nodes: usize) -> Vec<App> {
+    let mut random = Random(nodes as u64);
+    let (mut apps, mut left) = (Vec::new(), nodes * PODS_PER_NODE);
+    let mut deal = Deal { nodes, left: Vec::new() };
+    while left > 0 {
+        let replicas = zipf(&mut random, nodes / 5).min(left);
+        let budget = budget(classes, &mut random, replicas);
+        let ready_seconds = ready_seconds(&mut random);
+        let placed = (0..replicas).map(|_| deal.next(&mut random)).collect();
+        left -= replicas;
+        apps.push(App {
+            name: format!("app-{:05}", apps.len()),
+            replicas,
+            budget,
+            ready_seconds,
+            grace_seconds: GRACE,
+            placed,
+        });
+    }
+    apps
+}
+
+/// Of 600 pods 120 are of owners with a budget of one, 400 of owners with a budget of 20 %, and 80 of owners without a budget.
+fn real(nodes: usize) -> Vec<App> {
+    let mut random = Random(nodes as u64);
+    let mut deal = Deal { nodes, left: Vec::new() };
+    let share = nodes * 20 / 100;
+    let kinds: [(&str, usize, usize, [i64; 4], Option<Value>); 3] = [
+        ("one", share * 20 / 15, 15, [5, 11, 1, 2], Some(json!(1))),
+        ("fifth", share * 66 / 20, 20, [7, 19, 3, 7], Some(json!("20%"))),
+        ("free", share * 14 / 10, 10, [7, 19, 3, 7], None),
+    ];
+    let mut apps = Vec::new();
+    for (kind, count, replicas, [ready, readies, grace, graces], budget) in kinds {
+        for (number, place) in (1..=count).zip(1_i64..) {
             apps.push(App {
-                name: format!("app-{:05}", apps.len()),
+                name: format!("{kind}-{number}"),
                 replicas,
-                budget,
-                ready_seconds,
-                placed,
+                budget: budget.clone(),
+                ready_seconds: 2 + place * ready % readies,
+                grace_seconds: 1 + place * grace % graces,
+                placed: (0..replicas).map(|_| deal.next(&mut random)).collect(),
             });
         }
-        apps
     }
+    apps
+}
 
-    fn budget(&self, random: &mut Random, replicas: usize) -> Option<Value> {
-        let mut draw = random.next() % 100;
-        let class = self.classes.iter().position(|share| {
-            let hit = draw < *share;
-            draw = draw.saturating_sub(*share);
-            hit
-        });
-        match class.unwrap_or(1) {
-            0 if replicas <= MOST_ONE_BY_ONE => Some(json!(1)),
-            0 | 1 => Some(json!("25%")),
-            2 => Some(json!("10%")),
-            _ => None,
-        }
+fn budget(classes: [u64; 4], random: &mut Random, replicas: usize) -> Option<Value> {
+    let mut draw = random.next() % 100;
+    let class = classes.iter().position(|share| {
+        let hit = draw < *share;
+        draw = draw.saturating_sub(*share);
+        hit
+    });
+    match class.unwrap_or(1) {
+        0 if replicas <= MOST_ONE_BY_ONE => Some(json!(1)),
+        0 | 1 => Some(json!("25%")),
+        2 => Some(json!("10%")),
+        _ => None,
     }
 }
 
@@ -150,7 +225,7 @@ impl App {
             "metadata": {"name": self.name, "namespace": "default", "uid": self.uid(), "generation": 1, "labels": labels},
             "spec": {"replicas": self.replicas, "selector": {"matchLabels": labels}, "template": {
                 "metadata": {"labels": labels, "annotations": {"sim/start-seconds": self.ready_seconds.to_string()}},
-                "spec": {"terminationGracePeriodSeconds": GRACE.as_secs(),
+                "spec": {"terminationGracePeriodSeconds": self.grace_seconds,
                     "containers": [{"name": "app", "image": "app:1"}]}}},
             "status": {"replicas": self.replicas}})
     }

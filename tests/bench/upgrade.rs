@@ -24,8 +24,6 @@ use crate::worlds;
 
 pub const FROM: &str = "v1.35.4";
 pub const TO: &str = "v1.36.3";
-/// From a node being empty to its being back in service: the Job, the restart, and the proof.
-pub const ON_NODE: SignedDuration = SignedDuration::from_secs(120);
 /// More passes at one time than any chain of answers needs.
 const MOST_PASSES: usize = 100;
 
@@ -62,10 +60,9 @@ pub struct Pool {
 /// Upgrades the workers of a mix; passes are so far apart at the least.
 pub fn upgrade(mix: Mix, pool: Pool, spacing: SignedDuration) -> Measured {
     let (begun, nodes) = (processor_time(), pool.nodes);
-    let apps = mix.apps(nodes);
-    let pods = apps.iter().map(|app| app.replicas).sum();
-    let mut daemon = Daemon::new(Cluster::new(nodes, apps, (FROM, TO), noon()), pool);
-    let bound = daemon.bound();
+    let pods = mix.apps(nodes).iter().map(|app| app.replicas).sum();
+    let mut daemon = Daemon::new(Cluster::new(nodes, mix, (FROM, TO), noon()), pool);
+    let bound = daemon.bound(mix.on_node.with_proof());
     let mut sums = Sums::default();
     while !daemon.over {
         let next = daemon.next(spacing);
@@ -178,8 +175,8 @@ impl Daemon {
     }
 
     /// The least time, with the work on a node that this cluster is known to take.
-    fn bound(&self) -> LowerBound {
-        lower_bound(self.fresh.as_ref().unwrap(), &self.cluster.folder.live, ON_NODE).unwrap()
+    fn bound(&self, on_node: SignedDuration) -> LowerBound {
+        lower_bound(self.fresh.as_ref().unwrap(), &self.cluster.folder.live, on_node).unwrap()
     }
 
     /// When the next pass is: once something has happened, and what comes soon after it is gathered.

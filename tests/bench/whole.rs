@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use windlass::sim::{Kind, Settings, Timings};
 
-use crate::cluster::{JOB, RESTART, worker};
+use crate::cluster::worker;
 use crate::measure::processor_time;
-use crate::mixes::{GRACE, Mix, ROOM};
+use crate::mixes::{Mix, ROOM};
 use crate::upgrade::{FROM, TO};
 use crate::world::process::{HOUR, SECOND};
 use crate::world::{World, rules};
@@ -34,9 +34,9 @@ pub fn upgrade(mix: Mix, nodes: usize, at_once: usize) -> Whole {
 async fn drive(mix: Mix, nodes: usize, at_once: usize) -> Whole {
     let timings = Timings {
         pod_start: SECOND * 2,
-        pod_termination: GRACE,
-        job_run: JOB - SECOND * 2,
-        kubelet_restart: RESTART,
+        pod_termination: SignedDuration::from_secs(mix.apps(nodes).first().unwrap().grace_seconds),
+        job_run: mix.on_node.job - SECOND * 2,
+        kubelet_restart: mix.on_node.restart,
         ..Timings::default()
     };
     let pods_per_node = u64::try_from(ROOM).unwrap();

@@ -136,25 +136,56 @@ fn drawn(classes: [u64; 4], nodes: usize) -> Vec<App> {
     apps
 }
 
+/// Owners that are alike. The times of each are its number times the first value, modulo the second.
+struct Sort {
+    name: &'static str,
+    count: usize,
+    replicas: usize,
+    ready: (i64, i64),
+    grace: (i64, i64),
+    budget: Option<Value>,
+}
+
 /// Of 600 pods 120 are of owners with a budget of one, 400 of owners with a budget of 20 %, and 80 of owners without a budget.
 fn real(nodes: usize) -> Vec<App> {
     let mut random = Random(nodes as u64);
     let mut deal = Deal { nodes, left: Vec::new() };
     let share = nodes * 20 / 100;
-    let kinds: [(&str, usize, usize, [i64; 4], Option<Value>); 3] = [
-        ("one", share * 20 / 15, 15, [5, 11, 1, 2], Some(json!(1))),
-        ("fifth", share * 66 / 20, 20, [7, 19, 3, 7], Some(json!("20%"))),
-        ("free", share * 14 / 10, 10, [7, 19, 3, 7], None),
+    let sorts = [
+        Sort {
+            name: "one",
+            count: share * 20 / 15,
+            replicas: 15,
+            ready: (5, 11),
+            grace: (1, 2),
+            budget: Some(json!(1)),
+        },
+        Sort {
+            name: "fifth",
+            count: share * 66 / 20,
+            replicas: 20,
+            ready: (7, 19),
+            grace: (3, 7),
+            budget: Some(json!("20%")),
+        },
+        Sort {
+            name: "free",
+            count: share * 14 / 10,
+            replicas: 10,
+            ready: (7, 19),
+            grace: (3, 7),
+            budget: None,
+        },
     ];
     let mut apps = Vec::new();
-    for (kind, count, replicas, [ready, readies, grace, graces], budget) in kinds {
+    for Sort { name, count, replicas, ready, grace, budget } in sorts {
         for (number, place) in (1..=count).zip(1_i64..) {
             apps.push(App {
-                name: format!("{kind}-{number}"),
+                name: format!("{name}-{number}"),
                 replicas,
                 budget: budget.clone(),
-                ready_seconds: 2 + place * ready % readies,
-                grace_seconds: 1 + place * grace % graces,
+                ready_seconds: 2 + place * ready.0 % ready.1,
+                grace_seconds: 1 + place * grace.0 % grace.1,
                 placed: (0..replicas).map(|_| deal.next(&mut random)).collect(),
             });
         }

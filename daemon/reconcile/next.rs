@@ -7,8 +7,8 @@
 //!   than a pod of that budget is missing. A budget that needs longer than all slots has its next node in drain before it lets
 //!   another pod go.
 //! * Then the node goes first that waits least for others; one whose intent is not written ahead waits for a push as well.
-//! * Of nodes that are alike, the one goes first whose drain is longest whoever else is out, so that no such drain is left for
-//!   the end; and then the one whose pods keep slow budgets busiest.
+//! * Of nodes that wait equally long, the node goes first whose drain takes longest by its own pods alone, so that no long drain
+//!   is left for the end of the run; and then the node whose pods keep slow budgets busiest.
 
 use std::cmp::Reverse;
 
@@ -151,7 +151,7 @@ struct Score {
     pressing: i64,
     /// How much longer its drain is because of nodes in drain and of pods that are not back.
     behind_others: i64,
-    /// How long its slowest limiter keeps its drain waiting with nobody else in drain.
+    /// How long its slowest limiter would delay its drain if no other node were in drain.
     alone: i64,
     /// How much its pods keep slow limiters busy now.
     busy: i64,

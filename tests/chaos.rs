@@ -46,6 +46,9 @@ fn tell(words: &str) {
 /// How the pool is drained: pods of the slowest budgets leave before their nodes' turn.
 const DRAIN: &str = "drain: {ahead: true}";
 
+/// The apps with budgets: only pods of budgets leave ahead.
+const BUDGETED: &[&str] = &["web", "cart"];
+
 /// The Deployment whose pod leaves by a rollout, and is never evicted.
 const SURGES: &str = "single";
 

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, OUTDATED, TARGET};
 
-use super::SURGES;
 use super::schedule::Act;
+use super::{BUDGETED, SURGES};
 use crate::world::line::Sent;
 
 /// How late after a stop something may still be sent.
@@ -136,7 +136,9 @@ impl Evidence {
                 continue;
             };
             let node = pod.text("/spec/nodeName");
-            if !self.around(node, *at).any(|node| node.claim().is_some() || node.waits()) {
+            let may_leave_ahead = BUDGETED.contains(&pod.label("app"));
+            let in_order = |node: &Version| node.claim().is_some() || (may_leave_ahead && node.waits());
+            if !self.around(node, *at).any(in_order) {
                 findings.push(format!(
                     "{at} {namespace}/{name} was evicted from {node}, which nobody had claimed"
                 ));

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use windlass::model::names::{CLAIM, OUTDATED};
 
-use super::SURGES;
 use super::judge::{Evidence, Version};
 use super::schedule::Act;
+use super::{BUDGETED, SURGES};
 use crate::world::line::Sent;
 
 fn at(seconds: i64) -> Timestamp {
@@ -79,6 +79,8 @@ fn a_run_in_order_is_not_complained_about() {
     let mut ahead = in_order();
     ahead.history[1].object["spec"]["taints"] = json!([{"key": OUTDATED, "effect": "PreferNoSchedule"}]);
     ahead.sent[0].at = at(5);
+    assert_eq!(ahead.findings().len(), 1, "a pod without a budget leaves no node before its turn");
+    ahead.history[3].object["metadata"] = json!({"labels": {"app": BUDGETED[0]}});
     assert_eq!(ahead.findings(), [""; 0], "the pod leaves ahead of the turn of its node");
 }
 

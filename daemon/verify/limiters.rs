@@ -29,9 +29,7 @@ pub struct Capacity {
     pub free: i64,
     /// How many may be away at once.
     pub at_once: i64,
-    /// How many pods there are in all.
-    pub pods: i64,
-    /// How many of them drains of the nodes that were asked about have to evict.
+    /// How many pods drains of the nodes that were asked about have to evict.
     pub to_evict: i64,
     /// How many seconds the quickest of these is missing, from its eviction until there is a Ready one in its place.
     pub away: i64,
@@ -135,7 +133,6 @@ fn limited_by<'a>(
         let capacity = move || Capacity {
             free: i64::from(budget.disruptions_allowed),
             at_once: i64::from(budget.expected - budget.desired_healthy).max(1),
-            pods: i64::from(budget.expected),
             to_evict: 0,
             away: 0,
         };
@@ -150,7 +147,7 @@ fn limited_by<'a>(
         let ready = i64::from(ready_pods(live, top));
         let pods = live.workloads.get(top).map_or(ready, |workload| i64::from(workload.replicas));
         let at_once = implicit_budget(pods);
-        Capacity { free: at_once - (pods - ready).max(0), at_once, pods, to_evict: 0, away: 0 }
+        Capacity { free: at_once - (pods - ready).max(0), at_once, to_evict: 0, away: 0 }
     };
     Some((LimitedBy::Owner(top), Box::new(capacity)))
 }

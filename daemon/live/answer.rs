@@ -54,9 +54,7 @@ impl Folder {
                     // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
-                // A Job's controller writes its first status while we let it begin, and the watch shows that within moments.
-                let first = if matches!(key, EffectKey::Job(_)) { 100 } else { 500 };
-                self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(first));
+                self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(100));
             }
             WriteAnswer::Missing => self.not_there(key, now),
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),

@@ -72,12 +72,18 @@ fn elsewhere(lock: Option<&Lock>, me: &Identity, now: Timestamp) -> Option<(Stri
 /// Takes, renews or gives back the lease, as this pass needs it.
 pub(super) fn keep(input: &Input<'_>, tenure: &Tenure, wanted: bool) -> Turn {
     let mine = input.live.lock.as_ref().filter(|lock| lock.holder == input.me.holder);
-    match (mine, wanted) {
+    let mut turn = match (mine, wanted) {
         (Some(lock), true) => renew(input, lock),
         (Some(_), false) => give_back(input),
         (None, true) => take(input, tenure),
         (None, false) => Turn::default(),
+    };
+    // The last write of our lease failed, or its answer was lost. No watch covers the lease, so a probe looks how it is now:
+    // with the version of before, each further write would be refused too.
+    if mine.is_some() && input.live.overlay.backoff.contains_key(&EffectKey::Lease) {
+        turn.probes.push((Probe::Lock, LOOK_AGAIN));
     }
+    turn
 }
 
 fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
@@ -90,13 +96,7 @@ fn renew(input: &Input<'_>, lock: &Lock) -> Turn {
         transitions: lock.transitions,
         resource_version: lock.resource_version.clone(),
     };
-    let mut turn = moved(hold, input.live);
-    // The last write of the lease failed, perhaps because another process changed it. No watch covers the lease, so a
-    // probe looks.
-    if input.live.overlay.backoff.contains_key(&EffectKey::Lease) {
-        turn.probes.push((Probe::Lock, LOOK_AGAIN));
-    }
-    turn
+    moved(hold, input.live)
 }
 
 fn give_back(input: &Input<'_>) -> Turn {

@@ -54,6 +54,51 @@ pub struct LowerBound {
     /// What sets it: `budget/shop/db`, `pool/general`, `node/w3`.
     pub object: String,
     pub text: String,
+    /// What it counts for each node from being empty to being back in service.
+    #[serde(default)]
+    pub on_node_seconds: i64,
+    /// What limits each stage of workers, so that the bound can be told for a work on nodes that is known later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Vec<Least>>,
+}
+
+/// One thing that limits a stage of workers: so many seconds, and the work on so many nodes, of which some are out at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Least {
+    pub seconds: i64,
+    pub nodes: i64,
+    pub at_once: i64,
+    pub object: String,
+    pub text: String,
+}
+
+impl LowerBound {
+    /// The sum of what limits each stage most. `None` if no stage has a node that drains.
+    #[must_use]
+    pub fn new(stages: Vec<Vec<Least>>, on_node_seconds: i64) -> Option<Self> {
+        // Of two that are the same, the later one is told.
+        let most = |stage: &Vec<Least>| {
+            let stage = stage.iter().map(|least| (least.with(on_node_seconds), least));
+            stage.max_by_key(|(seconds, _)| *seconds).map(|(seconds, least)| (seconds, least.clone()))
+        };
+        let each: Vec<(i64, Least)> = stages.iter().filter_map(most).collect();
+        let seconds = each.iter().map(|(seconds, _)| seconds).sum();
+        let (_, Least { object, text, .. }) = each.into_iter().max_by_key(|(seconds, _)| *seconds)?;
+        Some(Self { seconds, object, text, on_node_seconds, stages })
+    }
+
+    /// The same for another length of the work on a node; `None` if what limits the stages was not kept.
+    #[must_use]
+    pub fn with_on_node(&self, seconds: i64) -> Option<Self> {
+        Self::new(self.stages.clone(), seconds)
+    }
+}
+
+impl Least {
+    fn with(&self, on_node_seconds: i64) -> i64 {
+        self.seconds + self.nodes * on_node_seconds / self.at_once.max(1)
+    }
 }
 
 /// One move of the control plane: to the next minor, or to another patch of the same minor.

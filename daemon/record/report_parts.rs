@@ -286,6 +286,18 @@ fn workers(run: &Run) -> Option<SignedDuration> {
     Some(last.duration_since(first))
 }
 
+/// What a worker took from being empty to being back in service: the mean of this run, in seconds.
+fn on_node(run: &Run) -> Option<i64> {
+    let of_pools = recorded(run).filter(|(step, _)| matches!(step.id.scope, Scope::Pool(_)));
+    let each: Vec<i64> = of_pools
+        .filter_map(|(_, record)| {
+            let at = |phase| record.at.get(&phase).copied();
+            between(at(StepPhase::Drained), at(StepPhase::Returned)).map(|took| took.as_secs())
+        })
+        .collect();
+    each.iter().sum::<i64>().checked_div(i64::try_from(each.len()).unwrap_or(i64::MAX))
+}
+
 pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Timestamp) {
     let done = || recorded(run).filter(|(_, record)| record.end == Some(StepEnd::Done));
     let mut fact = |name: &str, value: String| {
@@ -293,9 +305,17 @@ pub(super) fn statistics(page: &mut String, run: &Run, log: &RunLog, ended: Time
     };
     fact("In all", length(ended.duration_since(run.started)));
     if let Some(bound) = &run.plan.lower_bound {
-        let least = length(SignedDuration::from_secs(bound.seconds));
+        let seen = on_node(run).and_then(|seconds| bound.with_on_node(seconds));
+        let bound = seen.as_ref().unwrap_or(bound);
+        let (least, each) = (
+            length(SignedDuration::from_secs(bound.seconds)),
+            length(SignedDuration::from_secs(bound.on_node_seconds)),
+        );
         let reason = format!("{} ({})", cell(&bound.text), cell(&bound.object));
-        fact("Workers, at the least, if pods need their grace periods", format!("{least}: {reason}"));
+        let name = format!(
+            "Workers, at the least, if pods need their grace periods and an empty node {each} to be back in service"
+        );
+        fact(&name, format!("{least}: {reason}"));
         fact("Workers", workers(run).map_or_else(dash, length));
     }
     let lengths: Vec<SignedDuration> = done().filter_map(|(_, record)| whole(record)).collect();

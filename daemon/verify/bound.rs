@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::limiters::{Capacity, LimitedBy, Limiter, Limiters, away};
 use super::{STABLE, pods};
 use crate::model::live::{Id, Live, Pod};
-use crate::model::plan::{LowerBound, Plan, PoolLimits, Stage, StageKind};
+use crate::model::plan::{Least, LowerBound, Plan, PoolLimits, Stage, StageKind};
 use crate::model::text::plural;
 use crate::model::work::{Scope, Step};
 
@@ -30,18 +30,14 @@ struct Moving {
 /// the fastest of its kind was. Where pods end sooner a run may be faster.
 pub fn lower_bound(plan: &Plan, live: &Live, on_node: SignedDuration) -> Option<LowerBound> {
     let stages = plan.stages.iter().filter(|stage| stage.kind == StageKind::Workers);
-    let bounds: Vec<LowerBound> =
-        stages.filter_map(|stage| of_stage(plan, stage, live, on_node.as_secs())).collect();
-    let seconds = bounds.iter().map(|bound| bound.seconds).sum();
-    let longest = bounds.into_iter().max_by_key(|bound| bound.seconds)?;
-    Some(LowerBound { seconds, ..longest })
+    LowerBound::new(stages.map(|stage| of_stage(plan, stage, live)).collect(), on_node.as_secs())
 }
 
-fn of_stage(plan: &Plan, stage: &Stage, live: &Live, on_node: i64) -> Option<LowerBound> {
+/// What limits a stage: the node or budget that takes longest, and the slots of each pool.
+fn of_stage(plan: &Plan, stage: &Stage, live: &Live) -> Vec<Least> {
     let mut moving: BTreeMap<Limiter, Moving> = BTreeMap::new();
     let mut limiters = Limiters::default();
-    // Of two that are the same, the later one is told.
-    let (mut bounds, mut slots) = (Vec::new(), Vec::new());
+    let (mut longest, mut slots) = (Vec::new(), Vec::new());
     for (pool, limits) in &plan.pools {
         let steps: Vec<&Step> =
             stage.steps.iter().filter(|step| is_of(step, pool) && step.drains()).collect();
@@ -49,10 +45,12 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live, on_node: i64) -> Option<Low
         for node in steps.iter().filter_map(|step| step.node()) {
             nodes.push((node, moved(live, node, limits, &mut limiters, &mut moving)));
         }
-        slots.extend(of_slots(live, pool, limits, (&steps, &nodes), on_node));
+        slots.extend(of_slots(live, pool, limits, (&steps, &nodes)));
         let slowest = nodes.iter().max_by_key(|(_, grace)| *grace);
-        bounds.extend(slowest.map(|(node, grace)| LowerBound {
-            seconds: grace + on_node,
+        longest.extend(slowest.map(|(node, grace)| Least {
+            seconds: *grace,
+            nodes: 1,
+            at_once: 1,
             object: format!("node/{node}"),
             text: "its slowest pod has to end, and it has to be well for a while".to_owned(),
         }));
@@ -60,8 +58,8 @@ fn of_stage(plan: &Plan, stage: &Stage, live: &Live, on_node: i64) -> Option<Low
     let by = |limiter: &Limiter| limiters.get(*limiter).map(|(by, _)| *by);
     let by_name: BTreeMap<LimitedBy<'_>, &Moving> =
         moving.iter().filter_map(|(limiter, moving)| Some((by(limiter)?, moving))).collect();
-    bounds.extend(by_name.into_iter().map(|(by, moving)| moving.bound(live, by, on_node)));
-    bounds.into_iter().chain(slots).max_by_key(|bound| bound.seconds)
+    longest.extend(by_name.into_iter().map(|(by, moving)| moving.least(live, by)));
+    longest.into_iter().max_by_key(|least| least.seconds).into_iter().chain(slots).collect()
 }
 
 /// The budgets that keep these nodes of a pool longer than its limit does.
@@ -76,7 +74,7 @@ pub fn slowest_budgets<'a>(
     let graces = nodes.iter().map(|node| moved(live, node, limits, &mut limiters, &mut moving));
     let sum: i64 = graces.map(|grace| grace + PROOF.as_secs()).sum();
     let slots = sum / at_once(limits, of_pool);
-    let slow = moving.iter().filter(|(_, moving)| moving.seconds(PROOF.as_secs()) > slots);
+    let slow = moving.iter().filter(|(_, moving)| moving.seconds() + PROOF.as_secs() > slots);
     let slow = slow.filter_map(|(limiter, _)| limiters.get(*limiter));
     let budgets = slow.filter_map(|(by, _)| match by {
         LimitedBy::Budget(key) => Some(*key),
@@ -118,16 +116,17 @@ fn of_slots(
     pool: &str,
     limits: &PoolLimits,
     (steps, nodes): (&[&Step], &[(&str, i64)]),
-    on_node: i64,
-) -> Option<LowerBound> {
+) -> Option<Least> {
     // A share of all workers is at least the share of the pool's.
     let total = live.nodes.values().filter(|node| !node.control_plane).count();
     let at_once = at_once(limits, total);
-    let sum: i64 = nodes.iter().map(|(_, grace)| grace + on_node).sum();
+    let graces: i64 = nodes.iter().map(|(_, grace)| grace).sum();
     let soaks = steps.iter().any(|step| step.node_move().is_some_and(|mv| mv.canary)) && steps.len() > 1;
     let soak = if soaks { limits.soak_seconds } else { 0 };
-    (!nodes.is_empty()).then(|| LowerBound {
-        seconds: sum / at_once + soak,
+    (!nodes.is_empty()).then(|| Least {
+        seconds: graces / at_once + soak,
+        nodes: i64::try_from(nodes.len()).unwrap_or(i64::MAX),
+        at_once,
         object: format!("pool/{pool}"),
         text: format!(
             "at most {} of its {} may be out at once",
@@ -148,21 +147,20 @@ impl Moving {
         self.away = self.away.min(away(pod));
     }
 
-    /// All but the last pods have to be Ready elsewhere before the last ones go.
-    fn seconds(&self, on_node: i64) -> i64 {
+    /// All but the last pods have to be Ready elsewhere before the last ones go and end.
+    fn seconds(&self) -> i64 {
         let at_once = self.capacity.at_once.max(1);
         let rounds = (self.pods + at_once - 1) / at_once;
-        (rounds - 1).max(0) * self.away + self.grace + on_node
+        (rounds - 1).max(0) * self.away + self.grace
     }
 
-    fn bound(&self, live: &Live, by: LimitedBy<'_>, on_node: i64) -> LowerBound {
-        let (at_once, seconds) = (self.capacity.at_once.max(1), self.seconds(on_node));
+    fn least(&self, live: &Live, by: LimitedBy<'_>) -> Least {
         let object = match by {
             LimitedBy::Budget((namespace, name)) => format!("budget/{namespace}/{name}"),
             LimitedBy::Owner(owner) => live.owner_name(owner),
         };
-        let text =
-            format!("it lets {at_once} of {} go at a time", plural(self.pods.max(0).unsigned_abs(), "pod"));
-        LowerBound { seconds, object, text }
+        let pods = plural(self.pods.max(0).unsigned_abs(), "pod");
+        let text = format!("it lets {} of {pods} go at a time", self.capacity.at_once.max(1));
+        Least { seconds: self.seconds(), nodes: 1, at_once: 1, object, text }
     }
 }

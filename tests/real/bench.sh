@@ -224,10 +224,8 @@ requests() { kubectl get --raw /metrics | awk -F'[{}]' '/^apiserver_request_tota
 measure() { # WAY NODES AT_ONCE
 	local began ended bound=-
 	requests >"$work/requests-before"
-	if [ "$1" = windlass ]; then
-		bound=$("$WINDLASS" plan real --repo "$work/repository.git" --kubeconfig "$work/kubeconfig" -o json 2>/dev/null | jq -r '.lowerBound.seconds // "-"' || true)
-	fi
 	"$1" "$2" "$3"
+	[ "$1" != windlass ] || bound=$(bound)
 	requests >"$work/requests-after"
 	kubectl get nodes -o json | jq -e --arg to $TO '[.items[] | .status.nodeInfo.kubeletVersion == $to and (.spec.unschedulable | not)] | all' >/dev/null ||
 		die "not every node is upgraded and in service: $work"
@@ -246,6 +244,15 @@ measure() { # WAY NODES AT_ONCE
 			END { for (each in since) if (allowed[each] == 0 && since[each] < b) zero += b - (since[each] > a ? since[each] : a); printf "%.0f", zero }' "$work/disruptions")" \
 		--argjson requests "$(join -a 2 -e 0 -o '0,1.2,2.2' "$work/requests-before" "$work/requests-after" | jq -Rn '[inputs | split(" ") | {(.[0]): ((.[2] | tonumber) - (.[1] | tonumber))}] | add')" \
 		'$ARGS.named' | tee -a "$results"
+}
+
+# As the report of the run has it, with what a node took once it was empty: "… an empty node 15s to be back in service: 3m 50s: at most …".
+bound() {
+	local status=windlass/status report length
+	report=$(git -C "$work/repository.git" ls-tree -r --name-only $status | grep 'report\.md$' | tail -1)
+	git -C "$work/repository.git" show "$status:$report" | grep '^\* Workers, at the least' >"$work/bound"
+	length=$(sed 's/.* to be back in service: \([0-9hms ]*\):.*/\1/; s/h/*3600+/; s/m/*60+/; s/s//; s/+ *$//' "$work/bound")
+	echo $((length))
 }
 
 evictions() { jq -r --argjson code "$1" 'select(.objectRef.subresource == "eviction" and .responseStatus.code == $code) | 1' "$work/audit.log" | wc -l; }

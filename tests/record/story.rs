@@ -10,7 +10,7 @@ use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, Entry, RunEvent, RunOutcome, StepEvent, StepPhase, What,
 };
 use windlass::model::plan::{
-    Component, DrainLimits, Fact, Hop, LowerBound, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage,
+    Component, DrainLimits, Fact, Hop, Least, LowerBound, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage,
     StageKind, Step, StepId, Work,
 };
 use windlass::model::version::Version;
@@ -56,6 +56,10 @@ pub fn step(node: &str, component: Component, from: &str, to: &str) -> Step {
     Step::new(scope, work, expects, vec![Fact::RunsAtLeast(component, node.to_owned(), v(to))])
 }
 
+fn least(seconds: i64, nodes: i64, at_once: i64, object: &str, text: &str) -> Least {
+    Least { seconds, nodes, at_once, object: object.to_owned(), text: text.to_owned() }
+}
+
 /// One control plane node and so many workers, one minor up.
 pub fn plan(workers: usize) -> Plan {
     let (from, to) = ("v1.35.6", "v1.36.3");
@@ -66,6 +70,11 @@ pub fn plan(workers: usize) -> Plan {
             seconds: 240,
             object: "budget/shop/cart".to_owned(),
             text: "it lets 1 of 15 pods go at a time".to_owned(),
+            on_node_seconds: 10,
+            stages: vec![vec![
+                least(230, 1, 1, "budget/shop/cart", "it lets 1 of 15 pods go at a time"),
+                least(15, 4, 2, "pool/general", "at most 2 of its 4 nodes may be out at once"),
+            ]],
         }),
         cluster: CLUSTER.to_owned(),
         commit: commit(NEW),

@@ -1,7 +1,7 @@
 //! What a caller may choose: the seed, the version, how long things take, and what upgrade Jobs do to a node.
 
 use jiff::SignedDuration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a simulated cluster behaves.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub pods_per_node: u64,
     /// By how much the API server's clock is ahead.
     pub clock_ahead: SignedDuration,
+    /// Images whose containers never become Ready.
+    pub broken_images: BTreeSet<String>,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             controllers: true,
             pods_per_node: 110,
             clock_ahead: SignedDuration::ZERO,
+            broken_images: BTreeSet::new(),
         }
     }
 }

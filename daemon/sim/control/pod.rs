@@ -178,9 +178,16 @@ impl Cluster {
             self.later(Task::PodStart(key.clone(), uid.into()), again);
             return;
         }
-        let ready = text(pod.tree(), &["metadata", "annotations", "sim/ready"]) != "false";
+        let well = text(pod.tree(), &["metadata", "annotations", "sim/ready"]) != "false";
+        let ready = well && !self.runs_a_broken_image(pod.tree());
         self.edit(Kind::Pod, key, at, |tree| run(tree, ready, at));
         self.plan_end(&pod, at);
+    }
+
+    fn runs_a_broken_image(&self, pod: &Value) -> bool {
+        let broken = &self.settings.broken_images;
+        let containers = json::list(pod, &["spec", "containers"]).iter();
+        !broken.is_empty() && containers.map(|of| text(of, &["image"])).any(|image| broken.contains(image))
     }
 
     /// A Job's pod ends by itself.

@@ -31,6 +31,58 @@ async fn small() -> World {
     world
 }
 
+/// A run of two addons, of which one has to roll out before the other.
+async fn addons() -> World {
+    let world = World::new();
+    world.control_plane(1).workers("w", 1).deployment("first", 2).deployment("second", 1);
+    world.pass(SignedDuration::from_secs(30)).await;
+    let addon = |name: &str, after: &str| {
+        format!(
+            "    - {{name: {name}, version: \"2\", image: {{namespace: default, workload: deployment/{name}, container: c}}{after}}}\n"
+        )
+    };
+    let pool = "  nodePools:\n    - {name: w, selector: {matchLabels: {pool: w}}}\n";
+    let more = format!("{pool}  addons:\n{}{}", addon("second", ", after: [first]"), addon("first", ""));
+    world.desire_with("v1.35.4", &more);
+    world
+}
+
+#[test]
+fn addons_go_on_after_being_killed_before_and_after_any_effect() {
+    for when in [When::Before, When::After] {
+        for index in 0.. {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            let fenced = runtime.block_on(async {
+                let mut world = addons().await;
+                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
+                if fenced {
+                    let end = world.run().await;
+                    assert_eq!(
+                        end,
+                        End::Idle(RunState::AsDesired),
+                        "{when:?} effect {index}: {:#?}",
+                        world.log()
+                    );
+                }
+                let writes = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
+                let moves = writes
+                    .iter()
+                    .filter(|write| write.contains(" patch ") && write.contains("/deployments/"));
+                let moves: Vec<&str> = moves.filter_map(|write| write.rsplit('/').next()).collect();
+                assert_eq!(moves, ["first", "second"], "each once, in order, {when:?} effect {index}");
+                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
+                assert_eq!(outcomes, [RunOutcome::Converged], "{when:?} effect {index}");
+                fenced
+            });
+            if !fenced {
+                assert!(index > 8, "a run of addons has several effects, not {index}");
+                break;
+            }
+        }
+    }
+}
+
 async fn crashed_at(index: u64, when: When) -> bool {
     let mut world = small().await;
     let first = world.run_fenced(Arc::new(CrashAt { index, when })).await;

@@ -133,10 +133,15 @@ fn listed(plan: &Plan) -> String {
             let drain = if step.drains() { " drained" } else { "" };
             let control_plane = step.expects.iter().find_map(|fact| match fact {
                 Fact::ControlPlaneAtLeast(version) => Some(format!(" control plane>={version}")),
-                Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => None,
+                Fact::RunsAtLeast(..)
+                | Fact::Ready(_)
+                | Fact::HasImage(..)
+                | Fact::RolledOut(_)
+                | Fact::Exists(_) => None,
             });
             let control_plane = control_plane.unwrap_or_default();
-            writeln!(out, "  {} from {}{drain}{canary}{control_plane}", step.id, step.from()).unwrap();
+            let from = step.work.addon().map_or_else(|| step.from().to_string(), |mv| mv.image_from.clone());
+            writeln!(out, "  {} from {from}{drain}{canary}{control_plane}", step.id).unwrap();
         }
     }
     out
@@ -161,7 +166,11 @@ fn carry_out(live: &mut Live, step: &Step) {
                 }
             }
             Fact::Ready(node) => live.nodes.get_mut(node.as_str()).unwrap().ready = Ready::True,
-            Fact::Exists(_) => {}
+            Fact::HasImage(workload, container, image) => {
+                let read = live.addon_workloads.get_mut(workload).unwrap().as_mut().unwrap();
+                read.images.get_mut(container).unwrap().image.clone_from(image);
+            }
+            Fact::RolledOut(_) | Fact::Exists(_) => {}
         }
     }
 }

@@ -325,6 +325,7 @@ fn cluster(control_plane: Provider, pools: Provider, kubeadm: Kubeadm) -> Cluste
                 on_blocked: windlass::model::desired::OnBlocked::SetAside,
             },
         }],
+        addons: Vec::new(),
     }
 }
 

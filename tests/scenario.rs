@@ -1,5 +1,6 @@
 //! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
 //!
+//! * `addons`: what moves with the cluster, in its order and to the end of its rollout
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
 //! * `claims`: claims that were removed, changed or copied
@@ -18,6 +19,7 @@
 //!
 //! A test of one of these is a world, something that happens to it, and one check of how it ends.
 
+mod addons;
 mod calendar;
 mod canary;
 mod claims;

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
 use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
+use crate::model::addon::Addon;
 use crate::model::live::{CallFailure, Live, Probe};
 
 /// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
@@ -47,8 +48,8 @@ impl Kube {
     }
 }
 
-/// Lists everything once, and asks what no list answers.
-pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live> {
+/// Lists everything once, and asks what no list answers; `addons` are those whose workloads are read.
+pub async fn observe(cluster: &ClusterApi, addons: &[Addon], clock: &Clock) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let watches = cluster::watch(cluster, clock, &seen_in);
@@ -76,7 +77,8 @@ pub async fn observe(cluster: &ClusterApi, clock: &Clock) -> anyhow::Result<Live
         );
     }
     drop(watches);
-    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
+    let workloads = addons.iter().map(|addon| Probe::Workload(addon.image.workload.clone()));
+    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock].into_iter().chain(workloads) {
         let asked = clock.now();
         let answer = cluster.ask(&probe, clock).await;
         folder.fold(Seen::Probed { probe, answer, asked }, clock.now());
@@ -106,10 +108,11 @@ fn lacks_rights(folder: &Folder) -> bool {
 pub async fn look(
     kube: &Kube,
     name: &str,
+    addons: &[Addon],
     config: Option<&Path>,
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<Live> {
     let cluster = kube.connect(name, config, environment).await?;
-    observe(&cluster, clock).await.with_context(|| format!("looking at cluster {name}"))
+    observe(&cluster, addons, clock).await.with_context(|| format!("looking at cluster {name}"))
 }

@@ -132,7 +132,8 @@ async fn planned(
     clock: &Clock,
 ) -> anyhow::Result<PlanPage> {
     let config = args.repository.config.as_deref();
-    let live = observe::look(&args.kube, &desired.cluster.name, config, environment, clock).await?;
+    let (name, addons) = (&desired.cluster.name, &desired.cluster.addons);
+    let live = observe::look(&args.kube, name, addons, config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
     let fresh = plan::proposal(&desired, &live)?;
     let mut scripts = Vec::new();

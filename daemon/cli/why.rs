@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
 use crate::gate::{Census, Others, Sources, World, forecast, of_every_gate, silent_holder, without_cluster};
 use crate::model::decision::{Answer, Gate, Verdict};
+use crate::model::desired::Desired;
 use crate::model::live::{Live, Lock};
 use crate::model::state::{DesiredState, Identity};
 use crate::plan;
@@ -64,7 +65,7 @@ pub async fn run(
         (name.clone(), wanted.remove(&name), record.unwrap_or_default())
     };
     let Some(wanted) = wanted else { bail!("the repository has no cluster {name}") };
-    let (live, note) = looked(args, &name, environment, clock).await?;
+    let (live, note) = looked(args, &name, wanted.desired.as_deref(), environment, clock).await?;
     let now = clock.now();
     let (standings, answers) = told(&name, &wanted, &record, live.as_ref(), now)?;
     let page = WhyPage::of(Facts {
@@ -96,6 +97,7 @@ fn chosen_cluster(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) 
 async fn looked(
     args: &Args,
     name: &str,
+    desired: Option<&Desired>,
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<(Option<Live>, Option<String>)> {
@@ -104,7 +106,8 @@ async fn looked(
     if !named && environment.kubeconfigs.is_empty() {
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
-    match observe::look(&args.kube, name, config, environment, clock).await {
+    let addons = desired.map_or(&[][..], |desired| &desired.cluster.addons);
+    match observe::look(&args.kube, name, addons, config, environment, clock).await {
         Ok(live) => Ok((Some(live), None)),
         Err(error) if named => Err(error),
         Err(error) => Ok((None, Some(format!("{error:#}")))),

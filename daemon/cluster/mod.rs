@@ -1,6 +1,7 @@
 //! The only module with a Kubernetes client: it watches, asks, and carries out single writes. It decides nothing;
 //! each write carries its preconditions.
 
+mod addon;
 mod file;
 mod kubeconfig;
 mod lean;

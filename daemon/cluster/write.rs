@@ -19,7 +19,7 @@ use crate::model::claim::Claim;
 use crate::model::effect::{LeaseMove, NodePatch, RolloutPatch};
 use crate::model::live::{CallFailure, Heard, NodeTaint, RefusalKind};
 use crate::model::names::{
-    CLAIM, HEARD, MOVED, MOVING, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS,
+    CLAIM, HEARD, MANAGER, MOVED, MOVING, NAMESPACE, NOTES, RESUME, SCALE_DOWN_DISABLED, STATUS,
 };
 
 /// The merge patch of a node change, with its precondition.
@@ -278,7 +278,7 @@ impl ClusterApi {
             "data": {"status": status},
         });
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), NOTES);
-        match call(api.patch(STATUS, &PatchParams::apply("windlass").force(), &Patch::Apply(map))).await {
+        match call(api.patch(STATUS, &PatchParams::apply(MANAGER).force(), &Patch::Apply(map))).await {
             Ok(_) => WriteAnswer::Published { text: status.to_owned(), of },
             Err(error) => refused(&error),
         }
@@ -320,7 +320,7 @@ impl ClusterApi {
     }
 }
 
-fn refused(error: &CallError) -> WriteAnswer {
+pub(super) fn refused(error: &CallError) -> WriteAnswer {
     match error.code() {
         404 => WriteAnswer::Missing,
         409 => WriteAnswer::Stale(error.words()),

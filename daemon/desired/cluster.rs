@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::addon::addons;
 use super::defaults;
 use super::fields::{Fields, list};
 use super::kubeadm::kubeadm;
@@ -9,6 +10,7 @@ use super::problem::{Place, Problems, quoted};
 use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
+use crate::model::addon::Addon;
 use crate::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnBlocked,
     OnNotRecovered, Pool, Provider, Selector,
@@ -43,6 +45,7 @@ pub(super) fn cluster(folder: &str, fields: &mut Fields<'_, '_, '_>) -> ClusterF
         control_plane: spec.control_plane,
         etcd_unproven: spec.etcd_unproven,
         pools: spec.pools,
+        addons: spec.addons,
     });
     ClusterFile { labels, cluster }
 }
@@ -77,6 +80,7 @@ struct Spec {
     control_plane: ControlPlane,
     etcd_unproven: Option<String>,
     pools: Vec<Pool>,
+    addons: Vec<Addon>,
 }
 
 fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
@@ -111,7 +115,8 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
     {
         vendor(version, *place, fields.problems());
     }
-    fields.close(&["addons", "checks", "probes"]);
+    let addons = fields.optional("addons", addons).unwrap_or_default();
+    fields.close(&["checks", "probes"]);
     let ControlPlaneRead { provider, kubeadm: settings, drain } = control_plane?;
     let used = provider == Provider::Kubeadm || pools.iter().any(|pool| pool.provider == Provider::Kubeadm);
     if let (false, true, Some((_, place))) = (used, pools_known, &settings) {
@@ -141,6 +146,7 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
         control_plane: ControlPlane { provider, kubeadm, drain },
         etcd_unproven,
         pools,
+        addons,
     })
 }
 

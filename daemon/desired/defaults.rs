@@ -52,6 +52,9 @@ pub const DELETE_EMPTY_DIR_DATA: bool = false;
 /// An owner without a budget still keeps most of its pods.
 pub const IMPLICIT_BUDGETS: bool = true;
 
+/// Longer than most rollouts take; `progressDeadlineSeconds` of a Deployment is as long, where it says nothing.
+pub const ADDON_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+
 /// The person who cordoned the node had a reason that Windlass does not know.
 pub const FOREIGN_CORDON: ForeignCordon = ForeignCordon::Skip;
 

@@ -2,6 +2,7 @@
 //! it reads no disk and no repository. It judges a commit by itself; what depends on the commit before it (a
 //! downgrade, a rewritten history) is for the planner and for git.
 
+mod addon;
 mod check;
 mod cluster;
 pub mod defaults;

@@ -104,6 +104,7 @@ impl Edges {
                 | Probe::Heartbeat(_)
                 | Probe::Node(_)
                 | Probe::Lock
+                | Probe::Workload(_)
                 | Probe::Published,
                 _,
             ) => self.cluster.ask(probe, &self.clock).await,
@@ -210,6 +211,10 @@ async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAn
         }
         Effect::Rollout { namespace, name, uid, resource_version, patch } => {
             cluster.patch_deployment((&namespace, &name), &uid, &resource_version, &patch).await
+        }
+        Effect::SetImage { workload, uid, resource_version, container, init, image } => {
+            let guard = (uid.as_str(), resource_version.as_str());
+            cluster.set_image(&workload, guard, (&container, init), &image).await
         }
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,

@@ -19,6 +19,9 @@ use crate::verify::bound::{PROOF, lower_bound};
 /// pods with long grace periods make it longer.
 const WORKER: SignedDuration = SignedDuration::from_mins(5);
 
+/// What an addon takes, about.
+const ADDON: SignedDuration = SignedDuration::from_mins(2);
+
 /// More nodes than a person reads.
 const MOST_NAMED: usize = 5;
 
@@ -152,6 +155,9 @@ fn length(
     let times = |length: SignedDuration, count: usize| length * i32::try_from(count).unwrap_or(i32::MAX);
     match stage.kind {
         StageKind::AwaitControlPlane => SignedDuration::ZERO,
+        StageKind::AddonsBeforeControlPlane
+        | StageKind::AddonsAfterControlPlane
+        | StageKind::AddonsAfterNodes => times(ADDON, stage.steps.len()),
         StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             let provider = world.desired().map(|desired| desired.cluster.control_plane.provider);
             let step = provider.map(|provider| provider::capabilities(provider).control_plane_step);

@@ -31,7 +31,9 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
             if finished {
                 Vec::new()
             } else {
-                denies("spec.mode became observe before the node was taken out")
+                let what =
+                    if question.is_addon() { "the addon was changed" } else { "the node was taken out" };
+                denies(&format!("spec.mode became observe before {what}"))
             }
         }
         (Moment::Claim | Moment::Change | Moment::GoOn, None) => {

@@ -104,6 +104,10 @@ fn unmet(fact: &Fact) -> String {
             format!("the {} of {node} is not known to run at least {version}", component.as_str())
         }
         Fact::Ready(node) => format!("{node} is not Ready"),
+        Fact::HasImage(workload, container, image) => {
+            format!("the container {container} of {workload} is not known to have the image {image}")
+        }
+        Fact::RolledOut(workload) => format!("{workload} is not rolled out"),
         Fact::Exists(node) => format!("{} does not exist", node.name),
     }
 }

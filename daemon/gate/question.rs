@@ -182,11 +182,11 @@ impl<'a> Question<'a> {
         self.live()?.nodes.get(of.name.as_str()).filter(|node| *node.uid == *of.uid)
     }
 
-    /// `node/w1`, or the cluster for a question without a node.
+    /// `node/w1`, `addon/coredns`, or the cluster for a question without either.
     pub(super) fn object(&self) -> String {
-        match self.step.and_then(Step::node) {
-            Some(node) => format!("node/{node}"),
-            None => self.world.object(),
+        match self.step {
+            Some(step) if step.node().is_some() || step.work.addon().is_some() => step.id.object(),
+            Some(_) | None => self.world.object(),
         }
     }
 
@@ -201,6 +201,11 @@ impl<'a> Question<'a> {
     /// True if the step only waits for a control plane that an external provider moves.
     pub(super) fn only_waits(&self) -> bool {
         self.step.is_some_and(|step| step.id.kind.only_waits())
+    }
+
+    /// True if the step moves an addon.
+    pub(super) fn is_addon(&self) -> bool {
+        self.step.is_some_and(|step| step.work.addon().is_some())
     }
 
     /// True if the step belongs to the control plane of a hop, which is one unit.

@@ -38,6 +38,10 @@ impl Folder {
                 }
                 self.succeeded(key, now);
             }
+            WriteAnswer::Workload(of, object) => {
+                self.put_addon_workload(&of, Some(&object), now);
+                self.succeeded(key, now);
+            }
             WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
                 self.live.lock_deleted = None;
@@ -50,10 +54,14 @@ impl Folder {
             }
             // The watch will show what changed. Asking again before that would meet the same old picture.
             WriteAnswer::Stale(why) => {
+                // No watch covers the lease and the workloads of addons, so only another probe shows them.
                 if *key == EffectKey::Lease {
-                    // No watch covers the lease, so only another probe shows it.
                     self.live.probed.remove(&Probe::Lock);
                 }
+                self.live.probed.retain(|probe, _| match probe {
+                    Probe::Workload(of) => EffectKey::workload(of) != *key,
+                    _ => true,
+                });
                 self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(100));
             }
             WriteAnswer::Missing => self.not_there(key, now),
@@ -110,6 +118,7 @@ impl Folder {
             EffectKey::Long(name) => self.long(name, LongState::Running),
             EffectKey::Node(_)
             | EffectKey::Deployment(_)
+            | EffectKey::Workload(_)
             | EffectKey::Job(_)
             | EffectKey::Lease
             | EffectKey::StatusMap

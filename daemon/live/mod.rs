@@ -1,6 +1,7 @@
 //! Folds Kubernetes objects and answers into [`Live`], without any call. It keeps the fields that the stages read and
 //! drops the rest of every object.
 
+mod addon;
 mod answer;
 mod budget;
 mod convert;
@@ -16,13 +17,14 @@ mod volume;
 mod workload;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
 
+use crate::model::addon::WorkloadRef;
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{CallFailure, Lock, Probe, RefusalKind};
 use crate::model::version::Version;
@@ -74,7 +76,16 @@ pub enum ProbeAnswer {
     Published(Option<String>),
     Node(Box<NodeRead>),
     Long(LongState),
+    Workload(Option<WorkloadObject>),
     Nothing(String),
+}
+
+/// The workload of an addon.
+#[derive(Clone, Debug)]
+pub enum WorkloadObject {
+    Deployment(Box<Deployment>),
+    DaemonSet(Box<DaemonSet>),
+    StatefulSet(Box<StatefulSet>),
 }
 
 /// One node as etcd has it, with its pods and the upgrade Jobs that name it.
@@ -112,6 +123,8 @@ pub enum WriteAnswer {
     Job(Box<KubeJob>),
     /// Done; the Deployment as it is after the patch.
     Deployment(Box<Deployment>),
+    /// Done; the workload of an addon as it is after the patch.
+    Workload(WorkloadRef, WorkloadObject),
     Lock(Option<Lock>),
     Published {
         text: String,

@@ -63,7 +63,7 @@ fn bound(stated: Option<&IntOrString>, replicas: i64, up: i64) -> u32 {
     u32::try_from(count).unwrap_or(0)
 }
 
-fn progress(object: &Deployment) -> Progress {
+pub(super) fn progress(object: &Deployment) -> Progress {
     let Some(status) = &object.status else { return Progress::Going };
     if status.observed_generation.unwrap_or(0) < object.metadata.generation.unwrap_or(0) {
         return Progress::Going;

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::addon::WorkloadRef;
 use super::version::Version;
 
 /// A question that no watch answers. It is asked while a step in progress needs the answer.
@@ -21,6 +22,8 @@ pub enum Probe {
     Published,
     /// The state of the long work of this name.
     Long(String),
+    /// The workload of an addon.
+    Workload(WorkloadRef),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

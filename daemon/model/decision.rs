@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::text::into_plain;
 
+pub use super::moment::Moment;
+
 /// A reason: a key for programs and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -138,22 +140,6 @@ impl Decision {
     pub fn objects(&self, gate: Gate) -> bool {
         self.objections().any(|answer| answer.gate == gate)
     }
-}
-
-/// At which moment of a step the gates are asked. A step is asked at several: what was true when its intent was
-/// written may be false when its node is claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
-    /// May a run begin? Without a step: may any run begin?
-    StartRun,
-    /// May this node be taken out? Asked before the intent is written.
-    TakeOut,
-    /// The same question, right before the patch that claims and cordons the node.
-    Claim,
-    /// The same question, right before the Job, or whatever else changes the node.
-    Change,
-    /// May a step in progress go on? Without a step: may the run go on at all?
-    GoOn,
 }
 
 /// Which gate answers. Each kind of policy is a gate; the others check facts of the cluster and of the run.
@@ -386,6 +372,11 @@ keys! {
     ApiNotSteady => "apiNotSteady",
     ServersMixed => "serversMixed",
     NotAgreed => "notAgreed",
+    // addons
+    AddonNotFound => "addonNotFound",
+    AddonManager => "addonManager",
+    AddonRolling => "addonRolling",
+    AddonNotRolledOut => "addonNotRolledOut",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",
     LeaseSilent => "leaseSilent",

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
+use super::addon::Addon;
 use super::labels::Labels;
 use super::version::Version;
 
@@ -32,6 +33,7 @@ pub struct Cluster {
     /// The reason that a person wrote for upgrading without a proven snapshot of etcd.
     pub etcd_unproven: Option<String>,
     pub pools: Vec<Pool>,
+    pub addons: Vec<Addon>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
+use super::addon::{WorkloadKind, WorkloadRef};
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
 use super::live::{Job, Node, NodeTaint, Workload};
@@ -79,6 +80,16 @@ pub enum Effect {
         uid: String,
         resource_version: String,
         patch: RolloutPatch,
+    },
+    /// Gives one container of a workload another image. The API server refuses it if the workload has changed since
+    /// `resource_version`.
+    SetImage {
+        workload: WorkloadRef,
+        uid: String,
+        resource_version: String,
+        container: String,
+        init: bool,
+        image: String,
     },
     CreateNamespace(Value),
     CreateJob {
@@ -159,6 +170,7 @@ impl Effect {
             Self::Node { name, .. } => EffectKey::Node(name.clone()),
             Self::Evict { uid, .. } => EffectKey::Eviction(uid.as_str().into()),
             Self::Rollout { namespace, name, .. } => EffectKey::deployment(namespace, name),
+            Self::SetImage { workload, .. } => EffectKey::workload(workload),
             Self::CreateNamespace(_) => EffectKey::Namespace,
             Self::CreateJob { name, .. } | Self::SuspendJob { name, .. } | Self::DeleteJob { name, .. } => {
                 EffectKey::Job(name.clone())
@@ -176,6 +188,7 @@ impl Effect {
             Self::Evict { namespace, pod, .. } => format!("pod/{namespace}/{pod}"),
             Self::Node { .. }
             | Self::Rollout { .. }
+            | Self::SetImage { .. }
             | Self::CreateNamespace(_)
             | Self::CreateJob { .. }
             | Self::SuspendJob { .. }
@@ -202,6 +215,8 @@ pub enum EffectKey {
     Node(String),
     /// The Deployment of this namespace and name: `shop/cart`.
     Deployment(String),
+    /// The workload of an addon that is no Deployment: `daemonset/kube-system/cilium`.
+    Workload(String),
     /// The namespace of the upgrade Jobs and of the lease.
     Namespace,
     /// The upgrade Job of this name.
@@ -238,11 +253,18 @@ impl EffectKey {
         Self::Deployment(format!("{namespace}/{name}"))
     }
 
+    pub fn workload(of: &WorkloadRef) -> Self {
+        match of.kind {
+            WorkloadKind::Deployment => Self::deployment(&of.namespace, &of.name),
+            WorkloadKind::DaemonSet | WorkloadKind::StatefulSet => Self::Workload(of.to_string()),
+        }
+    }
+
     pub fn rules(&self) -> Rules {
         match self {
             // The answer has the object as it is now. An evicted pod counts as leaving from the answer until a watch
             // shows that it is gone; long work counts as running until a probe shows its end.
-            Self::Node(_) | Self::Deployment(_) | Self::Eviction(_) | Self::Long(_) => {
+            Self::Node(_) | Self::Deployment(_) | Self::Workload(_) | Self::Eviction(_) | Self::Long(_) => {
                 Rules { needs_lease: true, stops: true, shown_within: None }
             }
             Self::StatusMap => Rules { needs_lease: true, stops: false, shown_within: None },
@@ -269,6 +291,8 @@ impl EffectKey {
                 format!("node/{name}")
             }
             Self::Deployment(name) => format!("deployment/{name}"),
+            Self::Workload(name) => name.clone(),
+            Self::Probe(Probe::Workload(workload)) => workload.to_string(),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),
             Self::Job(name) => format!("job/{name}"),
             Self::Lease | Self::Probe(Probe::Lock) => format!("lease/{}", names::LEASE),

@@ -74,7 +74,8 @@ fn is_tag(tag: &str) -> bool {
     tag.len() <= MAX_TAG && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'))
 }
 
-fn is_digest(digest: &str) -> bool {
+/// True for `sha256:` and 64 hexadecimal digits.
+pub fn is_digest(digest: &str) -> bool {
     digest
         .strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))

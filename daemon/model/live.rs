@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::addon::{WorkloadRead, WorkloadRef};
 use super::claim::Claim;
 use super::desired::Selector;
 use super::time::later;
@@ -69,6 +70,10 @@ pub struct Live {
     pub heard: BTreeMap<&'static str, Timestamp>,
     /// When a node with its pods and Jobs was last read as etcd has them, and not as a watch has told.
     pub reads: BTreeMap<Id, Timestamp>,
+    /// The workloads of addons as they were last read; `None` for one that does not exist.
+    pub addon_workloads: BTreeMap<WorkloadRef, Option<WorkloadRead>>,
+    /// Why the last look at the workload of an addon failed; those that were read are not in the map.
+    pub addons_unread: BTreeMap<WorkloadRef, String>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API endpoint says of itself, and since when it has answered every probe.
@@ -87,8 +92,8 @@ pub struct Live {
     /// When each probe was last answered, successfully or not.
     pub probed: BTreeMap<Probe, Timestamp>,
     pub overlay: Overlay,
-    /// Rises when something changes that plans or limits depend on: a node, a static pod of the control plane, or the
-    /// version that the API endpoint reports. A heartbeat does not raise it.
+    /// Rises when something changes that plans or limits depend on: a node, a static pod of the control plane, the version
+    /// that the API endpoint reports, or the image of an addon. A heartbeat does not raise it.
     pub nodes_generation: u64,
     /// Rises when a pod, a workload or a budget changes in a field that is kept. A new `resourceVersion` alone does
     /// not raise it.
@@ -297,6 +302,19 @@ impl Live {
                 Some(Ready::False) | None => Truth::Fails,
                 Some(Ready::Unknown) => Truth::Unknown,
             },
+            Fact::HasImage(workload, container, image) => {
+                let read = self.addon_workloads.get(workload).map(|read| {
+                    let runs = read.as_ref().and_then(|read| read.images.get(container));
+                    runs.is_some_and(|runs| runs.image == *image)
+                });
+                Truth::of(read)
+            }
+            Fact::RolledOut(workload) => {
+                let read = self.addon_workloads.get(workload);
+                Truth::of(
+                    read.map(|read| read.as_ref().is_some_and(|read| read.progress == Progress::Complete)),
+                )
+            }
             Fact::Exists(of) => {
                 Truth::of(Some(self.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))
             }

@@ -1,6 +1,7 @@
 //! The nouns that every stage shares: data and small arithmetic. Every module may import it; it imports none of ours.
 //! Each term is defined here once, and no stage has its own copy.
 
+pub mod addon;
 mod asked;
 mod budgets;
 pub mod claim;
@@ -8,6 +9,7 @@ pub mod decision;
 pub mod desired;
 pub mod effect;
 pub mod entry;
+mod fact;
 mod failure;
 pub mod group;
 pub mod image;
@@ -15,6 +17,7 @@ mod jobs;
 pub mod label_value;
 mod labels;
 pub mod live;
+mod moment;
 pub mod names;
 pub mod nodes;
 mod overlay;

@@ -12,6 +12,8 @@ pub const RESUME: &str = "windlass-resume";
 pub const STATUS: &str = "upgrade-status";
 /// The lease whose holder may act.
 pub const LEASE: &str = "windlass";
+/// The manager of the fields that the daemon writes.
+pub const MANAGER: &str = "windlass";
 /// The annotation of the lease that says which version the API endpoint has answered with, and since when.
 pub const HEARD: &str = "windlass.dev/api-endpoint";
 

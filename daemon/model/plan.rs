@@ -6,12 +6,14 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
+use super::addon::AddonWhen;
 use super::decision::Reason;
 use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered};
 use super::version::Version;
 
 pub use super::work::{
-    Component, Fact, MoveKind, NodeMove, NodeRef, Scope, Standing, Step, StepId, Truth, Work, WorkKind,
+    AddonMove, Component, Fact, MoveKind, NodeMove, NodeRef, Scope, Standing, Step, StepId, Truth, Work,
+    WorkKind,
 };
 
 /// The steps from the live cluster to the desired one, in order, and why they cannot be carried out, if so.
@@ -122,14 +124,20 @@ pub struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StageKind {
+    /// Addons that move before the control plane does, one at a time.
+    AddonsBeforeControlPlane,
     /// Waits for a hosted control plane: one step, without a node.
     AwaitControlPlane,
     /// The control plane components of each control plane node, one node at a time.
     ControlPlane,
     /// The kubelets of the control plane nodes, one at a time, after all control plane components.
     ControlPlaneKubelets,
+    /// Addons that move after the control plane and before the workers, one at a time.
+    AddonsAfterControlPlane,
     /// The workers of all pools, the canaries of each pool first, within the limits.
     Workers,
+    /// Addons that move after everything else, one at a time.
+    AddonsAfterNodes,
 }
 
 /// The limits that a run keeps for one pool, as they were when the plan was frozen.
@@ -183,7 +191,10 @@ impl Plan {
 
     /// The limits of the scope of a step; `None` if the plan has none for it.
     pub fn limits(&self, scope: &Scope) -> Option<&PoolLimits> {
-        self.pools.get(scope.name())
+        match scope {
+            Scope::ControlPlane | Scope::Pool(_) => self.pools.get(scope.name()),
+            Scope::Addon(_) | Scope::Check(_) => None,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -195,8 +206,36 @@ impl StageKind {
     /// True if the stage belongs to the control plane of a hop: one node at a time, and the whole hop as one unit.
     pub fn is_control_plane(self) -> bool {
         match self {
-            Self::AwaitControlPlane | Self::Workers => false,
+            Self::AddonsBeforeControlPlane
+            | Self::AwaitControlPlane
+            | Self::AddonsAfterControlPlane
+            | Self::Workers
+            | Self::AddonsAfterNodes => false,
             Self::ControlPlane | Self::ControlPlaneKubelets => true,
+        }
+    }
+
+    /// True if the stage moves addons.
+    pub fn is_addons(self) -> bool {
+        self.when_addons_move().is_some()
+    }
+
+    /// When the addons of the stage move; `None` for a stage that moves none.
+    pub fn when_addons_move(self) -> Option<AddonWhen> {
+        match self {
+            Self::AddonsBeforeControlPlane => Some(AddonWhen::BeforeControlPlane),
+            Self::AddonsAfterControlPlane => Some(AddonWhen::AfterControlPlane),
+            Self::AddonsAfterNodes => Some(AddonWhen::AfterNodes),
+            Self::AwaitControlPlane | Self::ControlPlane | Self::ControlPlaneKubelets | Self::Workers => None,
+        }
+    }
+
+    /// The stage of the addons that move then.
+    pub fn of_addons(when: AddonWhen) -> Self {
+        match when {
+            AddonWhen::BeforeControlPlane => Self::AddonsBeforeControlPlane,
+            AddonWhen::AfterControlPlane => Self::AddonsAfterControlPlane,
+            AddonWhen::AfterNodes => Self::AddonsAfterNodes,
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The kinds of work a step can do, the id of a step, and the facts that decide where a step stands. A new kind of
-//! work is a variant here and a file in `work/`.
+//! The kinds of work a step can do, and the id of a step. A new kind of work is a variant here and a file in `work/`.
 
 use std::fmt;
 
@@ -7,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::Provider;
 use super::version::Version;
+
+pub use super::addon::AddonMove;
+pub use super::fact::{Fact, Truth};
 
 /// The part of a node that a step moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,6 +78,7 @@ pub enum WorkKind {
     ControlPlane,
     Kubelet,
     AwaitControlPlane,
+    Addon,
 }
 
 impl WorkKind {
@@ -84,14 +87,16 @@ impl WorkKind {
             Self::ControlPlane => "controlPlane",
             Self::Kubelet => "kubelet",
             Self::AwaitControlPlane => "awaitControlPlane",
+            Self::Addon => "addon",
         }
     }
 
-    /// What it moves, as people call it; `node` is the name of the step's node.
-    pub fn moved_thing(self, node: &str) -> String {
+    /// What it moves, as people call it; `of` is the name of the step's node, or of its addon.
+    pub fn moved_thing(self, of: &str) -> String {
         match self {
-            Self::ControlPlane => format!("the control plane of {node}"),
-            Self::Kubelet => node.to_owned(),
+            Self::Addon => format!("the addon {of}"),
+            Self::ControlPlane => format!("the control plane of {of}"),
+            Self::Kubelet => of.to_owned(),
             Self::AwaitControlPlane => "the hosted control plane".to_owned(),
         }
     }
@@ -100,7 +105,7 @@ impl WorkKind {
     pub fn only_waits(self) -> bool {
         match self {
             Self::AwaitControlPlane => true,
-            Self::ControlPlane | Self::Kubelet => false,
+            Self::ControlPlane | Self::Kubelet | Self::Addon => false,
         }
     }
 }
@@ -119,9 +124,13 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// `node/w1`, or `cluster` for work without a node.
+    /// `node/w1`, `addon/coredns`, or `cluster` for work without either.
     pub fn object(&self) -> String {
-        self.node.as_ref().map_or_else(|| "cluster".to_owned(), |node| format!("node/{}", node.name))
+        match (&self.node, &self.scope) {
+            (Some(node), _) => format!("node/{}", node.name),
+            (None, Scope::Addon(_)) => self.scope.to_string(),
+            (None, _) => "cluster".to_owned(),
+        }
     }
 
     pub fn node_name(&self) -> Option<&str> {
@@ -129,14 +138,18 @@ impl StepId {
     }
 }
 
-/// `general/v1.36.3/w1@0b1c…/kubelet`.
+/// `general/v1.36.3/w1@0b1c…/kubelet`, `addon/coredns/v1.12.1`.
 impl fmt::Display for StepId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.scope, self.to)?;
         if let Some(NodeRef { name, uid }) = &self.node {
             write!(out, "/{name}@{uid}")?;
         }
-        write!(out, "/{}", self.kind.as_str())
+        match self.kind {
+            // Its scope has said it.
+            WorkKind::Addon => Ok(()),
+            kind => write!(out, "/{}", kind.as_str()),
+        }
     }
 }
 
@@ -165,6 +178,8 @@ pub enum Work {
     Kubelet(NodeMove),
     /// Waits for a control plane that an external provider moves.
     AwaitControlPlane { from: Version, to: Version },
+    /// Gives the container of a workload another image.
+    Addon(AddonMove),
 }
 
 /// The move of one component of one node.
@@ -187,6 +202,7 @@ impl Work {
             Self::ControlPlane(_) => WorkKind::ControlPlane,
             Self::Kubelet(_) => WorkKind::Kubelet,
             Self::AwaitControlPlane { .. } => WorkKind::AwaitControlPlane,
+            Self::Addon(_) => WorkKind::Addon,
         }
     }
 
@@ -195,14 +211,35 @@ impl Work {
         match self {
             Self::ControlPlane(mv) => Some((Component::ControlPlane, mv)),
             Self::Kubelet(mv) => Some((Component::Kubelet, mv)),
-            Self::AwaitControlPlane { .. } => None,
+            Self::AwaitControlPlane { .. } | Self::Addon(_) => None,
         }
     }
 
+    /// The versions of Kubernetes between which it moves; for an addon, which moves neither, what runs meanwhile.
     pub fn versions(&self) -> (&Version, &Version) {
         match self {
             Self::ControlPlane(mv) | Self::Kubelet(mv) => (&mv.from, &mv.to),
             Self::AwaitControlPlane { from, to } => (from, to),
+            Self::Addon(mv) => (&mv.kubernetes, &mv.kubernetes),
+        }
+    }
+}
+
+impl Work {
+    /// The version that it moves to, as text: an addon's is none of Kubernetes.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Addon(mv) => mv.to.clone(),
+            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } => {
+                self.versions().1.to_string()
+            }
+        }
+    }
+
+    pub fn addon(&self) -> Option<&AddonMove> {
+        match self {
+            Self::Addon(mv) => Some(mv),
+            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } => None,
         }
     }
 }
@@ -212,41 +249,6 @@ impl Work {
 pub enum MoveKind {
     Patch,
     Minor,
-}
-
-/// One statement about a cluster. Planner, checker and executor all use it, so "upgraded" means the same to all of
-/// them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fact {
-    /// This component of this node runs at least this version; an operator may have moved it further.
-    RunsAtLeast(Component, String, Version),
-    /// Every API server runs at least this version.
-    ControlPlaneAtLeast(Version),
-    /// The node is Ready.
-    Ready(String),
-    /// A node with this name and UID exists.
-    Exists(NodeRef),
-}
-
-/// What is known of a fact. Unknown does not count as healthy: no step begins or ends while a fact that it needs is
-/// unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Truth {
-    Holds,
-    Fails,
-    Unknown,
-}
-
-impl Truth {
-    /// `Unknown` for a fact that was not seen.
-    pub fn of(seen: Option<bool>) -> Self {
-        match seen {
-            Some(true) => Self::Holds,
-            Some(false) => Self::Fails,
-            None => Self::Unknown,
-        }
-    }
 }
 
 /// Where a step stands in the live cluster.
@@ -303,7 +305,7 @@ impl Step {
     pub fn new(scope: Scope, work: Work, expects: Vec<Fact>, achieves: Vec<Fact>) -> Self {
         let id = StepId {
             scope,
-            to: work.versions().1.to_string(),
+            to: work.target(),
             node: work.node_move().map(|(_, mv)| mv.node.clone()),
             kind: work.kind(),
         };
@@ -336,8 +338,11 @@ impl Step {
     }
 
     /// How far the move goes, by the versions of this step: a patch step is a patch move even in a run that crosses a
-    /// minor.
+    /// minor. What an addon's version means nobody knows, so its move counts as the larger one.
     pub fn move_kind(&self) -> MoveKind {
+        if let Work::Addon(_) = self.work {
+            return MoveKind::Minor;
+        }
         if self.from().same_minor(self.to()) { MoveKind::Patch } else { MoveKind::Minor }
     }
 
@@ -360,16 +365,6 @@ impl Step {
     pub fn arrived(&self, truth: impl Fn(&Fact) -> Truth) -> bool {
         let mut moves = self.achieves.iter().filter(|fact| fact.is_version()).peekable();
         moves.peek().is_some() && moves.all(|fact| truth(fact) == Truth::Holds)
-    }
-}
-
-impl Fact {
-    /// True if the fact is about a version, not about health or existence.
-    pub fn is_version(&self) -> bool {
-        match self {
-            Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) => true,
-            Self::Ready(_) | Self::Exists(_) => false,
-        }
     }
 }
 

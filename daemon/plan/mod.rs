@@ -1,6 +1,7 @@
 //! Plans the way from the live cluster to the desired state: hops, stages, steps, risks and blockers. It knows no
 //! windows, no time, and not how many nodes are out; the gates check those for each step.
 
+mod addons;
 mod check;
 mod means;
 mod node;
@@ -71,10 +72,13 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let inventory = Inventory::of(&desired.cluster, live);
     let mut blockers = refuse::at_start(&inventory);
     let (loads, risks) = risk::survey(&inventory);
+    let addons = addons::look_at_addons(&inventory);
     let (hops, stages) =
-        if blockers.is_empty() { order::stages(&inventory, &loads) } else { Default::default() };
+        if blockers.is_empty() { order::stages(&inventory, &loads, &addons) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
-    let risks = risks.into_iter().chain(means::risks(&desired.cluster, &hops, &stages)).collect();
+    blockers.extend(addons.blockers);
+    let risks = risks.into_iter().chain(means::risks(&desired.cluster, &hops, &stages)).chain(addons.risks);
+    let risks = risks.collect();
     Plan {
         cluster: desired.cluster.name.clone(),
         commit: desired.commit.clone(),

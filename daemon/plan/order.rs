@@ -6,18 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::node::{self, Move};
 use super::patches::newest_known;
 use super::risk::Loads;
-use super::{Inventory, Member};
+use super::{Inventory, Member, addons};
+use crate::model::addon::AddonWhen;
 use crate::model::desired::{ForeignCordon, Pool, Provider};
 use crate::model::live::{Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
 use crate::model::version::Version;
 
 /// All hops and stages from the present state to the target.
-pub(super) fn stages(inventory: &Inventory, loads: &Loads) -> (Vec<Hop>, Vec<Stage>) {
+pub(super) fn stages(
+    inventory: &Inventory,
+    loads: &Loads,
+    addons: &addons::AddonSurvey,
+) -> (Vec<Hop>, Vec<Stage>) {
     let Some(start) = inventory.oldest_control_plane() else { return Default::default() };
     let mut walk = Walk {
         inventory,
         loads,
+        addons,
         control_plane: known(
             inventory.control_plane.iter().map(|(name, version)| (name.as_str(), version.as_ref())),
         ),
@@ -26,12 +32,14 @@ pub(super) fn stages(inventory: &Inventory, loads: &Loads) -> (Vec<Hop>, Vec<Sta
         stages: Vec::new(),
     };
     let mut at = start;
-    for to in targets(inventory, &at) {
+    let targets = targets(inventory, &at);
+    let moves = !targets.is_empty();
+    for to in targets {
         walk.finish_before(&at, &to);
         walk.hop(&at, &to);
         at = to;
     }
-    walk.finish();
+    walk.finish(moves);
     (walk.hops, walk.stages)
 }
 
@@ -59,6 +67,7 @@ fn targets(inventory: &Inventory, at: &Version) -> Vec<Version> {
 struct Walk<'a> {
     inventory: &'a Inventory<'a>,
     loads: &'a Loads<'a>,
+    addons: &'a addons::AddonSurvey<'a>,
     control_plane: BTreeMap<&'a str, Version>,
     kubelets: BTreeMap<&'a str, Version>,
     hops: Vec<Hop>,
@@ -84,6 +93,9 @@ impl<'a> Walk<'a> {
     /// Plans the control plane components, then the control plane's kubelets, minor by minor.
     fn hop(&mut self, at: &Version, to: &Version) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
+        if to == self.inventory.target() {
+            self.addons(AddonWhen::BeforeControlPlane, to, at);
+        }
         if !self.inventory.provider().moves_control_plane() {
             let steps = vec![node::await_control_plane_step(at, to, &self.certain(to))];
             self.push(StageKind::AwaitControlPlane, to, steps);
@@ -122,11 +134,24 @@ impl<'a> Walk<'a> {
         if exact || !first.is_before(to) { to.clone() } else { first }
     }
 
-    /// Plans everything that is left, to the target.
-    fn finish(&mut self) {
+    /// Plans everything that is left, to the target. `moves` is true if a hop moves the control plane before.
+    fn finish(&mut self, moves: bool) {
         let target = self.inventory.target();
         let late = self.behind(target, |_, _| true);
-        self.kubelets_to(target, late);
+        self.hop_for_kubelets(target, &late);
+        if !moves {
+            self.addons(AddonWhen::BeforeControlPlane, target, target);
+        }
+        let (control_plane, workers) = late.into_iter().partition(|member| member.node.control_plane);
+        self.control_plane_kubelets_to(target, control_plane);
+        self.addons(AddonWhen::AfterControlPlane, target, target);
+        self.workers_to(target, workers);
+        self.addons(AddonWhen::AfterNodes, target, target);
+    }
+
+    /// Plans the addons that move then; `at` is what the API servers run meanwhile.
+    fn addons(&mut self, when: AddonWhen, to: &Version, at: &Version) {
+        self.push(StageKind::of_addons(when), to, self.addons.steps(when, &self.certain(at)));
     }
 
     fn behind(&self, to: &Version, also: impl Fn(&Member, &Version) -> bool) -> Vec<&'a Member<'a>> {
@@ -141,26 +166,32 @@ impl<'a> Walk<'a> {
     /// Plans the control plane's kubelets one by one, then workers. They belong to the hop that brought the control
     /// plane to `to`; if an earlier run did that, the plan gets a hop for what is left.
     fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
+        self.hop_for_kubelets(to, &members);
+        let (control_plane, workers) = members.into_iter().partition(|member| member.node.control_plane);
+        self.control_plane_kubelets_to(to, control_plane);
+        self.workers_to(to, workers);
+    }
+
+    fn hop_for_kubelets(&mut self, to: &Version, members: &[&'a Member<'a>]) {
         let runs = members.iter().filter_map(|member| self.kubelets.get(member.name()));
-        let Some(oldest) = Version::oldest(runs) else { return };
-        if self.hops.is_empty() {
+        if let (Some(oldest), true) = (Version::oldest(runs), self.hops.is_empty()) {
             self.hops.push(Hop { from: oldest.clone(), to: to.clone() });
         }
-        let (control_plane, workers): (Vec<_>, Vec<_>) =
-            members.into_iter().partition(|member| member.node.control_plane);
+    }
+
+    fn control_plane_kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
         let provider = self.inventory.cluster.control_plane.provider;
-        let steps =
-            control_plane.iter().filter_map(|member| self.kubelet(member, to, provider, false)).collect();
+        let steps = members.iter().filter_map(|member| self.kubelet(member, to, provider, false)).collect();
         self.push(StageKind::ControlPlaneKubelets, to, steps);
-        let steps = self
-            .in_turn(&workers)
-            .into_iter()
-            .filter_map(|turn| self.kubelet(turn.member, to, turn.pool.provider, turn.canary));
-        let steps = steps.collect();
+        self.kubelets.extend(members.into_iter().map(|member| (member.name(), to.clone())));
+    }
+
+    fn workers_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
+        let turns = self.in_turn(&members).into_iter();
+        let steps =
+            turns.filter_map(|turn| self.kubelet(turn.member, to, turn.pool.provider, turn.canary)).collect();
         self.push(StageKind::Workers, to, steps);
-        for member in control_plane.iter().chain(&workers) {
-            self.kubelets.insert(member.name(), to.clone());
-        }
+        self.kubelets.extend(members.into_iter().map(|member| (member.name(), to.clone())));
     }
 
     fn kubelet(&self, member: &Member, to: &Version, provider: Provider, canary: bool) -> Option<Step> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::model::addon::{Addon, AddonWhen, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
@@ -43,6 +44,8 @@ struct Intent<'a> {
     max_unavailable: Option<Limit>,
     etcd_unproven: Option<&'a str>,
     scripts: &'a [Script],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addons: Vec<AddonIntent<'a>>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +59,22 @@ struct Asked<'a> {
     pools: Vec<PoolIntent<'a>>,
     max_unavailable: Option<Limit>,
     etcd_unproven: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addons: Vec<AddonIntent<'a>>,
+}
+
+/// All that is asked of one addon. Which image runs is not part of it: somebody may change that before the window.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AddonIntent<'a> {
+    name: &'a str,
+    version: &'a str,
+    workload: &'a WorkloadRef,
+    container: &'a str,
+    repository: Option<&'a str>,
+    when: AddonWhen,
+    after: &'a [String],
+    timeout_seconds: i64,
 }
 
 #[derive(Serialize)]
@@ -94,6 +113,7 @@ pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Pla
         max_unavailable: plan.max_unavailable,
         etcd_unproven: cluster.etcd_unproven.as_deref(),
         scripts,
+        addons: addons(cluster),
     };
     let digest =
         sha256(&intent).map_err(|source| SealError::Intent { cluster: cluster.name.clone(), source })?;
@@ -117,8 +137,26 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
         pools: pools(cluster, &limits),
         max_unavailable: cluster.max_unavailable,
         etcd_unproven: cluster.etcd_unproven.as_deref(),
+        addons: addons(cluster),
     };
     sha256(&asked).map_err(|source| SealError::Asked { cluster: cluster.name.clone(), source })
+}
+
+fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
+    fn intent(addon: &Addon) -> AddonIntent<'_> {
+        let Addon { name, version, image, when, after, timeout } = addon;
+        AddonIntent {
+            name,
+            version,
+            workload: &image.workload,
+            container: &image.container,
+            repository: image.repository.as_deref(),
+            when: *when,
+            after,
+            timeout_seconds: timeout.as_secs(),
+        }
+    }
+    cluster.addons.iter().map(intent).collect()
 }
 
 /// `None` for the usual drain.

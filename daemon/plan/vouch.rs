@@ -4,7 +4,7 @@
 use super::node::drains_between;
 use super::{SealError, limits, seal};
 use crate::model::desired::{Cluster, Desired};
-use crate::model::plan::{Component, Fact, Plan, Scope, Stage, StageKind, Step};
+use crate::model::plan::{AddonMove, Component, Fact, Plan, Scope, Stage, StageKind, Step};
 use crate::provider;
 
 /// How a frozen plan differs from what its commit asks for, for people; `None` if it follows from the commit.
@@ -55,6 +55,9 @@ fn strange_step<'a>(plan: &'a Plan, cluster: &Cluster) -> Option<&'a Step> {
 
 /// True if the step has the work, the target, the provider, the drain and the facts that a plan gives it.
 fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
+    if let Some(mv) = step.work.addon() {
+        return addon_belongs(plan, stage, step, mv, cluster);
+    }
     let hop = plan.hops.get(stage.hop).is_some_and(|hop| hop.to == stage.to);
     let Some((component, mv)) = step.work.node_move() else {
         return hop && stage.kind == StageKind::AwaitControlPlane && *step.to() == stage.to;
@@ -72,6 +75,9 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
         StageKind::AwaitControlPlane | StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             Some(cluster.control_plane.provider)
         }
+        StageKind::AddonsBeforeControlPlane
+        | StageKind::AddonsAfterControlPlane
+        | StageKind::AddonsAfterNodes => None,
     };
     let drained = component == Component::ControlPlane || mv.drain == drains_between(pool, &mv.from, &mv.to);
     let achieves = [
@@ -86,4 +92,25 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
         && step.achieves == achieves
         && expects.iter().all(|fact| step.expects.contains(fact))
         && step.expects.iter().any(|fact| matches!(fact, Fact::ControlPlaneAtLeast(_)))
+}
+
+/// True if the commit asks for the addon, and the step gives the container that it names the image that it names.
+fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluster: &Cluster) -> bool {
+    let Some(addon) = cluster.addons.iter().find(|addon| addon.name == mv.name) else { return false };
+    let hop = plan.hops.get(stage.hop).map_or(plan.hops.is_empty(), |hop| hop.to == stage.to);
+    let of = &addon.image;
+    let achieves = [
+        Fact::HasImage(of.workload.clone(), of.container.clone(), mv.image.clone()),
+        Fact::RolledOut(of.workload.clone()),
+    ];
+    hop && stage.to == plan.to
+        && stage.kind == StageKind::of_addons(addon.when)
+        && step.id.scope == Scope::Addon(addon.name.clone())
+        && mv.to == addon.version
+        && mv.workload == of.workload
+        && mv.container == of.container
+        && mv.image == of.asked(&addon.version, &mv.image_from)
+        && mv.timeout_seconds == addon.timeout.as_secs()
+        && step.achieves == achieves
+        && matches!(step.expects.as_slice(), [Fact::ControlPlaneAtLeast(_)])
 }

@@ -167,7 +167,10 @@ impl HostJobs {
     /// The roles of a stage's nodes; each has its own script.
     fn roles(&self, kind: StageKind) -> &'static [Role] {
         match kind {
-            StageKind::AwaitControlPlane => &[],
+            StageKind::AwaitControlPlane
+            | StageKind::AddonsBeforeControlPlane
+            | StageKind::AddonsAfterControlPlane
+            | StageKind::AddonsAfterNodes => &[],
             StageKind::ControlPlane if self.first_differs => {
                 &[Role::FirstControlPlane, Role::OtherControlPlane]
             }
@@ -232,7 +235,10 @@ pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
     let mut scripts: Vec<Script> = Vec::new();
     for Stage { kind, to, .. } in stages {
         let (component, providers) = match kind {
-            StageKind::AwaitControlPlane => continue,
+            StageKind::AwaitControlPlane
+            | StageKind::AddonsBeforeControlPlane
+            | StageKind::AddonsAfterControlPlane
+            | StageKind::AddonsAfterNodes => continue,
             StageKind::ControlPlane => (Component::ControlPlane, control_plane()),
             StageKind::ControlPlaneKubelets => (Component::Kubelet, control_plane()),
             // The scripts of every pool, with a node in this stage or not: nodes come and go after the review.

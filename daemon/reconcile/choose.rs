@@ -1,13 +1,14 @@
 //! Which steps of a run begin next: stage by stage, and only steps that every gate allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
 use super::ahead;
-use super::explain::{Answers, MOST_EXPLAINED};
+use super::explain::Answers;
 use super::intents::{intent, is_gone, takes_out};
 use super::next::Candidates;
+use super::passed::Passed;
 use crate::gate::{self, Books, Full, Moment, Question, World};
 use crate::model::decision::{Answer, Decision, Gate, Key, Reason};
 use crate::model::desired::Desired;
@@ -15,8 +16,8 @@ use crate::model::entry::{RunEvent, RunOutcome, What};
 use crate::model::live::{Live, Looked};
 use crate::model::plan::{PoolLimits, Stage, StageKind};
 use crate::model::time::later;
-use crate::model::work::{MoveKind, NodeRef, Scope, Step, StepId, WorkKind};
-use crate::record::{Alike, Run, StepEnd};
+use crate::model::work::{NodeRef, Scope, Step, StepId, WorkKind};
+use crate::record::{Run, StepEnd};
 use crate::work::Turn;
 
 /// After so many nodes that may not begin the others are asked about in the order of the plan.
@@ -57,6 +58,9 @@ fn next<'a>(world: &'a World<'a>, live: &'a Live, books: Books<'a>, desired: &De
     let chooser =
         Chooser { world, live, run, stage, books, answers: Answers::default(), turn: Turn::default() };
     match stage.kind {
+        StageKind::AddonsBeforeControlPlane
+        | StageKind::AddonsAfterControlPlane
+        | StageKind::AddonsAfterNodes => chooser.addon(index),
         StageKind::AwaitControlPlane => chooser.unit(&run.not_started(index).collect::<Vec<_>>()),
         StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             let stages = run.plan.stages.iter().enumerate();
@@ -147,7 +151,7 @@ impl<'a> Chooser<'a> {
             return;
         }
         // Waiting for an external provider's control plane writes nothing to the cluster, so it needs no lease.
-        if steps.iter().any(|step| step.node().is_some()) {
+        if steps.iter().any(|step| !step.id.kind.only_waits()) {
             self.turn.wants_lease = true;
             if self.world.tenure.held.is_none() {
                 self.turn.moves = true;
@@ -174,6 +178,15 @@ impl<'a> Chooser<'a> {
             self.begin(open);
         }
         self.done()
+    }
+
+    /// Addons move one at a time, in the order of the plan: each may be what the next one needs.
+    fn addon(self, index: usize) -> Turn {
+        if self.run.in_progress().next().is_some() {
+            return self.done();
+        }
+        let next: Vec<&Step> = self.run.not_started(index).take(1).collect();
+        self.unit(&next)
     }
 
     fn done(self) -> Turn {
@@ -335,58 +348,5 @@ impl<'a> Chooser<'a> {
             })
         });
         self.run.not_started_among(index, ids)
-    }
-}
-
-/// Steps that need no question in this pass because an earlier step got the same answer.
-#[derive(Default)]
-struct Passed<'a> {
-    /// How many nodes of each pool were explained.
-    explained: BTreeMap<&'a str, usize>,
-    /// Kinds of move that a gate denies for every node.
-    kinds: BTreeSet<MoveKind>,
-    /// Pools that have no room for another node; below, zones of pools.
-    pools: BTreeSet<&'a str>,
-    zones: BTreeSet<(&'a str, &'a str)>,
-}
-
-impl<'a> Passed<'a> {
-    /// True if no step of a group needs a question any more. Once true it stays so.
-    fn by(&self, alike: &'a Alike) -> bool {
-        let pool = alike.scope.name();
-        self.pools.contains(pool)
-            || self.zones.contains(&(pool, alike.zone.as_str()))
-            || self.enough_said(pool, alike.kind)
-    }
-
-    /// True if a gate denies every node this kind of move, and the pool has been told often enough.
-    fn enough_said(&self, pool: &str, kind: MoveKind) -> bool {
-        self.kinds.contains(&kind) && self.enough(pool)
-    }
-
-    fn enough(&self, pool: &str) -> bool {
-        self.explained.get(pool).is_some_and(|count| *count >= MOST_EXPLAINED)
-    }
-
-    /// Notes an objection. True if it is to be reported.
-    fn note(&mut self, step: &'a Step, decision: &Decision, full: Full) -> bool {
-        let pool = step.id.scope.name();
-        if decision.objections().any(|answer| !answer.gate.is_about_nodes()) {
-            self.kinds.insert(step.move_kind());
-        }
-        // The canaries of a pool keep all its other nodes waiting, and so do pods that are not back.
-        let of_pool = decision.objections().all(|answer| answer.gate.is_about_pools());
-        // A node that is held is out already, so no limit objects to it, and the pool it fills is not told of yet.
-        let limited = decision.objections().any(|answer| answer.gate == Gate::Limit);
-        match full {
-            Full::Pool | Full::Zone if !limited => {}
-            Full::Pool => drop(self.pools.insert(pool)),
-            Full::Zone => drop(self.zones.insert((pool, step.node_move().map_or("", |mv| &mv.zone)))),
-            Full::No if of_pool => drop(self.pools.insert(pool)),
-            Full::No => {}
-        }
-        let told = !self.enough(pool);
-        *self.explained.entry(pool).or_default() += 1;
-        told
     }
 }

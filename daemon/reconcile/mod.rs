@@ -12,6 +12,7 @@ mod lease;
 mod merge;
 mod next;
 mod outlook;
+mod passed;
 mod publish;
 mod settle;
 mod taint;

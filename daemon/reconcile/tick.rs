@@ -14,6 +14,8 @@ use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
 /// How often a run in progress checks that this still is the same cluster.
 const IDENTITY: SignedDuration = SignedDuration::from_mins(1);
+/// How often the workloads of addons are read; during the step of an addon more often.
+const ADDONS: SignedDuration = SignedDuration::from_mins(1);
 /// How often the endpoint of a control plane that nothing else shows is asked until its answers agree.
 const AGREEING: SignedDuration = SignedDuration::from_secs(10);
 
@@ -63,6 +65,10 @@ fn look(input: &Input<'_>) -> Turn {
     if planned && live.complete && !live.api.agreed && live.is_known_by_endpoint() {
         turn.probes.push((Probe::Api, AGREEING));
         turn.moves = true;
+    }
+    let desired = input.state.desired.as_deref().filter(|_| live.complete);
+    for addon in desired.into_iter().flat_map(|desired| &desired.cluster.addons) {
+        turn.probes.push((Probe::Workload(addon.image.workload.clone()), ADDONS));
     }
     turn
 }

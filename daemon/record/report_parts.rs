@@ -129,8 +129,8 @@ fn node_row(page: &mut String, step: &Step, record: &StepRecord) {
         cell(&thing(&step.id)),
         cell(step.id.scope.name()),
         result(record),
-        step.from(),
-        step.to(),
+        cell(&step.work.addon().map_or_else(|| step.from().to_string(), |mv| mv.from.clone())),
+        cell(&step.id.to),
         record.pods,
         record.evicted_in_all(),
         whole(record).map_or_else(dash, length)

@@ -11,7 +11,8 @@ use super::status_types::API_VERSION;
 use super::text::second;
 use super::{Run, layout, yaml};
 use crate::model::CommitId;
-use crate::model::plan::{Component, NodeMove};
+use crate::model::addon::AddonKind;
+use crate::model::plan::{Component, NodeMove, Step};
 use crate::model::version::Version;
 
 /// For each node the version of its control plane components, if it has any, and of its kubelet.
@@ -34,6 +35,9 @@ pub struct RollbackPoint {
     /// Where the versions below come from.
     pub versions_from: VersionsFrom,
     pub versions: BTreeMap<String, NodeVersions>,
+    /// The addons that the run moves, as they were before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<AddonBefore>,
     /// What going back means here, in words.
     pub going_back: String,
 }
@@ -61,6 +65,19 @@ pub struct NodeVersions {
     pub control_plane: Option<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet: Option<Version>,
+}
+
+/// An addon before a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddonBefore {
+    pub name: String,
+    pub kind: AddonKind,
+    pub version: String,
+    /// `deployment/kube-system/coredns`, its container, and the whole image.
+    pub workload: String,
+    pub container: String,
+    pub image: String,
 }
 
 const NO_SNAPSHOT: &str = "this version of Windlass takes no snapshot of etcd";
@@ -154,7 +171,20 @@ fn point_of_run(
         snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
         versions_from: VersionsFrom::Plan,
         versions,
+        addons: run.plan.steps().filter_map(addon_before).collect(),
     }
+}
+
+fn addon_before(step: &Step) -> Option<AddonBefore> {
+    let mv = step.work.addon()?;
+    Some(AddonBefore {
+        name: mv.name.clone(),
+        kind: AddonKind::Image,
+        version: mv.from.clone(),
+        workload: mv.workload.to_string(),
+        container: mv.container.clone(),
+        image: mv.image_from.clone(),
+    })
 }
 
 fn how_to_go_back(commit: Option<&CommitId>) -> String {

@@ -187,7 +187,11 @@ fn step_outcome(event: &StepEvent) -> &'static str {
 
 /// What a step moves, in words.
 pub(super) fn thing(id: &StepId) -> String {
-    id.kind.moved_thing(&one_line(id.node_name().unwrap_or("the cluster")))
+    let of = match &id.scope {
+        Scope::Addon(name) => name,
+        Scope::ControlPlane | Scope::Pool(_) | Scope::Check(_) => id.node_name().unwrap_or("the cluster"),
+    };
+    id.kind.moved_thing(&one_line(of))
 }
 
 fn refused(commit: &str, problems: &[String]) -> String {

@@ -144,6 +144,7 @@ fn run_status(run: &Run, record: &Record) -> RunStatus {
         counts,
         nodes_left_out: count(total.saturating_sub(listed.len())),
         nodes: listed,
+        addons: tally::addon_statuses(run),
         rollback_point: run.rollback_point.clone(),
         past_return: run.past_return(),
         estimated_completion: record

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::CommitId;
+use crate::model::addon::AddonKind;
 use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::entry::{Authored, RunOutcome, StepPhase};
 use crate::model::plan::{Hop, StageKind};
@@ -205,6 +206,9 @@ pub struct RunStatus {
     pub nodes: Vec<NodeStatus>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub nodes_left_out: u32,
+    /// The addons of the run, in the order of the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<AddonStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_point: Option<String>,
     /// Why an earlier commit no longer takes the run back; `None` while one does.
@@ -292,6 +296,21 @@ pub struct NodeStatus {
     pub from: Version,
     pub to: Version,
     /// Since when the node has been in this state or phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddonStatus {
+    pub name: String,
+    pub kind: AddonKind,
+    pub from: String,
+    pub to: String,
+    /// As of a node; an addon is never gone.
+    pub state: NodeState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status_types::{
-    ControlPlaneState, ControlPlaneStatus, NodeCounts, NodeState, NodeStatus, StageStatus,
+    AddonStatus, ControlPlaneState, ControlPlaneStatus, NodeCounts, NodeState, NodeStatus, StageStatus,
 };
 use super::text::count;
 use super::{Run, StepEnd, StepRecord};
+use crate::model::addon::AddonKind;
 use crate::model::entry::StepPhase;
 use crate::model::plan::{Stage, StageKind, Step};
 
@@ -94,6 +95,24 @@ pub(super) fn node_statuses(run: &Run) -> Vec<NodeStatus> {
         }
     }
     steps.iter().filter_map(|steps| node(run, steps)).collect()
+}
+
+/// Every addon of the run, in the order of the plan.
+pub(super) fn addon_statuses(run: &Run) -> Vec<AddonStatus> {
+    let status = |step: &Step| {
+        let mv = step.work.addon()?;
+        let record = run.steps.get(&step.id);
+        Some(AddonStatus {
+            name: mv.name.clone(),
+            kind: AddonKind::Image,
+            from: mv.from.clone(),
+            to: mv.to.clone(),
+            state: record.map_or(NodeState::Pending, state),
+            since: record.and_then(since),
+            reasons: record.map(reasons_of_step).unwrap_or_default(),
+        })
+    };
+    run.plan.steps().filter_map(status).collect()
 }
 
 /// The state of a node: the worst state of its steps. A node is done only when all of them are.

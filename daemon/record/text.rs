@@ -70,5 +70,8 @@ pub fn stage(kind: StageKind) -> &'static str {
         StageKind::ControlPlane => "control plane components",
         StageKind::ControlPlaneKubelets => "control plane kubelets",
         StageKind::Workers => "workers",
+        StageKind::AddonsBeforeControlPlane => "addons before the control plane",
+        StageKind::AddonsAfterControlPlane => "addons after the control plane",
+        StageKind::AddonsAfterNodes => "addons after the nodes",
     }
 }

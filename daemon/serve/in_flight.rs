@@ -65,6 +65,7 @@ impl InFlight {
             Effect::Evict { namespace, pod, .. } => Some((namespace.clone(), pod.clone())),
             Effect::Node { .. }
             | Effect::Rollout { .. }
+            | Effect::SetImage { .. }
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
             | Effect::SuspendJob { .. }

@@ -2,6 +2,7 @@
 //! done, when it may be disrupted. Each page is a type that one function makes from the program's values. Its JSON is
 //! the type as it is; text and Markdown are written from it. A page loads nothing and does not know the time.
 
+mod addons;
 pub mod beside;
 pub mod cluster;
 mod fleet;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::addons::{AddonChange, addons_of};
 use super::standing::Exit;
 use crate::diff;
 use crate::gate;
@@ -25,6 +26,8 @@ pub struct PlanPage {
     pub nodes: usize,
     /// How many pods are evicted, counted each time their node is drained. An estimate: pods come and go.
     pub pods_to_move: u64,
+    /// The addons that would move, in their order.
+    pub addons: Vec<AddonChange>,
     /// What is known before the run; `None` if the gates were not asked.
     #[serde(flatten)]
     pub forecast: Option<PlanForecast>,
@@ -119,13 +122,16 @@ pub enum StageKind {
     ControlPlane,
     ControlPlaneKubelets,
     Workers,
+    AddonsBeforeControlPlane,
+    AddonsAfterControlPlane,
+    AddonsAfterNodes,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     pub id: String,
-    /// `controlPlane`, or the pool's name.
+    /// `controlPlane`, or the name of the pool or addon.
     pub pool: String,
     /// Empty, like UID and zone, for a control plane without visible nodes.
     pub node: String,
@@ -134,8 +140,8 @@ pub struct Step {
     pub component: Component,
     /// `None` for a control plane that is only waited for.
     pub provider: Option<Provider>,
-    pub from: Version,
-    pub to: Version,
+    pub from: String,
+    pub to: String,
     /// True if the node is drained first.
     pub drain: bool,
     pub canary: bool,
@@ -150,6 +156,7 @@ pub struct Step {
 pub enum Component {
     ControlPlane,
     Kubelet,
+    Addon,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -161,6 +168,10 @@ pub enum Fact {
     ControlPlaneAtLeast(Version),
     /// The node is Ready.
     Ready(String),
+    /// This container of this workload has this image.
+    HasImage(String, String, String),
+    /// Every pod of the workload is of its present template and available.
+    RolledOut(String),
     /// The node exists with this UID.
     Exists(String, String),
 }
@@ -219,13 +230,14 @@ pub struct Script {
 impl PlanPage {
     /// `changes` are the result of [`diff::diff`]; `scripts` are empty unless requested.
     pub fn of(plan: &plan::Plan, changes: &[diff::Change], scripts: Vec<Script>) -> Self {
+        let addons = addons_of(plan);
         let plan = Plan::of(plan);
         let changes: Vec<Change> = changes.iter().map(Change::of).collect();
         let steps = || plan.stages.iter().flat_map(|stage| &stage.steps);
         let nodes: BTreeSet<&str> =
             steps().map(|step| step.node.as_str()).filter(|node| !node.is_empty()).collect();
         let (nodes, pods_to_move) = (nodes.len(), pods_of(&plan, &changes, &[]));
-        Self { plan, changes, nodes, pods_to_move, forecast: None, scripts }
+        Self { plan, changes, nodes, pods_to_move, addons, forecast: None, scripts }
     }
 
     /// The page with what the gates would say. The pods of nodes that are left out are not counted.
@@ -288,6 +300,9 @@ impl Stage {
             plan::StageKind::ControlPlane => StageKind::ControlPlane,
             plan::StageKind::ControlPlaneKubelets => StageKind::ControlPlaneKubelets,
             plan::StageKind::Workers => StageKind::Workers,
+            plan::StageKind::AddonsBeforeControlPlane => StageKind::AddonsBeforeControlPlane,
+            plan::StageKind::AddonsAfterControlPlane => StageKind::AddonsAfterControlPlane,
+            plan::StageKind::AddonsAfterNodes => StageKind::AddonsAfterNodes,
         };
         let steps = stage.steps.iter().map(Step::of).collect();
         Self { kind, hop: stage.hop + 1, to: stage.to.clone(), steps }
@@ -304,10 +319,13 @@ impl Step {
             node: node.as_ref().map(|node| node.name.clone()).unwrap_or_default(),
             node_uid: node.map(|node| node.uid).unwrap_or_default(),
             zone: mv.map(|mv| mv.zone.clone()).unwrap_or_default(),
-            component: step.component().map_or(Component::ControlPlane, Component::of),
+            component: match step.work {
+                plan::Work::Addon(_) => Component::Addon,
+                _ => step.component().map_or(Component::ControlPlane, Component::of),
+            },
             provider: mv.map(|mv| mv.provider),
-            from: step.from().clone(),
-            to: step.to().clone(),
+            from: step.work.addon().map_or_else(|| step.from().to_string(), |mv| mv.from.clone()),
+            to: step.work.target(),
             drain: step.drains(),
             canary: mv.is_some_and(|mv| mv.canary),
             expects: step.expects.iter().map(Fact::of).collect(),
@@ -333,6 +351,10 @@ impl Fact {
             }
             plan::Fact::ControlPlaneAtLeast(version) => Self::ControlPlaneAtLeast(version.clone()),
             plan::Fact::Ready(node) => Self::Ready(node.clone()),
+            plan::Fact::HasImage(workload, container, image) => {
+                Self::HasImage(workload.to_string(), container.clone(), image.clone())
+            }
+            plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
             plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),
         }
     }

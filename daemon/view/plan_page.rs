@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::Page;
+use super::addons::difference;
 use super::ink::{Ink, Tone};
-use super::plan::{Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
+use super::plan::{Fact, Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::group::{grouped, objects_words, said_of};
 use crate::model::text::{length, list, minute, plain, plural, written};
@@ -25,17 +26,26 @@ struct PlanRow {
 }
 
 impl PlanPage {
-    /// Every hop with its rows.
-    fn hops(&self) -> Vec<(&Hop, Vec<PlanRow>)> {
+    /// Every hop with its rows. The addons of a plan that moves nothing else are in no hop.
+    fn hops(&self) -> Vec<(Option<&Hop>, Vec<PlanRow>)> {
         let rows = |number: usize| {
             let stages = self.plan.stages.iter().filter(move |stage| stage.hop == number + 1);
             stages.flat_map(|stage| rows_of(&self.plan, stage)).collect()
         };
-        self.plan.hops.iter().enumerate().map(|(number, hop)| (hop, rows(number))).collect()
+        let hops = self.plan.hops.iter().enumerate().map(|(number, hop)| (Some(hop), rows(number)));
+        let mut hops: Vec<_> = hops.collect();
+        if hops.is_empty() && !self.plan.is_empty() {
+            hops.push((None, rows(0)));
+        }
+        hops
     }
 
     /// `v1.34.2 → v1.36.3`, from the oldest version. If the control plane is done already, that is a kubelet's.
     fn way(&self) -> String {
+        // Addons alone move.
+        if self.plan.hops.is_empty() && !self.plan.is_empty() {
+            return self.plan.to.to_string();
+        }
         let from = self.plan.hops.first().map_or(&self.plan.from, |hop| &hop.from);
         if from.is_as(&self.plan.to) {
             format!("→ {}", self.plan.to)
@@ -44,8 +54,17 @@ impl PlanPage {
         }
     }
 
-    /// `2 hops, 15 nodes, about 214 pods to move`.
+    /// `2 hops, 15 nodes, about 214 pods to move, 2 addons`.
     fn summary(&self) -> String {
+        let addons = plural(self.addons.len(), "addon");
+        match (self.addons.is_empty(), self.plan.hops.is_empty()) {
+            (true, _) => self.nodes_summary(),
+            (false, true) => addons,
+            (false, false) => format!("{}, {addons}", self.nodes_summary()),
+        }
+    }
+
+    fn nodes_summary(&self) -> String {
         let hops = plural(self.plan.hops.len(), "hop");
         let left_out = self.forecast.as_ref().map_or(0, |forecast| forecast.left_out.len());
         let nodes = match left_out {
@@ -123,14 +142,22 @@ impl PlanPage {
             let _ = writeln!(out, "\n{}\n\n{heads}", self.summary());
             for (hop, rows) in self.hops() {
                 for (number, row) in rows.iter().enumerate() {
-                    let hop =
-                        if number == 0 { format!("{} → {}", hop.from, hop.to) } else { String::new() };
+                    let hop = hop.filter(|_| number == 0);
+                    let hop = hop.map_or_else(String::new, |hop| format!("{} → {}", hop.from, hop.to));
                     let nodes = if row.nodes == 0 { String::new() } else { row.nodes.to_string() };
                     let order = if row.names.is_empty() { "" } else { "; in this order: " };
                     let how = format!("{}{order}{}", row.how, list(&row.names, NAMED));
                     let _ = writeln!(out, "| {hop} | {} | {nodes} | {} |", escaped(&row.what), escaped(&how));
                 }
             }
+        }
+        for addon in &self.addons {
+            let _ = writeln!(out, "\n<details><summary>addon {}</summary>\n", escaped(&addon.name));
+            // Indented, so that nothing in it is read as Markdown.
+            for line in difference(addon) {
+                let _ = writeln!(out, "    {line}");
+            }
+            let _ = writeln!(out, "\n</details>");
         }
         if !plan.is_empty() {
             for (head, line) in self.foreseen_lines() {
@@ -170,7 +197,10 @@ impl Page for PlanPage {
         let all = hops.iter().flat_map(|(_, rows)| rows);
         let widest = all.map(|row| row.what.chars().count()).max().unwrap_or(0);
         for (number, (hop, rows)) in hops.iter().enumerate() {
-            let head = format!("hop {}  {} → {}", number + 1, hop.from, hop.to);
+            let head = hop.map_or_else(
+                || "addons".to_owned(),
+                |hop| format!("hop {}  {} → {}", number + 1, hop.from, hop.to),
+            );
             let _ = writeln!(out, "\n{}", ink.paint(Tone::Title, &head));
             for row in rows {
                 let _ = match row.nodes {
@@ -181,6 +211,12 @@ impl Page for PlanPage {
                 if !row.names.is_empty() {
                     let _ = writeln!(out, "    {}", list(&row.names, NAMED));
                 }
+            }
+        }
+        for addon in &self.addons {
+            let _ = writeln!(out, "\n{}", ink.paint(Tone::Title, &format!("addon {}", plain(&addon.name))));
+            for line in difference(addon) {
+                let _ = writeln!(out, "  {line}");
             }
         }
         if !plan.is_empty() && self.forecast.is_some() {
@@ -229,6 +265,19 @@ fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
         StageKind::ControlPlaneKubelets => {
             let drained = drained(&all);
             vec![row("control plane kubelets", &all, format!("one at a time, {drained}"))]
+        }
+        StageKind::AddonsBeforeControlPlane
+        | StageKind::AddonsAfterControlPlane
+        | StageKind::AddonsAfterNodes => {
+            let addon = |step: &&Step| {
+                let workload = step.achieves.iter().find_map(|fact| match fact {
+                    Fact::RolledOut(workload) => Some(workload.as_str()),
+                    _ => None,
+                });
+                let how = format!("{} → {} in {}", step.from, step.to, workload.unwrap_or_default());
+                row(&format!("addon {}", step.pool), &[], how)
+            };
+            all.iter().map(addon).collect()
         }
         StageKind::Workers => by_pool(stage)
             .into_iter()

@@ -2,6 +2,7 @@
 //! kind of work; each returns a [`Turn`] and writes nothing itself. The live cluster and the step's facts decide
 //! where a step stands; the record is read only for what the cluster does not show.
 
+mod addon;
 mod await_control_plane;
 mod control_plane;
 mod drain;
@@ -30,6 +31,7 @@ pub fn standing(hand: &Hand<'_>) -> State {
     match &hand.step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv),
         Work::AwaitControlPlane { .. } => State::Awaiting,
+        Work::Addon(mv) => addon::addon_state(hand, mv),
     }
 }
 
@@ -40,5 +42,6 @@ pub fn advance(hand: &Hand<'_>, state: State, may: &Decision) -> Turn {
         Work::ControlPlane(mv) => control_plane::advance(hand, mv, state, may),
         Work::Kubelet(mv) => kubelet::advance(hand, mv, state, may),
         Work::AwaitControlPlane { to, .. } => await_control_plane::advance(hand, to),
+        Work::Addon(mv) => addon::advance(hand, mv, state, may),
     }
 }

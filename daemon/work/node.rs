@@ -48,7 +48,7 @@ pub(super) fn advance(
         return turn.set_aside(&hand.step.id, false, ends);
     }
     match state {
-        State::Gone | State::Awaiting => turn,
+        State::Gone | State::Awaiting | State::Unrolled | State::RollingOut => turn,
         // Nothing is written to the node of a person or of a later leader, so the lease is not needed for it.
         State::Held | State::ClaimedElsewhere => {
             Turn { wants_lease: false, ..turn.answers(may.objections().cloned()) }

@@ -38,13 +38,17 @@ pub enum State {
     Recovering,
     /// The step waits for a control plane that an external provider moves.
     Awaiting,
+    /// The intent of an addon's step is written; its workload is unchanged.
+    Unrolled,
+    /// The workload of the addon has its new image, and its pods are replaced.
+    RollingOut,
 }
 
 impl State {
     /// The moment at which the gates are asked about a step in this state.
     pub fn moment(self) -> Moment {
         match self {
-            Self::Unclaimed => Moment::Claim,
+            Self::Unclaimed | Self::Unrolled => Moment::Claim,
             Self::Emptied => Moment::Change,
             Self::Gone
             | Self::Held
@@ -55,7 +59,8 @@ impl State {
             | Self::Proving
             | Self::Releasing
             | Self::Recovering
-            | Self::Awaiting => Moment::GoOn,
+            | Self::Awaiting
+            | Self::RollingOut => Moment::GoOn,
         }
     }
 }

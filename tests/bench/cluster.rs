@@ -414,6 +414,7 @@ impl Cluster {
             }
             Effect::Lease { lease, heard, length, .. } => self.move_lease(lease, heard, length, now),
             Effect::Rollout { .. } => panic!("no Deployment of this cluster asks for a rollout"),
+            Effect::SetImage { .. } => panic!("this cluster has no addons"),
             Effect::Publish { text, of } => WriteAnswer::Published { text, of },
         };
         self.folder.fold(Seen::Done(key, answer), now);
@@ -539,6 +540,7 @@ impl Cluster {
                 ProbeAnswer::Nothing("nothing new".to_owned())
             }
             Probe::Long(_) => ProbeAnswer::Nothing("no long work".to_owned()),
+            Probe::Workload(_) => ProbeAnswer::Nothing("no addons".to_owned()),
         };
         self.folder.fold(Seen::Probed { probe, answer, asked: now }, now);
     }

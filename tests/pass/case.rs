@@ -6,6 +6,7 @@
 //!   `unread`, not read from etcd right before; `heartbeat:new` or `heartbeat:same`; `readyFor:5s`, `kubeletFor:5s`, `networkDown`; of a control plane node
 //!   `startedFor:5s`, its newest component, and `etcdDown`; `job:running:10m` (`waiting`,
 //!   `complete`, `failed`, `failed:refused`, `failed:broken`);
+//! * of an addon's workload: `was:` with a container and the image that its run found;
 //! * of a pod: `gone` and `new` as for a node, `created:3m`, `going`, `stuck`, `late`, `unready`, `pending`,
 //!   `volume:data`, `sharedVolume:data`, `essential`, of its Deployment `moving:5m`, by the step of its node, `moving:5m:w2`, by that of w2,
 //!   `over`, `timedOut` and `takenBack` of that rollout; `evicted`, `evicting`, `refused:budget` (`busy`, `webhook`, `several`, `unclear`).
@@ -159,6 +160,7 @@ pub fn lines(all: &BTreeMap<String, String>, then: bool) -> BTreeMap<String, Str
         let kept = words.iter().filter(|word| !is_of_time(word) && (!then || is_lasting(word)));
         let kept = kept.map(|word| match (was, &pool) {
             (Some(was), _) if then && is_version(word) => was,
+            (Some(was), _) if then && was.contains('=') && word.contains('=') => was,
             (_, Some(pool)) if then && word.starts_with("pool=") => pool.as_str(),
             _ => *word,
         });

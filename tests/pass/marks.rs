@@ -55,6 +55,8 @@ impl Then<'_> {
         for probe in [Probe::ClusterUid, Probe::Api, Probe::Published] {
             live.probed.insert(probe, self.now);
         }
+        let workloads: Vec<_> = live.addon_workloads.keys().cloned().collect();
+        live.probed.extend(workloads.into_iter().map(|of| (Probe::Workload(of), self.now)));
         let readyz = around.readyz.as_deref().unwrap_or("1h");
         live.api.last_seen = Some(self.now).filter(|_| readyz != "unseen");
         live.api.ready_since = (!matches!(readyz, "down" | "unseen")).then(|| self.since(readyz));

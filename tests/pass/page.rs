@@ -139,6 +139,9 @@ fn deed(scene: &Scene, effect: &Effect) -> String {
         }
         Effect::Evict { namespace, pod, uid } => format!("evict pod/{namespace}/{pod} ({uid})"),
         Effect::Rollout { patch, .. } => format!("{} {}", effect.object(), rolled(patch)),
+        Effect::SetImage { container, image, .. } => {
+            format!("{}: give the container {container} the image {image}", effect.object())
+        }
         Effect::CreateNamespace(_) => "create the namespace".to_owned(),
         Effect::CreateJob { name, manifest } => {
             let on = &manifest["spec"]["template"]["spec"]["nodeName"];
@@ -214,5 +217,6 @@ fn probe(probe: &Probe) -> String {
         Probe::Node(name) => format!("node/{name}, its pods and Jobs"),
         Probe::Published => "the published status".to_owned(),
         Probe::Long(name) => format!("the work {name}"),
+        Probe::Workload(workload) => workload.to_string(),
     }
 }

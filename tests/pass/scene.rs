@@ -86,8 +86,9 @@ impl Scene {
 }
 
 fn sight(case: &Case, then: bool) -> Sight {
-    let (nodes, pods) = (lines(&case.live.nodes, then), lines(&case.live.pods, then));
-    Sight { nodes, pods, ..case.live.clone() }
+    let of = |all| lines(all, then);
+    let (nodes, pods, addons) = (of(&case.live.nodes), of(&case.live.pods), of(&case.live.addons));
+    Sight { nodes, pods, addons, ..case.live.clone() }
 }
 
 fn desired(case: &Case) -> Desired {

@@ -273,6 +273,7 @@ fn phases(step: &Step) -> Vec<StepPhase> {
     ];
     let passed = |phase: &StepPhase| match step.id.kind {
         WorkKind::AwaitControlPlane => *phase == StepPhase::Started,
+        WorkKind::Addon => matches!(phase, StepPhase::Started | StepPhase::Upgrading),
         WorkKind::ControlPlane | WorkKind::Kubelet => *phase != StepPhase::Drained || step.drains(),
     };
     all.into_iter().filter(passed).collect()
@@ -284,7 +285,8 @@ pub fn find<'a>(plan: &'a Plan, name: &str) -> &'a Step {
     let (node, kubelet) = name.strip_suffix("/kubelet").map_or((name, false), |node| (node, true));
     let mut steps: BTreeMap<usize, &Step> = plan.steps().enumerate().collect();
     steps.retain(|_, step| {
-        let of_node = step.node().unwrap_or("cluster") == node;
+        let of_addon = step.work.addon().map(|mv| mv.name.as_str());
+        let of_node = step.node().or(of_addon).unwrap_or("cluster") == node;
         of_node
             && (!kubelet || step.id.kind == WorkKind::Kubelet)
             && version.is_none_or(|to| step.id.to == to)

@@ -57,7 +57,7 @@ fn version(text: &str) -> Version {
 fn rework(step: &mut Step, change: impl FnOnce(&mut NodeMove)) {
     match &mut step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => change(mv),
-        Work::AwaitControlPlane { .. } => panic!("{} moves no node", step.id),
+        Work::AwaitControlPlane { .. } | Work::Addon(_) => panic!("{} moves no node", step.id),
     }
     step.id = Step::new(step.id.scope.clone(), step.work.clone(), Vec::new(), Vec::new()).id;
 }

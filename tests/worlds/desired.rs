@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use windlass::model::CommitId;
+use windlass::model::addon::{Addon, AddonImage, AddonWhen, WorkloadKind, WorkloadRef};
 use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     OnBlocked, PackageSource, Policies, Pool, Provider, Selector,
@@ -29,6 +30,23 @@ pub struct Wish {
     image: Option<String>,
     #[serde(default)]
     pools: Vec<PoolWish>,
+    #[serde(default)]
+    addons: Vec<AddonWish>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AddonWish {
+    name: String,
+    version: String,
+    /// `daemonset/kube-system/cilium`.
+    workload: String,
+    #[serde(default)]
+    repository: Option<String>,
+    #[serde(default)]
+    when: AddonWhen,
+    #[serde(default)]
+    after: Vec<String>,
 }
 
 /// The image of the upgrade Jobs, named so that it can never change.
@@ -87,10 +105,34 @@ impl Wish {
         if let Some(image) = &self.image {
             desired.cluster.control_plane.kubeadm.image = Some(image.clone()).filter(|image| image != "no");
         }
+        desired.cluster.addons = self.addons.iter().map(AddonWish::addon).collect();
         desired.cluster.max_unavailable = self.max.map(Limit::Count);
         desired.cluster.etcd_unproven = Some(self.unproven.clone()).filter(|reason| reason != "no");
         desired
     }
+}
+
+impl AddonWish {
+    /// The container has the name of the addon.
+    fn addon(&self) -> Addon {
+        let (workload, container) = (workload_ref(&self.workload), self.name.clone());
+        Addon {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            image: AddonImage { workload, container, repository: self.repository.clone() },
+            when: self.when,
+            after: self.after.clone(),
+            timeout: SignedDuration::from_mins(10),
+        }
+    }
+}
+
+/// `daemonset/kube-system/cilium`.
+pub fn workload_ref(text: &str) -> WorkloadRef {
+    let (kind, rest) = text.split_once('/').unwrap();
+    let (namespace, name) = rest.split_once('/').unwrap();
+    let kind = WorkloadKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap();
+    WorkloadRef { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 impl PoolWish {
@@ -133,6 +175,7 @@ pub fn desired(version: Version, pools: Vec<Pool>) -> Desired {
         },
         etcd_unproven: Some(unproven()),
         pools,
+        addons: Vec::new(),
     };
     Desired { commit: CommitId("c0ffee00".repeat(5)), cluster, policies: Policies::default() }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use windlass::model::addon::{ContainerImage, WorkloadRead};
 use windlass::model::live::{
     Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready,
     Requests, Rollout, Seconds, Seldom, Server, Strategy, Workload,
 };
 use windlass::model::version::Version;
 
-use super::desired::selector;
+use super::desired::{selector, workload_ref};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -21,6 +22,8 @@ pub struct Sight {
     pub nodes: BTreeMap<String, String>,
     pub pods: BTreeMap<String, String>,
     pub budgets: BTreeMap<String, String>,
+    /// The workloads of addons: containers with their images, and words; see [`workload`].
+    pub addons: BTreeMap<String, String>,
     pub incomplete: bool,
 }
 
@@ -56,6 +59,9 @@ impl Sight {
             let (namespace, name) = name.split_once('/').unwrap();
             live.budgets.insert((namespace.into(), name.into()), budget(words));
         }
+        for (name, words) in &self.addons {
+            live.addon_workloads.insert(workload_ref(name), workload(words));
+        }
         live.complete = !self.incomplete;
         (live, marks)
     }
@@ -67,6 +73,36 @@ fn range(names: &str) -> Vec<String> {
     let stem = first.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = |name: &str| name.strip_prefix(stem).unwrap().parse::<u32>().unwrap();
     (number(first)..=number(last)).map(|n| format!("{stem}{n}")).collect()
+}
+
+/// `missing`, or containers with their images and some of `rolling`, `stuck`, `onDelete`, `by:kubectl-set`.
+pub fn workload(words: &str) -> Option<WorkloadRead> {
+    let mut read = WorkloadRead {
+        uid: "uid-workload".to_owned(),
+        resource_version: "1".to_owned(),
+        images: BTreeMap::new(),
+        progress: Progress::Complete,
+        complete_since: Some(Timestamp::UNIX_EPOCH),
+        on_delete: false,
+    };
+    for word in words.split_whitespace() {
+        match word {
+            "missing" => return None,
+            "rolling" => (read.progress, read.complete_since) = (Progress::Going, None),
+            "stuck" => (read.progress, read.complete_since) = (Progress::Failed("it timed out".into()), None),
+            "onDelete" => read.on_delete = true,
+            word if word.starts_with("by:") => {
+                let by = Some(format!("{} by Update", &word[3..]));
+                read.images.values_mut().for_each(|image| image.manager.clone_from(&by));
+            }
+            word => {
+                let (container, image) = word.split_once('=').unwrap();
+                let image = ContainerImage { image: image.to_owned(), init: false, manager: None };
+                read.images.insert(container.to_owned(), image);
+            }
+        }
+    }
+    Some(read)
 }
 
 fn plain_node(name: &str) -> Node {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::addon::WorkloadRef;
 use crate::model::desired::Cluster;
 use crate::model::live::Live;
 use crate::model::plan::{Component, Fact, Truth};
@@ -14,6 +15,8 @@ pub(super) struct ClusterModel<'a> {
     /// The kubelets of all nodes. Nodes that the plan does not move are included, because the version skew counts for
     /// them too.
     pub(super) kubelets: BTreeMap<&'a str, Version>,
+    /// What addons' steps have given their containers so far, by workload and container.
+    pub(super) images: BTreeMap<(&'a WorkloadRef, &'a str), &'a str>,
 }
 
 impl<'a> ClusterModel<'a> {
@@ -35,7 +38,7 @@ impl<'a> ClusterModel<'a> {
         }
         let kubelets =
             live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
-        Self { control_plane, kubelets }
+        Self { control_plane, kubelets, images: BTreeMap::new() }
     }
 
     pub(super) fn oldest_api_server(&self) -> Option<&Version> {
@@ -78,6 +81,11 @@ impl<'a> ClusterModel<'a> {
                 at_least(self.kubelets.get(node.as_str()), version)
             }
             Fact::ControlPlaneAtLeast(version) => at_least(self.oldest_api_server(), version),
+            Fact::HasImage(workload, container, image) => {
+                let given = self.images.get(&(workload, container.as_str()));
+                Truth::of(Some(given.is_some_and(|given| given == image)))
+            }
+            Fact::RolledOut(workload) => Truth::of(Some(live.addon_workloads.contains_key(workload))),
             Fact::Ready(node) => Truth::of(Some(live.nodes.contains_key(node.as_str()))),
             Fact::Exists(of) => {
                 Truth::of(Some(live.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))

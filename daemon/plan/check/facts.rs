@@ -10,9 +10,8 @@ impl<'a> PlanCheck<'a> {
     /// be taken for that of another.
     pub(super) fn identity(&mut self, step: &Step) {
         let node = step.work.node_move().map(|(_, mv)| &mv.node);
-        let (_, to) = step.work.versions();
         let id = &step.id;
-        let same = id.kind == step.work.kind() && id.node.as_ref() == node && id.to == to.to_string();
+        let same = id.kind == step.work.kind() && id.node.as_ref() == node && id.to == step.work.target();
         self.require(same, step, "its name does not say what it does");
     }
 
@@ -33,6 +32,7 @@ impl<'a> PlanCheck<'a> {
                 let certain = self.certain(&mv.to);
                 self.expects_api_servers(step, |version| version.reaches(&certain));
             }
+            Work::Addon(mv) => self.expects_api_servers(step, |version| *version == mv.kubernetes),
             Work::AwaitControlPlane { .. } => {}
         }
     }
@@ -47,7 +47,11 @@ impl<'a> PlanCheck<'a> {
     fn expects_api_servers(&mut self, step: &Step, enough: impl Fn(&Version) -> bool) {
         let waits = step.expects.iter().any(|fact| match fact {
             Fact::ControlPlaneAtLeast(version) => enough(version),
-            Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => false,
+            Fact::RunsAtLeast(..)
+            | Fact::Ready(_)
+            | Fact::HasImage(..)
+            | Fact::RolledOut(_)
+            | Fact::Exists(_) => false,
         });
         self.require(waits, step, "does not expect the API servers to be there first");
     }
@@ -57,9 +61,17 @@ impl<'a> PlanCheck<'a> {
         let promised = match &step.work {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
+            Work::Addon(mv) => {
+                let has = Fact::HasImage(mv.workload.clone(), mv.container.clone(), mv.image.clone());
+                step.achieves == [has, Fact::RolledOut(mv.workload.clone())]
+            }
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {
                 Fact::ControlPlaneAtLeast(version) => version.reaches(&self.certain(to)),
-                Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => false,
+                Fact::RunsAtLeast(..)
+                | Fact::Ready(_)
+                | Fact::HasImage(..)
+                | Fact::RolledOut(_)
+                | Fact::Exists(_) => false,
             }),
         };
         self.require(promised, step, "does not end with its version running");

@@ -2,6 +2,7 @@
 //! step that the rules that must always hold still do. It shares no code with the planner and trusts nothing that the
 //! plan says of itself. A plan with a finding must not be carried out.
 
+mod addons;
 mod cluster_model;
 mod facts;
 mod shape;
@@ -66,6 +67,13 @@ impl<'a> PlanCheck<'a> {
         }
         self.once(stage);
         match stage.kind {
+            StageKind::AddonsBeforeControlPlane
+            | StageKind::AddonsAfterControlPlane
+            | StageKind::AddonsAfterNodes => {
+                for step in &stage.steps {
+                    self.addon(step, stage);
+                }
+            }
             StageKind::AwaitControlPlane => self.await_control_plane(&object, stage),
             StageKind::ControlPlane => {
                 self.proof(&object);
@@ -102,7 +110,12 @@ impl<'a> PlanCheck<'a> {
     fn once(&mut self, stage: &Stage) {
         let mut seen = BTreeSet::new();
         for step in &stage.steps {
-            self.require(seen.insert(step.node()), step, "the node is moved twice in one stage");
+            let what = (step.node(), step.work.addon().map(|mv| mv.name.as_str()));
+            let text = match what {
+                (_, Some(_)) => "the addon is moved twice in one stage",
+                (_, None) => "the node is moved twice in one stage",
+            };
+            self.require(seen.insert(what), step, text);
         }
     }
 
@@ -251,6 +264,9 @@ impl<'a> PlanCheck<'a> {
     }
 
     fn direction(&mut self, step: &Step, stage: &Stage) {
+        if step.work.addon().is_some() {
+            return;
+        }
         self.require(*step.to() == stage.to, step, "goes to another version than its stage");
         self.require(step.to().is_after(step.from()), step, "does not go up");
         let one = step.to().minors_ahead_of(step.from()) <= 1;

@@ -46,7 +46,11 @@ impl PlanCheck<'_> {
             self.require(stages.peek().is_some(), &object, "nothing is done in this hop");
             let moves_control_plane = stages.any(|stage| match stage.kind {
                 StageKind::AwaitControlPlane | StageKind::ControlPlane => true,
-                StageKind::ControlPlaneKubelets | StageKind::Workers => false,
+                StageKind::ControlPlaneKubelets
+                | StageKind::Workers
+                | StageKind::AddonsBeforeControlPlane
+                | StageKind::AddonsAfterControlPlane
+                | StageKind::AddonsAfterNodes => false,
             });
             let one = !moves_control_plane || hop.to.minors_ahead_of(&hop.from) <= 1;
             self.require(one, &object, "takes the control plane over more than one minor");
@@ -57,7 +61,11 @@ impl PlanCheck<'_> {
         let plan = self.plan;
         for (number, stage) in plan.stages.iter().enumerate() {
             let object = format!("stage/{number}");
-            let goes_with_hop = plan.hops.get(stage.hop).is_some_and(|hop| hop.to == stage.to);
+            // A plan of addons alone has no hop.
+            let goes_with_hop = match plan.hops.get(stage.hop) {
+                Some(hop) => hop.to == stage.to,
+                None => stage.kind.is_addons() && plan.hops.is_empty() && stage.to == plan.to,
+            };
             self.require(goes_with_hop, &object, "goes to another version than its hop");
         }
         for (number, pair) in plan.stages.windows(2).enumerate() {
@@ -67,7 +75,7 @@ impl PlanCheck<'_> {
             self.require(
                 ordered,
                 &object,
-                "comes too late: control plane components, control plane kubelets, workers, hop by hop",
+                "comes too late: control plane components, control plane kubelets, workers, addons where they ask for it, hop by hop",
             );
         }
     }
@@ -76,7 +84,7 @@ impl PlanCheck<'_> {
     fn limits(&mut self) {
         let plan = self.plan;
         for step in plan.steps() {
-            let present = plan.limits(&step.id.scope).is_some();
+            let present = plan.limits(&step.id.scope).is_some() || step.work.addon().is_some();
             self.require(present, &format!("pool/{}", step.id.scope.name()), "its limits are missing");
         }
         for pool in &self.cluster.pools {

@@ -32,6 +32,7 @@ impl Check<'_> {
                     self.node_patch(name, resource_version, (patch, taints.as_deref()), *after);
                 }
                 Effect::Rollout { .. } => self.rollout(effect, *after),
+                Effect::SetImage { .. } => self.set_image(effect, *after),
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {
                     self.suspend_job(name, uid, *suspend, *after);
@@ -260,6 +261,7 @@ fn needs_lease(effect: &Effect) -> bool {
         Effect::Node { .. }
         | Effect::Evict { .. }
         | Effect::Rollout { .. }
+        | Effect::SetImage { .. }
         | Effect::CreateJob { .. }
         | Effect::SuspendJob { .. }
         | Effect::DeleteJob { .. }

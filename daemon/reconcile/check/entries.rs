@@ -187,8 +187,11 @@ impl<'a> Check<'a> {
             StepEvent::Started { .. } => self.starts(id),
             StepEvent::Moved { phase, .. } => self.moves(id, *phase),
             StepEvent::Done { .. } => {
-                let arrived =
-                    if id.node.is_none() { self.control_plane_arrived(id) } else { self.has_arrived(id) };
+                let arrived = match (self.addon_of(id), &id.node) {
+                    (Some(mv), _) => self.addon_arrived(mv, true),
+                    (None, Some(_)) => self.has_arrived(id),
+                    (None, None) => self.control_plane_arrived(id),
+                };
                 self.require(arrived, &object, "it is called done and does not run the target");
                 let end = known.and_then(|known| known.end.as_ref());
                 self.require(end != Some(&StepEnd::Done), &object, "it is done twice");
@@ -229,8 +232,14 @@ impl<'a> Check<'a> {
         let known = self.run().and_then(|run| run.steps.get(id));
         let open = known.is_none_or(|known| known.end.as_ref().is_some_and(again));
         self.require(open, &object, "it is begun and is in progress, done or gone");
-        if id.node.is_none() {
+        if id.kind.only_waits() {
             return;
+        }
+        if self.addon_of(id).is_some() {
+            self.require(self.acts(), &object, "it is begun while spec.mode is observe");
+            self.require(self.epoch().is_some(), &object, "it is begun without the lease");
+            let good = self.input.state.problems.is_empty();
+            return self.require(good, &object, "it is begun while the newest commit is not valid");
         }
         self.require(self.acts(), &object, "it is taken out while spec.mode is observe");
         self.require(self.epoch().is_some(), &object, "it is begun without the lease");
@@ -268,6 +277,10 @@ impl<'a> Check<'a> {
         };
         // A node that got new pods after its drain is drained again, so this phase may come again.
         self.require(before <= phase, &object, "it moves back");
+        if let Some(mv) = self.addon_of(id) {
+            let set = phase == StepPhase::Upgrading && self.addon_arrived(mv, false);
+            return self.require(set, &object, "it is called changed and does not have its image");
+        }
         let claim = self.node(id).zip(self.run()).and_then(|(node, run)| super::claim_of(node, run, id));
         match phase {
             StepPhase::Started => {}
@@ -304,7 +317,11 @@ impl<'a> Check<'a> {
                 servers.values().flatten().count() == servers.len()
                     && servers.values().flatten().all(|runs| runs.reaches(version))
             }
-            Fact::RunsAtLeast(..) | Fact::Ready(_) | Fact::Exists(_) => true,
+            Fact::RunsAtLeast(..)
+            | Fact::Ready(_)
+            | Fact::HasImage(..)
+            | Fact::RolledOut(_)
+            | Fact::Exists(_) => true,
         })
     }
 

@@ -3,6 +3,7 @@
 //! be carried out. It visits entries, effects and steps in progress; only a pass that begins work needs a walk over
 //! all nodes.
 
+mod addons;
 mod effects;
 mod entries;
 mod evictions;

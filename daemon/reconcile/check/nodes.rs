@@ -222,6 +222,7 @@ impl<'a> Check<'a> {
             | Effect::Publish { .. }
             | Effect::ForgetResume { .. }
             | Effect::Rollout { .. }
+            | Effect::SetImage { .. }
             | Effect::BeginLong { .. } => None,
         });
         let taken = taken.filter_map(|step| Some(&self.in_progress_as(step)?.step.id));

@@ -45,6 +45,9 @@ fn step(node: &str, to: &str, kind: StageKind) -> Step {
         }
         StageKind::ControlPlane => (Scope::ControlPlane, Work::ControlPlane(node_move(node, to))),
         StageKind::ControlPlaneKubelets => (Scope::ControlPlane, Work::Kubelet(node_move(node, to))),
+        StageKind::AddonsBeforeControlPlane
+        | StageKind::AddonsAfterControlPlane
+        | StageKind::AddonsAfterNodes => unreachable!("no test here has addons"),
         StageKind::Workers => {
             let pool = if node.starts_with("db") { "db" } else { "general" };
             (Scope::Pool(pool.to_owned()), Work::Kubelet(node_move(node, to)))

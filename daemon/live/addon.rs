@@ -1,0 +1,123 @@
+//! Converts the workload of an addon. What counts as rolled out is as `kubectl rollout status` has it
+//! (`pkg/polymorphichelpers/rollout_status.go` of kubectl), and every pod has to be available besides.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use serde_json::Value;
+
+use super::WorkloadObject;
+use super::fold::Folder;
+use super::rollout;
+use crate::model::addon::{ContainerImage, WorkloadRead, WorkloadRef};
+use crate::model::live::Progress;
+
+impl Folder {
+    pub(super) fn put_addon_workload(
+        &mut self,
+        of: &WorkloadRef,
+        object: Option<&WorkloadObject>,
+        now: Timestamp,
+    ) {
+        let before = self.live.addon_workloads.get(of).and_then(Option::as_ref);
+        let read = object.map(|object| read(object, before, now));
+        let images = |read: Option<&WorkloadRead>| read.map(|read| (read.uid.clone(), read.images.clone()));
+        let known = self.live.addon_workloads.contains_key(of);
+        if !known || images(read.as_ref()) != images(before) {
+            self.live.nodes_generation += 1;
+        }
+        self.live.addon_workloads.insert(of.clone(), read);
+        self.live.addons_unread.remove(of);
+    }
+
+    /// What was read before stays; a step in progress judges nothing by an old picture.
+    pub(super) fn addon_unread(&mut self, of: &WorkloadRef, why: String) {
+        let before = self.live.addons_unread.insert(of.clone(), why.clone());
+        if before != Some(why) && !self.live.addon_workloads.contains_key(of) {
+            self.live.nodes_generation += 1;
+        }
+    }
+}
+
+fn read(object: &WorkloadObject, before: Option<&WorkloadRead>, now: Timestamp) -> WorkloadRead {
+    let (meta, pod, progress, on_delete) = match object {
+        WorkloadObject::Deployment(object) => {
+            (&object.metadata, object.spec.template.spec.as_ref(), rollout::progress(object), false)
+        }
+        WorkloadObject::DaemonSet(object) => {
+            let strategy = object.spec.update_strategy.as_ref().and_then(|of| of.type_.as_deref());
+            let pod = object.spec.template.spec.as_ref();
+            (&object.metadata, pod, of_daemon_set(object), strategy == Some(ON_DELETE))
+        }
+        WorkloadObject::StatefulSet(object) => {
+            let strategy = object.spec.update_strategy.as_ref().and_then(|of| of.type_.as_deref());
+            let pod = object.spec.template.spec.as_ref();
+            (&object.metadata, pod, of_stateful_set(object), strategy == Some(ON_DELETE))
+        }
+    };
+    let images = images(meta, pod);
+    let same = before.filter(|before| before.images == images).and_then(|before| before.complete_since);
+    WorkloadRead {
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        complete_since: (progress == Progress::Complete).then(|| same.unwrap_or(now)),
+        progress,
+        on_delete,
+        images,
+    }
+}
+
+const ON_DELETE: &str = "OnDelete";
+
+fn images(meta: &ObjectMeta, pod: Option<&PodSpec>) -> BTreeMap<String, ContainerImage> {
+    let Some(pod) = pod else { return BTreeMap::new() };
+    let of = |container: &Container, init: bool| {
+        let image = ContainerImage {
+            image: container.image.clone().unwrap_or_default(),
+            init,
+            manager: image_manager(meta, &container.name, init),
+        };
+        (container.name.clone(), image)
+    };
+    let init = pod.init_containers.iter().flatten().map(|container| of(container, true));
+    init.chain(pod.containers.iter().map(|container| of(container, false))).collect()
+}
+
+/// Who wrote the image of a container last.
+fn image_manager(meta: &ObjectMeta, container: &str, init: bool) -> Option<String> {
+    let list = if init { "f:initContainers" } else { "f:containers" };
+    let key = format!("k:{{\"name\":{}}}", Value::from(container));
+    let writes = |entry: &&ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        let path = ["f:spec", "f:template", "f:spec", list, &key, "f:image"];
+        fields.is_some_and(|fields| path.iter().try_fold(fields, |at, step| at.get(step)).is_some())
+    };
+    let entries = meta.managed_fields.iter().flatten().filter(writes);
+    let newest = entries.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    Some(format!("{} by {}", newest.manager.as_deref()?, newest.operation.as_deref().unwrap_or("Update")))
+}
+
+fn of_daemon_set(object: &DaemonSet) -> Progress {
+    let Some(status) = &object.status else { return Progress::Going };
+    let wanted = status.desired_number_scheduled;
+    let seen = status.observed_generation.unwrap_or(0) >= object.metadata.generation.unwrap_or(0);
+    let updated = status.updated_number_scheduled.unwrap_or(0);
+    if seen && updated == wanted && status.number_available.unwrap_or(0) == wanted {
+        Progress::Complete
+    } else {
+        Progress::Going
+    }
+}
+
+fn of_stateful_set(object: &StatefulSet) -> Progress {
+    let Some(status) = &object.status else { return Progress::Going };
+    let wanted = object.spec.replicas.unwrap_or(1);
+    let seen = status.observed_generation.unwrap_or(0) >= object.metadata.generation.unwrap_or(0);
+    let whole = status.updated_replicas.unwrap_or(0) == wanted
+        && status.replicas == wanted
+        && status.available_replicas.unwrap_or(0) == wanted;
+    if seen && whole { Progress::Complete } else { Progress::Going }
+}

@@ -1,0 +1,224 @@
+//! Addons: what people ask of them, and what the cluster shows of the workloads that they run in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::image::is_digest;
+use super::rollout::Progress;
+use super::version::Version;
+
+/// Something that runs in the cluster and moves by the same commits, windows and runs as the cluster itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addon {
+    pub name: String,
+    /// As written: a tag, or a digest with its algorithm.
+    pub version: String,
+    pub image: AddonImage,
+    pub when: AddonWhen,
+    /// Names of addons that move before this one.
+    pub after: Vec<String>,
+    /// How long its pods may take until they run and are available. A Deployment's own `progressDeadlineSeconds` may end it
+    /// sooner.
+    pub timeout: SignedDuration,
+}
+
+/// The image of one container of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddonImage {
+    pub workload: WorkloadRef,
+    pub container: String,
+    /// The image without tag and digest; `None` for that of the image which runs.
+    pub repository: Option<String>,
+}
+
+/// How an addon is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AddonKind {
+    /// By the image of one container.
+    Image,
+}
+
+/// When an addon moves in a run that also moves Kubernetes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AddonWhen {
+    BeforeControlPlane,
+    /// After the control plane and its kubelets, and before the workers.
+    #[default]
+    AfterControlPlane,
+    AfterNodes,
+}
+
+impl AddonWhen {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::BeforeControlPlane => "before the control plane",
+            Self::AfterControlPlane => "after the control plane",
+            Self::AfterNodes => "after the nodes",
+        }
+    }
+}
+
+/// The kinds of workload whose images an addon can move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkloadKind {
+    Deployment,
+    DaemonSet,
+    StatefulSet,
+}
+
+impl WorkloadKind {
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::DaemonSet, Self::StatefulSet];
+
+    /// As `kubectl` writes it: `daemonset`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::DaemonSet => "daemonset",
+            Self::StatefulSet => "statefulset",
+        }
+    }
+}
+
+/// One workload, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadRef {
+    pub kind: WorkloadKind,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// `daemonset/kube-system/cilium`.
+impl fmt::Display for WorkloadRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+/// The move of one addon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AddonMove {
+    pub name: String,
+    /// The versions as people call them: a tag or a digest.
+    pub from: String,
+    pub to: String,
+    pub workload: WorkloadRef,
+    pub container: String,
+    /// The whole images.
+    pub image_from: String,
+    pub image: String,
+    /// How long its rollout may take.
+    pub timeout_seconds: i64,
+    /// What the API servers run when its turn comes.
+    pub kubernetes: Version,
+}
+
+/// A workload as etcd had it when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadRead {
+    pub uid: String,
+    pub resource_version: String,
+    /// The image of each container, init containers included, by the container's name.
+    pub images: BTreeMap<String, ContainerImage>,
+    pub progress: Progress,
+    /// Since when every look has found the rollout complete with these images, by our clock.
+    pub complete_since: Option<Timestamp>,
+    /// True if its pods are replaced only when somebody deletes them.
+    pub on_delete: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerImage {
+    pub image: String,
+    pub init: bool,
+    /// Who wrote the image last, and how: `kubectl-set by Update`. `None` if the API server does not say.
+    pub manager: Option<String>,
+}
+
+impl AddonImage {
+    /// The image that is asked for where `runs` is the image that runs.
+    ///
+    /// A version is a tag, or a digest: `sha256:…`.
+    #[must_use]
+    pub fn asked(&self, version: &str, runs: &str) -> String {
+        let repository = self.repository.as_deref().unwrap_or_else(|| repository(runs));
+        let joint = if is_digest(version) { '@' } else { ':' };
+        format!("{repository}{joint}{version}")
+    }
+}
+
+/// An image without its tag and digest.
+pub fn repository(image: &str) -> &str {
+    let tagged = image.split_once('@').map_or(image, |(tagged, _)| tagged);
+    match tagged.rsplit_once(':') {
+        // The colon of a registry's port comes before a slash.
+        Some((path, tag)) if !tag.contains('/') => path,
+        _ => tagged,
+    }
+}
+
+/// The version of an image: its digest if it has no tag, else its tag; `latest` where it has neither, as the kubelet reads it.
+pub fn image_version(image: &str) -> &str {
+    let (tagged, digest) = match image.split_once('@') {
+        Some((tagged, digest)) => (tagged, Some(digest)),
+        None => (image, None),
+    };
+    match tagged.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => tag,
+        _ => digest.unwrap_or("latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_asked_for_keeps_the_repository_that_runs() {
+        let workload = || WorkloadRef {
+            kind: WorkloadKind::Deployment,
+            namespace: "kube-system".into(),
+            name: "coredns".into(),
+        };
+        let image = |repository: Option<&str>| AddonImage {
+            workload: workload(),
+            container: "coredns".into(),
+            repository: repository.map(str::to_owned),
+        };
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        for (repository, version, runs, asked) in [
+            (
+                None,
+                "v1.12.1",
+                "registry.k8s.io/coredns/coredns:v1.11.3",
+                "registry.k8s.io/coredns/coredns:v1.12.1",
+            ),
+            (None, "2", "localhost:5000/a", "localhost:5000/a:2"),
+            (None, "2", "localhost:5000/a:1@sha256:00", "localhost:5000/a:2"),
+            (Some("mirror.example.com/coredns"), "2", "a:1", "mirror.example.com/coredns:2"),
+        ] {
+            assert_eq!(image(repository).asked(version, runs), asked);
+        }
+        assert_eq!(image(None).asked(&digest, "a:1"), format!("a@{digest}"));
+    }
+
+    #[test]
+    fn the_version_of_an_image_is_what_people_call_it() {
+        for (image, version) in [
+            ("a:1.2", "1.2"),
+            ("localhost:5000/a", "latest"),
+            ("localhost:5000/a:1", "1"),
+            ("a:1@sha256:00", "1"),
+            ("a@sha256:00", "sha256:00"),
+        ] {
+            assert_eq!(image_version(image), version, "{image}");
+        }
+    }
+}

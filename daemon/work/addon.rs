@@ -1,0 +1,138 @@
+//! Moves an addon: gives its container the image that is asked for, and watches the rollout to its end.
+
+use jiff::SignedDuration;
+
+use super::hand::Hand;
+use super::state::State;
+use super::turn::{LOOK_AGAIN, Turn};
+use crate::model::addon::WorkloadRead;
+use crate::model::decision::{Decision, Gate, Key, Reason};
+use crate::model::effect::{Effect, EffectKey};
+use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::live::{Backoff, Phase, Pod, Probe, Progress};
+use crate::model::plan::AddonMove;
+use crate::model::time::later;
+use crate::verify::STABLE;
+
+/// A workload was read within this before its image is changed, or its rollout is judged.
+const READ: SignedDuration = SignedDuration::from_secs(5);
+
+/// Where the step stands: its workload has the image or not.
+pub(super) fn addon_state(hand: &Hand<'_>, mv: &AddonMove) -> State {
+    if has_image(hand, mv) || hand.progress.phase >= StepPhase::Upgrading {
+        State::RollingOut
+    } else {
+        State::Unrolled
+    }
+}
+
+fn has_image(hand: &Hand<'_>, mv: &AddonMove) -> bool {
+    let runs = workload(hand, mv).and_then(|read| read.images.get(&mv.container));
+    runs.is_some_and(|runs| runs.image == mv.image)
+}
+
+fn workload<'a>(hand: &Hand<'a>, mv: &AddonMove) -> Option<&'a WorkloadRead> {
+    hand.live.addon_workloads.get(&mv.workload)?.as_ref()
+}
+
+fn is_fresh(hand: &Hand<'_>, mv: &AddonMove) -> bool {
+    let read = hand.live.probed.get(&Probe::Workload(mv.workload.clone()));
+    read.is_some_and(|at| later(*at, READ) > hand.now)
+}
+
+pub(super) fn advance(hand: &Hand<'_>, mv: &AddonMove, state: State, may: &Decision) -> Turn {
+    let turn = Turn::of(state).probe(Probe::Workload(mv.workload.clone()), LOOK_AGAIN);
+    match state {
+        State::Unrolled => set_image(hand, mv, turn, may),
+        // Nothing is judged while a person has stopped the work, nor by an old picture.
+        _ if may.objects(Gate::Stop) || !is_fresh(hand, mv) => turn.moving(),
+        _ => follow(hand, mv, turn),
+    }
+}
+
+/// Changes the image, if every gate allows it; gives the step up untouched where a gate says so.
+fn set_image(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, may: &Decision) -> Turn {
+    let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
+    if !returns.is_empty() {
+        return turn.set_aside(&hand.step.id, false, returns);
+    }
+    if !may.allows() {
+        return turn.answers(may.objections().cloned());
+    }
+    let Some(read) = hand.live.addon_workloads.get(&mv.workload).filter(|_| is_fresh(hand, mv)) else {
+        return turn.moving();
+    };
+    let runs = read.as_ref().and_then(|read| Some((read, read.images.get(&mv.container)?)));
+    let Some((read, runs)) = runs else {
+        let text = format!("{} with a container {} is not there any more", mv.workload, mv.container);
+        return turn.denies(Gate::Health, Reason::new(Key::AddonNotFound, hand.object(), text));
+    };
+    let effect = Effect::SetImage {
+        workload: mv.workload.clone(),
+        uid: read.uid.clone(),
+        resource_version: read.resource_version.clone(),
+        container: mv.container.clone(),
+        init: runs.init,
+        image: mv.image.clone(),
+    };
+    // What keeps the write from being done is told with the object; see `Merge::effect`.
+    let lasts = hand.live.overlay.backoff.get(&EffectKey::workload(&mv.workload)).is_some_and(Backoff::lasts);
+    let turn = turn.effect(effect, hand.progress.intent);
+    if lasts { turn } else { turn.moving() }
+}
+
+/// Watches the rollout until all pods have the image and have been well for a while.
+fn follow(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
+    let (id, object) = (&hand.step.id, hand.object());
+    let failed = |turn: Turn, why: String| {
+        turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, object.clone(), why)])
+    };
+    let Some(read) = workload(hand, mv) else {
+        if hand.live.addon_workloads.contains_key(&mv.workload) {
+            return failed(turn, format!("{} is not there any more", mv.workload));
+        }
+        return turn.moving();
+    };
+    if !has_image(hand, mv) {
+        let runs = read.images.get(&mv.container).map_or("no such container", |runs| runs.image.as_str());
+        let by = read.images.get(&mv.container).and_then(|runs| runs.manager.as_deref());
+        let by = by.map_or_else(String::new, |by| format!(", written by {by}"));
+        return failed(turn, format!("somebody changed its image after Windlass did: it has {runs}{by}"));
+    }
+    if hand.progress.phase < StepPhase::Upgrading {
+        return turn.reached(id, StepPhase::Upgrading);
+    }
+    if let Some(since) = read.complete_since {
+        let well = later(since, STABLE);
+        if well <= hand.now {
+            return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
+        }
+        return turn.moving().wakes(well);
+    }
+    let words = || not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}"));
+    if let Progress::Failed(why) = &read.progress {
+        return failed(turn, format!("the rollout of {} does not go on: {why}{}", mv.workload, words()));
+    }
+    let mut turn = turn;
+    let since = hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now);
+    let limit = SignedDuration::from_secs(mv.timeout_seconds);
+    if turn.expired(hand.since(since), limit, hand.now) {
+        let text = format!("the rollout of {} has not ended within its timeout{}", mv.workload, words());
+        return failed(turn, text);
+    }
+    let text = format!("{} rolls out {}", mv.workload, mv.to);
+    turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, object, text))
+}
+
+/// What a pod of the workload says that is not Ready.
+fn not_ready(hand: &Hand<'_>, read: &WorkloadRead) -> Option<String> {
+    let uid = read.uid.as_str().into();
+    let mut pods = hand.live.pods_under(&uid).filter(|pod: &&Pod| pod.deleting.is_none() && !pod.ready);
+    let pod = pods.next()?;
+    let object = pod.object();
+    Some(match &pod.node {
+        None => format!("{object} is pending: no node has room for it, or may run it"),
+        Some(node) if pod.phase == Phase::Pending => format!("{object} does not start on {node}"),
+        Some(node) => format!("{object} is not Ready on {node}"),
+    })
+}

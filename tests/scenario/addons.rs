@@ -1,0 +1,213 @@
+//! Addons: moved in their order, watched to the end of their rollouts, and never more than a commit asks for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use windlass::model::decision::Key;
+use windlass::model::state::RunState;
+use windlass::record::{self, NodeState};
+use windlass::serve::End;
+use windlass::sim::{self, How, Kind, When};
+
+use crate::world::fixtures::window;
+use crate::world::process::{HOUR, MINUTE, SECOND};
+use crate::world::{World, cluster_yaml, rules};
+
+const BROKEN: &str = "registry.example.com/coredns:v9";
+
+/// What is asked for besides Kubernetes.
+fn addons(cilium: &str, coredns: &str) -> String {
+    format!(
+        "  nodePools:
+    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, canary: 0, maxUnavailable: 1}}
+  addons:
+    - {{name: coredns, version: \"{coredns}\", after: [cilium], timeout: 5m,
+       image: {{namespace: kube-system, workload: deployment/coredns, container: coredns}}}}
+    - {{name: cilium, version: \"{cilium}\",
+       image: {{namespace: kube-system, workload: daemonset/cilium, container: agent}}}}
+"
+    )
+}
+
+fn carrier(kind: &str, name: &str, container: &str, image: &str, spec: &Value) -> Value {
+    let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": "kube-system"},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}}, "spec": {"containers": [
+                {"name": container, "image": image}, {"name": "other", "image": "other:1"}]}}}});
+    for (key, value) in spec.as_object().unwrap() {
+        object["spec"][key] = value.clone();
+    }
+    object
+}
+
+/// A control plane node, two workers, a network plugin and a DNS server; nothing is asked for yet.
+async fn world() -> World {
+    let settings = sim::Settings {
+        version: "v1.35.4".to_owned(),
+        rules: rules(),
+        broken_images: BTreeSet::from([BROKEN.to_owned()]),
+        ..sim::Settings::default()
+    };
+    let world = World::with(settings);
+    world.control_plane(1).workers("w", 2);
+    world.create(carrier("DaemonSet", "cilium", "agent", "quay.example.com/cilium:v1.17.8", &json!({})));
+    let spec = json!({"replicas": 2, "progressDeadlineSeconds": 120});
+    world.create(carrier("Deployment", "coredns", "coredns", "registry.example.com/coredns:v1.11.3", &spec));
+    world.pass(MINUTE).await;
+    world
+}
+
+fn image(world: &World, path: &str, container: &str) -> String {
+    let objects = world.list(&format!("/apis/apps/v1/namespaces/kube-system/{path}"));
+    let containers = objects[0]["spec"]["template"]["spec"]["containers"].as_array().unwrap().clone();
+    let container = containers.into_iter().find(|of| of["name"] == container).unwrap();
+    container["image"].as_str().unwrap().to_owned()
+}
+
+fn coredns(world: &World) -> String {
+    image(world, "deployments", "coredns")
+}
+
+/// The accepted writes of images, in their order.
+fn moved(world: &World) -> Vec<String> {
+    let writes = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
+    let of_carriers = |write: &&String| write.contains(" patch ") && write.contains("/apis/apps/v1/");
+    writes.iter().filter(of_carriers).map(|write| write.rsplit('/').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn kubernetes_the_network_plugin_and_dns_are_one_run_in_the_right_order() {
+    let mut world = world().await;
+    world.desire_with("v1.36.3", &addons("v1.18.3", "v1.12.1"));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
+    assert_eq!(image(&world, "daemonsets", "agent"), "quay.example.com/cilium:v1.18.3");
+    assert_eq!(image(&world, "daemonsets", "other"), "other:1", "nothing else of the template changes");
+    let journal = world.journal();
+    let told: Vec<String> =
+        journal.iter().map(record::sentence).filter(|line| line.contains("upgraded to")).collect();
+    let order = [
+        "the control plane of cp1 upgraded to v1.36.3",
+        "cp1 upgraded to v1.36.3",
+        "the addon cilium upgraded to v1.18.3",
+        "the addon coredns upgraded to v1.12.1",
+    ];
+    let place = |what: &str| {
+        told.iter().position(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what}: {told:#?}"))
+    };
+    let places: Vec<usize> = order.into_iter().chain(["w1 upgraded", "w2 upgraded"]).map(place).collect();
+    assert!(places.is_sorted(), "{told:#?}");
+    assert_eq!(world.record().ended.len(), 1, "one run");
+    let before = world.clock.now();
+    world.run().await;
+    world.pass(HOUR).await;
+    let since: Vec<String> =
+        world.writes_after(before).into_iter().filter(|write| !write.contains("leases")).collect();
+    assert_eq!(since, Vec::<String>::new(), "an addon that is as asked costs no write");
+    world.assert_invariants();
+}
+
+#[tokio::test(start_paused = true)]
+async fn addons_alone_are_a_run_and_keep_to_the_window() {
+    let mut world = world().await;
+    world.desire_within(&window("4h", ""), &cluster_yaml("v1.35.4", &addons("v1.17.8", "v1.12.1")));
+    let process = world.daemon();
+    world.pass(MINUTE * 55).await;
+    assert_eq!(moved(&world), Vec::<String>::new(), "before the window opens");
+    world.assert_waits(Key::WindowClosed, "window/daily", "");
+    world.until("coredns has moved", HOUR, |world| world.record().ended.len() == 1).await;
+    assert_eq!(moved(&world), ["coredns"]);
+    assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
+    let nodes_touched = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
+    assert!(!nodes_touched.iter().any(|write| write.contains("/nodes/")), "no node is touched");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on() {
+    let mut world = world().await;
+    world.desire_with("v1.36.3", &addons("v1.17.8", "v9"));
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
+    world.assert_halted(Key::AddonNotRolledOut, "does not go on");
+    world.assert_halted(Key::AddonNotRolledOut, "is not Ready on");
+    world.assert_in_service("w1", "v1.35.4");
+    let status = record::read_status(&world.record_files()["demo/status.yaml"]).unwrap();
+    let addon = &status.run.as_ref().unwrap().addons[0];
+    assert_eq!((addon.name.as_str(), addon.from.as_str(), addon.to.as_str()), ("coredns", "v1.11.3", "v9"));
+    assert_eq!((addon.state, addon.reasons[0].key), (NodeState::Failed, Key::AddonNotRolledOut));
+    world.desire_with("v1.36.3", &addons("v1.17.8", "v1.12.1"));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_takes_a_bad_version_back_does_not_wait_for_its_rollout() {
+    let mut world = world().await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v9"));
+    let process = world.daemon();
+    world.until("the bad image rolls out", HOUR, |world| coredns(world) == BROKEN).await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.11.3"));
+    world.until("the good one is back", MINUTE, |world| coredns(world).ends_with("v1.11.3")).await;
+    world.until("and its run has ended", MINUTE * 5, |world| world.record().ended.len() == 2).await;
+    assert!(world.record().run.is_none() && world.record().halted.is_none(), "{:#?}", world.log());
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changes_during_the_rollout_is_not_fought_over() {
+    let mut world = world().await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    let mut process = world.start();
+    world.until("the image is set", HOUR, |world| coredns(world).ends_with("v1.12.1")).await;
+    world.change(Kind::Deployment, "kube-system", "coredns", |tree| {
+        tree["spec"]["template"]["spec"]["containers"][0]["image"] =
+            json!("registry.example.com/coredns:mine");
+    });
+    assert_eq!(process.ended().await, End::Idle(RunState::Halted), "{:#?}", world.log());
+    world.assert_halted(Key::AddonNotRolledOut, "somebody changed its image after Windlass did");
+    assert_eq!(moved(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_is_not_there_keeps_the_run_from_beginning() {
+    let mut world = world().await;
+    world.erase(Kind::Deployment, "kube-system", "coredns");
+    world.pass(MINUTE).await;
+    world.desire_with("v1.36.3", &addons("v1.17.8", "v1.12.1"));
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(Key::AddonNotFound, "addon/coredns", "there is no deployment/kube-system/coredns");
+    assert!(world.record().run.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_middle_of_a_rollout_judges_nothing() {
+    let mut world = world().await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v9"));
+    let process = world.daemon();
+    world.until("the image is set", HOUR, |world| coredns(world) == BROKEN).await;
+    world.note("windlass-stop", "the database team asked");
+    world.pass(HOUR).await;
+    assert!(world.record().halted.is_none(), "{:#?}", world.log());
+    world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
+    world.until("it halts", HOUR, |world| world.record().halted.is_some()).await;
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_and_a_conflict_are_got_over() {
+    let status = |code, reason| How::Status { code, reason, message: "not now".to_owned() };
+    for how in [How::AppliedButTimedOut, status(409, "Conflict"), status(500, "InternalError")] {
+        let mut world = world().await;
+        world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+        let when = When { verb: "patch", resource: "deployments", ..When::default() };
+        world.faults(|faults, _| faults.on(when, 0, 2, how.clone()));
+        let end = world.run().await;
+        world.assert_done(&end, "v1.35.4");
+        assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1", "{how:?}");
+        world.pass(SECOND).await;
+    }
+}

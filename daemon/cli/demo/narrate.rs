@@ -37,6 +37,7 @@ const UNTOLD: &[Key] = &[
     Key::NodeNotReady,
     Key::DaemonSetNotReady,
     Key::ApiNotSteady,
+    Key::AddonRolling,
     Key::VolumesAttached,
 ];
 
@@ -69,6 +70,7 @@ pub(super) struct Narrator {
 enum Part {
     ControlPlane,
     ControlPlaneKubelets,
+    Addons,
     Workers,
 }
 
@@ -120,6 +122,12 @@ impl Narrator {
 
     fn moved(&mut self, at: Timestamp, step: &StepId, phase: StepPhase) -> Vec<Line> {
         let node = step.node_name().unwrap_or_default();
+        if let (Scope::Addon(name), StepPhase::Upgrading) = (&step.scope, phase) {
+            self.claimed.insert(step.clone(), at);
+            let mut lines = self.part(at, step);
+            lines.push(line(at, name, Tone::Plain, format!("gets {}; its pods are replaced", step.to)));
+            return lines;
+        }
         match phase {
             StepPhase::Claimed => {
                 self.claimed.insert(step.clone(), at);
@@ -155,7 +163,9 @@ impl Narrator {
             }
             (Some(Part::Workers), Some(pods)) => format!("cordoned; {} to move", plural(*pods, "pod")),
             // The intents of a control plane are written together; pods that were there then may have moved.
-            (Some(Part::ControlPlaneKubelets | Part::Workers) | None, _) => "cordoned".to_owned(),
+            (Some(Part::ControlPlaneKubelets | Part::Addons | Part::Workers) | None, _) => {
+                "cordoned".to_owned()
+            }
         }
     }
 
@@ -168,7 +178,8 @@ impl Narrator {
         let part = match &step.scope {
             Scope::ControlPlane if step.kind == WorkKind::Kubelet => Part::ControlPlaneKubelets,
             Scope::ControlPlane => Part::ControlPlane,
-            Scope::Pool(_) | Scope::Addon(_) | Scope::Check(_) => Part::Workers,
+            Scope::Addon(_) => Part::Addons,
+            Scope::Pool(_) | Scope::Check(_) => Part::Workers,
         };
         if self.part == Some(part) {
             return Vec::new();
@@ -177,12 +188,17 @@ impl Narrator {
         let text = match part {
             Part::ControlPlane => "the control plane components, strictly one node at a time",
             Part::ControlPlaneKubelets => "the kubelets of the control plane, strictly one at a time",
+            Part::Addons => "the addons, one at a time, each watched to the end of its rollout",
             Part::Workers => "the workers of all pools, each pool's canary first, within every limit",
         };
         vec![line(at, "stage", Tone::Title, text.to_owned())]
     }
 
     fn done(&mut self, at: Timestamp, step: &StepId, version: &str) -> Vec<Line> {
+        if let Scope::Addon(name) = &step.scope {
+            let text = format!("all of its pods run {version} after {}", self.took(step, at));
+            return vec![line(at, name, Tone::Good, text)];
+        }
         if step.kind != WorkKind::ControlPlane {
             return Vec::new();
         }

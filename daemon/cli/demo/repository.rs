@@ -72,13 +72,28 @@ pub(super) fn commit(path: &Path, change: &NewCommit<'_>) -> anyhow::Result<Stri
     Ok(id.to_string())
 }
 
-/// The embedded files, with the cluster at this version.
-pub(super) fn files_at(version: &Version) -> Vec<(&'static str, String)> {
+/// The version of the network plugin that the simulated cluster has, and the one to which the demo moves it.
+const NETWORK: [&str; 2] = ["v1.18.3", "v1.18.4"];
+
+/// The embedded files, with the cluster at this version and its network plugin, which people's clusters may not have;
+/// `moved` is true if it moves as well.
+pub(super) fn files_at(version: &Version, moved: bool) -> Vec<(&'static str, String)> {
+    let [before, after] = NETWORK;
     let at_version = |(path, text): &(&'static str, &'static str)| match *path {
-        CLUSTER_FILE => (*path, with_version(&with_an_image(text), version)),
+        CLUSTER_FILE => {
+            let network = if moved { after } else { before };
+            (*path, with_version(&with_an_image(text), version) + &network_plugin(network))
+        }
         _ => (*path, (*text).to_owned()),
     };
     FILES.iter().map(at_version).collect()
+}
+
+fn network_plugin(version: &str) -> String {
+    format!(
+        "  addons:\n    - name: cilium\n      version: \"{version}\"\n      \
+         image: {{namespace: kube-system, workload: daemonset/cilium, container: cilium}}\n"
+    )
 }
 
 /// The cluster file with a digest in place of the placeholder, with which no run begins. The simulated cluster has any
@@ -108,8 +123,9 @@ fn with_version(text: &str, version: &Version) -> String {
 
 /// What a pull request from one version to another shows: each changed line, and true if it was added.
 pub(super) fn changed_lines(from: &Version, to: &Version) -> Vec<(bool, String)> {
-    let text = |version| files_at(version).into_iter().map(|(_, text)| text).collect::<String>();
-    let (before, after) = (text(from), text(to));
+    let text =
+        |version, moved| files_at(version, moved).into_iter().map(|(_, text)| text).collect::<String>();
+    let (before, after) = (text(from, false), text(to, true));
     let diff = TextDiff::from_lines(&before, &after);
     let changed = diff.iter_all_changes().filter(|change| change.tag() != ChangeTag::Equal);
     changed.map(|change| (change.tag() == ChangeTag::Insert, change.value().trim_end().to_owned())).collect()
@@ -153,7 +169,8 @@ mod tests {
         let embedded = with_version(FILES[0].1, &"v1.40.1".parse().unwrap());
         assert!(embedded.lines().any(|line| line.starts_with("    version: v1.40.1")));
         let lines = changed_lines(&"v1.35.4".parse().unwrap(), &"v1.36.3".parse().unwrap());
-        assert_eq!(lines.iter().map(|(added, _)| *added).collect::<Vec<_>>(), [false, true], "{lines:?}");
+        let added: Vec<bool> = lines.iter().map(|(added, _)| *added).collect();
+        assert_eq!(added, [false, true, false, true], "Kubernetes and the network plugin: {lines:?}");
     }
 
     #[test]
@@ -161,12 +178,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("repo.git");
         create(&path).unwrap();
-        for (second, version) in [(0, "v1.35.4"), (1, "v1.36.3")] {
+        for (second, version, moved) in [(0, "v1.35.4", false), (1, "v1.36.3", true)] {
             let change = NewCommit {
                 author: ("Ada Example", "ada@example.com"),
                 message: "demo: move\n",
                 at: Timestamp::from_second(1_800_000_000 + second).unwrap(),
-                files: files_at(&version.parse().unwrap()),
+                files: files_at(&version.parse().unwrap(), moved),
             };
             commit(&path, &change).unwrap();
         }

@@ -153,8 +153,8 @@ impl DemoStage {
     pub(super) async fn ask_for(&self, version: &Version) -> anyhow::Result<Commit> {
         let (path, version, at) = (self.repository.clone(), version.clone(), self.clock.now());
         blocking(move || {
-            let subject = format!("demo: Kubernetes {version}");
-            let mut files = repository::files_at(&version);
+            let subject = format!("demo: Kubernetes {version} and the next cilium");
+            let mut files = repository::files_at(&version, true);
             files.retain(|(path, _)| *path == repository::CLUSTER_FILE);
             let message = format!("{subject}\n\nThe release notes are read, the addons support it.\n");
             make_commit(&path, &NewCommit { author: SECOND, message: &message, at, files }, subject)
@@ -169,7 +169,7 @@ async fn first_commit(path: PathBuf, version: Version, origin: Timestamp) -> any
         repository::create(&path)?;
         let subject = format!("demo: the cluster as it is, Kubernetes {version}");
         let message = format!("{subject}\n");
-        let files = repository::files_at(&version);
+        let files = repository::files_at(&version, false);
         make_commit(&path, &NewCommit { author: FIRST, message: &message, at, files }, subject)
     })
     .await?

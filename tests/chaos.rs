@@ -52,6 +52,20 @@ const BUDGETED: &[&str] = &["web", "cart"];
 /// The Deployment whose pod leaves by a rollout, and is never evicted.
 const SURGES: &str = "single";
 
+/// The addon: a `DaemonSet` whose image moves with Kubernetes.
+const AGENT: &str = "agent";
+
+/// The images that are ever asked for.
+const AGENT_IMAGES: &[&str] = &["agent:1", "agent:2"];
+
+/// What a commit says of the addon where it asks for the old or for the new version of everything.
+fn addon(new: bool) -> String {
+    let version = if new { "2" } else { "1" };
+    format!(
+        "  addons:\n    - {{name: {AGENT}, version: \"{version}\", image: {{namespace: default, workload: daemonset/{AGENT}, container: c}}}}\n"
+    )
+}
+
 /// What runs on the workers: apps with and without budgets, one that asks for rollouts, and pods that are slow to go.
 fn apps() -> Vec<Value> {
     let none = json!({});
@@ -63,7 +77,11 @@ fn apps() -> Vec<Value> {
         json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
             "metadata": {"name": name, "namespace": "default"}, "spec": spec})
     };
+    let mut agent = workload("DaemonSet", AGENT, 1, &none, &none);
+    agent["spec"]["template"]["spec"]["containers"][0]["image"] = json!(AGENT_IMAGES[0]);
+    agent["spec"].as_object_mut().unwrap().remove("replicas");
     vec![
+        agent,
         app("web", 6),
         budget("web", json!({"maxUnavailable": 1})),
         app("cart", 4),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, OUTDATED, TARGET};
 
 use super::schedule::Act;
-use super::{BUDGETED, SURGES};
+use super::{AGENT, AGENT_IMAGES, BUDGETED, SURGES};
 use crate::world::line::Sent;
 
 /// How late after a stop something may still be sent.
@@ -98,6 +98,7 @@ impl Evidence {
         findings.extend(self.jobs());
         findings.extend(self.epochs());
         findings.extend(self.skew());
+        findings.extend(self.addons());
         findings
     }
 
@@ -165,8 +166,9 @@ impl Evidence {
                 _ => {}
             }
         }
-        let disturbs =
-            |sent: &&Sent| sent.is_write() && ["nodes", "pods", "jobs", "deployments"].contains(&&*sent.kind);
+        let disturbs = |sent: &&Sent| {
+            sent.is_write() && ["nodes", "pods", "jobs", "deployments", "daemonsets"].contains(&&*sent.kind)
+        };
         let late = self.sent.iter().filter(disturbs).filter_map(|sent| {
             let (from, _) =
                 spans.iter().find(|(from, until)| *from + STOPPED < sent.at && sent.at < *until)?;
@@ -309,6 +311,28 @@ impl Evidence {
             let before = newest.insert(&version.uid, epoch).unwrap_or_default();
             if epoch < before {
                 findings.push(format!("{} {} went from epoch {before} to {epoch}", version.at, version.name));
+            }
+        }
+        findings
+    }
+
+    /// The addon has only images that a commit asked for, and nothing else of its template changes.
+    fn addons(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        let mut first: Option<Value> = None;
+        for version in self.of("daemonsets").filter(|version| version.name == AGENT) {
+            let Some(template) = version.object.pointer("/spec/template") else { continue };
+            let image =
+                template.pointer("/spec/containers/0/image").and_then(Value::as_str).unwrap_or_default();
+            if !AGENT_IMAGES.contains(&image) {
+                findings
+                    .push(format!("{} the addon has the image {image}, which nobody asked for", version.at));
+            }
+            let mut template = template.clone();
+            template["spec"]["containers"][0]["image"] = Value::Null;
+            let same = first.get_or_insert_with(|| template.clone());
+            if *same != template {
+                findings.push(format!("{} more than the image of the addon has changed", version.at));
             }
         }
         findings

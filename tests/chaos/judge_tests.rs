@@ -6,7 +6,7 @@ use windlass::model::names::{CLAIM, OUTDATED};
 
 use super::judge::{Evidence, Version};
 use super::schedule::Act;
-use super::{BUDGETED, SURGES};
+use super::{AGENT, AGENT_IMAGES, BUDGETED, SURGES};
 use crate::world::line::Sent;
 
 fn at(seconds: i64) -> Timestamp {
@@ -40,6 +40,11 @@ fn job(seconds: i64, name: &str, component: &str, node: &str, done: bool) -> Ver
     )
 }
 
+fn agent(seconds: i64, image: &str, grace: i64) -> Version {
+    let spec = json!({"terminationGracePeriodSeconds": grace, "containers": [{"name": "c", "image": image}]});
+    version(seconds, "daemonsets", AGENT, json!({"spec": {"template": {"spec": spec}}}))
+}
+
 fn sent(seconds: i64, verb: &'static str, kind: &str, name: &str, subresource: &str, body: Value) -> Sent {
     let (kind, name, subresource) = (kind.to_owned(), name.to_owned(), subresource.to_owned());
     let answer = Some((at(seconds), 201));
@@ -66,6 +71,8 @@ fn in_order() -> Evidence {
         node(40, "w1", "v1.36.3", Some(2), true),
         job(41, "job1", "kubelet", "w1", true),
         node(50, "w1", "v1.36.3", None, false),
+        agent(55, AGENT_IMAGES[0], 30),
+        agent(56, AGENT_IMAGES[1], 30),
     ];
     Evidence { history, sent: vec![eviction(20)], acts: Vec::new(), blur: SignedDuration::ZERO }
 }
@@ -120,6 +127,8 @@ fn each_breach_is_found() {
         ("went from epoch 2 to 1", |run| {
             run.history.push(version(60, "leases", "windlass", json!({"spec": {"leaseTransitions": 1}})));
         }),
+        ("nobody asked for", |run| run.history.push(agent(60, "agent:3", 30))),
+        ("more than the image", |run| run.history.push(agent(60, AGENT_IMAGES[1], 31))),
         ("older API server", |run| run.history.push(node(60, "w1", "v1.37.0", None, false))),
     ];
     for (words, breach) in breaches {

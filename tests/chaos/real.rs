@@ -20,7 +20,7 @@ use windlass::record::{self, Record};
 use super::judge::Evidence;
 use super::schedule::{Act, Extent, Schedule};
 use super::server::{History, OLD, Server};
-use super::{DRAIN, FREEZE, ledger, tell};
+use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, ledger, tell};
 use crate::world::line::{Line, Sent};
 use crate::world::process::SECOND;
 use crate::world::{ALWAYS, CLUSTER, cluster_yaml, commit};
@@ -76,8 +76,10 @@ impl Run {
     fn desire(&mut self, version: &str) {
         self.comments += 1;
         let pool = format!(
-            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, provider: kubeadm, canary: 1, soak: 5s, maxUnavailable: {}, {DRAIN}}}\n# {}\n",
-            self.out, self.comments
+            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, provider: kubeadm, canary: 1, soak: 5s, maxUnavailable: {}, {DRAIN}}}\n{}# {}\n",
+            self.out,
+            addon(version == GOAL),
+            self.comments
         );
         let cluster = cluster_yaml(version, &pool)
             .replace("controlPlane: {provider: kubeadm,", "controlPlane: {provider: external,");
@@ -189,7 +191,11 @@ impl Run {
                 && node.data["spec"]["unschedulable"] != true
                 && !claim
         };
-        nodes.items.iter().all(in_service) && self.record().0.run.is_none()
+        let addons = self.server.addons().list(&ListParams::default()).await.unwrap();
+        let moved = |addon: &DynamicObject| {
+            addon.data["spec"]["template"]["spec"]["containers"][0]["image"] == AGENT_IMAGES[1]
+        };
+        addons.items.iter().all(moved) && nodes.items.iter().all(in_service) && self.record().0.run.is_none()
     }
 
     /// Waits for the end, and ends what only a person may end. False if it does not come.

@@ -28,6 +28,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("pods", "", "v1", "Pod"),
     ("jobs", "batch", "v1", "Job"),
     ("leases", "coordination.k8s.io", "v1", "Lease"),
+    ("daemonsets", "apps", "v1", "DaemonSet"),
     ("poddisruptionbudgets", "policy", "v1", "PodDisruptionBudget"),
 ];
 
@@ -52,6 +53,10 @@ impl Server {
 
     pub fn notes(&self) -> Api<DynamicObject> {
         self.api("", "v1", "ConfigMap", "kube-system")
+    }
+
+    pub fn addons(&self) -> Api<DynamicObject> {
+        self.api("apps", "v1", "DaemonSet", "default")
     }
 
     async fn create(&self, object: Value) {
@@ -113,6 +118,8 @@ impl Server {
         drop(
             self.api("coordination.k8s.io", "v1", "Lease", NAMESPACE).delete_collection(&at_once, &all).await,
         );
+        // The one of the run before has its last image.
+        drop(self.addons().delete_collection(&at_once, &all).await);
         drop(self.nodes().delete_collection(&at_once, &all).await);
         for app in apps() {
             let mut app = app;

@@ -10,7 +10,7 @@ use windlass::sim::Kind;
 
 use super::judge::{Evidence, Version};
 use super::schedule::{Act, Extent, Schedule, WORKERS};
-use super::{DRAIN, FREEZE, apps, ledger, tell};
+use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, apps, ledger, tell};
 use crate::world::fixtures::workers_only;
 use crate::world::line::Line;
 use crate::world::process::{MINUTE, Process, SECOND};
@@ -81,8 +81,10 @@ impl Run {
     fn commit(&mut self, version: &str) {
         self.comments += 1;
         let pool = format!(
-            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, canary: 1, soak: 10s, provider: kubeadm, maxUnavailable: {}, {DRAIN}}}\n# {}\n",
-            self.out, self.comments
+            "  nodePools:\n    - {{name: w, selector: {{matchLabels: {{pool: w}}}}, canary: 1, soak: 10s, provider: kubeadm, maxUnavailable: {}, {DRAIN}}}\n{}# {}\n",
+            self.out,
+            addon(version == GOAL),
+            self.comments
         );
         let cluster = cluster_yaml(version, &pool);
         let hosted =
@@ -126,7 +128,11 @@ impl Run {
 
     fn is_done(&self) -> bool {
         let in_service = |node: &(String, String, bool, bool)| node.1 == GOAL && node.2 && !node.3;
-        self.world.nodes().iter().all(in_service) && self.world.record().run.is_none()
+        let agent = self.world.list("/apis/apps/v1/namespaces/default/daemonsets");
+        let moved = agent
+            .iter()
+            .all(|agent| agent["spec"]["template"]["spec"]["containers"][0]["image"] == AGENT_IMAGES[1]);
+        moved && self.world.nodes().iter().all(in_service) && self.world.record().run.is_none()
     }
 
     /// Waits for the end, and ends what only a person may end. False if it does not come.
@@ -150,9 +156,13 @@ impl Run {
     fn evidence(&self) -> Evidence {
         let mut all = Vec::new();
         self.world.server.with(|cluster, _| {
-            for (kind, name) in
-                [(Kind::Node, "nodes"), (Kind::Pod, "pods"), (Kind::Job, "jobs"), (Kind::Lease, "leases")]
-            {
+            for (kind, name) in [
+                (Kind::Node, "nodes"),
+                (Kind::Pod, "pods"),
+                (Kind::Job, "jobs"),
+                (Kind::Lease, "leases"),
+                (Kind::DaemonSet, "daemonsets"),
+            ] {
                 for (at, object, deleted) in cluster.history(kind) {
                     let tree = object.tree();
                     if name == "leases" && tree["metadata"]["namespace"] != "windlass-system" {
@@ -179,13 +189,16 @@ struct Met {
     /// Pods left their node ahead of its turn.
     ahead: bool,
     rollouts: bool,
+    /// The image of the addon was changed.
+    addons: bool,
 }
 
 impl Met {
     fn of(run: &Run) -> Self {
         let ahead = run.world.record_files().values().any(|file| file.contains("landed:"));
         let rollouts = run.line.log().iter().any(|sent| sent.is_write() && sent.kind == "deployments");
-        Self { ahead, rollouts }
+        let addons = run.line.log().iter().any(|sent| sent.is_write() && sent.kind == "daemonsets");
+        Self { ahead, rollouts, addons }
     }
 }
 
@@ -230,18 +243,23 @@ fn judged(seed: u64) -> (Option<String>, Met) {
     ((!findings.is_empty()).then(|| format!("{schedule}{}", findings.join("\n"))), met)
 }
 
-/// Runs the seeds, and gives in how many of them pods left ahead of their node's turn, and in how many by a rollout.
-fn all_of(seeds: std::ops::RangeInclusive<u64>) -> (usize, usize) {
+/// Runs the seeds, and gives in how many of them pods left ahead of their node's turn, in how many by a rollout, and in how many
+/// the addon moved.
+fn all_of(seeds: std::ops::RangeInclusive<u64>) -> (usize, usize, usize) {
     let next = Mutex::new(seeds);
-    let (failed, met) = (Mutex::new(Vec::new()), Mutex::new((0, 0)));
+    let (failed, met) = (Mutex::new(Vec::new()), Mutex::new((0, 0, 0)));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(seed) = { next.lock().unwrap().next() } {
-                    let (findings, Met { ahead, rollouts }) = judged(seed);
+                    let (findings, Met { ahead, rollouts, addons }) = judged(seed);
                     {
                         let mut met = met.lock().unwrap();
-                        *met = (met.0 + usize::from(ahead), met.1 + usize::from(rollouts));
+                        *met = (
+                            met.0 + usize::from(ahead),
+                            met.1 + usize::from(rollouts),
+                            met.2 + usize::from(addons),
+                        );
                     }
                     tell(&format!("seed {seed:5}  {}", if findings.is_some() { "FAIL" } else { "pass" }));
                     // At once, for those who wait.
@@ -262,9 +280,14 @@ fn all_of(seeds: std::ops::RangeInclusive<u64>) -> (usize, usize) {
 fn two_hundred_seeds() {
     let seeds = super::seeds("1..200");
     let count = seeds.clone().count();
-    let (ahead, rollouts) = all_of(seeds);
-    tell(&format!("pods left ahead of their node's turn in {ahead} runs, and by a rollout in {rollouts}"));
-    assert!(count < 100 || (ahead > 0 && rollouts > 0), "the seeds do not meet what they are to judge");
+    let (ahead, rollouts, addons) = all_of(seeds);
+    tell(&format!(
+        "pods left ahead of their node's turn in {ahead} runs, and by a rollout in {rollouts}; the addon moved in {addons}"
+    ));
+    assert!(
+        count < 100 || (ahead > 0 && rollouts > 0 && addons > 0),
+        "the seeds do not meet what they are to judge"
+    );
 }
 
 /// The Job of a node is created while Jobs cannot be seen, and a newer commit takes the place of its run: the Job has

@@ -110,7 +110,7 @@ workloads() {
 		  selector: {matchLabels: {app: agent}}
 		  template:
 		    metadata: {labels: {app: agent}}
-		    spec: {tolerations: [{operator: Exists}], containers: [{name: main, image: example.com/agent}]}
+		    spec: {tolerations: [{operator: Exists}], containers: [{name: main, image: "example.com/agent:1"}]}
 	YAML
 }
 
@@ -199,6 +199,10 @@ repository() {
 		      canary: 1
 		      soak: 5s
 		      maxUnavailable: 1
+		  addons:
+		    - name: agent
+		      version: "2"
+		      image: {namespace: shop, workload: daemonset/agent, container: main}
 	YAML
 	always_open
 	commit_desired "$work" "real: workers to $TO"
@@ -250,8 +254,8 @@ finished() {
 		[.items[] | select(.metadata.name != $foreign) | .status.nodeInfo.kubeletVersion == $to and (.spec.unschedulable | not)] | all' >/dev/null
 }
 
-# What disturbs a cluster: evictions, Jobs, and writes to nodes and Deployments.
-effects() { ours 'select(.objectRef.subresource == "eviction" or .objectRef.resource == "jobs" or .objectRef.resource == "nodes" or .objectRef.resource == "deployments")' | wc -l; }
+# What disturbs a cluster: evictions, Jobs, and writes to nodes, Deployments and DaemonSets.
+effects() { ours 'select(.objectRef.subresource == "eviction" or .objectRef.resource == "jobs" or .objectRef.resource == "nodes" or .objectRef.resource == "deployments" or .objectRef.resource == "daemonsets")' | wc -l; }
 
 # ---- what has to be true
 
@@ -270,6 +274,7 @@ verify() {
 	verify_evictions 11
 	verify_watches
 	verify_rollouts
+	verify_addon
 	check "the record has one line of history" same "" "$(git_alone -C "$work/repository.git" log --merges --format=%s windlass/status)"
 }
 
@@ -290,6 +295,17 @@ verify_rollouts() {
 	check "it was never evicted" same "" "$(jq -r 'select(.pod | startswith("shop/ledger-")) | .pod' "$work/evictions")"
 	check "its template says which step moved it" test "$(awk '$1 == "ledger" {moved = $3} END {print moved}' "$work/deployments")" != "<none>"
 	check "no note of a rollout is left" same "" "$(kubectl get deployments --all-namespaces --selector windlass.dev/moving --output name)"
+}
+
+# The addon moves once, as a whole, and before any worker.
+verify_addon() {
+	local moved taken
+	check "the addon has its image" same "example.com/agent:2" "$(kubectl -n shop get daemonset agent -o jsonpath='{.spec.template.spec.containers[0].image}')"
+	check "all of its pods run it" same "example.com/agent:2" "$(kubectl -n shop get pods --selector app=agent -o json | jq -r '[.items[].spec.containers[0].image] | unique | join(" ")')"
+	check "its image was changed once" same 1 "$(ours 'select(.objectRef.resource == "daemonsets" and .verb == "patch" and .responseStatus.code == 200) | .verb' | wc -l)"
+	moved=$(ours 'select(.objectRef.resource == "daemonsets" and .verb == "patch") | .requestReceivedTimestamp' | head -1)
+	taken=$(ours 'select(.objectRef.resource == "nodes" and .verb == "patch") | .requestReceivedTimestamp' | sort | head -1)
+	check "it moved before the first worker was taken out" test "$moved" \< "$taken"
 }
 
 # At rest the daemon writes nothing, neither to the cluster nor to git.

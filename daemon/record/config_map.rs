@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use super::Record;
 use super::status::{status, stopped_since};
 use super::status_types::{
-    AcceptedCommit, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState, NodeStatus,
-    RunStatus, Status, StoppedSince, WaitingFor,
+    AcceptedCommit, AddonStatus, ClusterPhase, ControlPlaneState, ControlPlaneStatus, LastRun, NodeState,
+    NodeStatus, RunStatus, Status, StoppedSince, WaitingFor,
 };
 use super::text::{about, cause, minute, one_line, outcome, phase, plural, reason, said, shorten, stage};
 use crate::model::entry::RunOutcome;
@@ -88,6 +88,7 @@ fn put_run(page: &mut BoundedText, status: &Status, run: &RunStatus) {
         None => page.put(&format!("- Control Plane: {} (stable)", bare_version(&run.to))),
     }
     page.limit = NODES_END;
+    run.addons.iter().for_each(|addon| page.put(&addon_line(addon, status.stopped.is_some())));
     run.nodes.iter().for_each(|node| page.put(&node_line(node, status.stopped.is_some())));
     page.limit = TIMELINE_END;
     if run.nodes_left_out > 0 {
@@ -95,6 +96,20 @@ fn put_run(page: &mut BoundedText, status: &Status, run: &RunStatus) {
     }
     page.put("");
     timeline(page, run, status.stopped.is_some());
+}
+
+fn addon_line(addon: &AddonStatus, stopped: bool) -> String {
+    let word = match addon.state {
+        NodeState::Pending => "pending",
+        NodeState::InProgress if stopped => "in-progress, held",
+        NodeState::InProgress => "in-progress",
+        NodeState::Done => "complete",
+        NodeState::SetAside => "set aside",
+        NodeState::Failed | NodeState::Gone => "failed",
+    };
+    let [name, from, to] = [&addon.name, &addon.from, &addon.to].map(|text| one_line(text));
+    let why = addon.reasons.first().map_or_else(String::new, |first| format!(": {}", cause(first)));
+    format!("- addon {name}: {from} → {to} ({word}{why})")
 }
 
 fn node_line(node: &NodeStatus, stopped: bool) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::sentence::{outcome_of, sentence, start, step_of, thing};
 use super::tally;
-use super::text::{cause, count, flat, list, one_line, outcome, plural, reason, shorten};
+use super::text::{cause, count, flat, list, one_line, outcome, plural, reason, shorten, way};
 use super::{EndedRun, Record};
 use crate::model::CommitId;
 use crate::model::decision::Reason;
@@ -80,9 +80,10 @@ fn subject(entries: &[Entry], after: &Record) -> String {
             format!("commit {} refused, {}", commit.short(), plural(count(problems.len()), "problem"))
         }
         What::Run(RunEvent::Started { from, to, nodes, .. }) => format!(
-            "run {} started, {from} to {to} on {}",
+            "run {} started, {}{}",
             one_line(first.run.as_deref().unwrap_or_default()),
-            plural(*nodes, "node")
+            way(from, to),
+            if from == to { String::new() } else { format!(" on {}", plural(*nodes, "node")) }
         ),
         What::Run(RunEvent::Ended { .. }) => run_ended(first, after),
         What::Step(id, event) => {
@@ -144,11 +145,10 @@ fn run_ended(entry: &Entry, after: &Record) -> String {
     let run = entry.run.as_deref().unwrap_or_default();
     match ended_run(run, after) {
         Some(ended) => format!(
-            "run {} {}, {} to {}{}",
+            "run {} {}, {}{}",
             one_line(run),
             outcome(ended.outcome),
-            ended.from,
-            ended.to,
+            way(&ended.from, &ended.to),
             left_behind_counts(ended)
         ),
         None => sentence(entry),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::report_parts as parts;
-use super::text::{length, outcome, second};
+use super::text::{length, outcome, second, way};
 use super::{Run, tally};
 use crate::model::decision::Reason;
 use crate::model::entry::RunOutcome;
@@ -24,7 +24,7 @@ const NOT_MEASURED: &[&str] = &[
 pub fn report(cluster: &str, run: &Run, how: RunOutcome, why: &[Reason], ended: Timestamp) -> String {
     let log = run.log.ended(ended);
     let mut page = String::new();
-    let _ = writeln!(page, "# {cluster}: {} to {}, {}\n", run.from, run.to, outcome(how));
+    let _ = writeln!(page, "# {cluster}: {}, {}\n", way(&run.from, &run.to), outcome(how));
     summary(&mut page, run, how, ended);
     if !why.is_empty() {
         page.push_str("\nWhy it ended:\n\n");

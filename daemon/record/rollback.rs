@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::WriteError;
 use super::status_types::API_VERSION;
-use super::text::second;
+use super::text::{second, way};
 use super::{Run, layout, yaml};
 use crate::model::CommitId;
 use crate::model::addon::AddonKind;
@@ -121,11 +121,10 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
     let id = run.rollback_point.as_deref().unwrap_or(&run.id);
     let name = format!("windlass/{cluster}/rollback/{id}");
     let message = format!(
-        "{cluster}: rollback point before run {}, {} to {}\n\nMade at {}.\n{}\n\nCluster: {cluster}\nRun: {}\n\
+        "{cluster}: rollback point before run {}, {}\n\nMade at {}.\n{}\n\nCluster: {cluster}\nRun: {}\n\
          Desired-Commit: {}\nPlan-Digest: {}\nEpoch: {}\n",
         run.id,
-        run.from,
-        run.to,
+        way(&run.from, &run.to),
         second(run.started),
         how_to_go_back(run.before.as_ref().map(|(commit, _)| commit)),
         run.id,

@@ -53,9 +53,13 @@ fn commit(event: &CommitEvent) -> String {
 fn run(run: Option<&str>, event: &RunEvent) -> String {
     match event {
         RunEvent::Started { commit, from, to, digest, nodes, why } => format!(
-            "started run {} from {from} to {to} on {}, {} (plan {})",
+            "started run {} {}, {} (plan {})",
             one_line(run.unwrap_or("without a name")),
-            plural(*nodes, "node"),
+            if from == to {
+                format!("of addons at {to}")
+            } else {
+                format!("from {from} to {to} on {}", plural(*nodes, "node"))
+            },
             why.as_ref().map_or_else(|| format!("as commit {} asks", commit.short()), |why| one_line(why)),
             short_digest(digest),
         ),

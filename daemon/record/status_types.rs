@@ -145,6 +145,16 @@ impl Status {
         self.run.iter().flat_map(|run| &run.nodes).filter(of_halt)
     }
 
+    /// The addons whose failure halted the run.
+    pub fn halting_addons(&self) -> impl Iterator<Item = &AddonStatus> {
+        let why = self.halted.as_ref().map_or(&[][..], |halted| &halted.reasons);
+        let of_halt = |addon: &&AddonStatus| {
+            let told = !addon.reasons.is_empty() && addon.reasons.iter().all(|reason| why.contains(reason));
+            addon.state == NodeState::Failed && told
+        };
+        self.run.iter().flat_map(|run| &run.addons).filter(of_halt)
+    }
+
     /// True if the stop, the halt or the refused commit of this status is what the objection is about. A page that
     /// shows those leaves the objection out.
     pub fn tells(&self, wait: &WaitingFor) -> bool {

@@ -9,6 +9,7 @@ use crate::model::plan::StageKind;
 pub use crate::model::text::{
     about, count, first_line, flat, given, length, list, minute, one_line, plural, said, second, shorten,
 };
+use crate::model::version::Version;
 
 /// A reason as one sentence. The object is added unless the sentence names it.
 pub fn reason(reason: &Reason) -> String {
@@ -50,6 +51,12 @@ pub fn outcome(outcome: RunOutcome) -> &'static str {
         RunOutcome::Superseded => "superseded",
         RunOutcome::Cancelled => "cancelled",
     }
+}
+
+/// Between which versions a run moves the cluster: `v1.35.4 to v1.36.3`. A run that moves only addons goes from a version to the
+/// same.
+pub fn way(from: &Version, to: &Version) -> String {
+    if from == to { format!("addons at {to}") } else { format!("{from} to {to}") }
 }
 
 /// The phase as files and trailers write it.

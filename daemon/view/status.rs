@@ -15,8 +15,8 @@ use super::standing::{self, ClusterStanding, Exit, worst};
 use crate::model::group::{grouped, objects_words};
 use crate::model::state::DesiredState;
 use crate::model::text::{about, first_line, length, list, minute, one_line, plural, said};
-use crate::record::text::{cause, causes, outcome, phase, reason, stage};
-use crate::record::{self, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
+use crate::record::text::{cause, causes, outcome, phase, reason, stage, way};
+use crate::record::{self, AddonStatus, NodeState, NodeStatus, Record, RunStatus, Status, WaitingFor};
 
 /// How many problems of a refused commit, and how many reasons, are shown; JSON has all.
 const LINES: usize = 10;
@@ -201,7 +201,7 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     if let (None, Some(last)) = (&status.run, status.last_runs.first()) {
         let how = outcome(last.outcome);
         let when = minute(last.ended);
-        lines.add("last run", format_args!("{} {how} {when}, {} to {}", last.id, last.from, last.to));
+        lines.add("last run", format_args!("{} {how} {when}, {}", last.id, way(&last.from, &last.to)));
     }
     if let Some(journal) = &status.journal {
         let age = row.record_age_seconds.map(|age| length(SignedDuration::from_secs(age)));
@@ -227,8 +227,12 @@ fn standing_words(row: &StatusRow) -> String {
     let standing = standing::headline(&row.told(), status.run.is_some(), Some(refusal));
     match &status.run {
         Some(run) => {
-            let counts = &run.counts;
-            format!("{standing} ({} to {}, {} of {} nodes done)", run.from, run.to, counts.done, counts.total)
+            let (counts, way) = (&run.counts, way(&run.from, &run.to));
+            if counts.total == 0 && !run.addons.is_empty() {
+                let done = run.addons.iter().filter(|addon| addon.state == NodeState::Done).count();
+                return format!("{standing} ({way}, {done} of {} done)", run.addons.len());
+            }
+            format!("{standing} ({way}, {} of {} nodes done)", counts.done, counts.total)
         }
         None => standing,
     }
@@ -262,7 +266,8 @@ fn interruptions(lines: &mut Lines, status: &Status) {
         lines.add_in(Tone::Wait, "stopped", format_args!("since {}: {who}", minute(stopped.since)));
     }
     if let Some(halted) = &status.halted {
-        let failed: Vec<&str> = status.halted_by().map(|node| node.node.as_str()).collect();
+        let addons = status.halting_addons().map(|addon| format!("the addon {}", one_line(&addon.name)));
+        let failed: Vec<String> = status.halted_by().map(|node| node.node.clone()).chain(addons).collect();
         let failed =
             if failed.is_empty() { String::new() } else { format!("{} failed: ", list(&failed, LINES)) };
         let why = causes(&halted.reasons);
@@ -289,9 +294,28 @@ fn progress(lines: &mut Lines, status: &Status, run: &RunStatus) {
     let told: Vec<&NodeStatus> = status.halted_by().collect();
     let others = run.nodes.iter().filter(|node| !told.contains(node));
     others.filter_map(node).for_each(|node| lines.add("", node));
+    let addons = run.addons.iter().filter(|addon| !status.halting_addons().any(|told| told == *addon));
+    for (index, addon) in addons.enumerate() {
+        lines.add(if index == 0 { "addons" } else { "" }, addon_words(addon));
+    }
     if let Some(at) = run.estimated_completion {
         lines.add("done by", format_args!("about {} at this pace", minute(at)));
     }
+}
+
+fn addon_words(addon: &AddonStatus) -> String {
+    let [name, from, to] = [&addon.name, &addon.from, &addon.to].map(|text| one_line(text));
+    let since = addon.since.map_or_else(String::new, |since| format!(" since {}", minute(since)));
+    let why = addon.reasons.iter().map(reason).collect::<Vec<_>>();
+    let why = if why.is_empty() { String::new() } else { format!(": {}", list(&why, LINES)) };
+    let word = match addon.state {
+        NodeState::Pending => return format!("{name} {from} to {to}, pending"),
+        NodeState::Done => return format!("{name} {from} to {to}, done"),
+        NodeState::InProgress => "rolling out",
+        NodeState::SetAside => "set aside",
+        NodeState::Failed | NodeState::Gone => "failed",
+    };
+    format!("{name} {from} to {to}, {word}{since}{why}")
 }
 
 /// The line of a node that a reader has to know of; `None` for others, which are only counted.

@@ -119,6 +119,9 @@ async fn addons_alone_are_a_run_and_keep_to_the_window() {
     world.until("coredns has moved", HOUR, |world| world.record().ended.len() == 1).await;
     assert_eq!(moved(&world), ["coredns"]);
     assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
+    let log = world.log();
+    let told = |text: &str| log.iter().any(|line| line.contains(text));
+    assert!(told("started, addons at v1.35.4") && told("converged, addons at v1.35.4"), "{log:#?}");
     let nodes_touched = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
     assert!(!nodes_touched.iter().any(|write| write.contains("/nodes/")), "no node is touched");
     process.end().await;

@@ -93,7 +93,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("tokio", &["clock", "cluster", "execute", "git", "sim", "serve", "cli", "main"]),
     ("tracing", &["cluster", "git", "serve", "cli", "log", "main"]),
     ("tracing_subscriber", &["log"]),
-    ("serde_saphyr", &["cluster", "config", "desired", "record"]),
+    ("serde_saphyr", &["cluster", "config", "desired", "provider", "record"]),
 ];
 
 /// Functions over data: the stages, the nouns, the pages, the renderer of Jobs, and the pass itself.

@@ -35,7 +35,10 @@ impl ClusterApi {
             Probe::Node(node) => self.node(node).await,
             Probe::Lock => self.lock().await.map(ProbeAnswer::Lock),
             Probe::Published => self.published().await.map(ProbeAnswer::Published),
-            Probe::Workload(of) => self.workload(of).await.map(ProbeAnswer::Workload),
+            Probe::Workload(of) => Ok(match self.workload(of).await {
+                Ok(workload) => ProbeAnswer::Workload(workload),
+                Err(error) => ProbeAnswer::WorkloadUnread(error.failure()),
+            }),
             Probe::Long(name) => {
                 Ok(ProbeAnswer::Nothing(format!("the API server does not know how far {name} has come")))
             }

@@ -7,7 +7,7 @@ use super::fields::{Fields, list};
 use super::problem::{Place, Problems, quoted};
 use super::tree::YamlNode;
 use super::values::{choice, is_name, length, name, text};
-use crate::model::addon::{Addon, AddonImage, AddonWhen, WorkloadKind, WorkloadRef};
+use crate::model::addon::{Addon, AddonImage, AddonWhen, WorkloadKind, WorkloadRef, requirement};
 use crate::model::image::image_complaint;
 
 /// More addons than any cluster has.
@@ -20,7 +20,7 @@ const WHEN: [(&str, AddonWhen); 3] = [
 ];
 
 /// Keys of an addon that are designed and not built.
-const LATER: [&str; 6] = ["manifests", "helm", "requires", "via", "onFailure", "takeOver"];
+const LATER: [&str; 5] = ["manifests", "helm", "via", "onFailure", "takeOver"];
 
 /// An addon, and where its file says what it follows.
 struct PlacedAddon {
@@ -75,6 +75,12 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     let after = fields.optional("after", |node, problems| {
         list(node, problems, |node, problems| Some((name_of(node, problems)?, node.place)))
     });
+    let requires = fields.optional("requires", |node, problems| {
+        let mut fields = Fields::open(node, problems)?;
+        let kubernetes = fields.required("kubernetes", "kubernetes: \">=1.33 <1.37\"", kubernetes);
+        fields.close(&[]);
+        kubernetes
+    });
     let timeout = fields
         .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
     fields.close(&LATER);
@@ -84,9 +90,24 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
         image: image?,
         when: when.unwrap_or_default(),
         after: Vec::new(),
+        requires,
         timeout: timeout.unwrap_or(defaults::ADDON_TIMEOUT),
     };
     Some(PlacedAddon { addon, place, after: after.unwrap_or_default() })
+}
+
+/// A range of versions of Kubernetes.
+fn kubernetes(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
+    let range = text(node, problems)?;
+    if requirement(range).is_some() {
+        return Some(range.to_owned());
+    }
+    problems.push_fix(
+        node.place,
+        format_args!("{} is no range of versions", quoted(range)),
+        "write it as in \">=1.33 <1.37\": each part with >=, >, <=, < or =, and spaces between the parts",
+    );
+    None
 }
 
 fn name_of(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {

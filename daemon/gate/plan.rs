@@ -23,7 +23,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     };
     let of_step =
         superseded(question).into_iter().chain(pool_changed(question)).chain(of_doubtful_run(question));
-    let of_step = of_step.chain(outgrown(question));
+    let of_step = of_step.chain(outgrown(question)).chain(other_image(question));
     answers.extend(of_step.map(|reason| Answer::deny(Gate::Plan, reason)));
     let has_steps = question.plan.is_some_and(|plan| !plan.is_empty());
     if answers.is_empty() && question.step.is_none() && has_steps {
@@ -36,7 +36,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
 /// them, and do again within a minute. A person has to act on every other blocker.
 pub fn blockers(plan: &Plan) -> Vec<Answer> {
     let answer = |blocker: &Reason| match blocker.key {
-        Key::VersionUnknown => Answer::wait(Gate::Health, blocker.clone()),
+        Key::VersionUnknown | Key::AddonRolling => Answer::wait(Gate::Health, blocker.clone()),
         _ => Answer::deny(Gate::Plan, blocker.clone()),
     };
     plan.blockers.iter().map(answer).collect()
@@ -115,6 +115,27 @@ fn of_doubtful_run(question: &Question<'_>) -> Option<Reason> {
         Moment::StartRun | Moment::GoOn => None,
         Moment::TakeOut | Moment::Claim | Moment::Change => not_vouched(question.run()?, question.object()),
     }
+}
+
+/// Why the image that the frozen plan has is not what the file asks for now. Where the file names no repository, it is that of the
+/// image which runs, and the plan alone does not prove which one did.
+fn other_image(question: &Question<'_>) -> Option<Reason> {
+    match question.moment {
+        Moment::TakeOut | Moment::Claim | Moment::Change => {}
+        Moment::StartRun | Moment::GoOn => return None,
+    }
+    let mv = question.step?.work.addon()?;
+    let addon = question.desired()?.cluster.addons.iter().find(|addon| addon.name == mv.name)?;
+    let runs = question.live()?.addon_workloads.get(&mv.workload)?.as_ref()?.images.get(&mv.container)?;
+    let asked = addon.image.asked(&addon.version, &runs.image);
+    if asked == mv.image {
+        return None;
+    }
+    let text = format!(
+        "the plan of its run gives it the image {}, and its file, with the image {} that runs, asks for {asked}",
+        mv.image, runs.image
+    );
+    Some(Reason::new(Key::PlanNotVouched, question.object(), text))
 }
 
 /// Why the run gives way: a newer commit asks this cluster for something else. A hop whose control plane is changed

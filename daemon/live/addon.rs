@@ -13,7 +13,7 @@ use super::WorkloadObject;
 use super::fold::Folder;
 use super::rollout;
 use crate::model::addon::{ContainerImage, WorkloadRead, WorkloadRef};
-use crate::model::live::Progress;
+use crate::model::live::{CallFailure, Progress};
 
 impl Folder {
     pub(super) fn put_addon_workload(
@@ -22,19 +22,37 @@ impl Folder {
         object: Option<&WorkloadObject>,
         now: Timestamp,
     ) {
-        let before = self.live.addon_workloads.get(of).and_then(Option::as_ref);
+        let known = self.live.addon_workloads.get(of);
+        let before = known.and_then(Option::as_ref);
         let read = object.map(|object| read(object, before, now));
-        let images = |read: Option<&WorkloadRead>| read.map(|read| (read.uid.clone(), read.images.clone()));
-        let known = self.live.addon_workloads.contains_key(of);
-        if !known || images(read.as_ref()) != images(before) {
+        let asked_of = |read: Option<&WorkloadRead>| {
+            read.map(|read| (read.uid.clone(), read.images.clone(), read.stays, read.progress.clone()))
+        };
+        if known.is_none() || asked_of(read.as_ref()) != asked_of(before) {
             self.live.nodes_generation += 1;
         }
         self.live.addon_workloads.insert(of.clone(), read);
         self.live.addons_unread.remove(of);
     }
 
-    /// What was read before stays; a step in progress judges nothing by an old picture.
-    pub(super) fn addon_unread(&mut self, of: &WorkloadRef, why: String) {
+    /// Takes in the answer to a probe, unless it was on its way while the answer to a write came.
+    pub(super) fn read_addon_workload(
+        &mut self,
+        of: &WorkloadRef,
+        object: Option<&WorkloadObject>,
+        asked: Timestamp,
+        now: Timestamp,
+    ) {
+        if self.addons_written.get(of).is_none_or(|written| *written <= asked) {
+            self.put_addon_workload(of, object, now);
+        }
+    }
+
+    /// What was read before stays for plans; a step in progress judges nothing by it.
+    pub(super) fn addon_unread(&mut self, of: &WorkloadRef, why: CallFailure) {
+        if let Some(Some(read)) = self.live.addon_workloads.get_mut(of) {
+            read.complete_since = None;
+        }
         let before = self.live.addons_unread.insert(of.clone(), why.clone());
         if before != Some(why) && !self.live.addon_workloads.contains_key(of) {
             self.live.nodes_generation += 1;
@@ -43,30 +61,79 @@ impl Folder {
 }
 
 fn read(object: &WorkloadObject, before: Option<&WorkloadRead>, now: Timestamp) -> WorkloadRead {
-    let (meta, pod, progress, on_delete) = match object {
+    let (meta, pod, progress) = match object {
         WorkloadObject::Deployment(object) => {
-            (&object.metadata, object.spec.template.spec.as_ref(), rollout::progress(object), false)
+            (&object.metadata, object.spec.template.spec.as_ref(), rollout::progress(object))
         }
         WorkloadObject::DaemonSet(object) => {
-            let strategy = object.spec.update_strategy.as_ref().and_then(|of| of.type_.as_deref());
-            let pod = object.spec.template.spec.as_ref();
-            (&object.metadata, pod, of_daemon_set(object), strategy == Some(ON_DELETE))
+            (&object.metadata, object.spec.template.spec.as_ref(), of_daemon_set(object))
         }
         WorkloadObject::StatefulSet(object) => {
-            let strategy = object.spec.update_strategy.as_ref().and_then(|of| of.type_.as_deref());
-            let pod = object.spec.template.spec.as_ref();
-            (&object.metadata, pod, of_stateful_set(object), strategy == Some(ON_DELETE))
+            (&object.metadata, object.spec.template.spec.as_ref(), of_stateful_set(object))
         }
     };
-    let images = images(meta, pod);
-    let same = before.filter(|before| before.images == images).and_then(|before| before.complete_since);
+    let (images, counts) = (images(meta, pod), counts(object));
+    let same = before.filter(|before| before.images == images);
     WorkloadRead {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        complete_since: (progress == Progress::Complete).then(|| same.unwrap_or(now)),
+        complete_since: (progress == Progress::Complete)
+            .then(|| same.and_then(|before| before.complete_since).unwrap_or(now)),
+        progressed: same.filter(|before| before.counts == counts).map_or(now, |before| before.progressed),
         progress,
-        on_delete,
+        counts,
+        stays: stays(object),
         images,
+    }
+}
+
+fn counts(object: &WorkloadObject) -> [i32; 3] {
+    let or_none = |count: Option<i32>| count.unwrap_or(0);
+    match object {
+        WorkloadObject::Deployment(object) => {
+            let status = object.status.as_ref();
+            let [updated, available] = [
+                status.and_then(|status| status.updated_replicas),
+                status.and_then(|status| status.available_replicas),
+            ];
+            [object.spec.replicas.unwrap_or(1), or_none(updated), or_none(available)]
+        }
+        WorkloadObject::DaemonSet(object) => {
+            let Some(status) = &object.status else { return [0; 3] };
+            let [updated, available] = [status.updated_number_scheduled, status.number_available];
+            [status.desired_number_scheduled, or_none(updated), or_none(available)]
+        }
+        WorkloadObject::StatefulSet(object) => {
+            let status = object.status.as_ref();
+            let [updated, available] = [
+                status.and_then(|status| status.updated_replicas),
+                status.and_then(|status| status.available_replicas),
+            ];
+            [object.spec.replicas.unwrap_or(1), or_none(updated), or_none(available)]
+        }
+    }
+}
+
+/// Why nothing would replace the pods of a workload.
+fn stays(object: &WorkloadObject) -> Option<&'static str> {
+    match object {
+        WorkloadObject::Deployment(object) => (object.spec.paused == Some(true)).then_some("it is paused"),
+        WorkloadObject::DaemonSet(object) => {
+            let kind = object.spec.update_strategy.as_ref().and_then(|of| of.type_.as_deref());
+            (kind == Some(ON_DELETE)).then_some("its updateStrategy is OnDelete")
+        }
+        WorkloadObject::StatefulSet(object) => {
+            let strategy = object.spec.update_strategy.as_ref();
+            let kind = strategy.and_then(|of| of.type_.as_deref());
+            let partition = strategy.and_then(|of| of.rolling_update.as_ref()).and_then(|of| of.partition);
+            if kind == Some(ON_DELETE) {
+                Some("its updateStrategy is OnDelete")
+            } else {
+                partition
+                    .is_some_and(|partition| partition > 0)
+                    .then_some("its updateStrategy has a partition")
+            }
+        }
     }
 }
 

@@ -40,6 +40,7 @@ impl Folder {
             }
             WriteAnswer::Workload(of, object) => {
                 self.put_addon_workload(&of, Some(&object), now);
+                self.addons_written.insert(of, now);
                 self.succeeded(key, now);
             }
             WriteAnswer::Lock(lock) => {

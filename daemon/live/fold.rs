@@ -1,5 +1,8 @@
 //! Folds one thing seen into the picture of the cluster.
 
+use std::collections::BTreeMap;
+
+use crate::model::addon::WorkloadRef;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -26,6 +29,8 @@ pub struct Folder {
     pub(super) shared: Shared,
     pub(super) listings: Listings,
     pub(super) listed: BTreeSet<Kind>,
+    /// When the answer to the last write of each addon's workload came.
+    pub(super) addons_written: BTreeMap<WorkloadRef, Timestamp>,
     pub(super) deletions: Deletions,
 }
 

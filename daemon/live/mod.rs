@@ -77,6 +77,7 @@ pub enum ProbeAnswer {
     Node(Box<NodeRead>),
     Long(LongState),
     Workload(Option<WorkloadObject>),
+    WorkloadUnread(CallFailure),
     Nothing(String),
 }
 

@@ -71,16 +71,17 @@ impl Folder {
             (Probe::Node(name), ProbeAnswer::Node(read)) => self.read_node(name, &read, asked, now),
             (Probe::Long(name), ProbeAnswer::Long(state)) => self.long(name, state),
             (Probe::Workload(of), ProbeAnswer::Workload(object)) => {
-                self.put_addon_workload(of, object.as_ref(), now);
+                self.read_addon_workload(of, object.as_ref(), asked, now);
             }
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
-            (Probe::Workload(of), ProbeAnswer::Nothing(why)) => self.addon_unread(of, why),
+            (Probe::Workload(of), ProbeAnswer::WorkloadUnread(why)) => self.addon_unread(of, why),
             (
                 _,
                 ProbeAnswer::Nothing(_)
                 | ProbeAnswer::Heartbeat(_)
                 | ProbeAnswer::Long(_)
                 | ProbeAnswer::Workload(_)
+                | ProbeAnswer::WorkloadUnread(_)
                 | ProbeAnswer::Node(..),
             ) => {}
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::image::is_digest;
@@ -20,6 +21,8 @@ pub struct Addon {
     pub when: AddonWhen,
     /// Names of addons that move before this one.
     pub after: Vec<String>,
+    /// The versions of Kubernetes with which this version works, as people wrote it: `>=1.33 <1.37`.
+    pub requires: Option<String>,
     /// How long its pods may take until they run and are available. A Deployment's own `progressDeadlineSeconds` may end it
     /// sooner.
     pub timeout: SignedDuration,
@@ -130,8 +133,12 @@ pub struct WorkloadRead {
     pub progress: Progress,
     /// Since when every look has found the rollout complete with these images, by our clock.
     pub complete_since: Option<Timestamp>,
-    /// True if its pods are replaced only when somebody deletes them.
-    pub on_delete: bool,
+    /// When its counts of updated or available pods, or its images, were last seen to change, by our clock.
+    pub progressed: Timestamp,
+    /// How many pods it wants, how many are of the present template, and how many are available.
+    pub counts: [i32; 3],
+    /// Why nothing would replace its pods; `None` if its controller does.
+    pub stays: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +147,15 @@ pub struct ContainerImage {
     pub init: bool,
     /// Who wrote the image last, and how: `kubectl-set by Update`. `None` if the API server does not say.
     pub manager: Option<String>,
+}
+
+impl WorkloadRead {
+    /// True if pods of an earlier template are left, or none of the present one were made.
+    #[must_use]
+    pub fn is_half_way(&self) -> bool {
+        let [wanted, updated, _] = self.counts;
+        updated < wanted
+    }
 }
 
 impl AddonImage {
@@ -152,6 +168,18 @@ impl AddonImage {
         let joint = if is_digest(version) { '@' } else { ':' };
         format!("{repository}{joint}{version}")
     }
+}
+
+/// True if an image is the one asked for. A tag that is pinned by a digest is still that tag.
+pub fn is_as(runs: &str, asked: &str) -> bool {
+    runs == asked || (!asked.contains('@') && runs.split_once('@').is_some_and(|(tagged, _)| tagged == asked))
+}
+
+/// A range of versions; its parts are separated by spaces. `None` if it is none.
+pub fn requirement(text: &str) -> Option<VersionReq> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let known = |part: &&str| part.starts_with(['>', '<', '=']);
+    (!parts.is_empty() && parts.iter().all(known)).then(|| VersionReq::parse(&parts.join(", ")).ok())?
 }
 
 /// An image without its tag and digest.

@@ -375,6 +375,9 @@ keys! {
     // addons
     AddonNotFound => "addonNotFound",
     AddonManager => "addonManager",
+    AddonUnsupported => "addonUnsupported",
+    AddonUnknown => "addonUnknown",
+    AddonOlderThanKubeadm => "addonOlderThanKubeadm",
     AddonRolling => "addonRolling",
     AddonNotRolledOut => "addonNotRolledOut",
     // lease, record and repository

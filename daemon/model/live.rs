@@ -73,7 +73,7 @@ pub struct Live {
     /// The workloads of addons as they were last read; `None` for one that does not exist.
     pub addon_workloads: BTreeMap<WorkloadRef, Option<WorkloadRead>>,
     /// Why the last look at the workload of an addon failed; those that were read are not in the map.
-    pub addons_unread: BTreeMap<WorkloadRef, String>,
+    pub addons_unread: BTreeMap<WorkloadRef, CallFailure>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API endpoint says of itself, and since when it has answered every probe.

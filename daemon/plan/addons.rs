@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Inventory;
-use crate::model::addon::{Addon, AddonWhen, ContainerImage, WorkloadRead, image_version};
+use super::{Inventory, compatible};
+use crate::model::addon::{
+    Addon, AddonWhen, ContainerImage, WorkloadRead, WorkloadRef, image_version, is_as,
+};
 use crate::model::decision::{Key, Reason};
+use crate::model::live::{CallFailure, Progress};
+use crate::model::names::MANAGER;
 use crate::model::plan::{AddonMove, Fact, Scope, Step, Work};
 use crate::model::version::Version;
 
@@ -20,21 +24,19 @@ pub(super) struct AddonSurvey<'a> {
     pub(super) changes: Vec<PendingAddon<'a>>,
     pub(super) blockers: Vec<Reason>,
     pub(super) risks: Vec<Reason>,
+    /// Why nothing else is begun: addons that have their images, and not all of their pods.
+    pub(super) unfinished: Vec<Reason>,
 }
 
 pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
-    let mut survey = AddonSurvey { changes: Vec::new(), blockers: Vec::new(), risks: Vec::new() };
+    let mut survey =
+        AddonSurvey { changes: Vec::new(), blockers: Vec::new(), risks: Vec::new(), unfinished: Vec::new() };
     for addon in in_order(&inventory.cluster.addons) {
         let object = || format!("addon/{}", addon.name);
         let (workload, container) = (&addon.image.workload, &addon.image.container);
         match inventory.live.addon_workloads.get(workload) {
             None => {
-                let why = inventory.live.addons_unread.get(workload);
-                let text = why.map_or_else(
-                    || format!("{workload} has not been read yet"),
-                    |why| format!("{workload} cannot be read: {why}"),
-                );
-                survey.blockers.push(Reason::new(Key::VersionUnknown, object(), text));
+                survey.blockers.push(unread(workload, inventory.live.addons_unread.get(workload), object()));
             }
             Some(None) => {
                 let text = format!("there is no {workload}");
@@ -46,7 +48,13 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
                     let text = format!("{workload} has no container {container}; it has {}", has.join(", "));
                     survey.blockers.push(Reason::new(Key::AddonNotFound, object(), text));
                 }
-                Some(runs) => survey.compare(addon, read, runs),
+                Some(runs) => {
+                    let image = addon.image.asked(&addon.version, &runs.image);
+                    let (blockers, risks) = compatible::objections(inventory, addon, &runs.image, &image);
+                    survey.blockers.extend(blockers);
+                    survey.risks.extend(risks);
+                    survey.compare(addon, read, runs);
+                }
             },
         }
     }
@@ -56,22 +64,39 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
 impl<'a> AddonSurvey<'a> {
     fn compare(&mut self, addon: &'a Addon, read: &WorkloadRead, runs: &'a ContainerImage) {
         let image = addon.image.asked(&addon.version, &runs.image);
-        if image == runs.image {
+        if is_as(&runs.image, &image) {
+            self.unchanged(addon, read);
             return;
         }
         let object = || format!("addon/{}", addon.name);
-        if read.on_delete {
-            let text = format!(
-                "the updateStrategy of {} is OnDelete, so nothing would replace its pods; make it RollingUpdate",
-                addon.image.workload
-            );
+        if let Some(why) = read.stays {
+            let text = format!("nothing would replace the pods of {}: {why}", addon.image.workload);
             self.blockers.push(Reason::new(Key::AddonNotRolledOut, object(), text));
         }
-        if let Some(manager) = &runs.manager {
+        let ours = format!("{MANAGER} by ");
+        if let Some(manager) = runs.manager.as_ref().filter(|manager| !manager.starts_with(&ours)) {
             let text = format!("somebody else wrote its image last: {manager}");
             self.risks.push(Reason::new(Key::AddonManager, object(), text));
         }
         self.changes.push(PendingAddon { addon, from: &runs.image, image });
+    }
+
+    /// An addon that has its image, and whose pods may not all be there.
+    fn unchanged(&mut self, addon: &'a Addon, read: &WorkloadRead) {
+        let object = format!("addon/{}", addon.name);
+        let reason = match &read.progress {
+            Progress::Complete => return,
+            Progress::Going if !read.is_half_way() => return,
+            Progress::Going => {
+                let text = format!("the rollout of {} has not ended", addon.image.workload);
+                Reason::new(Key::AddonRolling, object, text)
+            }
+            Progress::Failed(why) => {
+                let text = format!("the rollout of {} does not go on: {why}", addon.image.workload);
+                Reason::new(Key::AddonNotRolledOut, object, text)
+            }
+        };
+        self.unfinished.push(reason);
     }
 
     /// The steps of the addons that move then.
@@ -128,4 +153,14 @@ fn put<'a>(
         put(before, by_name, ordered, depth - 1);
     }
     ordered.push(addon);
+}
+
+fn unread(workload: &WorkloadRef, why: Option<&CallFailure>, object: String) -> Reason {
+    match why {
+        None => Reason::new(Key::VersionUnknown, object, format!("{workload} has not been read yet")),
+        Some(why) => {
+            let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
+            Reason::new(key, object, format!("{workload} cannot be read: {}", why.words()))
+        }
+    }
 }

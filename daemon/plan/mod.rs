@@ -3,6 +3,7 @@
 
 mod addons;
 mod check;
+mod compatible;
 mod means;
 mod node;
 mod order;
@@ -77,6 +78,9 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
         if blockers.is_empty() { order::stages(&inventory, &loads, &addons) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
     blockers.extend(addons.blockers);
+    if !stages.is_empty() {
+        blockers.extend(addons.unfinished);
+    }
     let risks = risks.into_iter().chain(means::risks(&desired.cluster, &hops, &stages)).chain(addons.risks);
     let risks = risks.collect();
     Plan {

@@ -93,7 +93,9 @@ impl<'a> Walk<'a> {
     /// Plans the control plane components, then the control plane's kubelets, minor by minor.
     fn hop(&mut self, at: &Version, to: &Version) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
-        if to == self.inventory.target() {
+        // Of a hop that was begun the rest of the control plane comes first; the next plan has these addons.
+        let begun = self.control_plane.values().any(|runs| !runs.is_before(to));
+        if to == self.inventory.target() && !begun {
             self.addons(AddonWhen::BeforeControlPlane, to, at);
         }
         if !self.inventory.provider().moves_control_plane() {

@@ -74,6 +74,8 @@ struct AddonIntent<'a> {
     repository: Option<&'a str>,
     when: AddonWhen,
     after: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires: Option<&'a str>,
     timeout_seconds: i64,
 }
 
@@ -144,7 +146,7 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
 
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
     fn intent(addon: &Addon) -> AddonIntent<'_> {
-        let Addon { name, version, image, when, after, timeout } = addon;
+        let Addon { name, version, image, when, after, requires, timeout } = addon;
         AddonIntent {
             name,
             version,
@@ -153,6 +155,7 @@ fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
             repository: image.repository.as_deref(),
             when: *when,
             after,
+            requires: requires.as_deref(),
             timeout_seconds: timeout.as_secs(),
         }
     }

@@ -17,4 +17,5 @@ pub(super) const EXTERNAL: Capabilities = Capabilities {
     // How long it really takes is unknown. This is what we would take ourselves, so that no hop begins in the last
     // minutes of an opening.
     control_plane_step: SignedDuration::from_mins(5),
+    installs_addons: false,
 };

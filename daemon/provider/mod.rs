@@ -4,6 +4,7 @@
 
 mod external;
 mod job;
+mod known;
 mod kubeadm;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::model::plan::{Component, NodeMove, Stage, StageKind, Step, StepId};
 use crate::model::version::Version;
 
 pub use job::{REFUSED, job_name, namespace, nothing_was_changed};
+pub use known::{KnownAddon, Statement, known_of, numbers, of_minor};
 
 /// What a provider can do. The only place that distinguishes providers by name.
 pub fn capabilities(provider: Provider) -> &'static Capabilities {
@@ -43,6 +45,8 @@ pub struct Capabilities {
     /// The expected time of one step of a control plane node. A hop needs an opening that holds this for all of its
     /// steps.
     pub control_plane_step: SignedDuration,
+    /// True if it moves CoreDNS and kube-proxy when it moves a control plane.
+    pub installs_addons: bool,
 }
 
 /// Who upgrades a component.

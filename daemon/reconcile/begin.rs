@@ -6,16 +6,20 @@ use jiff::SignedDuration;
 
 use super::explain::{Answers, MOST_EXPLAINED};
 use crate::gate::{self, Books, Moment, Question, World};
-use crate::model::decision::{Answer, Key, Verdict};
+use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
 use crate::model::desired::Desired;
 use crate::model::entry::{RunEvent, What};
 use crate::model::live::Probe;
 use crate::model::plan::{Plan, Stage};
+use crate::model::time::later;
 use crate::model::version::Version;
 use crate::model::work::{MoveKind, Step};
 use crate::record::text::{count, list};
 use crate::verify::bound::{PROOF, lower_bound};
 use crate::work::Turn;
+
+/// How long after a run addons are not moved once more for the same commit.
+const AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many nodes the cause of a run names.
 const MOST_CAUSES: usize = 3;
@@ -37,6 +41,10 @@ pub(super) fn begin(
         tell(&mut turn, world, gate::blockers(fresh));
         return (turn, None);
     };
+    if let Some(answer) = moved_a_while_ago(world, desired, fresh) {
+        tell(&mut turn, world, vec![answer]);
+        return (turn, None);
+    }
     let question = Question {
         plan: Some(fresh),
         stage: Some(stage),
@@ -68,6 +76,26 @@ pub(super) fn begin(
     turn.entries.push(What::Run(RunEvent::RollbackPoint { id }));
     let lower_bound = world.live.and_then(|live| lower_bound(fresh, live, PROOF));
     (turn, Some(Plan { lower_bound, ..fresh.clone() }))
+}
+
+/// Addons that were moved for this very commit, and are not as it asks: somebody else sets them back. Two programs that correct each
+/// other would replace all pods every few minutes.
+fn moved_a_while_ago(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Option<Answer> {
+    let mut steps = fresh.steps();
+    if !steps.all(|step| step.work.addon().is_some()) {
+        return None;
+    }
+    let of_commit = world.record.ended.iter().rev().find(|run| run.commit == desired.commit)?;
+    let until = later(of_commit.ended, AGAIN);
+    let named: Vec<String> =
+        fresh.steps().filter_map(|step| step.work.addon()).map(|mv| mv.name.clone()).collect();
+    let text = format!(
+        "run {} of this commit ended a while ago, and the image is not as it asks: somebody sets it back, or the controller of the \
+         workload does",
+        of_commit.run
+    );
+    let reason = Reason::new(Key::AddonManager, format!("addon/{}", list(&named, MOST_CAUSES)), text);
+    (until > world.now).then(|| Answer::wait(Gate::Plan, reason).until(Some(until)))
 }
 
 fn tell(turn: &mut Turn, world: &World<'_>, answers: Vec<Answer>) {
@@ -135,13 +163,15 @@ fn cause(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Option<String> {
     let mut nodes: Vec<String> = Vec::new();
     for step in fresh.steps() {
         let node = step.node().map(|node| format!("{node} runs {}", step.from()));
-        nodes.extend(node.filter(|told| !nodes.contains(told)));
+        let addon = step.work.addon().map(|mv| format!("the addon {} runs {}", mv.name, mv.from));
+        nodes.extend(node.or(addon).filter(|told| !nodes.contains(told)));
     }
     Some(format!("because {}", list(&nodes, MOST_CAUSES)))
 }
 
 /// The oldest version that the plan moves. If only workers move, that is theirs and not that of the API servers.
 fn oldest(fresh: &Plan) -> Version {
-    let from = fresh.steps().map(Step::from).chain([&fresh.from]);
+    let nodes = fresh.steps().filter(|step| step.work.addon().is_none());
+    let from = nodes.map(Step::from).chain([&fresh.from]);
     Version::oldest(from).unwrap_or(&fresh.from).clone()
 }

@@ -100,6 +100,13 @@ fn going_back(page: &mut String, cluster: &str, run: &Run) {
         page.push_str("No rollback point was made.\n");
         return;
     };
+    if run.moves_addons_alone() {
+        let _ = writeln!(
+            page,
+            "Rollback point `{point}` has the images from before the run. To go back, commit the versions that they had."
+        );
+        return;
+    }
     let _ = match &run.before {
         Some((commit, version)) => writeln!(
             page,

@@ -80,6 +80,9 @@ pub struct AddonBefore {
     pub image: String,
 }
 
+const GO_BACK_ADDONS: &str =
+    "This run moves addons only. To go back, commit the versions that `addons` has here.";
+
 const NO_SNAPSHOT: &str = "this version of Windlass takes no snapshot of etcd";
 
 /// The point with the versions of the live cluster. `desired_before` is the commit to go back to, from
@@ -126,7 +129,11 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
         run.id,
         way(&run.from, &run.to),
         second(run.started),
-        how_to_go_back(run.before.as_ref().map(|(commit, _)| commit)),
+        if run.moves_addons_alone() {
+            GO_BACK_ADDONS.to_owned()
+        } else {
+            how_to_go_back(run.before.as_ref().map(|(commit, _)| commit))
+        },
         run.id,
         run.commit,
         run.digest,
@@ -165,7 +172,11 @@ fn point_of_run(
         at,
         from: run.from.clone(),
         to: run.to.clone(),
-        going_back: how_to_go_back(commit.as_ref()),
+        going_back: if run.moves_addons_alone() {
+            GO_BACK_ADDONS.to_owned()
+        } else {
+            how_to_go_back(commit.as_ref())
+        },
         desired_commit: commit,
         snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
         versions_from: VersionsFrom::Plan,

@@ -90,8 +90,16 @@ pub enum StepEnd {
 }
 
 impl Run {
+    /// True if it moves neither a control plane nor a kubelet.
+    pub fn moves_addons_alone(&self) -> bool {
+        self.plan.steps().all(|step| step.work.addon().is_some())
+    }
+
     /// Why an earlier commit no longer takes the run back; `None` while one does.
     pub fn past_return(&self) -> Option<PastReturn> {
+        if self.moves_addons_alone() {
+            return None;
+        }
         let moves = |id: &StepId| matches!(id.kind, WorkKind::ControlPlane | WorkKind::AwaitControlPlane);
         let mut steps = self.plan.steps().map(|step| &step.id).filter(|id| moves(id)).peekable();
         if steps.peek().is_none() {

@@ -190,6 +190,7 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
     }
     if let Some((point, run)) = status.rollback_points.first().zip(status.run.as_ref()) {
         let to = match (&point.commit, run.past_return) {
+            _ if run.from == run.to => "commit the versions that its addons had".to_owned(),
             (None, _) => "no earlier commit is known".to_owned(),
             (Some(_), Some(past)) => format!("not possible: {}", past.words()),
             (Some(commit), None) => {

@@ -37,7 +37,18 @@ fn workload<'a>(hand: &Hand<'a>, mv: &AddonMove) -> Option<&'a WorkloadRead> {
 
 fn is_fresh(hand: &Hand<'_>, mv: &AddonMove) -> bool {
     let read = hand.live.probed.get(&Probe::Workload(mv.workload.clone()));
-    read.is_some_and(|at| later(*at, READ) > hand.now)
+    let answered = !hand.live.addons_unread.contains_key(&mv.workload);
+    answered && read.is_some_and(|at| later(*at, READ) > hand.now)
+}
+
+/// The workload was not read of late; why, if its last look failed.
+fn unread(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
+    let Some(why) = hand.live.addons_unread.get(&mv.workload) else { return turn.moving() };
+    let text = format!("{} cannot be read: {}", mv.workload, why.words());
+    if why.is_missing_right() {
+        return turn.denies(Gate::Health, Reason::new(Key::RightMissing, hand.object(), text));
+    }
+    turn.moving().waits(Gate::Health, Reason::new(Key::ApiUnreachable, hand.object(), text))
 }
 
 pub(super) fn advance(hand: &Hand<'_>, mv: &AddonMove, state: State, may: &Decision) -> Turn {
@@ -45,7 +56,8 @@ pub(super) fn advance(hand: &Hand<'_>, mv: &AddonMove, state: State, may: &Decis
     match state {
         State::Unrolled => set_image(hand, mv, turn, may),
         // Nothing is judged while a person has stopped the work, nor by an old picture.
-        _ if may.objects(Gate::Stop) || !is_fresh(hand, mv) => turn.moving(),
+        _ if may.objects(Gate::Stop) => turn.moving(),
+        _ if !is_fresh(hand, mv) => unread(hand, mv, turn),
         _ => follow(hand, mv, turn),
     }
 }
@@ -60,7 +72,7 @@ fn set_image(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, may: &Decision) -> Tur
         return turn.answers(may.objections().cloned());
     }
     let Some(read) = hand.live.addon_workloads.get(&mv.workload).filter(|_| is_fresh(hand, mv)) else {
-        return turn.moving();
+        return unread(hand, mv, turn);
     };
     let runs = read.as_ref().and_then(|read| Some((read, read.images.get(&mv.container)?)));
     let Some((read, runs)) = runs else {
@@ -113,11 +125,13 @@ fn follow(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
     if let Progress::Failed(why) = &read.progress {
         return failed(turn, format!("the rollout of {} does not go on: {why}{}", mv.workload, words()));
     }
-    let mut turn = turn;
-    let since = hand.progress.at.get(&StepPhase::Upgrading).copied().unwrap_or(hand.now);
+    // A rollout over many nodes takes its time: the limit counts from its last progress, and only while we look.
+    let mut turn = Turn { watched: Some(id.clone()), ..turn };
+    let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);
     let limit = SignedDuration::from_secs(mv.timeout_seconds);
-    if turn.expired(hand.since(since), limit, hand.now) {
-        let text = format!("the rollout of {} has not ended within its timeout{}", mv.workload, words());
+    if turn.expired(watched.max(read.progressed), limit, hand.now) {
+        let text =
+            format!("the rollout of {} has not come further within its timeout{}", mv.workload, words());
         return failed(turn, text);
     }
     let text = format!("{} rolls out {}", mv.workload, mv.to);

@@ -175,6 +175,42 @@ async fn what_somebody_changes_during_the_rollout_is_not_fought_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_sets_an_image_back_after_its_run_is_not_fought_every_few_minutes() {
+    let mut world = world().await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    let process = world.daemon();
+    for _ in 0..40 {
+        world.pass(MINUTE * 3).await;
+        world.change(Kind::Deployment, "kube-system", "coredns", |tree| {
+            tree["spec"]["template"]["spec"]["containers"][0]["image"] =
+                json!("registry.example.com/coredns:v1.11.3");
+        });
+    }
+    let times = moved(&world).len();
+    assert!((2..=4).contains(&times), "once an hour in two hours, not {times} times: {:#?}", world.log());
+    world.assert_waits(Key::AddonManager, "addon/coredns", "somebody sets it back");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_plan_gives_no_container_another_repository() {
+    let mut world = world().await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    let mut process = world.start();
+    world.until("the run has begun", HOUR, |world| world.record().run.is_some()).await;
+    world.change(Kind::Deployment, "kube-system", "coredns", |tree| {
+        tree["spec"]["template"]["spec"]["containers"][0]["image"] =
+            json!("mirror.example.com/coredns:v1.11.3");
+    });
+    drop(process.ended().await);
+    assert!(
+        !coredns(&world).starts_with("registry."),
+        "not the one that the plan was made from: {}",
+        coredns(&world)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_workload_that_is_not_there_keeps_the_run_from_beginning() {
     let mut world = world().await;
     world.erase(Kind::Deployment, "kube-system", "coredns");

@@ -47,6 +47,8 @@ struct AddonWish {
     when: AddonWhen,
     #[serde(default)]
     after: Vec<String>,
+    #[serde(default)]
+    requires: Option<String>,
 }
 
 /// The image of the upgrade Jobs, named so that it can never change.
@@ -122,6 +124,7 @@ impl AddonWish {
             image: AddonImage { workload, container, repository: self.repository.clone() },
             when: self.when,
             after: self.after.clone(),
+            requires: self.requires.clone(),
             timeout: SignedDuration::from_mins(10),
         }
     }

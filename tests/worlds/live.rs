@@ -83,14 +83,19 @@ pub fn workload(words: &str) -> Option<WorkloadRead> {
         images: BTreeMap::new(),
         progress: Progress::Complete,
         complete_since: Some(Timestamp::UNIX_EPOCH),
-        on_delete: false,
+        progressed: Timestamp::UNIX_EPOCH,
+        counts: [1, 1, 1],
+        stays: None,
     };
     for word in words.split_whitespace() {
         match word {
             "missing" => return None,
-            "rolling" => (read.progress, read.complete_since) = (Progress::Going, None),
+            "rolling" => {
+                (read.progress, read.complete_since) = (Progress::Going, None);
+                read.counts = [2, 1, 1];
+            }
             "stuck" => (read.progress, read.complete_since) = (Progress::Failed("it timed out".into()), None),
-            "onDelete" => read.on_delete = true,
+            "onDelete" => read.stays = Some("its updateStrategy is OnDelete"),
             word if word.starts_with("by:") => {
                 let by = Some(format!("{} by Update", &word[3..]));
                 read.images.values_mut().for_each(|image| image.manager.clone_from(&by));

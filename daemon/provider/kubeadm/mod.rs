@@ -21,6 +21,7 @@ pub(super) const KUBEADM: Capabilities = Capabilities {
     },
     // `kubeadm upgrade apply` takes about three minutes on a small machine. An estimate; nothing measures it yet.
     control_plane_step: SignedDuration::from_mins(5),
+    installs_addons: true,
 };
 
 const JOBS: HostJobs = HostJobs {

@@ -1,0 +1,124 @@
+//! Addons that Windlass knows: which of their versions work with which Kubernetes by what their projects say, and what kubeadm installs
+//! by itself. The data is `compatibility.yaml`, which people review; each row has its source.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use crate::model::addon::{repository, requirement};
+
+const DATA: &str = include_str!("compatibility.yaml");
+
+#[derive(Debug, Deserialize)]
+pub struct KnownAddon {
+    pub addon: String,
+    /// The ends of repositories: `coredns/coredns`.
+    pub images: Vec<String>,
+    #[serde(default)]
+    pub versions: Vec<Statement>,
+    /// What kubeadm installs with a minor.
+    #[serde(default)]
+    pub kubeadm: Vec<Installed>,
+}
+
+/// What a project says of some of its versions.
+#[derive(Debug, Deserialize)]
+pub struct Statement {
+    pub versions: String,
+    pub kubernetes: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Installed {
+    /// `1.36`.
+    pub kubernetes: String,
+    pub version: String,
+}
+
+fn all_known() -> &'static [KnownAddon] {
+    static KNOWN: OnceLock<Vec<KnownAddon>> = OnceLock::new();
+    // A test reads the data, so what a user runs can be read.
+    KNOWN.get_or_init(|| serde_saphyr::from_str(DATA).unwrap_or_default())
+}
+
+/// What is known of the addon with this image.
+pub fn known_of(image: &str) -> Option<&'static KnownAddon> {
+    let repository = repository(image);
+    let is = |end: &String| {
+        repository.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    all_known().iter().find(|known| known.images.iter().any(is))
+}
+
+/// `v1.12.1` and `1.12.1-build` as numbers; `None` for a version that is none.
+pub fn numbers(version: &str) -> Option<semver::Version> {
+    let plain = version.trim_start_matches('v');
+    // What a distributor appends is no pre-release.
+    let plain = plain.split(['-', '+']).next().unwrap_or(plain);
+    match plain.split('.').count() {
+        2 => format!("{plain}.0").parse().ok(),
+        _ => plain.parse().ok(),
+    }
+}
+
+/// The first version of a minor.
+pub fn of_minor(minor: u16) -> semver::Version {
+    semver::Version::new(1, u64::from(minor), 0)
+}
+
+impl Statement {
+    /// True if it is about this version of the addon.
+    pub fn is_about(&self, version: &semver::Version) -> bool {
+        requirement(&self.versions).is_some_and(|range| range.matches(version))
+    }
+
+    /// True if it names this minor of Kubernetes 1.
+    pub fn allows(&self, minor: u16) -> bool {
+        requirement(&self.kubernetes).is_some_and(|range| range.matches(&of_minor(minor)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_data_can_be_read_and_has_a_source() {
+        assert!(all_known().len() >= 12, "{} addons", all_known().len());
+        for known in all_known() {
+            assert!(!known.images.is_empty(), "{}", known.addon);
+            for row in &known.versions {
+                assert!(
+                    requirement(&row.versions).is_some() && requirement(&row.kubernetes).is_some(),
+                    "{row:?}"
+                );
+            }
+            for row in &known.kubeadm {
+                assert!(numbers(&row.version).is_some() && row.kubernetes.starts_with("1."), "{row:?}");
+            }
+        }
+        let rows: Vec<serde_json::Value> = serde_saphyr::from_str(DATA).unwrap();
+        let mut stated = 0;
+        for known in &rows {
+            let lists =
+                ["versions", "kubeadm"].map(|list| known[list].as_array().cloned().unwrap_or_default());
+            for row in lists.iter().flatten() {
+                let source = row["source"].as_str().unwrap_or_default();
+                let checked = row["checked"].as_str().unwrap_or_default();
+                assert!(source.starts_with("https://"), "{row}");
+                assert!(checked.parse::<jiff::civil::Date>().is_ok(), "{row}");
+                stated += 1;
+            }
+        }
+        assert!(stated > 60, "{stated} rows");
+    }
+
+    #[test]
+    fn images_are_known_by_the_end_of_their_repository() {
+        let name = |image| known_of(image).map(|known| known.addon.as_str());
+        assert_eq!(name("registry.k8s.io/coredns/coredns:v1.11.3"), Some("coredns"));
+        assert_eq!(name("coredns/coredns:1.11.3"), Some("coredns"));
+        assert_eq!(name("mirror.example.com:5000/quay/cilium/cilium:v1.18.3@sha256:00"), Some("cilium"));
+        assert_eq!(name("example.com/notcoredns/coredns:1"), None);
+    }
+}

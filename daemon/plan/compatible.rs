@@ -85,7 +85,7 @@ fn unsupported(known: &KnownAddon, version: &str, minors: &BTreeSet<u16>) -> Opt
     ))
 }
 
-/// kubeadm moves CoreDNS and kube-proxy when it moves the control plane. A file that asks for less would take that back.
+/// kubeadm moves `CoreDNS` and kube-proxy when it moves the control plane. A file that asks for less would take that back.
 fn older_than_kubeadm(
     inventory: &Inventory,
     addon: &Addon,

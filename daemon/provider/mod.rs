@@ -45,7 +45,7 @@ pub struct Capabilities {
     /// The expected time of one step of a control plane node. A hop needs an opening that holds this for all of its
     /// steps.
     pub control_plane_step: SignedDuration,
-    /// True if it moves CoreDNS and kube-proxy when it moves a control plane.
+    /// True if it moves `CoreDNS` and kube-proxy when it moves a control plane.
     pub installs_addons: bool,
 }
 

@@ -192,7 +192,8 @@ fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> T
         return turn.answers(may.objections().cloned());
     }
     // A watch may be behind: a pod that it has not shown yet would be taken down with its node.
-    let read = hand.live.reads.get(mv.node.name.as_str()).filter(|at| later(**at, READ_WITHIN) > hand.now);
+    let read = hand.live.reads.get(mv.node.name.as_str());
+    let read = read.filter(|at| later(**at, READ_WITHIN) > hand.now && is_of_this_claim(hand, **at));
     if read.is_none() {
         return turn.probe_often(Probe::Node(mv.node.name.clone()));
     }
@@ -200,6 +201,15 @@ fn begin_change(hand: &Hand<'_>, mv: &NodeMove, may: &Decision, turn: Turn) -> T
         Some(jobs) => begin_job(hand, mv, jobs, turn),
         None => turn.reached(&hand.step.id, StepPhase::Upgrading),
     }
+}
+
+/// True if a read came after the claim of this step.
+///
+/// A run reads w1 and creates its Job, and the answer is lost. A newer commit takes the place of the run within two seconds, and the next run
+/// claims w1, which is still empty. By the read of the run before there would be no Job.
+fn is_of_this_claim(hand: &Hand<'_>, read: Timestamp) -> bool {
+    let claimed = hand.progress.at.get(&StepPhase::Claimed).filter(|claimed| **claimed <= hand.now);
+    claimed.is_none_or(|claimed| read >= *claimed)
 }
 
 fn is_claimed(hand: &Hand<'_>, node: &Node, turn: Turn) -> Turn {

@@ -146,7 +146,13 @@ impl Check<'_> {
         if progress.phase < StepPhase::Upgrading {
             let halted = self.record().halted.is_some();
             self.require(!halted, &object, "its work may begin while the run is halted");
-            let read = self.live().reads.get(&node.name).is_some_and(|at| later(*at, READ) > self.input.now);
+            let now = self.input.now;
+            let claimed = progress.at.get(&StepPhase::Claimed).filter(|claimed| **claimed <= now);
+            let read = self
+                .live()
+                .reads
+                .get(&node.name)
+                .is_some_and(|at| later(*at, READ) > now && claimed.is_none_or(|claimed| at >= claimed));
             self.require(read, &object, "its work may begin before its node and pods were read once more");
             let cordoned = node.unschedulable || !claim.cordoned;
             self.require(cordoned, &object, "its work may begin while its node is not cordoned");

@@ -23,8 +23,8 @@ impl ClusterApi {
         })
     }
 
-    /// Gives a container another image by a strategic merge patch, as `kubectl set image` does: whoever else manages the field
-    /// does not matter. `guard` are the UID and the resource version that the workload has to have.
+    /// Gives a container another image by a strategic merge patch, as `kubectl set image` does. The API server
+    /// accepts it also where another manager wrote the image. `guard` are the UID and the resource version that the workload has to have.
     pub async fn set_image(
         &self,
         of: &WorkloadRef,

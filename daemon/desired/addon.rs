@@ -73,7 +73,7 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     };
     let when = fields.optional("when", |node, problems| choice(&WHEN, &[], node, problems));
     let after = fields.optional("after", |node, problems| {
-        list(node, problems, |node, problems| Some((name_of(node, problems)?, node.place)))
+        list(node, problems, |node, problems| Some((super::values::name(node, problems)?, node.place)))
     });
     let requires = fields.optional("requires", |node, problems| {
         let mut fields = Fields::open(node, problems)?;
@@ -108,10 +108,6 @@ fn kubernetes(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
         "write it as in \">=1.33 <1.37\": each part with >=, >, <=, < or =, and spaces between the parts",
     );
     None
-}
-
-fn name_of(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
-    name(node, problems)
 }
 
 /// A tag as written, or a digest.

@@ -88,30 +88,25 @@ fn read(object: &WorkloadObject, before: Option<&WorkloadRead>, now: Timestamp) 
 }
 
 fn counts(object: &WorkloadObject) -> [i32; 3] {
-    let or_none = |count: Option<i32>| count.unwrap_or(0);
-    match object {
+    let [wanted, updated, available] = match object {
         WorkloadObject::Deployment(object) => {
             let status = object.status.as_ref();
-            let [updated, available] = [
-                status.and_then(|status| status.updated_replicas),
-                status.and_then(|status| status.available_replicas),
-            ];
-            [object.spec.replicas.unwrap_or(1), or_none(updated), or_none(available)]
+            let counts = status.map(|status| [status.updated_replicas, status.available_replicas]);
+            let [updated, available] = counts.unwrap_or_default();
+            [object.spec.replicas.or(Some(1)), updated, available]
         }
         WorkloadObject::DaemonSet(object) => {
             let Some(status) = &object.status else { return [0; 3] };
-            let [updated, available] = [status.updated_number_scheduled, status.number_available];
-            [status.desired_number_scheduled, or_none(updated), or_none(available)]
+            [Some(status.desired_number_scheduled), status.updated_number_scheduled, status.number_available]
         }
         WorkloadObject::StatefulSet(object) => {
             let status = object.status.as_ref();
-            let [updated, available] = [
-                status.and_then(|status| status.updated_replicas),
-                status.and_then(|status| status.available_replicas),
-            ];
-            [object.spec.replicas.unwrap_or(1), or_none(updated), or_none(available)]
+            let counts = status.map(|status| [status.updated_replicas, status.available_replicas]);
+            let [updated, available] = counts.unwrap_or_default();
+            [object.spec.replicas.or(Some(1)), updated, available]
         }
-    }
+    };
+    [wanted, updated, available].map(|count| count.unwrap_or(0))
 }
 
 /// Why nothing would replace the pods of a workload.

@@ -338,7 +338,7 @@ impl Step {
     }
 
     /// How far the move goes, by the versions of this step: a patch step is a patch move even in a run that crosses a
-    /// minor. What an addon's version means nobody knows, so its move counts as the larger one.
+    /// minor. The move of an addon counts as the larger one: its version follows no rule that Windlass knows.
     pub fn move_kind(&self) -> MoveKind {
         if let Work::Addon(_) = self.work {
             return MoveKind::Minor;

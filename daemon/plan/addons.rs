@@ -53,7 +53,7 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
                     let (blockers, risks) = compatible::objections(inventory, addon, &runs.image, &image);
                     survey.blockers.extend(blockers);
                     survey.risks.extend(risks);
-                    survey.compare(addon, read, runs);
+                    survey.compare(addon, read, runs, image);
                 }
             },
         }
@@ -62,8 +62,8 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
 }
 
 impl<'a> AddonSurvey<'a> {
-    fn compare(&mut self, addon: &'a Addon, read: &WorkloadRead, runs: &'a ContainerImage) {
-        let image = addon.image.asked(&addon.version, &runs.image);
+    /// Compares the image that runs with the one that is asked for.
+    fn compare(&mut self, addon: &'a Addon, read: &WorkloadRead, runs: &'a ContainerImage, image: String) {
         if is_as(&runs.image, &image) {
             self.unchanged(addon, read);
             return;

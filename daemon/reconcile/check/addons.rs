@@ -26,12 +26,8 @@ impl Check<'_> {
             "it is released by another entry than the intent of its step",
         );
         self.require(mv.image == *image, &object, "it gets another image than its plan has");
-        let runs = self
-            .live()
-            .addon_workloads
-            .get(workload)
-            .and_then(Option::as_ref)
-            .and_then(|read| read.images.get(container));
+        let read = self.live().addon_workloads.get(workload).and_then(Option::as_ref);
+        let runs = read.and_then(|read| read.images.get(container));
         let asked = self
             .desired()
             .and_then(|desired| desired.cluster.addons.iter().find(|addon| addon.name == mv.name));
@@ -39,7 +35,6 @@ impl Check<'_> {
         self.require(asked.as_ref() == Some(image), &object, "it gets another image than its file asks for");
         self.require(progress.phase == StepPhase::Started, &object, "its image is changed a second time");
         self.require(self.record().halted.is_none(), &object, "its image is changed while the run is halted");
-        let read = self.live().addon_workloads.get(workload).and_then(Option::as_ref);
         self.require(
             read.is_some_and(|read| read.uid == *uid),
             &object,

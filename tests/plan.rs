@@ -16,7 +16,7 @@ use windlass::gate::Forecast;
 use windlass::model::decision::{Answer, Gate, Key, Reason};
 use windlass::model::desired::{Desired, Limit, PackageSource};
 use windlass::model::live::{Live, Ready};
-use windlass::model::plan::{Component, Fact, Plan, Standing, Step, Truth, Work};
+use windlass::model::plan::{AddonMove, Component, Fact, Plan, Standing, Step, Truth, Work};
 use windlass::plan::{asked, check, misfit, plan, proposal, seal};
 use windlass::provider::{Script, scripts};
 use windlass::view::Page as _;
@@ -137,10 +137,14 @@ fn listed(plan: &Plan) -> String {
                 | Fact::Ready(_)
                 | Fact::HasImage(..)
                 | Fact::RolledOut(_)
+                | Fact::Applied(..)
+                | Fact::AppliedAndReady(..)
                 | Fact::Exists(_) => None,
             });
             let control_plane = control_plane.unwrap_or_default();
-            let from = step.work.addon().map_or_else(|| step.from().to_string(), |mv| mv.image_from.clone());
+            let of_image =
+                |mv: &AddonMove| mv.image().map_or_else(|| mv.from.clone(), |of| of.image_from.clone());
+            let from = step.work.addon().map_or_else(|| step.from().to_string(), of_image);
             writeln!(out, "  {} from {from}{drain}{canary}{control_plane}", step.id).unwrap();
         }
     }
@@ -170,7 +174,7 @@ fn carry_out(live: &mut Live, step: &Step) {
                 let read = live.addon_workloads.get_mut(workload).unwrap().as_mut().unwrap();
                 read.images.get_mut(container).unwrap().image.clone_from(image);
             }
-            Fact::RolledOut(_) | Fact::Exists(_) => {}
+            Fact::RolledOut(_) | Fact::Applied(..) | Fact::AppliedAndReady(..) | Fact::Exists(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
 //!
-//! * `addons`: what moves with the cluster, in its order and to the end of its rollout
+//! * `addons`, `manifests`: what moves with the cluster, in its order and to the end of its rollout
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
 //! * `claims`: claims that were removed, changed or copied
@@ -33,6 +33,7 @@ mod failures;
 mod failures_api;
 mod limits;
 mod line;
+mod manifests;
 mod observe;
 mod pace;
 mod people;

@@ -310,6 +310,20 @@ impl World {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
+    /// Applies a `ConfigMap` by server-side apply as another manager, over whatever others have.
+    pub fn apply_as(&self, manager: &str, object: &Value) {
+        let text = |key: &str| object["metadata"][key].as_str().unwrap();
+        let path = format!(
+            "/api/v1/namespaces/{}/configmaps/{}?fieldManager={manager}&force=true",
+            text("namespace"),
+            text("name")
+        );
+        let request = http::Request::patch(path).header("content-type", "application/apply-patch+yaml");
+        let request = request.body(bytes::Bytes::from(object.to_string())).unwrap();
+        let answer = self.server.with(|cluster, now| cluster.handle(request, now));
+        assert!(answer.status.is_success(), "{}", answer.status);
+    }
+
     /// Everything that must be true of the cluster whatever happened: budgets kept, evictions guarded.
     pub fn assert_invariants(&self) {
         self.server.with(|cluster, _| {

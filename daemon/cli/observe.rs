@@ -77,8 +77,8 @@ pub async fn observe(cluster: &ClusterApi, addons: &[Addon], clock: &Clock) -> a
         );
     }
     drop(watches);
-    let workloads = addons.iter().map(|addon| Probe::Workload(addon.image.workload.clone()));
-    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock].into_iter().chain(workloads) {
+    let of_addons: Vec<Probe> = addons.iter().map(|addon| addon.probe(&folder.live, None)).collect();
+    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock].into_iter().chain(of_addons) {
         let asked = clock.now();
         let answer = cluster.ask(&probe, clock).await;
         folder.fold(Seen::Probed { probe, answer, asked }, clock.now());

@@ -6,6 +6,7 @@ mod file;
 mod kubeconfig;
 mod lean;
 mod line;
+mod manifest;
 mod observe;
 mod plugin;
 mod probe;

@@ -7,7 +7,9 @@ use super::fields::{Fields, list};
 use super::problem::{Place, Problems, quoted};
 use super::tree::YamlNode;
 use super::values::{choice, is_name, length, name, text};
-use crate::model::addon::{Addon, AddonImage, AddonWhen, WorkloadKind, WorkloadRef, requirement};
+use crate::model::addon::{
+    Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, WorkloadKind, WorkloadRef, requirement,
+};
 use crate::model::image::image_complaint;
 
 /// More addons than any cluster has.
@@ -20,7 +22,7 @@ const WHEN: [(&str, AddonWhen); 3] = [
 ];
 
 /// Keys of an addon that are designed and not built.
-const LATER: [&str; 5] = ["manifests", "helm", "via", "onFailure", "takeOver"];
+const LATER: [&str; 3] = ["helm", "via", "onFailure"];
 
 /// An addon, and where its file says what it follows.
 struct PlacedAddon {
@@ -52,6 +54,7 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
         return None;
     }
     same_container(&all, problems);
+    same_folder(&all, problems);
     follow(&all, problems);
     for placed in &mut all {
         placed.addon.after = std::mem::take(&mut placed.after).into_iter().map(|(name, _)| name).collect();
@@ -60,17 +63,11 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 }
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
-    let version = fields.required("version", "version: \"v1.12.1\"", addon_version);
-    let later = LATER[..2].iter().any(|key| fields.has(key));
-    let image = if later {
-        None
-    } else {
-        fields.required(
-            "image",
-            "image: {namespace: kube-system, workload: deployment/coredns, container: coredns}",
-            addon_image,
-        )
-    };
+    let by_manifests = fields.has("manifests");
+    let version = fields.required("version", "version: \"v1.12.1\"", |node, problems| {
+        if by_manifests { any_version(node, problems) } else { addon_version(node, problems) }
+    });
+    let source = source(&mut fields);
     let when = fields.optional("when", |node, problems| choice(&WHEN, &[], node, problems));
     let after = fields.optional("after", |node, problems| {
         list(node, problems, |node, problems| Some((super::values::name(node, problems)?, node.place)))
@@ -87,13 +84,84 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     let addon = Addon {
         name: name?,
         version: version?,
-        image: image?,
+        source: source?,
         when: when.unwrap_or_default(),
         after: Vec::new(),
         requires,
         timeout: timeout.unwrap_or(defaults::ADDON_TIMEOUT),
     };
     Some(PlacedAddon { addon, place, after: after.unwrap_or_default() })
+}
+
+/// What the addon consists of: exactly one of the keys that say so.
+fn source(fields: &mut Fields<'_, '_, '_>) -> Option<AddonSource> {
+    let take_over = fields.optional("takeOver", |node, problems| {
+        list(node, problems, |node, problems| text(node, problems).map(str::to_owned))
+    });
+    let place = fields.place_of("takeOver");
+    if fields.has("manifests") {
+        if fields.has("image") {
+            let place = fields.place_of("image");
+            fields.problems().push_fix(
+                place,
+                "an addon has an image or manifests, not both",
+                "write the image into the manifests",
+            );
+            fields.optional("image", addon_image);
+        }
+        let folder = fields.optional("manifests", folder)?;
+        return Some(AddonSource::Manifests(AddonManifests {
+            folder,
+            label: String::new(),
+            take_over: take_over.unwrap_or_default().into(),
+            objects: [].into(),
+            digest: String::new(),
+        }));
+    }
+    if fields.has("takeOver") {
+        fields.problems().push_fix(
+            place,
+            "`takeOver` is about the fields of manifests",
+            "remove it: who else wrote the image of an addon is told, and is no conflict",
+        );
+    }
+    if fields.has("helm") {
+        return None;
+    }
+    let example = "image: {namespace: kube-system, workload: deployment/coredns, container: coredns}";
+    fields.required("image", example, addon_image).map(AddonSource::Image)
+}
+
+/// A folder of manifests: `addons/coredns`.
+fn folder(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
+    let text = text(node, problems)?;
+    let rest = text.strip_prefix("addons/").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    if let Some(rest) = rest.filter(|rest| rest.split('/').all(is_name)) {
+        return Some(format!("addons/{rest}"));
+    }
+    problems.push_fix(
+        node.place,
+        format_args!("{} is no folder of manifests", quoted(text)),
+        "write it as in `addons/coredns`: it lies in the cluster's folder, below `addons`, and its name has a-z, 0-9 and `-`",
+    );
+    None
+}
+
+/// The longest version that people write.
+const LONGEST_VERSION: usize = 200;
+
+/// Any text in one line.
+fn any_version(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
+    let version = text(node, problems)?;
+    if version.len() <= LONGEST_VERSION && !version.contains(|c: char| c.is_control() || c == '/') {
+        return Some(version.to_owned());
+    }
+    problems.push_fix(
+        node.place,
+        format_args!("{} is no version", quoted(version)),
+        format_args!("write one line of at most {LONGEST_VERSION} bytes, without `/`"),
+    );
+    None
 }
 
 /// A range of versions of Kubernetes.
@@ -173,7 +241,8 @@ fn repository(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
 fn same_container(all: &[PlacedAddon], problems: &mut Problems<'_>) {
     let mut seen: BTreeMap<(&WorkloadRef, &str), &str> = BTreeMap::new();
     for PlacedAddon { addon, place, .. } in all {
-        let key = (&addon.image.workload, addon.image.container.as_str());
+        let Some(image) = addon.source.image() else { continue };
+        let key = (&image.workload, image.container.as_str());
         if let Some(other) = seen.insert(key, &addon.name) {
             problems.push_fix(
                 *place,
@@ -181,11 +250,33 @@ fn same_container(all: &[PlacedAddon], problems: &mut Problems<'_>) {
                     "the addons {} and {} name the same container of {}",
                     quoted(other),
                     quoted(&addon.name),
-                    addon.image.workload
+                    image.workload
                 ),
                 "remove one of them",
             );
         }
+    }
+}
+
+/// A file belongs to one addon.
+fn same_folder(all: &[PlacedAddon], problems: &mut Problems<'_>) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for PlacedAddon { addon, place, .. } in all {
+        let Some(manifests) = addon.source.manifests() else { continue };
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let folder = manifests.folder.as_str();
+        if let Some((_, other)) =
+            seen.iter().find(|(known, _)| within(known, folder) || within(folder, known))
+        {
+            problems.push_fix(
+                *place,
+                format_args!("the addons {} and {} have the same files", quoted(other), quoted(&addon.name)),
+                "give each addon a folder of its own",
+            );
+        }
+        seen.push((folder, &addon.name));
     }
 }
 

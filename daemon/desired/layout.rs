@@ -12,6 +12,8 @@ pub(super) enum FileRole<'p> {
     /// The cluster file of this folder.
     Cluster(&'p str),
     Policy,
+    /// Manifests of an addon, in this folder of a cluster.
+    Manifests(&'p str),
     /// A file that looks like one of ours and is not read, with the folder of the cluster it is in, if any; and why.
     Stray(Option<&'p str>, String),
     /// A file of people or other tools (`README.md`, `OWNERS`, `.gitkeep`), with the folder of the cluster it is in,
@@ -53,8 +55,12 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> FileRole<'p>
     let stray = |message: String| FileRole::Stray(Some(folder), message);
     match rest {
         ["plan.lock"] => stray(not_built("plan.lock")),
-        ["addons", ..] => stray(not_built("addons")),
-        [file] if is_of_kustomize(file) => stray(KUSTOMIZE.into()),
+        [.., file] if is_of_kustomize(file) => stray(KUSTOMIZE.into()),
+        ["addons"] => stray("`addons` must be a folder".into()),
+        ["addons", .., file] if is_yaml(file) => FileRole::Manifests(folder),
+        ["addons", .., name] if refused && is_name(name) => {
+            stray("the folders of addons hold plain files: links are not followed".into())
+        }
         ["cluster.yml"] => stray("a cluster is read from `cluster.yaml`; rename it".into()),
         [.., file] if is_yaml(file) => {
             stray(format!("unexpected file {}: a cluster's folder holds `cluster.yaml`", quoted(file)))
@@ -112,6 +118,9 @@ mod tests {
         };
         assert_eq!(role("desired-state/demo/cluster.yaml", false), FileRole::Cluster("demo"));
         assert_eq!(role("policies/a.yaml", false), FileRole::Policy);
+        assert_eq!(role("desired-state/demo/addons/x/y/a.yml", false), FileRole::Manifests("demo"));
+        assert_eq!(role("desired-state/demo/addons/x/README.md", true), FileRole::Foreign(Some("demo")));
+        assert_eq!(stray(role("desired-state/demo/addons/x/y", true)), Some("demo".into()));
         for path in [
             "README.md",
             "policies/README.md",
@@ -123,14 +132,9 @@ mod tests {
             assert_eq!(role(path, false), FileRole::Foreign(None), "{path}");
         }
         assert_eq!(role("desired-state/demo/README.md", true), FileRole::Foreign(Some("demo")));
-        for path in [
-            "plan.lock",
-            "addons/x/values.yaml",
-            "addons/note.txt",
-            "cluster.yml",
-            "Cluster.yaml",
-            "x/cluster.yaml",
-        ] {
+        for path in
+            ["plan.lock", "addons/x/kustomization.yaml", "cluster.yml", "Cluster.yaml", "x/cluster.yaml"]
+        {
             assert_eq!(
                 stray(role(&format!("desired-state/demo/{path}"), false)),
                 Some("demo".into()),

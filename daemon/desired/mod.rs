@@ -9,6 +9,7 @@ pub mod defaults;
 mod fields;
 mod kubeadm;
 mod layout;
+mod manifest;
 mod policy;
 mod problem;
 mod resource;
@@ -34,8 +35,8 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// The most bytes of all files of a commit that are ours.
 pub const MAX_TOTAL_BYTES: usize = 64 << 20;
 
-/// The most files of a commit that are ours: five thousand clusters in one repository.
-pub const MAX_FILES: usize = 5_000;
+/// The most files of a commit that are ours: five thousand clusters in one repository, each with some files of addons.
+pub const MAX_FILES: usize = 20_000;
 
 /// The most policies of a commit; every cluster has a copy of all of them.
 pub const MAX_POLICIES: usize = 500;
@@ -70,7 +71,7 @@ pub fn reads(path: &str) -> bool {
 
 /// True if [`load`] reads the text of a file with this path. For the other files `File::Text` may be empty.
 pub fn reads_text(path: &str) -> bool {
-    matches!(layout::role(path, false), FileRole::Cluster(_) | FileRole::Policy)
+    matches!(layout::role(path, false), FileRole::Cluster(_) | FileRole::Policy | FileRole::Manifests(_))
 }
 
 /// Reads a commit. Paths are relative to the folder that holds `desired-state/` and `policies/`.
@@ -133,8 +134,9 @@ impl File {
 
 /// A folder of `desired-state/` while the commit is read.
 #[derive(Default)]
-struct ClusterFolder {
+struct ClusterFolder<'f> {
     read: cluster::ClusterFile,
+    manifests: Vec<manifest::ManifestFile<'f>>,
     /// True if there was a cluster file, good or bad.
     described: bool,
     problems: Vec<Problem>,
@@ -142,7 +144,7 @@ struct ClusterFolder {
 
 #[derive(Default)]
 struct Reading<'f> {
-    folders: BTreeMap<&'f str, ClusterFolder>,
+    folders: BTreeMap<&'f str, ClusterFolder<'f>>,
     windows: Vec<In<'f, Window>>,
     freezes: Vec<In<'f, Freeze>>,
     /// These concern every cluster.
@@ -188,6 +190,16 @@ impl<'f> Reading<'f> {
                 let problems = self.kept(problems);
                 self.of_policies.extend(problems);
             }
+            FileRole::Manifests(folder) => {
+                let (read, problems) = match readable(path, file) {
+                    Ok(text) => manifest::manifest_file(path, text),
+                    Err(problem) => (manifest::unread_file(path), vec![*problem]),
+                };
+                let problems = self.kept(problems);
+                let folder = self.folders.entry(folder).or_default();
+                folder.manifests.push(read);
+                folder.problems.extend(problems);
+            }
             FileRole::Stray(folder, message) => {
                 let problem = match file {
                     File::Refused(why) => Problem::of(path, why).fixed_by(message),
@@ -207,6 +219,7 @@ impl<'f> Reading<'f> {
     /// Notes that the folder of this path exists.
     fn folder_of(&mut self, path: &'f str) {
         if let FileRole::Cluster(folder)
+        | FileRole::Manifests(folder)
         | FileRole::Foreign(Some(folder))
         | FileRole::Stray(Some(folder), _) = layout::role(path, true)
         {
@@ -235,6 +248,11 @@ impl<'f> Reading<'f> {
                     )
                     .fixed_by("use a-z, 0-9 and `-`, beginning and ending with a letter or digit"),
                 );
+            }
+            // Which addon a file belongs to is only known from a cluster file that could be read.
+            if let Some(cluster) = &mut folder.read.cluster {
+                let files = std::mem::take(&mut folder.manifests);
+                folder.problems.extend(manifest::attach(cluster, &files));
             }
             if !folder.described && folder.problems.is_empty() {
                 folder.problems.push(Problem::of(&path, "the folder of a cluster has no `cluster.yaml`"));

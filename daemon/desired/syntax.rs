@@ -6,7 +6,7 @@ use super::problem::{Place, Problems};
 use super::tree::{point, small};
 
 /// Reports what the YAML reader found, in plain words.
-pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Problems<'_>) {
+pub(super) fn tell(first: u32, chunk: &str, depth: usize, error: &ScanError, problems: &mut Problems<'_>) {
     let place = point(first, error.marker());
     let row = chunk.split('\n').nth(error.marker().line().saturating_sub(1)).unwrap_or("");
     if let Some((line, _)) = chunk.split('\n').enumerate().find(|(_, row)| row.starts_with("<<<<<<< ")) {
@@ -23,6 +23,15 @@ pub(super) fn tell(first: u32, chunk: &str, error: &ScanError, problems: &mut Pr
     }
     if let ErrorKind::MismatchedFlowCollectionEnd { open, close } = error.kind() {
         problems.push(place, format_args!("this `{open}` is closed by a `{close}`"));
+        return;
+    }
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        let text = format_args!("lists and maps are nested deeper than {depth} levels");
+        problems.push_fix(
+            place,
+            text,
+            "nothing here needs as many: look for a mistake of the program that wrote it",
+        );
         return;
     }
     match explained(error.kind()) {
@@ -61,9 +70,6 @@ pub(super) fn is_lfs_pointer(first: u32, chunk: &str, problems: &mut Problems<'_
 /// The message and the fix for common mistakes; `None` for others, which are reported in the reader's own words.
 fn explained(kind: &ErrorKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
-        ErrorKind::RecursionLimitExceeded => {
-            ("lists and maps are nested deeper than 32 levels", "nothing here needs more than ten")
-        }
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             ("a quote is opened and never closed", "close it on the same line")
         }

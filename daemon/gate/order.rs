@@ -108,6 +108,8 @@ fn unmet(fact: &Fact) -> String {
             format!("the container {container} of {workload} is not known to have the image {image}")
         }
         Fact::RolledOut(workload) => format!("{workload} is not rolled out"),
+        Fact::Applied(addon, _) => format!("the objects of addon {addon} are not known to be applied"),
+        Fact::AppliedAndReady(addon, _) => format!("the workloads of addon {addon} are not rolled out"),
         Fact::Exists(node) => format!("{} does not exist", node.name),
     }
 }

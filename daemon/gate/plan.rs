@@ -2,6 +2,7 @@
 
 use super::{Moment, Question, World};
 use crate::diff::{Membership, membership};
+use crate::model::addon::{AddonSource, AddonWork};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::live::Node;
@@ -23,7 +24,7 @@ pub(super) fn answers(question: &Question<'_>) -> Vec<Answer> {
     };
     let of_step =
         superseded(question).into_iter().chain(pool_changed(question)).chain(of_doubtful_run(question));
-    let of_step = of_step.chain(outgrown(question)).chain(other_image(question));
+    let of_step = of_step.chain(outgrown(question)).chain(other_addon(question));
     answers.extend(of_step.map(|reason| Answer::deny(Gate::Plan, reason)));
     let has_steps = question.plan.is_some_and(|plan| !plan.is_empty());
     if answers.is_empty() && question.step.is_none() && has_steps {
@@ -117,24 +118,33 @@ fn of_doubtful_run(question: &Question<'_>) -> Option<Reason> {
     }
 }
 
-/// Why the image that the frozen plan has is not what the file asks for now. Where the file names no repository, it is that of the
-/// image which runs, and the plan alone does not prove which one did.
-fn other_image(question: &Question<'_>) -> Option<Reason> {
+/// Why what the frozen plan has for an addon is not what the file asks for now. Where the file names no repository, it is that of
+/// the image which runs, and the plan alone does not prove which one did.
+fn other_addon(question: &Question<'_>) -> Option<Reason> {
     match question.moment {
         Moment::TakeOut | Moment::Claim | Moment::Change => {}
         Moment::StartRun | Moment::GoOn => return None,
     }
     let mv = question.step?.work.addon()?;
     let addon = question.desired()?.cluster.addons.iter().find(|addon| addon.name == mv.name)?;
-    let runs = question.live()?.addon_workloads.get(&mv.workload)?.as_ref()?.images.get(&mv.container)?;
-    let asked = addon.image.asked(&addon.version, &runs.image);
-    if asked == mv.image {
-        return None;
-    }
-    let text = format!(
-        "the plan of its run gives it the image {}, and its file, with the image {} that runs, asks for {asked}",
-        mv.image, runs.image
-    );
+    let text = match (&addon.source, &mv.change) {
+        (AddonSource::Image(of), AddonWork::Image(mv)) => {
+            let read = question.live()?.addon_workloads.get(&mv.workload)?.as_ref()?;
+            let runs = read.images.get(&mv.container)?;
+            let asked = of.asked(&addon.version, &runs.image);
+            if asked == mv.image {
+                return None;
+            }
+            format!(
+                "the plan of its run gives it the image {}, and its file, with the image {} that runs, asks for {asked}",
+                mv.image, runs.image
+            )
+        }
+        (AddonSource::Manifests(of), AddonWork::Manifests(mv)) if mv.follows_from(of) => return None,
+        (AddonSource::Image(_) | AddonSource::Manifests(_), _) => {
+            "the plan of its run has another content than its files".to_owned()
+        }
+    };
     Some(Reason::new(Key::PlanNotVouched, question.object(), text))
 }
 

@@ -24,7 +24,7 @@ impl Folder {
     ) {
         let known = self.live.addon_workloads.get(of);
         let before = known.and_then(Option::as_ref);
-        let read = object.map(|object| read(object, before, now));
+        let read = object.map(|object| workload_read(object, before, now));
         let asked_of = |read: Option<&WorkloadRead>| {
             read.map(|read| (read.uid.clone(), read.images.clone(), read.stays, read.progress.clone()))
         };
@@ -60,7 +60,11 @@ impl Folder {
     }
 }
 
-fn read(object: &WorkloadObject, before: Option<&WorkloadRead>, now: Timestamp) -> WorkloadRead {
+pub(super) fn workload_read(
+    object: &WorkloadObject,
+    before: Option<&WorkloadRead>,
+    now: Timestamp,
+) -> WorkloadRead {
     let (meta, pod, progress) = match object {
         WorkloadObject::Deployment(object) => {
             (&object.metadata, object.spec.template.spec.as_ref(), rollout::progress(object))

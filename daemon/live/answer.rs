@@ -43,6 +43,14 @@ impl Folder {
                 self.addons_written.insert(of, now);
                 self.succeeded(key, now);
             }
+            WriteAnswer::Applied(object, value) => {
+                self.applied(&object, &value, now);
+                self.succeeded(key, now);
+            }
+            WriteAnswer::Deleted(object) => {
+                self.deleted_object(&object, now);
+                self.succeeded(key, now);
+            }
             WriteAnswer::Lock(lock) => {
                 self.live.lock = lock.map(|lock| Lock { seen: now, ..lock });
                 self.live.lock_deleted = None;
@@ -63,11 +71,18 @@ impl Folder {
                     Probe::Workload(of) => EffectKey::workload(of) != *key,
                     _ => true,
                 });
+                self.look_again_at(key);
                 self.back_off(key, CallFailure::Other(why), now, SignedDuration::from_millis(100));
             }
-            WriteAnswer::Missing => self.not_there(key, now),
+            WriteAnswer::Missing => {
+                self.look_again_at(key);
+                self.not_there(key, now);
+            }
             WriteAnswer::Refused(kind, message, until) => self.refused(key, kind, message, until, now),
-            WriteAnswer::Failed(why) => self.back_off(key, why, now, SignedDuration::from_secs(2)),
+            WriteAnswer::Failed(why) => {
+                self.look_again_at(key);
+                self.back_off(key, why, now, SignedDuration::from_secs(2));
+            }
         }
     }
 
@@ -120,6 +135,7 @@ impl Folder {
             EffectKey::Node(_)
             | EffectKey::Deployment(_)
             | EffectKey::Workload(_)
+            | EffectKey::Object(_)
             | EffectKey::Job(_)
             | EffectKey::Lease
             | EffectKey::StatusMap

@@ -20,6 +20,7 @@ use super::volume;
 use super::workload;
 use super::{Seen, budget};
 use crate::model::live::{Id, Live, Node, Pod, Ready, Uid, Workload};
+use crate::model::manifest::ObjectRef;
 use crate::model::version::Version;
 
 /// The picture of one cluster, and the state that keeps it up to date.
@@ -31,6 +32,8 @@ pub struct Folder {
     pub(super) listed: BTreeSet<Kind>,
     /// When the answer to the last write of each addon's workload came.
     pub(super) addons_written: BTreeMap<WorkloadRef, Timestamp>,
+    /// When the answer to the last write of each object of an addon came, until a look that began later.
+    pub(super) objects_written: BTreeMap<ObjectRef, Timestamp>,
     pub(super) deletions: Deletions,
 }
 

@@ -4,9 +4,11 @@
 mod addon;
 mod answer;
 mod budget;
+mod changes;
 mod convert;
 mod fold;
 mod kinds;
+mod manifest;
 mod probed;
 mod quantity;
 mod rollout;
@@ -20,13 +22,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use serde_json::Value;
 
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
+pub use manifest::{ObjectAnswer, ObjectsAnswer, Tried};
 
 use crate::model::addon::WorkloadRef;
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{CallFailure, Lock, Probe, RefusalKind};
+use crate::model::manifest::ObjectRef;
 use crate::model::version::Version;
 
 /// What a watch reports of one kind of object.
@@ -78,6 +83,7 @@ pub enum ProbeAnswer {
     Long(LongState),
     Workload(Option<WorkloadObject>),
     WorkloadUnread(CallFailure),
+    Manifests(ObjectsAnswer),
     Nothing(String),
 }
 
@@ -126,6 +132,10 @@ pub enum WriteAnswer {
     Deployment(Box<Deployment>),
     /// Done; the workload of an addon as it is after the patch.
     Workload(WorkloadRef, WorkloadObject),
+    /// Done; the object of an addon as it is after it was applied.
+    Applied(ObjectRef, Box<Value>),
+    /// Done; the object of an addon is being deleted.
+    Deleted(ObjectRef),
     Lock(Option<Lock>),
     Published {
         text: String,

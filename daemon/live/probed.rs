@@ -73,6 +73,9 @@ impl Folder {
             (Probe::Workload(of), ProbeAnswer::Workload(object)) => {
                 self.read_addon_workload(of, object.as_ref(), asked, now);
             }
+            (Probe::Manifests(question), ProbeAnswer::Manifests(answer)) => {
+                self.read_manifests(question, answer, asked, now);
+            }
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
             (Probe::Workload(of), ProbeAnswer::WorkloadUnread(why)) => self.addon_unread(of, why),
             (
@@ -82,6 +85,7 @@ impl Folder {
                 | ProbeAnswer::Long(_)
                 | ProbeAnswer::Workload(_)
                 | ProbeAnswer::WorkloadUnread(_)
+                | ProbeAnswer::Manifests(_)
                 | ProbeAnswer::Node(..),
             ) => {}
         }

@@ -1,23 +1,27 @@
 //! Addons: what people ask of them, and what the cluster shows of the workloads that they run in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
+use super::fact::Fact;
 use super::image::is_digest;
+use super::live::{Live, Probe};
+use super::manifest::{Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
 use super::rollout::Progress;
 use super::version::Version;
 
 /// Something that runs in the cluster and moves by the same commits, windows and runs as the cluster itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Addon {
     pub name: String,
     /// As written: a tag, or a digest with its algorithm.
     pub version: String,
-    pub image: AddonImage,
+    pub source: AddonSource,
     pub when: AddonWhen,
     /// Names of addons that move before this one.
     pub after: Vec<String>,
@@ -26,6 +30,44 @@ pub struct Addon {
     /// How long its pods may take until they run and are available. A Deployment's own `progressDeadlineSeconds` may end it
     /// sooner.
     pub timeout: SignedDuration,
+}
+
+/// What an addon consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddonSource {
+    Image(AddonImage),
+    Manifests(AddonManifests),
+}
+
+impl AddonSource {
+    pub fn image(&self) -> Option<&AddonImage> {
+        match self {
+            Self::Image(image) => Some(image),
+            Self::Manifests(_) => None,
+        }
+    }
+
+    pub fn manifests(&self) -> Option<&AddonManifests> {
+        match self {
+            Self::Manifests(manifests) => Some(manifests),
+            Self::Image(_) => None,
+        }
+    }
+}
+
+/// Plain manifests in a folder below that of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddonManifests {
+    /// `addons/coredns`.
+    pub folder: String,
+    /// The value of the label that the objects bear.
+    pub label: String,
+    /// The field managers whose fields are taken over.
+    pub take_over: Arc<[String]>,
+    /// In the order in which the folder has them.
+    pub objects: Arc<[Manifest]>,
+    /// Of all objects as they are applied.
+    pub digest: String,
 }
 
 /// The image of one container of a workload.
@@ -43,6 +85,8 @@ pub struct AddonImage {
 pub enum AddonKind {
     /// By the image of one container.
     Image,
+    /// By plain manifests.
+    Manifests,
 }
 
 /// When an addon moves in a run that also moves Kubernetes.
@@ -112,15 +156,88 @@ pub struct AddonMove {
     /// The versions as people call them: a tag or a digest.
     pub from: String,
     pub to: String,
+    /// How long its rollout may take.
+    pub timeout_seconds: i64,
+    /// What the API servers run when its turn comes.
+    pub kubernetes: Version,
+    pub change: AddonWork,
+}
+
+/// What the move of an addon changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AddonWork {
+    Image(ImageMove),
+    Manifests(ManifestsMove),
+}
+
+/// Another image for one container of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageMove {
     pub workload: WorkloadRef,
     pub container: String,
     /// The whole images.
     pub image_from: String,
     pub image: String,
-    /// How long its rollout may take.
-    pub timeout_seconds: i64,
-    /// What the API servers run when its turn comes.
-    pub kubernetes: Version,
+}
+
+impl Addon {
+    /// The question that shows how the addon is. `before` are the objects that runs have applied for it.
+    pub fn probe(&self, live: &Live, before: Option<&Arc<BTreeSet<ObjectRef>>>) -> Probe {
+        match &self.source {
+            AddonSource::Image(image) => Probe::Workload(image.workload.clone()),
+            AddonSource::Manifests(of) => Probe::Manifests(Arc::new(ManifestsQuestion {
+                addon: self.name.clone(),
+                label: of.label.clone(),
+                digest: of.digest.clone(),
+                objects: Arc::clone(&of.objects),
+                take_over: Arc::clone(&of.take_over),
+                before: before.map(Arc::clone).unwrap_or_default(),
+                known: live
+                    .manifests_of(&self.name, &of.digest)
+                    .map(|read| Arc::clone(&read.known))
+                    .unwrap_or_default(),
+            })),
+        }
+    }
+}
+
+impl AddonMove {
+    /// The facts that hold once it has come to its end.
+    pub fn achieves(&self) -> Vec<Fact> {
+        match &self.change {
+            AddonWork::Image(of) => vec![
+                Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone()),
+                Fact::RolledOut(of.workload.clone()),
+            ],
+            AddonWork::Manifests(of) => vec![
+                Fact::Applied(self.name.clone(), of.digest.clone()),
+                Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
+            ],
+        }
+    }
+
+    pub fn kind(&self) -> AddonKind {
+        match self.change {
+            AddonWork::Image(_) => AddonKind::Image,
+            AddonWork::Manifests(_) => AddonKind::Manifests,
+        }
+    }
+
+    pub fn image(&self) -> Option<&ImageMove> {
+        match &self.change {
+            AddonWork::Image(mv) => Some(mv),
+            AddonWork::Manifests(_) => None,
+        }
+    }
+
+    pub fn manifests(&self) -> Option<&ManifestsMove> {
+        match &self.change {
+            AddonWork::Manifests(mv) => Some(mv),
+            AddonWork::Image(_) => None,
+        }
+    }
 }
 
 /// A workload as etcd had it when it was read.

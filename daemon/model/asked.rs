@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use std::sync::Arc;
+
 use super::addon::WorkloadRef;
+use super::manifest::ManifestsQuestion;
 use super::version::Version;
 
 /// A question that no watch answers. It is asked while a step in progress needs the answer.
@@ -24,6 +27,8 @@ pub enum Probe {
     Long(String),
     /// The workload of an addon.
     Workload(WorkloadRef),
+    /// The objects of an addon.
+    Manifests(Arc<ManifestsQuestion>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

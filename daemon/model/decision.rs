@@ -379,6 +379,9 @@ keys! {
     AddonUnknown => "addonUnknown",
     AddonOlderThanKubeadm => "addonOlderThanKubeadm",
     AddonRolling => "addonRolling",
+    AddonConflict => "addonConflict",
+    AddonRefused => "addonRefused",
+    AddonDrifted => "addonDrifted",
     AddonNotRolledOut => "addonNotRolledOut",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",

@@ -8,6 +8,7 @@ use super::addon::{WorkloadKind, WorkloadRef};
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
 use super::live::{Job, Node, NodeTaint, Workload};
+use super::manifest::ObjectRef;
 use super::names;
 use super::rollout::RolloutNote;
 use super::uid::Uid;
@@ -91,6 +92,20 @@ pub enum Effect {
         init: bool,
         image: String,
     },
+    /// Applies one object of an addon by server-side apply. The API server refuses it if the object has changed since.
+    Apply {
+        object: ObjectRef,
+        /// UID and resource version of the object; `None` if it does not exist.
+        guard: Option<(String, String)>,
+        body: Value,
+        /// True if fields of other managers are taken over.
+        takes_over: bool,
+    },
+    /// Deletes an object that its addon does not have any more. The API server refuses it if the object has changed since.
+    DeleteObject {
+        object: ObjectRef,
+        guard: (String, String),
+    },
     CreateNamespace(Value),
     CreateJob {
         name: String,
@@ -171,6 +186,7 @@ impl Effect {
             Self::Evict { uid, .. } => EffectKey::Eviction(uid.as_str().into()),
             Self::Rollout { namespace, name, .. } => EffectKey::deployment(namespace, name),
             Self::SetImage { workload, .. } => EffectKey::workload(workload),
+            Self::Apply { object, .. } | Self::DeleteObject { object, .. } => EffectKey::of_object(object),
             Self::CreateNamespace(_) => EffectKey::Namespace,
             Self::CreateJob { name, .. } | Self::SuspendJob { name, .. } | Self::DeleteJob { name, .. } => {
                 EffectKey::Job(name.clone())
@@ -189,6 +205,8 @@ impl Effect {
             Self::Node { .. }
             | Self::Rollout { .. }
             | Self::SetImage { .. }
+            | Self::Apply { .. }
+            | Self::DeleteObject { .. }
             | Self::CreateNamespace(_)
             | Self::CreateJob { .. }
             | Self::SuspendJob { .. }
@@ -217,6 +235,8 @@ pub enum EffectKey {
     Deployment(String),
     /// The workload of an addon that is no Deployment: `daemonset/kube-system/cilium`.
     Workload(String),
+    /// Any other object of an addon: `configmap/kube-system/coredns`.
+    Object(String),
     /// The namespace of the upgrade Jobs and of the lease.
     Namespace,
     /// The upgrade Job of this name.
@@ -260,13 +280,21 @@ impl EffectKey {
         }
     }
 
+    /// The key of an object of an addon.
+    pub fn of_object(object: &ObjectRef) -> Self {
+        object.workload().map_or_else(|| Self::Object(object.to_string()), |of| Self::workload(&of))
+    }
+
     pub fn rules(&self) -> Rules {
         match self {
             // The answer has the object as it is now. An evicted pod counts as leaving from the answer until a watch
             // shows that it is gone; long work counts as running until a probe shows its end.
-            Self::Node(_) | Self::Deployment(_) | Self::Workload(_) | Self::Eviction(_) | Self::Long(_) => {
-                Rules { needs_lease: true, stops: true, shown_within: None }
-            }
+            Self::Node(_)
+            | Self::Deployment(_)
+            | Self::Workload(_)
+            | Self::Object(_)
+            | Self::Eviction(_)
+            | Self::Long(_) => Rules { needs_lease: true, stops: true, shown_within: None },
             Self::StatusMap => Rules { needs_lease: true, stops: false, shown_within: None },
             Self::Job(_) => Rules { needs_lease: true, stops: true, shown_within: Some(SHOWN) },
             Self::ResumeNote => Rules { needs_lease: true, stops: false, shown_within: Some(SHOWN) },
@@ -291,7 +319,8 @@ impl EffectKey {
                 format!("node/{name}")
             }
             Self::Deployment(name) => format!("deployment/{name}"),
-            Self::Workload(name) => name.clone(),
+            Self::Workload(name) | Self::Object(name) => name.clone(),
+            Self::Probe(Probe::Manifests(question)) => format!("addon/{}", question.addon),
             Self::Probe(Probe::Workload(workload)) => workload.to_string(),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),
             Self::Job(name) => format!("job/{name}"),

@@ -21,6 +21,10 @@ pub enum Fact {
     HasImage(WorkloadRef, String, String),
     /// Every pod that the workload wants is of its present template and available, and there are no others.
     RolledOut(WorkloadRef),
+    /// All objects of this addon are applied as the content with this digest asks, and what it does not have is gone.
+    Applied(String, String),
+    /// The same, and every pod that their workloads want is of the present template and available.
+    AppliedAndReady(String, String),
     /// A node with this name and UID exists.
     Exists(NodeRef),
 }
@@ -49,8 +53,10 @@ impl Fact {
     /// True if the fact is about a version, not about health or existence.
     pub fn is_version(&self) -> bool {
         match self {
-            Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) | Self::HasImage(..) => true,
-            Self::Ready(_) | Self::RolledOut(_) | Self::Exists(_) => false,
+            Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) | Self::HasImage(..) | Self::Applied(..) => {
+                true
+            }
+            Self::Ready(_) | Self::RolledOut(_) | Self::AppliedAndReady(..) | Self::Exists(_) => false,
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::addon::{WorkloadRead, WorkloadRef};
 use super::claim::Claim;
 use super::desired::Selector;
+use super::manifest::ManifestsRead;
 use super::time::later;
 use super::version::Version;
 use super::work::{Component, Fact, Truth};
@@ -74,6 +75,8 @@ pub struct Live {
     pub addon_workloads: BTreeMap<WorkloadRef, Option<WorkloadRead>>,
     /// Why the last look at the workload of an addon failed; those that were read are not in the map.
     pub addons_unread: BTreeMap<WorkloadRef, CallFailure>,
+    /// The objects of addons by the addons' names, as they were last read.
+    pub addon_manifests: BTreeMap<String, ManifestsRead>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API endpoint says of itself, and since when it has answered every probe.
@@ -315,10 +318,22 @@ impl Live {
                     read.map(|read| read.as_ref().is_some_and(|read| read.progress == Progress::Complete)),
                 )
             }
+            Fact::Applied(addon, digest) => {
+                Truth::of(self.manifests_of(addon, digest).map(ManifestsRead::is_applied))
+            }
+            Fact::AppliedAndReady(addon, digest) => {
+                let read = self.manifests_of(addon, digest);
+                Truth::of(read.map(|read| read.is_applied() && read.complete_since.is_some()))
+            }
             Fact::Exists(of) => {
                 Truth::of(Some(self.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))
             }
         }
+    }
+
+    /// The objects of an addon, if what was asked about them is the content with this digest.
+    pub fn manifests_of(&self, addon: &str, digest: &str) -> Option<&ManifestsRead> {
+        self.addon_manifests.get(addon).filter(|read| read.question.digest == digest)
     }
 
     /// The budgets that cover a pod, by name.

@@ -17,6 +17,7 @@ mod jobs;
 pub mod label_value;
 mod labels;
 pub mod live;
+pub mod manifest;
 mod moment;
 pub mod names;
 pub mod nodes;

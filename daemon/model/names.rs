@@ -43,3 +43,10 @@ pub const OUTDATED: &str = "windlass.dev/outdated";
 pub const HOLD: &str = "windlass.dev/hold";
 /// Keeps cluster-autoscaler from removing a node that is empty only because Windlass drained it.
 pub const SCALE_DOWN_DISABLED: &str = "cluster-autoscaler.kubernetes.io/scale-down-disabled";
+/// The label of an object that an addon's manifests have: `<cluster>.<addon>`.
+pub const ADDON: &str = "windlass.dev/addon";
+/// The annotations of such an object: the addon's version, and the digest of its manifest as people wrote it.
+pub const ADDON_VERSION: &str = "windlass.dev/addon-version";
+pub const MANIFEST: &str = "windlass.dev/manifest";
+/// The annotation with which people allow that an object of a kind that is kept is deleted with its manifest.
+pub const PRUNE: &str = "windlass.dev/prune";

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Inventory, compatible};
+use super::{Inventory, compatible, manifests};
 use crate::model::addon::{
-    Addon, AddonWhen, ContainerImage, WorkloadRead, WorkloadRef, image_version, is_as,
+    Addon, AddonImage, AddonSource, AddonWhen, AddonWork, ContainerImage, ImageMove, WorkloadRead,
+    WorkloadRef, image_version, is_as,
 };
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{CallFailure, Progress};
@@ -12,11 +13,11 @@ use crate::model::names::MANAGER;
 use crate::model::plan::{AddonMove, Fact, Scope, Step, Work};
 use crate::model::version::Version;
 
-/// An addon whose image is not as it is asked for.
+/// An addon that is not as it is asked for.
 pub(super) struct PendingAddon<'a> {
-    addon: &'a Addon,
-    from: &'a str,
-    image: String,
+    pub(super) addon: &'a Addon,
+    pub(super) from: String,
+    pub(super) change: AddonWork,
 }
 
 /// What is to be done about the addons, and why some of them cannot be moved.
@@ -33,7 +34,14 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
         AddonSurvey { changes: Vec::new(), blockers: Vec::new(), risks: Vec::new(), unfinished: Vec::new() };
     for addon in in_order(&inventory.cluster.addons) {
         let object = || format!("addon/{}", addon.name);
-        let (workload, container) = (&addon.image.workload, &addon.image.container);
+        let of = match &addon.source {
+            AddonSource::Image(of) => of,
+            AddonSource::Manifests(of) => {
+                manifests::look_at_objects(inventory, &mut survey, addon, of);
+                continue;
+            }
+        };
+        let (workload, container) = (&of.workload, &of.container);
         match inventory.live.addon_workloads.get(workload) {
             None => {
                 survey.blockers.push(unread(workload, inventory.live.addons_unread.get(workload), object()));
@@ -49,11 +57,12 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
                     survey.blockers.push(Reason::new(Key::AddonNotFound, object(), text));
                 }
                 Some(runs) => {
-                    let image = addon.image.asked(&addon.version, &runs.image);
-                    let (blockers, risks) = compatible::objections(inventory, addon, &runs.image, &image);
+                    let image = of.asked(&addon.version, &runs.image);
+                    let (blockers, risks) =
+                        compatible::objections(inventory, addon, &[(runs.image.as_str(), image.as_str())]);
                     survey.blockers.extend(blockers);
                     survey.risks.extend(risks);
-                    survey.compare(addon, read, runs, image);
+                    survey.compare((addon, of), read, runs, image);
                 }
             },
         }
@@ -63,14 +72,20 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
 
 impl<'a> AddonSurvey<'a> {
     /// Compares the image that runs with the one that is asked for.
-    fn compare(&mut self, addon: &'a Addon, read: &WorkloadRead, runs: &'a ContainerImage, image: String) {
+    fn compare(
+        &mut self,
+        (addon, of): (&'a Addon, &AddonImage),
+        read: &WorkloadRead,
+        runs: &'a ContainerImage,
+        image: String,
+    ) {
         if is_as(&runs.image, &image) {
-            self.unchanged(addon, read);
+            self.unchanged(addon, &of.workload.to_string(), read);
             return;
         }
         let object = || format!("addon/{}", addon.name);
         if let Some(why) = read.stays {
-            let text = format!("nothing would replace the pods of {}: {why}", addon.image.workload);
+            let text = format!("nothing would replace the pods of {}: {why}", of.workload);
             self.blockers.push(Reason::new(Key::AddonNotRolledOut, object(), text));
         }
         let ours = format!("{MANAGER} by ");
@@ -78,21 +93,27 @@ impl<'a> AddonSurvey<'a> {
             let text = format!("somebody else wrote its image last: {manager}");
             self.risks.push(Reason::new(Key::AddonManager, object(), text));
         }
-        self.changes.push(PendingAddon { addon, from: &runs.image, image });
+        let change = AddonWork::Image(ImageMove {
+            workload: of.workload.clone(),
+            container: of.container.clone(),
+            image_from: runs.image.clone(),
+            image,
+        });
+        self.changes.push(PendingAddon { addon, from: image_version(&runs.image).to_owned(), change });
     }
 
-    /// An addon that has its image, and whose pods may not all be there.
-    fn unchanged(&mut self, addon: &'a Addon, read: &WorkloadRead) {
+    /// An addon that is as asked for, and whose pods may not all be there.
+    pub(super) fn unchanged(&mut self, addon: &Addon, workload: &str, read: &WorkloadRead) {
         let object = format!("addon/{}", addon.name);
         let reason = match &read.progress {
             Progress::Complete => return,
             Progress::Going if !read.is_half_way() => return,
             Progress::Going => {
-                let text = format!("the rollout of {} has not ended", addon.image.workload);
+                let text = format!("the rollout of {workload} has not ended");
                 Reason::new(Key::AddonRolling, object, text)
             }
             Progress::Failed(why) => {
-                let text = format!("the rollout of {} does not go on: {why}", addon.image.workload);
+                let text = format!("the rollout of {workload} does not go on: {why}");
                 Reason::new(Key::AddonNotRolledOut, object, text)
             }
         };
@@ -108,22 +129,16 @@ impl<'a> AddonSurvey<'a> {
 
 impl PendingAddon<'_> {
     fn step(&self, kubernetes: &Version) -> Step {
-        let Addon { name, version, image: of, timeout, .. } = self.addon;
+        let Addon { name, version, timeout, .. } = self.addon;
         let mv = AddonMove {
             name: name.clone(),
-            from: image_version(self.from).to_owned(),
+            from: self.from.clone(),
             to: version.clone(),
-            workload: of.workload.clone(),
-            container: of.container.clone(),
-            image_from: self.from.to_owned(),
-            image: self.image.clone(),
             timeout_seconds: timeout.as_secs(),
             kubernetes: kubernetes.clone(),
+            change: self.change.clone(),
         };
-        let achieves = vec![
-            Fact::HasImage(of.workload.clone(), of.container.clone(), self.image.clone()),
-            Fact::RolledOut(of.workload.clone()),
-        ];
+        let achieves = mv.achieves();
         let expects = vec![Fact::ControlPlaneAtLeast(kubernetes.clone())];
         Step::new(Scope::Addon(name.clone()), Work::Addon(mv), expects, achieves)
     }

@@ -8,12 +8,11 @@ use crate::model::decision::{Key, Reason};
 use crate::model::version::Version;
 use crate::provider::{KnownAddon, Statement, known_of, numbers, of_minor};
 
-/// What is known against an addon: blockers, and risks.
+/// What is known against an addon: blockers, and risks. `images` are those that run, each with the one that is asked for.
 pub(super) fn objections(
     inventory: &Inventory,
     addon: &Addon,
-    runs: &str,
-    image: &str,
+    images: &[(&str, &str)],
 ) -> (Vec<Reason>, Vec<Reason>) {
     let (mut blockers, mut risks) = (Vec::new(), Vec::new());
     let object = || format!("addon/{}", addon.name);
@@ -34,7 +33,9 @@ pub(super) fn objections(
             blockers.push(Reason::new(Key::AddonUnsupported, object(), text));
         }
     }
-    let Some(known) = known_of(image) else {
+    let known: Vec<_> =
+        images.iter().filter_map(|(runs, image)| Some((*runs, *image, known_of(image)?))).collect();
+    if known.is_empty() {
         if moves && addon.requires.is_none() {
             let text = format!(
                 "it is not known which Kubernetes {} supports; `requires` in its file can say so",
@@ -42,12 +43,28 @@ pub(super) fn objections(
             );
             risks.push(Reason::new(Key::AddonUnknown, object(), text));
         }
-        return (blockers, risks);
-    };
-    blockers.extend(
-        older_than_kubeadm(inventory, addon, known, target)
-            .map(|text| Reason::new(Key::AddonOlderThanKubeadm, object(), text)),
-    );
+    }
+    for (runs, image, known) in known {
+        blockers.extend(
+            older_than_kubeadm(inventory, image_version(image), known, target)
+                .map(|text| Reason::new(Key::AddonOlderThanKubeadm, object(), text)),
+        );
+        let told = against_images(inventory, addon, (runs, image, known), &new);
+        risks.extend(told.into_iter().map(|text| Reason::new(Key::AddonUnsupported, object(), text)));
+    }
+    (blockers, risks)
+}
+
+/// What is known against the image that runs, until it is replaced, and against the one that is asked for.
+fn against_images(
+    inventory: &Inventory,
+    addon: &Addon,
+    (runs, image, known): (&str, &str, &KnownAddon),
+    new: &BTreeSet<u16>,
+) -> Vec<String> {
+    let target = inventory.target();
+    let from = inventory.oldest_control_plane().map_or(target.minor, |oldest| oldest.minor);
+    let moves = from < target.minor;
     let unchanged = image == runs;
     let last = if unchanged || addon.when != AddonWhen::BeforeControlPlane {
         target.minor
@@ -55,16 +72,11 @@ pub(super) fn objections(
         target.minor - 1
     };
     let old: BTreeSet<u16> = if moves { (from..=last).collect() } else { BTreeSet::new() };
-    let stays = if unchanged { BTreeSet::new() } else { new };
+    let stays = if unchanged { BTreeSet::new() } else { new.clone() };
     // What the file says comes before what others say.
     let stays = if addon.requires.is_some() { BTreeSet::new() } else { stays };
-    for (version, minors) in [(image_version(runs), old), (addon.version.as_str(), stays)] {
-        risks.extend(
-            unsupported(known, version, &minors)
-                .map(|text| Reason::new(Key::AddonUnsupported, object(), text)),
-        );
-    }
-    (blockers, risks)
+    let both = [(image_version(runs), old), (image_version(image), stays)];
+    both.into_iter().filter_map(|(version, minors)| unsupported(known, version, &minors)).collect()
 }
 
 /// Why a version is not known to work with one of these minors; `None` if it is, or if its project says nothing of it.
@@ -88,7 +100,7 @@ fn unsupported(known: &KnownAddon, version: &str, minors: &BTreeSet<u16>) -> Opt
 /// kubeadm moves `CoreDNS` and kube-proxy when it moves the control plane. A file that asks for less would take that back.
 fn older_than_kubeadm(
     inventory: &Inventory,
-    addon: &Addon,
+    version: &str,
     known: &KnownAddon,
     target: &Version,
 ) -> Option<String> {
@@ -97,11 +109,11 @@ fn older_than_kubeadm(
     let by_kubeadm = moves && inventory.provider().installs_addons;
     let installed =
         known.kubeadm.iter().find(|row| row.kubernetes == format!("{}.{}", target.major, target.minor))?;
-    let older = numbers(&addon.version)? < numbers(&installed.version)?;
+    let older = numbers(version)? < numbers(&installed.version)?;
     (by_kubeadm && older).then(|| {
         format!(
             "kubeadm installs {} {} with Kubernetes 1.{}, and its file asks for {}, which is older: write {} or later",
-            known.addon, installed.version, target.minor, addon.version, installed.version
+            known.addon, installed.version, target.minor, version, installed.version
         )
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::addon::{Addon, AddonWhen, WorkloadRef};
+use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonWhen, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
@@ -14,7 +14,7 @@ use crate::provider::Script;
 
 /// Raised whenever the same intent gets another digest. A plan that another version of Windlass sealed then has
 /// another digest.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Why a plan has no digest. Without one it cannot be approved or carried out, because it cannot be told from another
 /// plan.
@@ -69,14 +69,19 @@ struct Asked<'a> {
 struct AddonIntent<'a> {
     name: &'a str,
     version: &'a str,
-    workload: &'a WorkloadRef,
-    container: &'a str,
-    repository: Option<&'a str>,
+    source: SourceIntent<'a>,
     when: AddonWhen,
     after: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     requires: Option<&'a str>,
     timeout_seconds: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum SourceIntent<'a> {
+    Image { workload: &'a WorkloadRef, container: &'a str, repository: Option<&'a str> },
+    Manifests { folder: &'a str, digest: &'a str, take_over: &'a [String] },
 }
 
 #[derive(Serialize)]
@@ -146,13 +151,21 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
 
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
     fn intent(addon: &Addon) -> AddonIntent<'_> {
-        let Addon { name, version, image, when, after, requires, timeout } = addon;
+        let Addon { name, version, source, when, after, requires, timeout } = addon;
+        let source = match source {
+            AddonSource::Image(image) => SourceIntent::Image {
+                workload: &image.workload,
+                container: &image.container,
+                repository: image.repository.as_deref(),
+            },
+            AddonSource::Manifests(AddonManifests { folder, digest, take_over, .. }) => {
+                SourceIntent::Manifests { folder, digest, take_over }
+            }
+        };
         AddonIntent {
             name,
             version,
-            workload: &image.workload,
-            container: &image.container,
-            repository: image.repository.as_deref(),
+            source,
             when: *when,
             after,
             requires: requires.as_deref(),

@@ -3,6 +3,7 @@
 
 use super::node::drains_between;
 use super::{SealError, limits, seal};
+use crate::model::addon::{AddonSource, AddonWork};
 use crate::model::desired::{Cluster, Desired};
 use crate::model::plan::{AddonMove, Component, Fact, Plan, Scope, Stage, StageKind, Step};
 use crate::provider;
@@ -98,19 +99,21 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
 fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluster: &Cluster) -> bool {
     let Some(addon) = cluster.addons.iter().find(|addon| addon.name == mv.name) else { return false };
     let hop = plan.hops.get(stage.hop).map_or(plan.hops.is_empty(), |hop| hop.to == stage.to);
-    let of = &addon.image;
-    let achieves = [
-        Fact::HasImage(of.workload.clone(), of.container.clone(), mv.image.clone()),
-        Fact::RolledOut(of.workload.clone()),
-    ];
+    let fits = match (&addon.source, &mv.change) {
+        (AddonSource::Image(of), AddonWork::Image(mv)) => {
+            mv.workload == of.workload
+                && mv.container == of.container
+                && mv.image == of.asked(&addon.version, &mv.image_from)
+        }
+        (AddonSource::Manifests(of), AddonWork::Manifests(mv)) => mv.follows_from(of),
+        (AddonSource::Image(_) | AddonSource::Manifests(_), _) => false,
+    };
     hop && stage.to == plan.to
         && stage.kind == StageKind::of_addons(addon.when)
         && step.id.scope == Scope::Addon(addon.name.clone())
         && mv.to == addon.version
-        && mv.workload == of.workload
-        && mv.container == of.container
-        && mv.image == of.asked(&addon.version, &mv.image_from)
+        && fits
         && mv.timeout_seconds == addon.timeout.as_secs()
-        && step.achieves == achieves
+        && step.achieves == mv.achieves()
         && matches!(step.expects.as_slice(), [Fact::ControlPlaneAtLeast(_)])
 }

@@ -68,7 +68,8 @@ fn look(input: &Input<'_>) -> Turn {
     }
     let desired = input.state.desired.as_deref().filter(|_| live.complete);
     for addon in desired.into_iter().flat_map(|desired| &desired.cluster.addons) {
-        turn.probes.push((Probe::Workload(addon.image.workload.clone()), ADDONS));
+        let before = input.record.addon_objects.get(&addon.name);
+        turn.probes.push((addon.probe(live, before), ADDONS));
     }
     turn
 }

@@ -26,16 +26,19 @@ mod waiting;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Key, Reason};
 use crate::model::entry::{
-    Authored, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, What,
+    Authored, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, What,
 };
+use crate::model::manifest::ObjectRef;
 use crate::model::plan::Plan;
 use crate::model::version::Version;
+use crate::model::work::StepId;
 
 pub use config_map::{CONFIG_MAP_BYTES, ShownText, config_map_text};
 pub use files::{WriteError, advance, files};
@@ -86,6 +89,9 @@ pub struct Record {
     pub ended: Vec<EndedRun>,
     /// How many runs each commit has started; the next run's id counts on from it.
     pub runs_of_commit: BTreeMap<String, u32>,
+    /// The objects that runs have applied, by addon: after a whole step those of its plan, before that also those of the last
+    /// whole one.
+    pub addon_objects: BTreeMap<String, Arc<BTreeSet<ObjectRef>>>,
     pub rollback_points: Vec<String>,
     /// The desired commit of each rollback point, if it has one.
     pub rollback_commits: BTreeMap<String, CommitId>,
@@ -148,6 +154,7 @@ impl Record {
             }
             What::Run(event) => self.apply_run(event, entry, plan),
             What::Step(id, event) => {
+                self.note_objects(id, event);
                 if let Some(run) = &mut self.run {
                     run.apply_step(id, event, entry.seq, entry.at);
                 }
@@ -221,6 +228,22 @@ impl Record {
                 }
             }
             RunEvent::Ended { outcome, reasons } => self.end_run(entry.at, *outcome, reasons),
+        }
+    }
+
+    /// Keeps which objects an addon may have in the cluster. What is deleted is decided by the objects themselves.
+    fn note_objects(&mut self, id: &StepId, event: &StepEvent) {
+        let step = self.run.as_ref().and_then(|run| run.find(id)).map(|(_, step)| step);
+        let Some(mv) = step.and_then(|step| step.work.addon()) else { return };
+        let Some(of) = mv.manifests() else { return };
+        let all = Arc::make_mut(self.addon_objects.entry(mv.name.clone()).or_default());
+        match event {
+            StepEvent::Started { .. } => all.extend(of.objects.iter().cloned()),
+            StepEvent::Done { .. } => *all = of.objects.iter().cloned().collect(),
+            StepEvent::Moved { .. }
+            | StepEvent::SetAside { .. }
+            | StepEvent::Failed { .. }
+            | StepEvent::Gone => {}
         }
     }
 

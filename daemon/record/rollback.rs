@@ -74,10 +74,16 @@ pub struct AddonBefore {
     pub name: String,
     pub kind: AddonKind,
     pub version: String,
-    /// `deployment/kube-system/coredns`, its container, and the whole image.
-    pub workload: String,
-    pub container: String,
-    pub image: String,
+    /// Of an image: `deployment/kube-system/coredns`, its container, and the whole image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Of manifests: how many objects the run has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<usize>,
 }
 
 const GO_BACK_ADDONS: &str =
@@ -189,11 +195,12 @@ fn addon_before(step: &Step) -> Option<AddonBefore> {
     let mv = step.work.addon()?;
     Some(AddonBefore {
         name: mv.name.clone(),
-        kind: AddonKind::Image,
+        kind: mv.kind(),
         version: mv.from.clone(),
-        workload: mv.workload.to_string(),
-        container: mv.container.clone(),
-        image: mv.image_from.clone(),
+        workload: mv.image().map(|of| of.workload.to_string()),
+        container: mv.image().map(|of| of.container.clone()),
+        image: mv.image().map(|of| of.image_from.clone()),
+        objects: mv.manifests().map(|of| of.objects.len()),
     })
 }
 

@@ -9,7 +9,6 @@ use super::status_types::{
 };
 use super::text::count;
 use super::{Run, StepEnd, StepRecord};
-use crate::model::addon::AddonKind;
 use crate::model::entry::StepPhase;
 use crate::model::plan::{Stage, StageKind, Step};
 
@@ -104,7 +103,7 @@ pub(super) fn addon_statuses(run: &Run) -> Vec<AddonStatus> {
         let record = run.steps.get(&step.id);
         Some(AddonStatus {
             name: mv.name.clone(),
-            kind: AddonKind::Image,
+            kind: mv.kind(),
             from: mv.from.clone(),
             to: mv.to.clone(),
             state: record.map_or(NodeState::Pending, state),

@@ -66,6 +66,8 @@ impl InFlight {
             Effect::Node { .. }
             | Effect::Rollout { .. }
             | Effect::SetImage { .. }
+            | Effect::Apply { .. }
+            | Effect::DeleteObject { .. }
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
             | Effect::SuspendJob { .. }

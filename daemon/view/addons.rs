@@ -1,9 +1,13 @@
 //! The addons that a plan would move, and what each changes.
 
-use serde::Serialize;
+use std::collections::BTreeSet;
 
-use crate::model::addon::AddonWhen;
+use serde::Serialize;
+use similar::{ChangeTag, TextDiff};
+
+use crate::model::addon::{AddonWhen, AddonWork};
 use crate::model::decision::Reason;
+use crate::model::manifest::{FieldChange, ManifestsMove, ObjectRef};
 use crate::model::plan;
 use crate::model::text::plain;
 
@@ -28,14 +32,35 @@ pub struct AddonDiff {
     pub removed: Vec<ObjectChange>,
 }
 
-/// One field of one object; of an object that is added or removed, the whole of it.
+impl AddonDiff {
+    /// `with 1 object added, 2 changed`.
+    pub(super) fn words(&self) -> String {
+        let count = |changes: &[ObjectChange]| {
+            changes.iter().map(|change| &change.object).collect::<BTreeSet<_>>().len()
+        };
+        let counts = [("added", &self.added), ("changed", &self.changed), ("deleted", &self.removed)];
+        let told =
+            counts.into_iter().map(|(word, changes)| (word, count(changes))).filter(|(_, many)| *many > 0);
+        let told: Vec<String> = told
+            .enumerate()
+            .map(|(index, (word, many))| match (index, many) {
+                (0, 1) => format!("1 object {word}"),
+                (0, many) => format!("{many} objects {word}"),
+                (_, many) => format!("{many} {word}"),
+            })
+            .collect();
+        format!("with {}", told.join(", "))
+    }
+}
+
+/// One field of one object; of an object that is added or removed, the object as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectChange {
     /// `deployment/kube-system/coredns`.
     pub object: String,
-    /// `container coredns: image`.
-    pub field: String,
+    /// `container coredns: image`; `None` for the object as a whole.
+    pub field: Option<String>,
     pub from: Option<String>,
     pub to: Option<String>,
 }
@@ -49,15 +74,21 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
     let moves = plan.stages.iter().filter_map(of_stage).flatten();
     let change = |(when, mv): (AddonWhen, plan::AddonMove)| {
         let object = format!("addon/{}", mv.name);
-        let changed = ObjectChange {
-            object: mv.workload.to_string(),
-            field: format!("container {}: image", mv.container),
-            from: Some(mv.image_from),
-            to: Some(mv.image),
+        let diff = match mv.change {
+            AddonWork::Image(of) => {
+                let changed = ObjectChange {
+                    object: of.workload.to_string(),
+                    field: Some(format!("container {}: image", of.container)),
+                    from: Some(of.image_from),
+                    to: Some(of.image),
+                };
+                AddonDiff { changed: vec![changed], ..AddonDiff::default() }
+            }
+            AddonWork::Manifests(of) => objects_of(&of),
         };
         AddonChange {
             risks: plan.risks.iter().filter(|risk| risk.object == object).cloned().collect(),
-            diff: AddonDiff { changed: vec![changed], ..AddonDiff::default() },
+            diff,
             name: mv.name,
             from: mv.from,
             to: mv.to,
@@ -67,17 +98,69 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
     moves.map(change).collect()
 }
 
+/// The objects that are added, changed field by field, and removed.
+fn objects_of(mv: &ManifestsMove) -> AddonDiff {
+    let whole =
+        |object: &ObjectRef| ObjectChange { object: object.to_string(), field: None, from: None, to: None };
+    let fields = |object: &ObjectRef| match mv.diffs.get(object) {
+        Some(changes) if !changes.is_empty() => {
+            let of_field = |change: &FieldChange| ObjectChange {
+                object: object.to_string(),
+                field: Some(change.field.clone()),
+                from: change.from.clone(),
+                to: change.to.clone(),
+            };
+            changes.iter().map(of_field).collect()
+        }
+        _ => vec![whole(object)],
+    };
+    AddonDiff {
+        added: mv.added.iter().map(whole).collect(),
+        changed: mv.changed.iter().flat_map(fields).collect(),
+        removed: mv.removed.iter().map(whole).collect(),
+    }
+}
+
 /// What an addon's move changes, as `diff` writes it.
 pub(super) fn difference(addon: &AddonChange) -> Vec<String> {
-    let mut lines = Vec::new();
-    let marked = |mark: &str, text: &Option<String>| {
-        text.iter().map(|text| format!("{mark} {}", plain(text))).collect::<Vec<_>>()
-    };
     let diff = &addon.diff;
-    for change in diff.added.iter().chain(&diff.changed).chain(&diff.removed) {
-        lines.push(format!("{}, {}", plain(&change.object), plain(&change.field)));
-        lines.extend(marked("-", &change.from));
-        lines.extend(marked("+", &change.to));
+    let mut lines: Vec<String> = Vec::new();
+    lines.extend(diff.added.iter().map(|change| format!("+ {} is added", plain(&change.object))));
+    for change in &diff.changed {
+        match &change.field {
+            Some(field) => {
+                lines.push(format!("{}, {}", plain(&change.object), plain(field)));
+                lines.extend(both(change.from.as_deref(), change.to.as_deref()));
+            }
+            None => lines.push(format!("{} is changed", plain(&change.object))),
+        }
     }
+    lines.extend(diff.removed.iter().map(|change| format!("- {} is deleted", plain(&change.object))));
     lines
+}
+
+/// How many equal lines are shown around those that differ.
+const AROUND: usize = 2;
+
+/// The two values of a field; of values with several lines only those that differ, and some around them.
+fn both(from: Option<&str>, to: Option<&str>) -> Vec<String> {
+    let lines = |text: Option<&str>| text.is_some_and(|text| text.trim_end().contains('\n'));
+    if lines(from) || lines(to) {
+        let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+        let diff = TextDiff::from_lines(from, to);
+        let mut shown = Vec::new();
+        for group in diff.grouped_ops(AROUND) {
+            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+                let mark = match change.tag() {
+                    ChangeTag::Delete => '-',
+                    ChangeTag::Insert => '+',
+                    ChangeTag::Equal => ' ',
+                };
+                shown.push(format!("{mark} {}", plain(change.value().trim_end_matches('\n'))));
+            }
+        }
+        return shown;
+    }
+    let marked = |mark: &'static str, text: Option<&str>| text.map(|text| format!("{mark} {}", plain(text)));
+    marked("-", from).into_iter().chain(marked("+", to)).collect()
 }

@@ -5,6 +5,7 @@
 mod addons;
 pub mod beside;
 pub mod cluster;
+mod facts;
 mod fleet;
 pub mod history;
 pub mod ink;

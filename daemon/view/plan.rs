@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::addons::{AddonChange, addons_of};
+pub use super::facts::{Component, Fact};
 use super::standing::Exit;
 use crate::diff;
 use crate::gate;
@@ -149,31 +150,6 @@ pub struct Step {
     pub expects: Vec<Fact>,
     /// The facts that hold after the step.
     pub achieves: Vec<Fact>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Component {
-    ControlPlane,
-    Kubelet,
-    Addon,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fact {
-    /// This component of this node runs at least this version.
-    RunsAtLeast(Component, String, Version),
-    /// Every API server runs at least this version.
-    ControlPlaneAtLeast(Version),
-    /// The node is Ready.
-    Ready(String),
-    /// This container of this workload has this image.
-    HasImage(String, String, String),
-    /// Every pod of the workload is of its present template and available.
-    RolledOut(String),
-    /// The node exists with this UID.
-    Exists(String, String),
 }
 
 /// The limits of one pool.
@@ -330,32 +306,6 @@ impl Step {
             canary: mv.is_some_and(|mv| mv.canary),
             expects: step.expects.iter().map(Fact::of).collect(),
             achieves: step.achieves.iter().map(Fact::of).collect(),
-        }
-    }
-}
-
-impl Component {
-    fn of(component: plan::Component) -> Self {
-        match component {
-            plan::Component::ControlPlane => Self::ControlPlane,
-            plan::Component::Kubelet => Self::Kubelet,
-        }
-    }
-}
-
-impl Fact {
-    fn of(fact: &plan::Fact) -> Self {
-        match fact {
-            plan::Fact::RunsAtLeast(component, node, version) => {
-                Self::RunsAtLeast(Component::of(*component), node.clone(), version.clone())
-            }
-            plan::Fact::ControlPlaneAtLeast(version) => Self::ControlPlaneAtLeast(version.clone()),
-            plan::Fact::Ready(node) => Self::Ready(node.clone()),
-            plan::Fact::HasImage(workload, container, image) => {
-                Self::HasImage(workload.to_string(), container.clone(), image.clone())
-            }
-            plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
-            plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),
         }
     }
 }

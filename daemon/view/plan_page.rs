@@ -30,7 +30,7 @@ impl PlanPage {
     fn hops(&self) -> Vec<(Option<&Hop>, Vec<PlanRow>)> {
         let rows = |number: usize| {
             let stages = self.plan.stages.iter().filter(move |stage| stage.hop == number + 1);
-            stages.flat_map(|stage| rows_of(&self.plan, stage)).collect()
+            stages.flat_map(|stage| rows_of(self, stage)).collect()
         };
         let hops = self.plan.hops.iter().enumerate().map(|(number, hop)| (Some(hop), rows(number)));
         let mut hops: Vec<_> = hops.collect();
@@ -240,7 +240,8 @@ impl Page for PlanPage {
     }
 }
 
-fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
+fn rows_of(page: &PlanPage, stage: &Stage) -> Vec<PlanRow> {
+    let plan = &page.plan;
     let row = |what: &str, steps: &[&Step], how: String| {
         let names = steps.iter().map(|step| step.node.clone()).filter(|node| !node.is_empty()).collect();
         PlanRow { what: what.to_owned(), nodes: steps.len(), how, names }
@@ -274,7 +275,13 @@ fn rows_of(plan: &Plan, stage: &Stage) -> Vec<PlanRow> {
                     Fact::RolledOut(workload) => Some(workload.as_str()),
                     _ => None,
                 });
-                let how = format!("{} → {} in {}", step.from, step.to, workload.unwrap_or_default());
+                let objects = page.addons.iter().find(|addon| addon.name == step.pool);
+                let what = match (workload, objects) {
+                    (Some(workload), _) => format!("in {workload}"),
+                    (None, Some(addon)) => addon.diff.words(),
+                    (None, None) => String::new(),
+                };
+                let how = format!("{} → {} {what}", step.from, step.to);
                 row(&format!("addon {}", step.pool), &[], how)
             };
             all.iter().map(addon).collect()

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::hand::Hand;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
-use crate::model::addon::WorkloadRead;
+use crate::model::addon::{ImageMove, WorkloadRead};
 use crate::model::decision::{Decision, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::{StepEvent, StepPhase};
@@ -15,55 +15,60 @@ use crate::model::time::later;
 use crate::verify::STABLE;
 
 /// A workload was read within this before its image is changed, or its rollout is judged.
-const READ: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const READ: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the step stands: its workload has the image or not.
-pub(super) fn addon_state(hand: &Hand<'_>, mv: &AddonMove) -> State {
-    if has_image(hand, mv) || hand.progress.phase >= StepPhase::Upgrading {
+pub(super) fn image_state(hand: &Hand<'_>, of: &ImageMove) -> State {
+    if has_image(hand, of) || hand.progress.phase >= StepPhase::Upgrading {
         State::RollingOut
     } else {
         State::Unrolled
     }
 }
 
-fn has_image(hand: &Hand<'_>, mv: &AddonMove) -> bool {
-    let runs = workload(hand, mv).and_then(|read| read.images.get(&mv.container));
-    runs.is_some_and(|runs| runs.image == mv.image)
+fn has_image(hand: &Hand<'_>, of: &ImageMove) -> bool {
+    let runs = workload(hand, of).and_then(|read| read.images.get(&of.container));
+    runs.is_some_and(|runs| runs.image == of.image)
 }
 
-fn workload<'a>(hand: &Hand<'a>, mv: &AddonMove) -> Option<&'a WorkloadRead> {
-    hand.live.addon_workloads.get(&mv.workload)?.as_ref()
+fn workload<'a>(hand: &Hand<'a>, of: &ImageMove) -> Option<&'a WorkloadRead> {
+    hand.live.addon_workloads.get(&of.workload)?.as_ref()
 }
 
-fn is_fresh(hand: &Hand<'_>, mv: &AddonMove) -> bool {
-    let read = hand.live.probed.get(&Probe::Workload(mv.workload.clone()));
-    let answered = !hand.live.addons_unread.contains_key(&mv.workload);
+fn is_fresh(hand: &Hand<'_>, of: &ImageMove) -> bool {
+    let read = hand.live.probed.get(&Probe::Workload(of.workload.clone()));
+    let answered = !hand.live.addons_unread.contains_key(&of.workload);
     answered && read.is_some_and(|at| later(*at, READ) > hand.now)
 }
 
 /// The workload was not read of late; why, if its last look failed.
-fn unread(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
-    let Some(why) = hand.live.addons_unread.get(&mv.workload) else { return turn.moving() };
-    let text = format!("{} cannot be read: {}", mv.workload, why.words());
+fn unread(hand: &Hand<'_>, of: &ImageMove, turn: Turn) -> Turn {
+    let Some(why) = hand.live.addons_unread.get(&of.workload) else { return turn.moving() };
+    let text = format!("{} cannot be read: {}", of.workload, why.words());
     if why.is_missing_right() {
         return turn.denies(Gate::Health, Reason::new(Key::RightMissing, hand.object(), text));
     }
     turn.moving().waits(Gate::Health, Reason::new(Key::ApiUnreachable, hand.object(), text))
 }
 
-pub(super) fn advance(hand: &Hand<'_>, mv: &AddonMove, state: State, may: &Decision) -> Turn {
-    let turn = Turn::of(state).probe(Probe::Workload(mv.workload.clone()), LOOK_AGAIN);
+pub(super) fn advance(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &ImageMove),
+    state: State,
+    may: &Decision,
+) -> Turn {
+    let turn = Turn::of(state).probe(Probe::Workload(of.workload.clone()), LOOK_AGAIN);
     match state {
-        State::Unrolled => set_image(hand, mv, turn, may),
+        State::Unrolled => set_image(hand, of, turn, may),
         // Nothing is judged while a person has stopped the work, nor by an old picture.
         _ if may.objects(Gate::Stop) => turn.moving(),
-        _ if !is_fresh(hand, mv) => unread(hand, mv, turn),
-        _ => follow(hand, mv, turn),
+        _ if !is_fresh(hand, of) => unread(hand, of, turn),
+        _ => follow(hand, (mv, of), turn),
     }
 }
 
 /// Changes the image, if every gate allows it; gives the step up untouched where a gate says so.
-fn set_image(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, may: &Decision) -> Turn {
+fn set_image(hand: &Hand<'_>, of: &ImageMove, turn: Turn, may: &Decision) -> Turn {
     let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
     if !returns.is_empty() {
         return turn.set_aside(&hand.step.id, false, returns);
@@ -71,43 +76,43 @@ fn set_image(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, may: &Decision) -> Tur
     if !may.allows() {
         return turn.answers(may.objections().cloned());
     }
-    let Some(read) = hand.live.addon_workloads.get(&mv.workload).filter(|_| is_fresh(hand, mv)) else {
-        return unread(hand, mv, turn);
+    let Some(read) = hand.live.addon_workloads.get(&of.workload).filter(|_| is_fresh(hand, of)) else {
+        return unread(hand, of, turn);
     };
-    let runs = read.as_ref().and_then(|read| Some((read, read.images.get(&mv.container)?)));
+    let runs = read.as_ref().and_then(|read| Some((read, read.images.get(&of.container)?)));
     let Some((read, runs)) = runs else {
-        let text = format!("{} with a container {} is not there any more", mv.workload, mv.container);
+        let text = format!("{} with a container {} is not there any more", of.workload, of.container);
         return turn.denies(Gate::Health, Reason::new(Key::AddonNotFound, hand.object(), text));
     };
     let effect = Effect::SetImage {
-        workload: mv.workload.clone(),
+        workload: of.workload.clone(),
         uid: read.uid.clone(),
         resource_version: read.resource_version.clone(),
-        container: mv.container.clone(),
+        container: of.container.clone(),
         init: runs.init,
-        image: mv.image.clone(),
+        image: of.image.clone(),
     };
     // What keeps the write from being done is told with the object; see `Merge::effect`.
-    let lasts = hand.live.overlay.backoff.get(&EffectKey::workload(&mv.workload)).is_some_and(Backoff::lasts);
+    let lasts = hand.live.overlay.backoff.get(&EffectKey::workload(&of.workload)).is_some_and(Backoff::lasts);
     let turn = turn.effect(effect, hand.progress.intent);
     if lasts { turn } else { turn.moving() }
 }
 
 /// Watches the rollout until all pods have the image and have been well for a while.
-fn follow(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
+fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Turn {
     let (id, object) = (&hand.step.id, hand.object());
     let failed = |turn: Turn, why: String| {
         turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, object.clone(), why)])
     };
-    let Some(read) = workload(hand, mv) else {
-        if hand.live.addon_workloads.contains_key(&mv.workload) {
-            return failed(turn, format!("{} is not there any more", mv.workload));
+    let Some(read) = workload(hand, of) else {
+        if hand.live.addon_workloads.contains_key(&of.workload) {
+            return failed(turn, format!("{} is not there any more", of.workload));
         }
         return turn.moving();
     };
-    if !has_image(hand, mv) {
-        let runs = read.images.get(&mv.container).map_or("no such container", |runs| runs.image.as_str());
-        let by = read.images.get(&mv.container).and_then(|runs| runs.manager.as_deref());
+    if !has_image(hand, of) {
+        let runs = read.images.get(&of.container).map_or("no such container", |runs| runs.image.as_str());
+        let by = read.images.get(&of.container).and_then(|runs| runs.manager.as_deref());
         let by = by.map_or_else(String::new, |by| format!(", written by {by}"));
         return failed(turn, format!("somebody changed its image after Windlass did: it has {runs}{by}"));
     }
@@ -123,7 +128,7 @@ fn follow(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
     }
     let words = || not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}"));
     if let Progress::Failed(why) = &read.progress {
-        return failed(turn, format!("the rollout of {} does not go on: {why}{}", mv.workload, words()));
+        return failed(turn, format!("the rollout of {} does not go on: {why}{}", of.workload, words()));
     }
     // A rollout over many nodes takes its time: the limit counts from its last progress, and only while we look.
     let mut turn = Turn { watched: Some(id.clone()), ..turn };
@@ -131,15 +136,15 @@ fn follow(hand: &Hand<'_>, mv: &AddonMove, turn: Turn) -> Turn {
     let limit = SignedDuration::from_secs(mv.timeout_seconds);
     if turn.expired(watched.max(read.progressed), limit, hand.now) {
         let text =
-            format!("the rollout of {} has not come further within its timeout{}", mv.workload, words());
+            format!("the rollout of {} has not come further within its timeout{}", of.workload, words());
         return failed(turn, text);
     }
-    let text = format!("{} rolls out {}", mv.workload, mv.to);
+    let text = format!("{} rolls out {}", of.workload, mv.to);
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, object, text))
 }
 
 /// What a pod of the workload says that is not Ready.
-fn not_ready(hand: &Hand<'_>, read: &WorkloadRead) -> Option<String> {
+pub(super) fn not_ready(hand: &Hand<'_>, read: &WorkloadRead) -> Option<String> {
     let uid = read.uid.as_str().into();
     let mut pods = hand.live.pods_under(&uid).filter(|pod: &&Pod| pod.deleting.is_none() && !pod.ready);
     let pod = pods.next()?;

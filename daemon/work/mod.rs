@@ -9,6 +9,7 @@ mod drain;
 mod hand;
 mod job;
 mod kubelet;
+mod manifests;
 mod node;
 mod orphans;
 mod rollout;
@@ -16,6 +17,7 @@ mod state;
 mod sweep;
 mod turn;
 
+use crate::model::addon::AddonWork;
 use crate::model::decision::Decision;
 use crate::model::work::Work;
 
@@ -31,7 +33,10 @@ pub fn standing(hand: &Hand<'_>) -> State {
     match &hand.step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv),
         Work::AwaitControlPlane { .. } => State::Awaiting,
-        Work::Addon(mv) => addon::addon_state(hand, mv),
+        Work::Addon(mv) => match &mv.change {
+            AddonWork::Image(of) => addon::image_state(hand, of),
+            AddonWork::Manifests(of) => manifests::objects_state(hand, mv, of),
+        },
     }
 }
 
@@ -42,6 +47,9 @@ pub fn advance(hand: &Hand<'_>, state: State, may: &Decision) -> Turn {
         Work::ControlPlane(mv) => control_plane::advance(hand, mv, state, may),
         Work::Kubelet(mv) => kubelet::advance(hand, mv, state, may),
         Work::AwaitControlPlane { to, .. } => await_control_plane::advance(hand, to),
-        Work::Addon(mv) => addon::advance(hand, mv, state, may),
+        Work::Addon(mv) => match &mv.change {
+            AddonWork::Image(of) => addon::advance(hand, (mv, of), state, may),
+            AddonWork::Manifests(of) => manifests::apply(hand, (mv, of), state, may),
+        },
     }
 }

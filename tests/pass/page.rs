@@ -142,6 +142,8 @@ fn deed(scene: &Scene, effect: &Effect) -> String {
         Effect::SetImage { container, image, .. } => {
             format!("{}: give the container {container} the image {image}", effect.object())
         }
+        Effect::Apply { object, .. } => format!("apply {object}"),
+        Effect::DeleteObject { object, .. } => format!("delete {object}"),
         Effect::CreateNamespace(_) => "create the namespace".to_owned(),
         Effect::CreateJob { name, manifest } => {
             let on = &manifest["spec"]["template"]["spec"]["nodeName"];
@@ -218,5 +220,6 @@ fn probe(probe: &Probe) -> String {
         Probe::Published => "the published status".to_owned(),
         Probe::Long(name) => format!("the work {name}"),
         Probe::Workload(workload) => workload.to_string(),
+        Probe::Manifests(question) => format!("the objects of {}", question.addon),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use windlass::model::CommitId;
-use windlass::model::addon::{Addon, AddonImage, AddonWhen, WorkloadKind, WorkloadRef};
+use windlass::model::addon::{Addon, AddonImage, AddonSource, AddonWhen, WorkloadKind, WorkloadRef};
 use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     OnBlocked, PackageSource, Policies, Pool, Provider, Selector,
@@ -121,7 +121,11 @@ impl AddonWish {
         Addon {
             name: self.name.clone(),
             version: self.version.clone(),
-            image: AddonImage { workload, container, repository: self.repository.clone() },
+            source: AddonSource::Image(AddonImage {
+                workload,
+                container,
+                repository: self.repository.clone(),
+            }),
             when: self.when,
             after: self.after.clone(),
             requires: self.requires.clone(),

@@ -17,6 +17,8 @@ pub(super) struct ClusterModel<'a> {
     pub(super) kubelets: BTreeMap<&'a str, Version>,
     /// What addons' steps have given their containers so far, by workload and container.
     pub(super) images: BTreeMap<(&'a WorkloadRef, &'a str), &'a str>,
+    /// The digests of the manifests that addons' steps have applied so far, by addon.
+    pub(super) manifests: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> ClusterModel<'a> {
@@ -38,7 +40,7 @@ impl<'a> ClusterModel<'a> {
         }
         let kubelets =
             live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
-        Self { control_plane, kubelets, images: BTreeMap::new() }
+        Self { control_plane, kubelets, images: BTreeMap::new(), manifests: BTreeMap::new() }
     }
 
     pub(super) fn oldest_api_server(&self) -> Option<&Version> {
@@ -84,6 +86,9 @@ impl<'a> ClusterModel<'a> {
             Fact::HasImage(workload, container, image) => {
                 let given = self.images.get(&(workload, container.as_str()));
                 Truth::of(Some(given.is_some_and(|given| given == image)))
+            }
+            Fact::Applied(addon, digest) | Fact::AppliedAndReady(addon, digest) => {
+                Truth::of(Some(self.manifests.get(addon.as_str()) == Some(&digest.as_str())))
             }
             Fact::RolledOut(workload) => Truth::of(Some(live.addon_workloads.contains_key(workload))),
             Fact::Ready(node) => Truth::of(Some(live.nodes.contains_key(node.as_str()))),

@@ -2,6 +2,7 @@
 //! that it achieves hold once it is done. The executor decides by these facts.
 
 use super::PlanCheck;
+use crate::model::addon::AddonWork;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
 
@@ -51,6 +52,8 @@ impl<'a> PlanCheck<'a> {
             | Fact::Ready(_)
             | Fact::HasImage(..)
             | Fact::RolledOut(_)
+            | Fact::Applied(..)
+            | Fact::AppliedAndReady(..)
             | Fact::Exists(_) => false,
         });
         self.require(waits, step, "does not expect the API servers to be there first");
@@ -62,8 +65,17 @@ impl<'a> PlanCheck<'a> {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
             Work::Addon(mv) => {
-                let has = Fact::HasImage(mv.workload.clone(), mv.container.clone(), mv.image.clone());
-                step.achieves == [has, Fact::RolledOut(mv.workload.clone())]
+                let [first, second] = match &mv.change {
+                    AddonWork::Image(of) => [
+                        Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone()),
+                        Fact::RolledOut(of.workload.clone()),
+                    ],
+                    AddonWork::Manifests(of) => [
+                        Fact::Applied(mv.name.clone(), of.digest.clone()),
+                        Fact::AppliedAndReady(mv.name.clone(), of.digest.clone()),
+                    ],
+                };
+                step.achieves == [first, second]
             }
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {
                 Fact::ControlPlaneAtLeast(version) => version.reaches(&self.certain(to)),
@@ -71,6 +83,8 @@ impl<'a> PlanCheck<'a> {
                 | Fact::Ready(_)
                 | Fact::HasImage(..)
                 | Fact::RolledOut(_)
+                | Fact::Applied(..)
+                | Fact::AppliedAndReady(..)
                 | Fact::Exists(_) => false,
             }),
         };

@@ -33,6 +33,8 @@ impl Check<'_> {
                 }
                 Effect::Rollout { .. } => self.rollout(effect, *after),
                 Effect::SetImage { .. } => self.set_image(effect, *after),
+                Effect::Apply { .. } => self.apply_object(effect, *after),
+                Effect::DeleteObject { .. } => self.delete_object(effect, *after),
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {
                     self.suspend_job(name, uid, *suspend, *after);
@@ -268,6 +270,8 @@ fn needs_lease(effect: &Effect) -> bool {
         | Effect::Evict { .. }
         | Effect::Rollout { .. }
         | Effect::SetImage { .. }
+        | Effect::Apply { .. }
+        | Effect::DeleteObject { .. }
         | Effect::CreateJob { .. }
         | Effect::SuspendJob { .. }
         | Effect::DeleteJob { .. }

@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
         self.require(before <= phase, &object, "it moves back");
         if let Some(mv) = self.addon_of(id) {
             let set = phase == StepPhase::Upgrading && self.addon_arrived(mv, false);
-            return self.require(set, &object, "it is called changed and does not have its image");
+            return self.require(set, &object, "it is called changed and is as it was");
         }
         let claim = self.node(id).zip(self.run()).and_then(|(node, run)| super::claim_of(node, run, id));
         match phase {
@@ -321,6 +321,8 @@ impl<'a> Check<'a> {
             | Fact::Ready(_)
             | Fact::HasImage(..)
             | Fact::RolledOut(_)
+            | Fact::Applied(..)
+            | Fact::AppliedAndReady(..)
             | Fact::Exists(_) => true,
         })
     }

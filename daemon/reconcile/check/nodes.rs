@@ -223,6 +223,8 @@ impl<'a> Check<'a> {
             | Effect::ForgetResume { .. }
             | Effect::Rollout { .. }
             | Effect::SetImage { .. }
+            | Effect::Apply { .. }
+            | Effect::DeleteObject { .. }
             | Effect::BeginLong { .. } => None,
         });
         let taken = taken.filter_map(|step| Some(&self.in_progress_as(step)?.step.id));

@@ -1,0 +1,386 @@
+//! Compares the objects of an addon with what is asked for: what the API server has, and what it says it would have after an
+//! apply that it only tried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::WorkloadObject;
+use super::addon::workload_read;
+use super::changes::changes;
+use super::fold::Folder;
+use crate::model::addon::{WorkloadKind, WorkloadRead, WorkloadRef};
+use crate::model::effect::EffectKey;
+use crate::model::live::{CallFailure, Probe, Progress};
+use crate::model::manifest::{
+    GoneObject, Manifest, ManifestsQuestion, ManifestsRead, ObjectRead, ObjectRef, ObjectStanding,
+};
+use crate::model::names::{ADDON, ADDON_VERSION, MANAGER, MANIFEST, PRUNE};
+
+/// The answer about the objects of an addon, in the order of the question.
+#[derive(Clone, Debug)]
+pub struct ObjectsAnswer {
+    pub objects: Vec<ObjectAnswer>,
+    pub gone: Vec<(ObjectRef, Result<Option<Value>, CallFailure>)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ObjectAnswer {
+    /// It has the resource version that is known.
+    Unchanged,
+    Read {
+        /// `None` if it does not exist.
+        live: Option<Value>,
+        tried: Tried,
+    },
+    Unread(CallFailure),
+}
+
+/// What came of an apply that the API server only tried.
+#[derive(Clone, Debug)]
+pub enum Tried {
+    Applied {
+        object: Value,
+        takes_over: bool,
+    },
+    /// The API server's words for each field of another manager.
+    Conflicts(Vec<String>),
+    /// The kind or the namespace does not exist.
+    NoPlace(String),
+    Refused(String),
+    Failed(CallFailure),
+}
+
+impl Folder {
+    pub(super) fn read_manifests(
+        &mut self,
+        question: &Arc<ManifestsQuestion>,
+        answer: ObjectsAnswer,
+        asked: Timestamp,
+        now: Timestamp,
+    ) {
+        let written = |folder: &Self, object: &ObjectRef| {
+            folder.objects_written.get(object).is_some_and(|written| *written > asked)
+        };
+        let before = self.live.addon_manifests.remove(&question.addon);
+        let same = before.as_ref().filter(|before| before.question == *question);
+        let mut objects = BTreeMap::new();
+        for (manifest, answer) in question.objects.iter().zip(answer.objects) {
+            let known = same.and_then(|before| before.objects.get(&manifest.object));
+            let read = match (answer, known) {
+                (ObjectAnswer::Unchanged, Some(known)) => known.clone(),
+                // The answer to a write came while this one was on its way.
+                (_, Some(known)) if written(self, &manifest.object) => known.clone(),
+                (ObjectAnswer::Read { live, tried }, known) => {
+                    object_read(question, manifest, live.as_ref(), tried, known, now)
+                }
+                (ObjectAnswer::Unread(why), _) => unread(why),
+                (ObjectAnswer::Unchanged, None) => {
+                    unread(CallFailure::Other("it has not been compared yet".to_owned()))
+                }
+            };
+            objects.insert(manifest.object.clone(), read);
+        }
+        let mut gone = BTreeMap::new();
+        for (object, found) in answer.gone {
+            let known = same.and_then(|before| before.gone.get(&object));
+            let standing = match known.filter(|_| written(self, &object)) {
+                Some(known) => known.clone(),
+                None => gone_object(&object, found, &question.label),
+            };
+            gone.insert(object, standing);
+        }
+        self.put_manifests(question, objects, gone, before.as_ref(), now);
+        self.live.probed.retain(|probe, _| match probe {
+            Probe::Manifests(other) => other.addon != question.addon || other == question,
+            _ => true,
+        });
+        self.objects_written.retain(|_, written| *written > asked);
+    }
+
+    fn put_manifests(
+        &mut self,
+        question: &Arc<ManifestsQuestion>,
+        objects: BTreeMap<ObjectRef, ObjectRead>,
+        gone: BTreeMap<ObjectRef, GoneObject>,
+        before: Option<&ManifestsRead>,
+        now: Timestamp,
+    ) {
+        let same = before.filter(|before| before.question == *question);
+        let complete = objects.values().all(|read| {
+            let rolled = read.workload.as_ref().is_none_or(|of| of.progress == Progress::Complete);
+            matches!(read.standing, ObjectStanding::AsAsked { .. }) && read.unready.is_none() && rolled
+        });
+        let seen = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {
+            let counts = |read: &ObjectRead| read.workload.as_ref().map(|of| of.counts);
+            objects.values().map(|read| (read.standing.clone(), counts(read))).collect()
+        };
+        // Plans look at these, and not at counts of pods.
+        let asked = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {
+            let workload =
+                |read: &ObjectRead| read.workload.as_ref().map(|of| (of.progress.clone(), of.stays));
+            objects.values().map(|read| (read.standing.clone(), workload(read))).collect()
+        };
+        if same.is_none_or(|before| asked(&before.objects) != asked(&objects) || before.gone != gone) {
+            self.live.nodes_generation += 1;
+        }
+        let known = objects.iter().filter(|(_, read)| {
+            !matches!(read.standing, ObjectStanding::Unread(_) | ObjectStanding::Refused(_))
+        });
+        let known = known.filter_map(|(object, read)| Some((object.clone(), read.guard.as_ref()?.1.clone())));
+        let read = ManifestsRead {
+            question: Arc::clone(question),
+            complete_since: complete.then(|| same.and_then(|before| before.complete_since).unwrap_or(now)),
+            progressed: same
+                .filter(|before| seen(&before.objects) == seen(&objects) && before.gone == gone)
+                .map_or(now, |before| before.progressed),
+            known: Arc::new(known.collect()),
+            objects,
+            gone,
+        };
+        self.live.addon_manifests.insert(question.addon.clone(), read);
+    }
+
+    /// Takes in an object as it is after it was applied.
+    pub(super) fn applied(&mut self, object: &ObjectRef, value: &Value, now: Timestamp) {
+        self.objects_written.insert(object.clone(), now);
+        let holds = |read: &ManifestsRead| read.objects.contains_key(object);
+        let Some(name) =
+            self.live.addon_manifests.iter().find(|(_, read)| holds(read)).map(|(name, _)| name.clone())
+        else {
+            return;
+        };
+        let Some(before) = self.live.addon_manifests.remove(&name) else { return };
+        let mut objects = before.objects.clone();
+        let manifest = before.question.objects.iter().find(|manifest| manifest.object == *object);
+        if let Some(manifest) = manifest {
+            let tried = Tried::Applied { object: value.clone(), takes_over: false };
+            let known = before.objects.get(object);
+            let read = object_read(&before.question, manifest, Some(value), tried, known, now);
+            objects.insert(object.clone(), read);
+        }
+        let question = Arc::clone(&before.question);
+        self.put_manifests(&question, objects, before.gone.clone(), Some(&before), now);
+    }
+
+    /// Takes in that an object is being deleted.
+    pub(super) fn deleted_object(&mut self, object: &ObjectRef, now: Timestamp) {
+        self.objects_written.insert(object.clone(), now);
+        for gone in self.live.addon_manifests.values_mut().filter_map(|read| read.gone.get_mut(object)) {
+            *gone = GoneObject::Leaving;
+        }
+    }
+
+    /// Asks again about the addon that an object belongs to: no watch covers it.
+    pub(super) fn look_again_at(&mut self, key: &EffectKey) {
+        for read in self.live.addon_manifests.values_mut() {
+            let about = |object: &ObjectRef| EffectKey::of_object(object) == *key;
+            if read.known.keys().any(about) {
+                Arc::make_mut(&mut read.known).retain(|object, _| !about(object));
+            }
+        }
+        self.live.probed.retain(|probe, _| match probe {
+            Probe::Manifests(question) => {
+                let asked = question.objects.iter().map(|manifest| &manifest.object);
+                !asked.chain(question.before.iter()).any(|object| EffectKey::of_object(object) == *key)
+            }
+            _ => true,
+        });
+    }
+}
+
+fn unread(why: CallFailure) -> ObjectRead {
+    ObjectRead {
+        guard: None,
+        version: None,
+        standing: ObjectStanding::Unread(why),
+        unready: None,
+        workload: None,
+    }
+}
+
+fn object_read(
+    question: &ManifestsQuestion,
+    manifest: &Manifest,
+    live: Option<&Value>,
+    tried: Tried,
+    known: Option<&ObjectRead>,
+    now: Timestamp,
+) -> ObjectRead {
+    let text =
+        |path: &str| live.and_then(|live| live.pointer(path)).and_then(Value::as_str).map(str::to_owned);
+    let tried_object = match &tried {
+        Tried::Applied { object, .. } => Some(object.clone()),
+        _ => None,
+    };
+    let object = manifest.object.workload();
+    let before = known.and_then(|known| known.workload.as_ref());
+    let read = |value: &Value| Some(workload_read(&typed(object.as_ref()?, value)?, before, now));
+    // Whether anything would replace its pods is what the manifest asks for.
+    let asked = tried_object.as_ref().and_then(read);
+    let workload = live.and_then(read).map(|read: WorkloadRead| WorkloadRead {
+        stays: asked.as_ref().map_or(read.stays, |asked| asked.stays),
+        ..read
+    });
+    ObjectRead {
+        guard: live.map(|_| {
+            (text("/metadata/uid").unwrap_or_default(), text("/metadata/resourceVersion").unwrap_or_default())
+        }),
+        version: live.and_then(|live| mark(live, "annotations", ADDON_VERSION)).map(str::to_owned),
+        standing: standing(question, manifest, live, tried),
+        unready: live.and_then(|live| not_usable(&manifest.object, live)),
+        workload,
+    }
+}
+
+fn typed(of: &WorkloadRef, value: &Value) -> Option<WorkloadObject> {
+    let value = value.clone();
+    Some(match of.kind {
+        WorkloadKind::Deployment => WorkloadObject::Deployment(Box::new(serde_json::from_value(value).ok()?)),
+        WorkloadKind::DaemonSet => WorkloadObject::DaemonSet(Box::new(serde_json::from_value(value).ok()?)),
+        WorkloadKind::StatefulSet => {
+            WorkloadObject::StatefulSet(Box::new(serde_json::from_value(value).ok()?))
+        }
+    })
+}
+
+fn standing(
+    question: &ManifestsQuestion,
+    manifest: &Manifest,
+    live: Option<&Value>,
+    tried: Tried,
+) -> ObjectStanding {
+    let Some(live) = live else {
+        return match tried {
+            Tried::Applied { .. } => ObjectStanding::Missing,
+            Tried::NoPlace(_) if brings_place(question, &manifest.object) => ObjectStanding::Missing,
+            Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
+            Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
+            Tried::Failed(why) => ObjectStanding::Unread(why),
+        };
+    };
+    if is_as_asked(manifest, live) {
+        let changed = match tried {
+            Tried::Applied { object, .. } => !changes(&manifest.object, live, &object).is_empty(),
+            Tried::Conflicts(_) => true,
+            Tried::NoPlace(_) | Tried::Refused(_) | Tried::Failed(_) => false,
+        };
+        return ObjectStanding::AsAsked { drift: changed.then(|| drift(live)) };
+    }
+    if let Some(owner) = other_program(live, &manifest.body, &question.take_over) {
+        return ObjectStanding::Owned(owner);
+    }
+    match tried {
+        Tried::Applied { object, takes_over } => {
+            ObjectStanding::Differs { changes: changes(&manifest.object, live, &object), takes_over }
+        }
+        Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
+        Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
+        Tried::Failed(why) => ObjectStanding::Unread(why),
+    }
+}
+
+/// True if the addon itself brings the namespace or the kind of an object.
+fn brings_place(question: &ManifestsQuestion, object: &ObjectRef) -> bool {
+    question.objects.iter().any(|manifest| {
+        let of = &manifest.object;
+        let names = |path: &str| manifest.body.pointer(path).and_then(Value::as_str);
+        (of.is_namespace() && object.namespace.as_ref() == Some(&of.name))
+            || (of.is_definition()
+                && names("/spec/group") == Some(object.group())
+                && names("/spec/names/kind") == Some(&object.kind))
+    })
+}
+
+/// True if the object says that the very manifest was applied to it.
+fn is_as_asked(manifest: &Manifest, live: &Value) -> bool {
+    let same = |map: &str, key: &str| mark(live, map, key) == mark(&manifest.body, map, key);
+    same("labels", ADDON) && same("annotations", ADDON_VERSION) && same("annotations", MANIFEST)
+}
+
+/// A label or an annotation.
+fn mark<'a>(object: &'a Value, map: &str, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get(map)?.get(key)?.as_str()
+}
+
+/// Who changed the object last, other than by its status: `kubectl-edit at 2026-11-27T03:00:00Z`.
+fn drift(live: &Value) -> String {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text =
+        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let others = entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| text(entry, "subresource").is_empty() && text(entry, "manager") != MANAGER);
+    let newest = others.max_by_key(|entry| text(entry, "time"));
+    newest.map_or_else(
+        || "somebody changed it".to_owned(),
+        |entry| format!("changed by {} at {}", text(entry, "manager"), text(entry, "time")),
+    )
+}
+
+/// How an object shows that another program applies it again and again: a label or annotation, and the program's manager.
+const OWNERS: [(&str, &str, &str, &str); 5] = [
+    ("labels", "argocd.argoproj.io/instance", "Argo CD", "argocd-controller"),
+    ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD", "argocd-controller"),
+    ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux", "kustomize-controller"),
+    ("labels", "helm.toolkit.fluxcd.io/name", "Flux", "helm-controller"),
+    ("annotations", "meta.helm.sh/release-name", "a release of Helm", "helm"),
+];
+
+/// The program that would put the object back, unless people take its fields over.
+fn other_program(live: &Value, asked: &Value, take_over: &[String]) -> Option<String> {
+    let taken = |manager: &str| take_over.iter().any(|name| name == manager);
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let managers = || entries.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
+    OWNERS.iter().find_map(|(map, key, program, manager)| {
+        // The label of a vendored manifest is that of the file, not of a program.
+        let marked = mark(live, map, key).filter(|_| mark(asked, map, key).is_none());
+        let manages = managers().any(|name| name == *manager);
+        let how = marked.map(|value| format!("{program} owns it: it has {key}={value}"));
+        let how = how.or_else(|| manages.then(|| format!("{program} owns it: {manager} manages its fields")));
+        how.filter(|_| !taken(manager))
+    })
+}
+
+/// Why others that need the object cannot be applied yet.
+fn not_usable(object: &ObjectRef, live: &Value) -> Option<String> {
+    if object.is_namespace() {
+        let ends = live.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating");
+        return ends.then(|| format!("{object} is being deleted"));
+    }
+    if !object.is_definition() {
+        return None;
+    }
+    let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+    let established = conditions.into_iter().flatten().any(|condition| {
+        condition.get("type").and_then(Value::as_str) == Some("Established")
+            && condition.get("status").and_then(Value::as_str) == Some("True")
+    });
+    (!established).then(|| format!("{object} is not Established"))
+}
+
+fn gone_object(object: &ObjectRef, found: Result<Option<Value>, CallFailure>, label: &str) -> GoneObject {
+    let live = match found {
+        Ok(None) => return GoneObject::Absent,
+        Err(why) => return GoneObject::Unread(why),
+        Ok(Some(live)) => live,
+    };
+    let text = |path: &str| live.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let applied = entries.into_iter().flatten().any(|entry| {
+        entry.get("manager").and_then(Value::as_str) == Some(MANAGER)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+    });
+    let ours = mark(&live, "labels", ADDON) == Some(label) && applied;
+    let may_go = !object.is_kept() || mark(&live, "annotations", PRUNE) == Some("true");
+    if !ours || !may_go {
+        GoneObject::Kept
+    } else if !text("/metadata/deletionTimestamp").is_empty() {
+        GoneObject::Leaving
+    } else {
+        GoneObject::Ours(text("/metadata/uid"), text("/metadata/resourceVersion"))
+    }
+}

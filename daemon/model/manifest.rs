@@ -1,0 +1,420 @@
+//! The objects of an addon that is described by manifests: what is asked for, and what the cluster shows of them.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::addon::{AddonManifests, WorkloadKind, WorkloadRead, WorkloadRef};
+use super::decision::Key;
+use super::failure::CallFailure;
+use super::text::list;
+
+/// One object, by its API version, kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ObjectRef {
+    pub api_version: String,
+    pub kind: String,
+    /// `None` for an object that is in no namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+/// `configmap/kube-system/coredns`, `clusterrole/coredns`, `certificate.cert-manager.io/shop/web`.
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.kind.to_ascii_lowercase())?;
+        let group = self.group();
+        if group.contains('.') && !group.ends_with(".k8s.io") {
+            write!(out, ".{group}")?;
+        }
+        if let Some(namespace) = &self.namespace {
+            write!(out, "/{namespace}")?;
+        }
+        write!(out, "/{}", self.name)
+    }
+}
+
+/// When an object is applied, before others of its addon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectRank {
+    /// Namespaces and definitions of kinds: others need them.
+    First,
+    Ordinary,
+    /// Objects of kinds that an addon brings itself.
+    Custom,
+    /// Registered webhooks would refuse what comes before their pods run.
+    Webhook,
+}
+
+impl ObjectRef {
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// True if both are one object, by whichever version of its kind.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.group() == other.group()
+            && self.namespace == other.namespace
+            && self.name == other.name
+    }
+
+    fn is(&self, group: &str, kind: &str) -> bool {
+        self.group() == group && self.kind == kind
+    }
+
+    pub fn is_namespace(&self) -> bool {
+        self.is("", "Namespace")
+    }
+
+    /// True for a `CustomResourceDefinition`.
+    pub fn is_definition(&self) -> bool {
+        self.is("apiextensions.k8s.io", "CustomResourceDefinition")
+    }
+
+    pub fn is_secret(&self) -> bool {
+        self.is("", "Secret")
+    }
+
+    /// True for kinds with which data, or all objects of a kind, would go: they are deleted only if their manifest said so.
+    pub fn is_kept(&self) -> bool {
+        self.is_namespace()
+            || self.is_definition()
+            || self.is("", "PersistentVolume")
+            || self.is("", "PersistentVolumeClaim")
+    }
+
+    pub fn rank(&self) -> ObjectRank {
+        if self.is_namespace() || self.is_definition() {
+            ObjectRank::First
+        } else if self.group() == "admissionregistration.k8s.io" {
+            ObjectRank::Webhook
+        } else if self.group().contains('.') && !self.group().ends_with(".k8s.io") {
+            ObjectRank::Custom
+        } else {
+            ObjectRank::Ordinary
+        }
+    }
+
+    /// The workload that the object is, if it is one.
+    pub fn workload(&self) -> Option<WorkloadRef> {
+        let kind = match (self.group(), self.kind.as_str()) {
+            ("apps", "Deployment") => WorkloadKind::Deployment,
+            ("apps", "DaemonSet") => WorkloadKind::DaemonSet,
+            ("apps", "StatefulSet") => WorkloadKind::StatefulSet,
+            _ => return None,
+        };
+        Some(WorkloadRef { kind, namespace: self.namespace.clone()?, name: self.name.clone() })
+    }
+}
+
+/// One object as it is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    pub object: ObjectRef,
+    /// `desired-state/prod/addons/coredns/coredns.yaml:12`.
+    pub place: String,
+    /// As it is applied, with the label and the annotations of Windlass.
+    pub body: Value,
+    /// Of the manifest as people wrote it.
+    pub digest: String,
+}
+
+/// Everything that is asked about the objects of one addon. It is a part of its probe, so that its answer follows from it alone.
+#[derive(Clone, Debug)]
+pub struct ManifestsQuestion {
+    pub addon: String,
+    /// The value of the label that its objects bear.
+    pub label: String,
+    /// Of all that is asked for.
+    pub digest: String,
+    pub objects: Arc<[Manifest]>,
+    /// The managers whose fields are taken over.
+    pub take_over: Arc<[String]>,
+    /// All objects that runs have applied for this addon. Those that it does not have any more are to go.
+    pub before: Arc<BTreeSet<ObjectRef>>,
+    /// The resource versions of objects that need not be looked at again while they are the same.
+    pub known: Arc<BTreeMap<ObjectRef, String>>,
+}
+
+impl ManifestsQuestion {
+    fn key(&self) -> (&str, &str) {
+        (&self.addon, &self.digest)
+    }
+}
+
+/// Two questions about the same content of one addon are the same question.
+impl PartialEq for ManifestsQuestion {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for ManifestsQuestion {}
+
+impl PartialOrd for ManifestsQuestion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ManifestsQuestion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The objects of an addon as they were last read.
+#[derive(Clone, Debug)]
+pub struct ManifestsRead {
+    pub question: Arc<ManifestsQuestion>,
+    pub objects: BTreeMap<ObjectRef, ObjectRead>,
+    /// What is there of the objects that are not asked for any more.
+    pub gone: BTreeMap<ObjectRef, GoneObject>,
+    /// Since when every look has found all objects as asked, and the rollouts of all workloads complete, by our clock.
+    pub complete_since: Option<Timestamp>,
+    /// When an object, or a count of a workload's pods, was last seen to change, by our clock.
+    pub progressed: Timestamp,
+    /// The resource versions of the objects that were read for certain.
+    pub known: Arc<BTreeMap<ObjectRef, String>>,
+}
+
+/// One object of an addon as etcd had it when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRead {
+    /// UID and resource version; `None` if it does not exist.
+    pub guard: Option<(String, String)>,
+    /// The version of the addon that applied it last, as it says.
+    pub version: Option<String>,
+    pub standing: ObjectStanding,
+    /// Why others that need it have to wait: a kind that is not established, a namespace that ends.
+    pub unready: Option<String>,
+    /// Of a workload: how its pods are, and why nothing would replace them.
+    pub workload: Option<WorkloadRead>,
+}
+
+/// How an object compares with what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectStanding {
+    Missing,
+    /// What is asked for was applied; `drift` says what somebody has changed since.
+    AsAsked {
+        drift: Option<String>,
+    },
+    Differs {
+        changes: Vec<FieldChange>,
+        /// True if fields of other managers are taken over.
+        takes_over: bool,
+    },
+    /// Others manage fields that would get another value: the API server's words for each.
+    Conflicts(Vec<String>),
+    /// Another program puts the object back to what it has: the program.
+    Owned(String),
+    /// The API server would not take it, in its words.
+    Refused(String),
+    Unread(CallFailure),
+}
+
+impl ObjectRead {
+    /// True if it is to be applied, and nothing is known against that.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.standing, ObjectStanding::Missing | ObjectStanding::Differs { .. })
+    }
+
+    /// Why the object is not applied until a person does something.
+    pub fn objection(&self, object: &ObjectRef) -> Option<(Key, String)> {
+        match &self.standing {
+            ObjectStanding::Conflicts(fields) => {
+                let text = format!(
+                    "{object} has fields that others manage: {}; `takeOver` in its file can name the managers",
+                    list(fields, MOST_FIELDS)
+                );
+                Some((Key::AddonConflict, text))
+            }
+            ObjectStanding::Owned(owner) => {
+                Some((Key::AddonConflict, format!("{object} would be put back within minutes: {owner}")))
+            }
+            ObjectStanding::Refused(words) => {
+                Some((Key::AddonRefused, format!("the API server does not take {object}: {words}")))
+            }
+            ObjectStanding::Unread(why) if why.is_missing_right() => {
+                Some((Key::RightMissing, format!("{object}: {why}")))
+            }
+            ObjectStanding::Missing
+            | ObjectStanding::AsAsked { .. }
+            | ObjectStanding::Differs { .. }
+            | ObjectStanding::Unread(_) => None,
+        }
+    }
+}
+
+/// How many fields of an object are named.
+const MOST_FIELDS: usize = 3;
+
+/// One field of an object that would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldChange {
+    /// `spec.template.spec.containers[coredns].image`.
+    pub field: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+/// An object that is not asked for any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GoneObject {
+    /// It bears the addon's label and was applied by Windlass: UID and resource version.
+    Ours(String, String),
+    /// It is being deleted.
+    Leaving,
+    /// It is one that is kept, or bears no label of this addon, or was not applied by Windlass.
+    Kept,
+    Absent,
+    Unread(CallFailure),
+}
+
+impl ManifestsQuestion {
+    /// The objects that were applied and are not asked for any more.
+    pub fn gone(&self) -> impl Iterator<Item = &ObjectRef> {
+        let asked =
+            |object: &ObjectRef| self.objects.iter().any(|manifest| manifest.object.is_same_as(object));
+        self.before.iter().filter(move |object| !asked(object))
+    }
+}
+
+impl ManifestsRead {
+    /// The same question with what is known by now.
+    pub fn question_again(&self) -> ManifestsQuestion {
+        ManifestsQuestion { known: Arc::clone(&self.known), ..(*self.question).clone() }
+    }
+
+    /// True if what is asked for was applied, and what is not asked for any more is not there.
+    pub fn is_applied(&self) -> bool {
+        let asked = |read: &ObjectRead| matches!(read.standing, ObjectStanding::AsAsked { .. });
+        self.objects.values().all(asked) && self.gone.values().all(GoneObject::is_settled)
+    }
+
+    /// The workloads, in the order of their names.
+    pub fn workloads(&self) -> impl Iterator<Item = (&ObjectRef, &WorkloadRead)> {
+        self.objects.iter().filter_map(|(object, read)| Some((object, read.workload.as_ref()?)))
+    }
+
+    /// The version of the addon that was applied last; `None` if nothing of it is there.
+    pub fn version(&self) -> Option<&str> {
+        let there = self.objects.values().filter(|read| read.guard.is_some());
+        there.map(|read| read.version.as_deref().unwrap_or(UNKNOWN_VERSION)).max()
+    }
+
+    pub fn unread(&self) -> Option<(&ObjectRef, &CallFailure)> {
+        let objects = self.objects.iter().filter_map(|(object, read)| match &read.standing {
+            ObjectStanding::Unread(why) => Some((object, why)),
+            _ => None,
+        });
+        let gone = self.gone.iter().filter_map(|(object, read)| match read {
+            GoneObject::Unread(why) => Some((object, why)),
+            _ => None,
+        });
+        objects.chain(gone).next()
+    }
+}
+
+/// The version of an addon whose objects others have applied.
+pub const UNKNOWN_VERSION: &str = "unknown";
+/// The version of an addon of which nothing is there.
+pub const NO_VERSION: &str = "none";
+
+impl GoneObject {
+    /// True if nothing is left to be done about it.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Kept | Self::Absent)
+    }
+}
+
+/// The move of an addon's objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManifestsMove {
+    /// Below the cluster's folder: `addons/coredns`.
+    pub folder: String,
+    /// Of all that is asked for.
+    pub digest: String,
+    /// All objects that the addon has after the move.
+    pub objects: Vec<ObjectRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<ObjectRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<ObjectRef>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<ObjectRef>,
+    /// What would change of each object, for people. The record does not have it: it follows from git.
+    #[serde(skip)]
+    pub diffs: BTreeMap<ObjectRef, Vec<FieldChange>>,
+}
+
+impl ManifestsMove {
+    /// True if it changes these manifests and no others, and deletes none of them.
+    pub fn follows_from(&self, asked: &AddonManifests) -> bool {
+        let objects = asked.objects.iter().map(|manifest| &manifest.object);
+        let has = |object: &ObjectRef| self.objects.contains(object);
+        let kept = |object: &ObjectRef| self.objects.iter().any(|kept| kept.is_same_as(object));
+        self.folder == asked.folder
+            && self.digest == asked.digest
+            && objects.eq(&self.objects)
+            && self.added.iter().chain(&self.changed).all(has)
+            && !self.removed.iter().any(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_named_and_ranked() {
+        let object = |api_version: &str, kind: &str, namespace: Option<&str>| ObjectRef {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: namespace.map(str::to_owned),
+            name: "a".into(),
+        };
+        for (object, text, rank) in [
+            (object("v1", "Namespace", None), "namespace/a", ObjectRank::First),
+            (
+                object("apiextensions.k8s.io/v1", "CustomResourceDefinition", None),
+                "customresourcedefinition/a",
+                ObjectRank::First,
+            ),
+            (object("v1", "ConfigMap", Some("b")), "configmap/b/a", ObjectRank::Ordinary),
+            (object("apps/v1", "DaemonSet", Some("b")), "daemonset/b/a", ObjectRank::Ordinary),
+            (
+                object("rbac.authorization.k8s.io/v1", "ClusterRole", None),
+                "clusterrole/a",
+                ObjectRank::Ordinary,
+            ),
+            (
+                object("cert-manager.io/v1", "Certificate", Some("b")),
+                "certificate.cert-manager.io/b/a",
+                ObjectRank::Custom,
+            ),
+            (
+                object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", None),
+                "validatingwebhookconfiguration/a",
+                ObjectRank::Webhook,
+            ),
+        ] {
+            assert_eq!((object.to_string().as_str(), object.rank()), (text, rank));
+        }
+        let old = object("policy/v1beta1", "PodDisruptionBudget", Some("b"));
+        assert!(old.is_same_as(&object("policy/v1", "PodDisruptionBudget", Some("b"))));
+        assert!(!old.is_same_as(&object("policy/v1", "PodDisruptionBudget", Some("c"))));
+    }
+}

@@ -1,0 +1,119 @@
+//! The addons that are described by manifests: what an apply would add, change and remove, and what keeps it from that.
+
+use std::collections::BTreeMap;
+
+use super::addons::{AddonSurvey, PendingAddon};
+use super::{Inventory, compatible};
+use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
+use crate::model::decision::{Key, Reason};
+use crate::model::live::CallFailure;
+use crate::model::manifest::{
+    GoneObject, ManifestsMove, ManifestsRead, NO_VERSION, ObjectRef, ObjectStanding,
+};
+
+/// How many objects of an addon are named as drifted.
+const MOST_DRIFTED: usize = 5;
+
+pub(super) fn look_at_objects<'a>(
+    inventory: &Inventory,
+    survey: &mut AddonSurvey<'a>,
+    addon: &'a Addon,
+    of: &AddonManifests,
+) {
+    let object = || format!("addon/{}", addon.name);
+    let Some(read) = inventory.live.manifests_of(&addon.name, &of.digest) else {
+        let text = format!("the objects of {} have not been compared yet", of.folder);
+        return survey.blockers.push(Reason::new(Key::VersionUnknown, object(), text));
+    };
+    if let Some((of, why)) = read.unread() {
+        let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
+        let text = format!("{of} cannot be compared: {}", CallFailure::words(why));
+        survey.blockers.push(Reason::new(key, object(), text));
+    }
+    for (of, found) in &read.objects {
+        let known = found.objection(of).filter(|(key, _)| *key != Key::RightMissing);
+        survey.blockers.extend(known.map(|(key, text)| Reason::new(key, object(), text)));
+    }
+    survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
+    let images = images(of, read);
+    let images: Vec<(&str, &str)> =
+        images.iter().map(|(runs, asked)| (runs.as_str(), asked.as_str())).collect();
+    let (blockers, risks) = compatible::objections(inventory, addon, &images);
+    survey.blockers.extend(blockers);
+    survey.risks.extend(risks);
+    let change = change(of, read);
+    if change.added.is_empty() && change.changed.is_empty() && change.removed.is_empty() {
+        for (workload, found) in read.workloads() {
+            survey.unchanged(addon, &workload.to_string(), found);
+        }
+        return;
+    }
+    for (workload, found) in read.workloads() {
+        if let Some(why) = found.stays.filter(|_| change.changed.contains(workload)) {
+            let text = format!("nothing would replace the pods of {workload}: {why}");
+            survey.blockers.push(Reason::new(Key::AddonNotRolledOut, object(), text));
+        }
+    }
+    let takes_over =
+        |standing: &ObjectStanding| matches!(standing, ObjectStanding::Differs { takes_over: true, .. });
+    for (of, _) in read.objects.iter().filter(|(_, found)| takes_over(&found.standing)) {
+        let text = format!("fields of {of} are taken over from other managers");
+        survey.risks.push(Reason::new(Key::AddonManager, object(), text));
+    }
+    let from = read.version().unwrap_or(NO_VERSION).to_owned();
+    survey.changes.push(PendingAddon { addon, from, change: AddonWork::Manifests(change) });
+}
+
+fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
+    let with = |wanted: fn(&ObjectStanding) -> bool| -> Vec<ObjectRef> {
+        let objects = read.objects.iter().filter(|(_, found)| wanted(&found.standing));
+        objects.map(|(object, _)| object.clone()).collect()
+    };
+    let diffs = read.objects.iter().filter_map(|(object, found)| match &found.standing {
+        ObjectStanding::Differs { changes, .. } => Some((object.clone(), changes.clone())),
+        _ => None,
+    });
+    let removed = read.gone.iter().filter(|(_, gone)| matches!(gone, GoneObject::Ours(..)));
+    ManifestsMove {
+        folder: of.folder.clone(),
+        digest: of.digest.clone(),
+        objects: of.objects.iter().map(|manifest| manifest.object.clone()).collect(),
+        added: with(|standing| matches!(standing, ObjectStanding::Missing)),
+        changed: with(|standing| matches!(standing, ObjectStanding::Differs { .. })),
+        removed: removed.map(|(object, _)| object.clone()).collect(),
+        diffs: diffs.collect(),
+    }
+}
+
+/// What somebody has changed by hand since it was applied. It is told, and not overwritten.
+fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
+    let objects = read.objects.iter().filter_map(|(object, found)| match &found.standing {
+        ObjectStanding::AsAsked { drift: Some(drift) } => {
+            Some(format!("{object} is not as applied: {drift}"))
+        }
+        _ => None,
+    });
+    objects.take(MOST_DRIFTED)
+}
+
+/// The images of the workloads that are asked for, each after the one of the same repository that runs.
+fn images(of: &AddonManifests, read: &ManifestsRead) -> BTreeMap<String, String> {
+    let asked = of.objects.iter().flat_map(|manifest| {
+        let containers = ["initContainers", "containers"].map(|list| {
+            let path = format!("/spec/template/spec/{list}");
+            manifest.body.pointer(&path).and_then(serde_json::Value::as_array)
+        });
+        let containers = containers.into_iter().flatten().flatten();
+        containers.filter_map(|container| container.get("image")?.as_str()).collect::<Vec<_>>()
+    });
+    let runs: Vec<&str> = read
+        .workloads()
+        .flat_map(|(_, workload)| workload.images.values().map(|image| image.image.as_str()))
+        .collect();
+    asked
+        .map(|asked| {
+            let same = runs.iter().find(|runs| repository(runs) == repository(asked));
+            ((*same.unwrap_or(&asked)).to_owned(), asked.to_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! The facts of a plan's steps, as its page has them.
+
+use serde::Serialize;
+
+use crate::model::plan;
+use crate::model::version::Version;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Component {
+    ControlPlane,
+    Kubelet,
+    Addon,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fact {
+    /// This component of this node runs at least this version.
+    RunsAtLeast(Component, String, Version),
+    /// Every API server runs at least this version.
+    ControlPlaneAtLeast(Version),
+    /// The node is Ready.
+    Ready(String),
+    /// This container of this workload has this image.
+    HasImage(String, String, String),
+    /// Every pod of the workload is of its present template and available.
+    RolledOut(String),
+    /// All objects of the addon are applied as the content with this digest asks.
+    Applied(String, String),
+    /// The same, and every pod of their workloads is of its present template and available.
+    AppliedAndReady(String, String),
+    /// The node exists with this UID.
+    Exists(String, String),
+}
+
+impl Component {
+    pub(super) fn of(component: plan::Component) -> Self {
+        match component {
+            plan::Component::ControlPlane => Self::ControlPlane,
+            plan::Component::Kubelet => Self::Kubelet,
+        }
+    }
+}
+
+impl Fact {
+    pub(super) fn of(fact: &plan::Fact) -> Self {
+        match fact {
+            plan::Fact::RunsAtLeast(component, node, version) => {
+                Self::RunsAtLeast(Component::of(*component), node.clone(), version.clone())
+            }
+            plan::Fact::ControlPlaneAtLeast(version) => Self::ControlPlaneAtLeast(version.clone()),
+            plan::Fact::Ready(node) => Self::Ready(node.clone()),
+            plan::Fact::HasImage(workload, container, image) => {
+                Self::HasImage(workload.to_string(), container.clone(), image.clone())
+            }
+            plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
+            plan::Fact::Applied(addon, digest) => Self::Applied(addon.clone(), digest.clone()),
+            plan::Fact::AppliedAndReady(addon, digest) => {
+                Self::AppliedAndReady(addon.clone(), digest.clone())
+            }
+            plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),
+        }
+    }
+}

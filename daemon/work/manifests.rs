@@ -1,0 +1,232 @@
+//! Moves an addon that is described by manifests: applies its objects, first those that others need, watches its workloads to
+//! the end of their rollouts, and deletes what the addon does not have any more.
+
+use jiff::SignedDuration;
+
+use super::addon::{READ, not_ready};
+use super::hand::Hand;
+use super::state::State;
+use super::turn::{LOOK_AGAIN, Turn};
+use crate::model::addon::{AddonMove, WorkloadRead};
+use crate::model::decision::{Decision, Gate, Key, Reason};
+use crate::model::effect::{Effect, EffectKey};
+use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::live::{Backoff, CallFailure, Probe, Progress};
+use crate::model::manifest::{
+    GoneObject, ManifestsMove, ManifestsRead, ObjectRank, ObjectRead, ObjectRef, ObjectStanding,
+};
+use crate::model::time::later;
+use crate::verify::STABLE;
+
+/// The objects as they were read, if what was asked about them is what the step applies.
+fn objects<'a>(hand: &Hand<'a>, mv: &AddonMove, of: &ManifestsMove) -> Option<&'a ManifestsRead> {
+    hand.live.manifests_of(&mv.name, &of.digest)
+}
+
+/// True once an object that the step changes has been changed. What has begun is brought to its end.
+fn has_applied(hand: &Hand<'_>, mv: &AddonMove, of: &ManifestsMove) -> bool {
+    let Some(read) = objects(hand, mv, of) else { return false };
+    let applied = |object: &ObjectRef| {
+        read.objects.get(object).is_some_and(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
+    };
+    read.is_applied() || of.added.iter().chain(&of.changed).any(applied)
+}
+
+/// Where the step stands: an object is changed or not.
+pub(super) fn objects_state(hand: &Hand<'_>, mv: &AddonMove, of: &ManifestsMove) -> State {
+    if has_applied(hand, mv, of) || hand.progress.phase >= StepPhase::Upgrading {
+        State::RollingOut
+    } else {
+        State::Unrolled
+    }
+}
+
+pub(super) fn apply(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &ManifestsMove),
+    state: State,
+    may: &Decision,
+) -> Turn {
+    let turn = Turn::of(state);
+    // What is asked for comes from the file; without it nothing is known of the objects.
+    let Some(read) = objects(hand, mv, of) else { return turn.moving() };
+    let turn = turn.probe(Probe::Manifests(read.question_again().into()), LOOK_AGAIN);
+    match state {
+        State::Unrolled => {
+            let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
+            if !returns.is_empty() {
+                return turn.set_aside(&hand.step.id, false, returns);
+            }
+            if !may.allows() {
+                return turn.answers(may.objections().cloned());
+            }
+        }
+        // Nothing is judged while a person has stopped the work.
+        _ if may.objects(Gate::Stop) => return turn.moving(),
+        _ => {}
+    }
+    if !is_recent(hand, read) {
+        return turn.moving();
+    }
+    if state == State::Unrolled {
+        return match objection(hand, read) {
+            Some(reason) => turn.denies(Gate::Plan, reason),
+            None => apply_rank(hand, read, turn),
+        };
+    }
+    follow_objects(hand, (mv, of, read), turn)
+}
+
+fn is_recent(hand: &Hand<'_>, read: &ManifestsRead) -> bool {
+    let looked = hand.live.probed.get(&Probe::Manifests(read.question.clone()));
+    looked.is_some_and(|at| later(*at, READ) > hand.now)
+}
+
+/// Why an object is not applied, if only a person can change that.
+fn objection(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Reason> {
+    let mut all = read.objects.iter();
+    all.find_map(|(object, read)| read.objection(object))
+        .map(|(key, text)| Reason::new(key, hand.object(), text))
+}
+
+/// Applies what is not as asked yet, of the first rank that has something of it.
+fn apply_rank(hand: &Hand<'_>, read: &ManifestsRead, turn: Turn) -> Turn {
+    let pending = || read.objects.iter().filter(|(_, read)| read.is_pending());
+    let Some(rank) = pending().map(|(object, _)| object.rank()).min() else {
+        // Objects are only to be deleted, or somebody else did the rest.
+        return turn.reached(&hand.step.id, StepPhase::Upgrading);
+    };
+    // What came first has to be usable before others need it.
+    let unready = read.objects.iter().filter(|(object, _)| object.rank() < rank);
+    if rank > ObjectRank::First
+        && let Some(why) = unready.filter_map(|(_, read)| read.unready.as_ref()).next()
+    {
+        let reason = Reason::new(Key::AddonRolling, hand.object(), why.clone());
+        return turn.moving().waits(Gate::Health, reason);
+    }
+    let mut lasts = false;
+    let mut turn = turn;
+    for (object, found) in pending().filter(|(object, _)| object.rank() == rank) {
+        let Some(manifest) = read.question.objects.iter().find(|manifest| manifest.object == *object) else {
+            continue;
+        };
+        let takes_over = matches!(found.standing, ObjectStanding::Differs { takes_over: true, .. });
+        let (object, body) = (object.clone(), manifest.body.clone());
+        let effect = Effect::Apply { object, guard: found.guard.clone(), body, takes_over };
+        lasts |= is_held_up(hand, &effect.key());
+        turn = turn.effect(effect, hand.progress.intent);
+    }
+    if lasts { turn } else { turn.moving() }
+}
+
+/// What keeps a write from being done is told with the object; see `Merge::effect`.
+fn is_held_up(hand: &Hand<'_>, key: &EffectKey) -> bool {
+    hand.live.overlay.backoff.get(key).is_some_and(Backoff::lasts)
+}
+
+/// Applies the rest, watches the rollouts until all pods have been well for a while, and deletes what is gone from the folder.
+fn follow_objects(
+    hand: &Hand<'_>,
+    (mv, of, read): (&AddonMove, &ManifestsMove, &ManifestsRead),
+    turn: Turn,
+) -> Turn {
+    let id = &hand.step.id;
+    if let Some(reason) = objection(hand, read) {
+        return turn.failed(id, vec![reason]);
+    }
+    if hand.progress.phase < StepPhase::Upgrading {
+        return turn.reached(id, StepPhase::Upgrading);
+    }
+    let failed = |turn: Turn, why: String| {
+        turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)])
+    };
+    if let Some(since) = read.complete_since {
+        let well = later(since, STABLE);
+        if well > hand.now {
+            return turn.moving().wakes(well);
+        }
+        if read.is_applied() {
+            return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
+        }
+    }
+    let going = not_there_yet(hand, read);
+    if let Some(Going::Failed(why)) = &going {
+        return failed(turn, why.clone());
+    }
+    let (turn, expired) = expires(hand, (mv, read), turn);
+    if expired {
+        let what = going.map_or_else(|| "its objects are not all applied".to_owned(), Going::words);
+        return failed(turn, format!("it has not come further within its timeout; {what}"));
+    }
+    if read.complete_since.is_some() {
+        return prune(hand, (of, read), turn);
+    }
+    if read.objects.values().any(ObjectRead::is_pending) {
+        return apply_rank(hand, read, turn);
+    }
+    let text = going.map_or_else(|| "its objects are not usable yet".to_owned(), Going::words);
+    turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
+}
+
+/// Why the addon is not as it should be yet.
+enum Going {
+    /// It comes by itself, or not.
+    Waits(String),
+    Failed(String),
+}
+
+impl Going {
+    fn words(self) -> String {
+        match self {
+            Self::Waits(words) | Self::Failed(words) => words,
+        }
+    }
+}
+
+fn not_there_yet(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Going> {
+    if let Some((object, why)) = read.unread() {
+        return Some(Going::Waits(format!("{object} cannot be compared: {}", CallFailure::words(why))));
+    }
+    if let Some(why) = read.objects.values().find_map(|read| read.unready.clone()) {
+        return Some(Going::Waits(why));
+    }
+    // A rollout of before the step says nothing of it.
+    let applied = |object: &ObjectRef| {
+        read.objects.get(object).is_some_and(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
+    };
+    let going =
+        |(object, of): &(&ObjectRef, &WorkloadRead)| of.progress != Progress::Complete && applied(object);
+    let (object, workload) = read.workloads().find(going)?;
+    let pods = not_ready(hand, workload).map_or_else(String::new, |words| format!("; {words}"));
+    Some(match &workload.progress {
+        Progress::Failed(why) => {
+            Going::Failed(format!("the rollout of {object} does not go on: {why}{pods}"))
+        }
+        Progress::Going | Progress::Complete => Going::Waits(format!("{object} rolls out{pods}")),
+    })
+}
+
+/// Whether the addon has not come further for longer than it may. The limit counts only while we look.
+fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn) -> (Turn, bool) {
+    let id = &hand.step.id;
+    let mut turn = Turn { watched: Some(id.clone()), ..turn };
+    let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);
+    let limit = SignedDuration::from_secs(mv.timeout_seconds);
+    let expired = turn.expired(watched.max(read.progressed), limit, hand.now);
+    (turn, expired)
+}
+
+/// Deletes what the addon does not have any more. Pods of before do not need it any more either.
+fn prune(hand: &Hand<'_>, (of, read): (&ManifestsMove, &ManifestsRead), turn: Turn) -> Turn {
+    let mut turn = turn.moving();
+    for (object, gone) in read.gone.iter().filter(|(object, _)| of.removed.contains(object)) {
+        if let GoneObject::Ours(uid, version) = gone {
+            let guard = (uid.clone(), version.clone());
+            turn = turn.effect(Effect::DeleteObject { object: object.clone(), guard }, hand.progress.intent);
+        }
+    }
+    let left = read.gone.iter().find(|(_, gone)| !gone.is_settled());
+    let Some((object, _)) = left else { return turn };
+    let text = format!("{object} is being deleted");
+    turn.waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
+}

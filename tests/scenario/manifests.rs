@@ -1,0 +1,269 @@
+//! Addons that are described by manifests: applied by server-side apply, in their order, and nothing of anybody else's.
+
+use serde_json::{Value, json};
+use windlass::model::decision::Key;
+use windlass::model::state::RunState;
+use windlass::record::{self, NodeState};
+use windlass::serve::End;
+use windlass::sim::{self, How, Kind, When};
+
+use crate::world::process::{HOUR, MINUTE};
+use crate::world::{ALWAYS, World, cluster_yaml, rules};
+
+const SPEC: &str = "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}, canary: 0, maxUnavailable: 1}
+  addons:
+    - {name: proxy, version: \"VERSION\", manifests: addons/proxy, timeout: 5m}
+";
+
+const SETTINGS: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: proxy}
+data:
+  mode: MODE
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: proxy}
+";
+
+const OLD: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: old, namespace: proxy}
+";
+
+fn carrier(version: &str) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: proxy, namespace: proxy}}
+spec:
+  replicas: 2
+  progressDeadlineSeconds: 120
+  selector: {{matchLabels: {{app: proxy}}}}
+  template:
+    metadata: {{labels: {{app: proxy}}}}
+    spec:
+      containers:
+        - {{name: proxy, image: \"registry.example.com/proxy:{version}\"}}
+"
+    )
+}
+
+/// Commits the addon at a version of Kubernetes, and its files.
+fn desire(world: &World, kubernetes: &str, version: &str, files: &[(&str, Option<&str>)]) -> String {
+    let cluster = cluster_yaml(kubernetes, &SPEC.replace("VERSION", version));
+    let paths: Vec<String> =
+        files.iter().map(|(path, _)| format!("desired-state/demo/addons/proxy/{path}")).collect();
+    let mut all = vec![
+        ("desired-state/demo/cluster.yaml", Some(cluster.as_str())),
+        ("policies/window.yaml", Some(ALWAYS)),
+    ];
+    all.extend(paths.iter().map(String::as_str).zip(files.iter().map(|(_, text)| *text)));
+    world.commit(&all, "demo")
+}
+
+async fn world() -> World {
+    let settings = sim::Settings {
+        version: "v1.35.4".to_owned(),
+        rules: rules(),
+        broken_images: ["registry.example.com/proxy:v9".to_owned()].into(),
+        ..sim::Settings::default()
+    };
+    let world = World::with(settings);
+    world.control_plane(1).workers("w", 2);
+    world.pass(MINUTE).await;
+    world
+}
+
+/// A world in which the addon has its first version.
+async fn installed() -> World {
+    let mut world = world().await;
+    let (settings, carrier) = (SETTINGS.replace("MODE", "fast"), carrier("v1"));
+    let files =
+        [("a.yaml", Some(settings.as_str())), ("b.yaml", Some(carrier.as_str())), ("old.yaml", Some(OLD))];
+    desire(&world, "v1.35.4", "v1", &files);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    world
+}
+
+fn config_maps(world: &World) -> Vec<Value> {
+    world.list("/api/v1/namespaces/proxy/configmaps")
+}
+
+fn names(objects: &[Value]) -> Vec<&str> {
+    objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect()
+}
+
+fn image(world: &World) -> String {
+    let objects = world.list("/apis/apps/v1/namespaces/proxy/deployments");
+    objects[0]["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+}
+
+/// The accepted writes of objects of the addon.
+fn written(world: &World) -> Vec<String> {
+    let writes = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
+    let ours = |write: &String| write.contains("/proxy");
+    writes.into_iter().filter(ours).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_addon_is_installed_in_its_order_and_then_costs_no_write() {
+    let mut world = installed().await;
+    let writes = written(&world);
+    let place = |what: &str| writes.iter().position(|write| write.contains(what)).unwrap();
+    assert!(place("/namespaces/proxy") < place("/configmaps/settings"), "{writes:#?}");
+    let settings = &config_maps(&world)[1];
+    assert_eq!(settings["data"]["mode"], "fast");
+    assert_eq!(settings["metadata"]["labels"]["windlass.dev/addon"], "demo.proxy");
+    assert_eq!(settings["metadata"]["annotations"]["windlass.dev/addon-version"], "v1");
+    let before = world.clock.now();
+    world.run().await;
+    world.pass(HOUR).await;
+    let since: Vec<String> =
+        world.writes_after(before).into_iter().filter(|write| !write.contains("leases")).collect();
+    assert_eq!(since, Vec::<String>::new(), "an addon that is as asked costs no write");
+    world.assert_invariants();
+}
+
+#[tokio::test(start_paused = true)]
+async fn kubernetes_and_the_addon_are_one_run_and_what_the_folder_lost_is_deleted() {
+    let mut world = installed().await;
+    let (settings, carrier) = (SETTINGS.replace("MODE", "slow"), carrier("v2"));
+    let files = [("a.yaml", Some(settings.as_str())), ("b.yaml", Some(carrier.as_str())), ("old.yaml", None)];
+    desire(&world, "v1.36.3", "v2", &files);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(names(&config_maps(&world)), ["settings"], "{:#?}", world.log());
+    assert_eq!(config_maps(&world)[0]["data"]["mode"], "slow");
+    assert_eq!(image(&world), "registry.example.com/proxy:v2");
+    let writes = written(&world);
+    let last = writes.iter().rposition(|write| write.contains("deployments/proxy")).unwrap();
+    let deleted = writes.iter().position(|write| write.contains(" delete ")).unwrap();
+    assert!(last < deleted, "pods of before may need what is deleted: {writes:#?}");
+    let point = world.record_files().into_iter().filter(|(path, _)| path.contains("rollback-points")).last();
+    let point = point.unwrap().1;
+    assert!(point.contains("kind: manifests") && point.contains("objects: 3"), "{point}");
+    world.assert_invariants();
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_alone_is_a_change_and_a_removal_alone_too() {
+    let mut world = installed().await;
+    let settings = SETTINGS.replace("MODE", "slow");
+    desire(&world, "v1.35.4", "v1", &[("a.yaml", Some(settings.as_str()))]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(config_maps(&world)[1]["data"]["mode"], "slow");
+    desire(&world, "v1.35.4", "v1", &[("old.yaml", None)]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(names(&config_maps(&world)), ["settings"], "{:#?}", world.log());
+    assert_eq!(world.record().ended.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_somebody_has_relabelled_is_not_deleted() {
+    let mut world = installed().await;
+    world.change(Kind::ConfigMap, "proxy", "old", |tree| {
+        tree["metadata"]["labels"]["windlass.dev/addon"] = json!("mine");
+    });
+    desire(&world, "v1.35.4", "v1", &[("old.yaml", None)]);
+    world.run().await;
+    world.pass(HOUR).await;
+    world.run().await;
+    assert_eq!(names(&config_maps(&world)), ["old", "settings"]);
+    assert!(!written(&world).iter().any(|write| write.contains(" delete ")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changed_by_hand_is_told_and_not_overwritten() {
+    let mut world = installed().await;
+    world.change(Kind::ConfigMap, "proxy", "settings", |tree| tree["data"]["mode"] = json!("mine"));
+    let writes = written(&world).len();
+    let process = world.daemon();
+    world.pass(HOUR * 3).await;
+    assert_eq!(written(&world).len(), writes, "{:#?}", written(&world));
+    assert_eq!(config_maps(&world)[1]["data"]["mode"], "mine");
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_of_another_manager_is_refused_and_can_be_taken_over() {
+    let mut world = installed().await;
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "proxy"},
+        "data": {"mode": "theirs"}});
+    world.apply_as("kubectl", &theirs);
+    let settings = SETTINGS.replace("MODE", "slow");
+    desire(&world, "v1.36.3", "v1", &[("a.yaml", Some(settings.as_str()))]);
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(Key::AddonConflict, "addon/proxy", "configmap/proxy/settings");
+    assert!(world.record().run.is_none());
+    let take = SPEC.replace("VERSION", "v1").replace("timeout: 5m", "timeout: 5m, takeOver: [kubectl]");
+    world.desire_within(ALWAYS, &cluster_yaml("v1.36.3", &take));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(config_maps(&world)[1]["data"]["mode"], "slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_argo_cd_is_left_to_it() {
+    let mut world = installed().await;
+    world.change(Kind::ConfigMap, "proxy", "settings", |tree| {
+        tree["metadata"]["labels"]["argocd.argoproj.io/instance"] = json!("proxy");
+    });
+    let settings = SETTINGS.replace("MODE", "slow");
+    desire(&world, "v1.35.4", "v1", &[("a.yaml", Some(settings.as_str()))]);
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(Key::AddonConflict, "addon/proxy", "Argo CD owns it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_immutable_field_is_told_before_anything_begins() {
+    let mut world = installed().await;
+    let carrier = carrier("v2").replace("{matchLabels: {app: proxy}}", "{matchLabels: {app: other}}");
+    let carrier = carrier.replace("{labels: {app: proxy}}", "{labels: {app: other}}");
+    desire(&world, "v1.36.3", "v2", &[("b.yaml", Some(carrier.as_str()))]);
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(Key::AddonRefused, "addon/proxy", "field is immutable");
+    assert_eq!(image(&world), "registry.example.com/proxy:v1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on() {
+    let mut world = installed().await;
+    desire(&world, "v1.36.3", "v9", &[("b.yaml", Some(carrier("v9").as_str()))]);
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
+    world.assert_halted(Key::AddonNotRolledOut, "deployment/proxy/proxy");
+    world.assert_in_service("w1", "v1.35.4");
+    let status = record::read_status(&world.record_files()["demo/status.yaml"]).unwrap();
+    let addon = &status.run.as_ref().unwrap().addons[0];
+    assert_eq!((addon.from.as_str(), addon.to.as_str(), addon.state), ("v1", "v9", NodeState::Failed));
+    desire(&world, "v1.36.3", "v2", &[("b.yaml", Some(carrier("v2").as_str()))]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(image(&world), "registry.example.com/proxy:v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_and_a_conflict_are_got_over() {
+    let status = |code, reason| How::Status { code, reason, message: "not now".to_owned() };
+    for how in [How::AppliedButTimedOut, status(409, "Conflict"), status(500, "InternalError")] {
+        for resource in ["configmaps", "deployments"] {
+            let mut world = installed().await;
+            let (settings, carrier) = (SETTINGS.replace("MODE", "slow"), carrier("v2"));
+            let files = [("a.yaml", Some(settings.as_str())), ("b.yaml", Some(carrier.as_str()))];
+            desire(&world, "v1.35.4", "v2", &files);
+            let when = When { verb: "patch", resource, ..When::default() };
+            world.faults(|faults, _| faults.on(when, 1, 2, how.clone()));
+            let end = world.run().await;
+            world.assert_done(&end, "v1.35.4");
+            assert_eq!(image(&world), "registry.example.com/proxy:v2", "{how:?} {resource}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use windlass::serve::End;
 use crate::beside::{LENGTH, Slow, carry_on};
 use crate::world::fixtures::workers_only;
 use crate::world::process::SECOND;
-use crate::world::{CrashAt, World};
+use crate::world::{ALWAYS, CrashAt, World, cluster_yaml};
 
 /// One control plane node, three workers, twelve pods, and a budget that blocks until a slow pod is Ready.
 async fn small() -> World {
@@ -77,6 +77,70 @@ fn addons_go_on_after_being_killed_before_and_after_any_effect() {
             });
             if !fenced {
                 assert!(index > 8, "a run of addons has several effects, not {index}");
+                break;
+            }
+        }
+    }
+}
+
+/// Commits an addon of two objects, or of one, with this text in the first.
+fn desire_manifests(world: &World, text: &str, more: bool) {
+    let object = |name: &str, text: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{text: {text}}}\n"
+        )
+    };
+    let pool = "  nodePools:\n    - {name: w, selector: {matchLabels: {pool: w}}}\n";
+    let addon = "  addons:\n    - {name: notes, version: \"1\", manifests: addons/notes}\n";
+    let cluster = cluster_yaml("v1.35.4", &format!("{pool}{addon}"));
+    let (first, second) = (object("first", text), object("second", "same"));
+    world.commit(
+        &[
+            ("desired-state/demo/cluster.yaml", Some(cluster.as_str())),
+            ("policies/window.yaml", Some(ALWAYS)),
+            ("desired-state/demo/addons/notes/first.yaml", Some(first.as_str())),
+            ("desired-state/demo/addons/notes/second.yaml", more.then_some(second.as_str())),
+        ],
+        "demo",
+    );
+}
+
+#[test]
+fn manifests_go_on_after_being_killed_before_and_after_any_effect() {
+    for when in [When::Before, When::After] {
+        for index in 0.. {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            let fenced = runtime.block_on(async {
+                let mut world = World::new();
+                world.control_plane(1).workers("w", 1);
+                world.pass(SignedDuration::from_secs(30)).await;
+                desire_manifests(&world, "old", true);
+                assert_eq!(world.run().await, End::Idle(RunState::AsDesired), "{:#?}", world.log());
+                let installed = world.clock.now();
+                world.pass(SignedDuration::from_secs(1)).await;
+                desire_manifests(&world, "new", false);
+                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
+                if fenced {
+                    let end = world.run().await;
+                    let log = world.log();
+                    assert_eq!(end, End::Idle(RunState::AsDesired), "{when:?} effect {index}: {log:#?}");
+                }
+                let writes = world.writes_after(installed);
+                let writes: Vec<String> = writes
+                    .into_iter()
+                    .filter(|write| write.contains("/default/configmaps/"))
+                    .map(|write| write.split_once(' ').unwrap().1.to_owned())
+                    .collect();
+                let place = "/api/v1/namespaces/default/configmaps";
+                let expected = [format!("patch {place}/first"), format!("delete {place}/second")];
+                assert_eq!(writes, expected, "each once, in order, {when:?} effect {index}");
+                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
+                assert_eq!(outcomes, [RunOutcome::Converged; 2], "{when:?} effect {index}");
+                fenced
+            });
+            if !fenced {
+                assert!(index > 6, "a run of manifests has several effects, not {index}");
                 break;
             }
         }

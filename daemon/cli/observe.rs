@@ -13,6 +13,7 @@ use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
 use crate::model::addon::Addon;
 use crate::model::live::{CallFailure, Live, Probe};
+use crate::record::AddonObjects;
 
 /// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -48,8 +49,13 @@ impl Kube {
     }
 }
 
-/// Lists everything once, and asks what no list answers; `addons` are those whose workloads are read.
-pub async fn observe(cluster: &ClusterApi, addons: &[Addon], clock: &Clock) -> anyhow::Result<Live> {
+/// Lists everything once, and asks what no list answers; `addons` are those that are read, and `before` the objects that runs have
+/// applied for them.
+pub async fn observe(
+    cluster: &ClusterApi,
+    (addons, before): (&[Addon], &AddonObjects),
+    clock: &Clock,
+) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let watches = cluster::watch(cluster, clock, &seen_in);
@@ -77,7 +83,8 @@ pub async fn observe(cluster: &ClusterApi, addons: &[Addon], clock: &Clock) -> a
         );
     }
     drop(watches);
-    let of_addons: Vec<Probe> = addons.iter().map(|addon| addon.probe(&folder.live, None)).collect();
+    let of_addons: Vec<Probe> =
+        addons.iter().map(|addon| addon.probe(&folder.live, before.get(&addon.name))).collect();
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock].into_iter().chain(of_addons) {
         let asked = clock.now();
         let answer = cluster.ask(&probe, clock).await;
@@ -108,7 +115,7 @@ fn lacks_rights(folder: &Folder) -> bool {
 pub async fn look(
     kube: &Kube,
     name: &str,
-    addons: &[Addon],
+    addons: (&[Addon], &AddonObjects),
     config: Option<&Path>,
     environment: &Environment,
     clock: &Clock,

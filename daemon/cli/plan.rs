@@ -1,10 +1,10 @@
 //! `windlass plan`: the desired state from git, the running versions from the cluster, and the plan between the two.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ use crate::model::plan::Plan;
 use crate::model::state::{DesiredState, Identity, Tenure};
 use crate::plan;
 use crate::provider;
-use crate::record::Record;
+use crate::record::{AddonObjects, Record};
 use crate::view::Page;
 use crate::view::ink::Ink;
 use crate::view::plan::{PlanPage, Script};
@@ -78,9 +78,11 @@ pub async fn run(
     ink: Ink,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let chosen = {
+    let (chosen, mut before) = {
         let source = Source::open(RepositorySettings::read(&args.repository, environment)?)?;
-        source::chosen(source.load(args.rev.as_deref())?, &args.clusters, args.all)?
+        let chosen = source::chosen(source.load(args.rev.as_deref())?, &args.clusters, args.all)?;
+        let before = applied(&source, &chosen)?;
+        (chosen, before)
     };
     let several = args.all || chosen.len() > 1;
     if several && args.kube.context.is_some() {
@@ -88,9 +90,14 @@ pub async fn run(
             "--context names the context of one cluster; name one cluster, or map contexts in the settings file"
         );
     }
-    let of_one = |(cluster, desired): (String, anyhow::Result<Desired>)| async move {
+    let chosen = chosen.into_iter().map(|(cluster, desired)| {
+        let before = before.remove(&cluster).unwrap_or_default();
+        (cluster, desired, before)
+    });
+    let chosen: Vec<_> = chosen.collect();
+    let of_one = |(cluster, desired, before): (String, anyhow::Result<Desired>, AddonObjects)| async move {
         let page = match desired {
-            Ok(desired) => planned(args, desired, environment, clock).await,
+            Ok(desired) => planned(args, desired, &before, environment, clock).await,
             Err(error) => Err(error),
         };
         (cluster, page)
@@ -124,15 +131,32 @@ fn shown(page: &impl Page, markdown: String, format: Format, ink: Ink) -> anyhow
     })
 }
 
+/// The objects that runs have applied for the addons of each cluster. The record is read only if an addon has manifests.
+fn applied(
+    source: &Source,
+    chosen: &[(String, anyhow::Result<Desired>)],
+) -> anyhow::Result<BTreeMap<String, AddonObjects>> {
+    let has_manifests =
+        |desired: &Desired| desired.cluster.addons.iter().any(|addon| addon.source.manifests().is_some());
+    if !chosen.iter().filter_map(|(_, desired)| desired.as_ref().ok()).any(has_manifests) {
+        return Ok(BTreeMap::new());
+    }
+    let records = source.all_records().context("reading what earlier runs have applied")?.into_iter();
+    // A record that cannot be read is told by the commands that show it.
+    Ok(records.filter_map(|(cluster, record)| Some((cluster, record.ok()?.addon_objects))).collect())
+}
+
 /// The plan of one cluster as it is now.
 async fn planned(
     args: &Args,
     desired: Desired,
+    before: &AddonObjects,
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<PlanPage> {
     let config = args.repository.config.as_deref();
     let (name, addons) = (&desired.cluster.name, &desired.cluster.addons);
+    let addons = (addons.as_slice(), before);
     let live = observe::look(&args.kube, name, addons, config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
     let fresh = plan::proposal(&desired, &live)?;

@@ -65,7 +65,7 @@ pub async fn run(
         (name.clone(), wanted.remove(&name), record.unwrap_or_default())
     };
     let Some(wanted) = wanted else { bail!("the repository has no cluster {name}") };
-    let (live, note) = looked(args, &name, wanted.desired.as_deref(), environment, clock).await?;
+    let (live, note) = looked(args, &name, (wanted.desired.as_deref(), &record), environment, clock).await?;
     let now = clock.now();
     let (standings, answers) = told(&name, &wanted, &record, live.as_ref(), now)?;
     let page = WhyPage::of(Facts {
@@ -97,7 +97,7 @@ fn chosen_cluster(asked: Option<&str>, wanted: &BTreeMap<String, DesiredState>) 
 async fn looked(
     args: &Args,
     name: &str,
-    desired: Option<&Desired>,
+    (desired, record): (Option<&Desired>, &Record),
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<(Option<Live>, Option<String>)> {
@@ -107,6 +107,7 @@ async fn looked(
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
     let addons = desired.map_or(&[][..], |desired| &desired.cluster.addons);
+    let addons = (addons, &record.addon_objects);
     match observe::look(&args.kube, name, addons, config, environment, clock).await {
         Ok(live) => Ok((Some(live), None)),
         Err(error) if named => Err(error),

@@ -76,10 +76,10 @@ pub(super) fn attach(cluster: &mut Cluster, files: &[ManifestFile<'_>]) -> Vec<P
         for (file, read) in files.iter().zip(&mut read).filter(|(file, _)| file.path.starts_with(&folder)) {
             (*read, any) = (true, true);
             for placed in &file.objects {
-                if let Some((_, other)) =
+                if let Some((known, other)) =
                     seen.iter().find(|(other, _)| other.object.is_same_as(&placed.object))
                 {
-                    let text = format!("{} is in {} too", placed.object, other.path);
+                    let text = format!("{} is in {} too", placed.object, place_of(known, other));
                     problems.push(
                         Problem::at(file.path, file.text, placed.place, text)
                             .fixed_by("remove one of the two"),
@@ -134,13 +134,13 @@ impl PlacedObject {
             put(metadata, "annotations", ADDON_VERSION, version);
             put(metadata, "annotations", MANIFEST, &digest);
         }
-        Manifest {
-            object: self.object.clone(),
-            place: format!("{}:{}", file.path, self.place.line),
-            body,
-            digest,
-        }
+        Manifest { object: self.object.clone(), place: place_of(self, file), body, digest }
     }
+}
+
+/// `desired-state/prod/addons/coredns/coredns.yaml:12`.
+fn place_of(object: &PlacedObject, file: &ManifestFile<'_>) -> String {
+    format!("{}:{}", file.path, object.place.line)
 }
 
 fn put(metadata: &mut Map<String, Json>, map: &str, key: &str, value: &str) {

@@ -139,6 +139,8 @@ struct ClusterFolder<'f> {
     manifests: Vec<manifest::ManifestFile<'f>>,
     /// True if there was a cluster file, good or bad.
     described: bool,
+    /// True if it had no problem.
+    sound: bool,
     problems: Vec<Problem>,
 }
 
@@ -166,6 +168,7 @@ impl<'f> Reading<'f> {
                 let problems = self.kept(problems);
                 let folder = self.folders.entry(folder).or_default();
                 folder.described = true;
+                folder.sound = problems.is_empty();
                 folder.read = read;
                 folder.problems.extend(problems);
             }
@@ -250,7 +253,7 @@ impl<'f> Reading<'f> {
                 );
             }
             // Which addon a file belongs to is only known from a cluster file that could be read.
-            if let Some(cluster) = &mut folder.read.cluster {
+            if let Some(cluster) = folder.read.cluster.as_mut().filter(|_| folder.sound) {
                 let files = std::mem::take(&mut folder.manifests);
                 folder.problems.extend(manifest::attach(cluster, &files));
             }

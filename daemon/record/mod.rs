@@ -91,12 +91,15 @@ pub struct Record {
     pub runs_of_commit: BTreeMap<String, u32>,
     /// The objects that runs have applied, by addon: after a whole step those of its plan, before that also those of the last
     /// whole one.
-    pub addon_objects: BTreeMap<String, Arc<BTreeSet<ObjectRef>>>,
+    pub addon_objects: AddonObjects,
     pub rollback_points: Vec<String>,
     /// The desired commit of each rollback point, if it has one.
     pub rollback_commits: BTreeMap<String, CommitId>,
     pub shown: ShownText,
 }
+
+/// The objects of each addon.
+pub type AddonObjects = BTreeMap<String, Arc<BTreeSet<ObjectRef>>>;
 
 /// A value, and since when it has been so.
 #[derive(Clone, Debug, PartialEq)]

@@ -63,7 +63,7 @@ enter() {
 	work=$(cd "$1" && pwd)
 	export KUBECONFIG=$work/kubeconfig
 	PATH=$(cd "$KUBERNETES/$VERSION/bin" && pwd):$PATH
-	folder=$work/desired/desired-state/real
+	state=$work/desired/desired-state/real
 }
 
 workers() {
@@ -206,8 +206,8 @@ changed() {
 	local before
 	before=$(accepted | wc -l)
 	cluster 2 ''
-	objects 2 fast >"$folder/addons/gadget/all.yaml"
-	rm "$folder/addons/gadget/old.yaml"
+	objects 2 fast >"$state/addons/gadget/all.yaml"
+	rm "$state/addons/gadget/old.yaml"
 	commit_desired "$work" "real: gadget 2"
 	plan_of >"$work/plan"
 	check "the plan shows a line that changes" grep -q '^ *- size 1$' "$work/plan"
@@ -234,7 +234,7 @@ refused() {
 		data: {mode: theirs}
 	YAML
 	before=$(accepted | wc -l)
-	objects 2 slow >"$folder/addons/gadget/all.yaml"
+	objects 2 slow >"$state/addons/gadget/all.yaml"
 	commit_desired "$work" "real: gadget is slow"
 	daemon "$windlass"
 	within 60 gone "$process" || kill "$process"

@@ -81,8 +81,11 @@ pub(super) fn workload_read(
     WorkloadRead {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        complete_since: (progress == Progress::Complete)
-            .then(|| same.and_then(|before| before.complete_since).unwrap_or(now)),
+        complete_since: (progress == Progress::Complete).then(|| match before {
+            Some(_) => same.and_then(|before| before.complete_since).unwrap_or(now),
+            // A daemon that is started again and again would never see it complete for long.
+            None => status_changed(meta).map_or(now, |at| at.min(now)),
+        }),
         progressed: same.filter(|before| before.counts == counts).map_or(now, |before| before.progressed),
         progress,
         counts,
@@ -134,6 +137,13 @@ fn stays(object: &WorkloadObject) -> Option<&'static str> {
             }
         }
     }
+}
+
+/// When a controller last changed the status of a workload, by the API server's clock; `None` if it does not say.
+fn status_changed(meta: &ObjectMeta) -> Option<Timestamp> {
+    let of_status = |entry: &&ManagedFieldsEntry| entry.subresource.as_deref() == Some("status");
+    let entries = meta.managed_fields.iter().flatten().filter(of_status);
+    entries.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }
 
 const ON_DELETE: &str = "OnDelete";

@@ -132,7 +132,11 @@ impl Folder {
         let known = known.filter_map(|(object, read)| Some((object.clone(), read.guard.as_ref()?.1.clone())));
         let read = ManifestsRead {
             question: Arc::clone(question),
-            complete_since: complete.then(|| same.and_then(|before| before.complete_since).unwrap_or(now)),
+            // Where no pods belong to it, nothing has to prove itself.
+            complete_since: complete.then(|| {
+                let workloads = objects.values().filter_map(|read| read.workload.as_ref()?.complete_since);
+                workloads.max().unwrap_or(Timestamp::UNIX_EPOCH)
+            }),
             progressed: same
                 .filter(|before| seen(&before.objects) == seen(&objects) && before.gone == gone)
                 .map_or(now, |before| before.progressed),

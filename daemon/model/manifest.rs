@@ -179,7 +179,7 @@ pub struct ManifestsRead {
     pub objects: BTreeMap<ObjectRef, ObjectRead>,
     /// What is there of the objects that are not asked for any more.
     pub gone: BTreeMap<ObjectRef, GoneObject>,
-    /// Since when every look has found all objects as asked, and the rollouts of all workloads complete, by our clock.
+    /// Since when the rollouts of all workloads have been complete; `None` while one is not, or an object is not as asked.
     pub complete_since: Option<Timestamp>,
     /// When an object, or a count of a workload's pods, was last seen to change, by our clock.
     pub progressed: Timestamp,

@@ -139,6 +139,7 @@ fn listed(plan: &Plan) -> String {
                 | Fact::RolledOut(_)
                 | Fact::Applied(..)
                 | Fact::AppliedAndReady(..)
+                | Fact::Removed(..)
                 | Fact::Exists(_) => None,
             });
             let control_plane = control_plane.unwrap_or_default();
@@ -174,7 +175,11 @@ fn carry_out(live: &mut Live, step: &Step) {
                 let read = live.addon_workloads.get_mut(workload).unwrap().as_mut().unwrap();
                 read.images.get_mut(container).unwrap().image.clone_from(image);
             }
-            Fact::RolledOut(_) | Fact::Applied(..) | Fact::AppliedAndReady(..) | Fact::Exists(_) => {}
+            Fact::RolledOut(_)
+            | Fact::Applied(..)
+            | Fact::AppliedAndReady(..)
+            | Fact::Removed(..)
+            | Fact::Exists(_) => {}
         }
     }
 }

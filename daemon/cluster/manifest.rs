@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt as _};
-use kube::Api;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::write::refused;
@@ -14,7 +14,7 @@ use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectAnswer, ObjectsAnswer, Tried, WriteAnswer};
 use crate::model::live::CallFailure;
 use crate::model::manifest::{Manifest, ManifestsQuestion, ObjectRef};
-use crate::model::names::MANAGER;
+use crate::model::names::{ADDON, MANAGER};
 
 /// How many objects are read at a time.
 const AT_ONCE: usize = 8;
@@ -46,7 +46,7 @@ impl ClusterApi {
             objects.push(self.object(question, manifest, served));
         }
         for object in gone {
-            left.push(self.left(object, served));
+            left.push(self.left(object, &question.label, served));
         }
         ObjectsAnswer {
             objects: stream::iter(objects).buffered(AT_ONCE).collect().await,
@@ -57,9 +57,10 @@ impl ClusterApi {
     async fn left(
         &self,
         object: &ObjectRef,
+        label: &str,
         served: &ServedVersions,
     ) -> (ObjectRef, Result<Option<Value>, CallFailure>) {
-        (object.clone(), self.there(object, served).await)
+        (object.clone(), self.there(object, label, served).await)
     }
 
     async fn object(
@@ -108,7 +109,7 @@ impl ClusterApi {
         };
         let conflicts = conflicts(&error);
         if conflicts.is_empty() {
-            return failed(&error);
+            return failed(&manifest.object, &error);
         }
         let taken =
             |words: &String| take_over.iter().any(|manager| words.contains(&format!("\"{manager}\"")));
@@ -118,14 +119,29 @@ impl ClusterApi {
         let forced = PatchParams { force: true, ..params };
         match call(api.patch(name, &forced, &Patch::Apply(&manifest.body))).await {
             Ok(object) => Tried::Applied { object: json!(object), takes_over: true },
-            Err(error) => failed(&error),
+            Err(error) => failed(&manifest.object, &error),
         }
     }
 
-    async fn there(&self, object: &ObjectRef, served: &ServedVersions) -> Result<Option<Value>, CallFailure> {
+    async fn there(
+        &self,
+        object: &ObjectRef,
+        label: &str,
+        served: &ServedVersions,
+    ) -> Result<Option<Value>, CallFailure> {
         match self.address(object, served) {
             Ok(api) => {
                 let found = call(api.get_opt(&object.name)).await.map_err(|error| error.failure())?;
+                // Whether it may be deleted is told before the run begins.
+                if found.as_ref().is_some_and(|found| found.labels().get(ADDON).is_some_and(|of| of == label))
+                {
+                    let tried = DeleteParams { dry_run: true, ..DeleteParams::default() };
+                    if let Err(error) = call(api.delete(&object.name, &tried)).await
+                        && error.failure().is_missing_right()
+                    {
+                        return Err(error.failure());
+                    }
+                }
                 Ok(found.map(|found| json!(found)))
             }
             // Its kind is gone, and all objects of it with it.
@@ -160,6 +176,9 @@ impl ClusterApi {
         };
         match call(api.patch(&object.name, &params, &Patch::Apply(&body))).await {
             Ok(applied) => WriteAnswer::Applied(object.clone(), Box::new(json!(applied))),
+            Err(error) if object.is_secret() && !matches!(error.code(), 404 | 409) => {
+                WriteAnswer::Failed(untold(object, &error))
+            }
             Err(error) => refused(&error),
         }
     }
@@ -257,11 +276,25 @@ fn conflicts(error: &CallError) -> Vec<String> {
     conflict.map(|cause| format!("{}: {}", cause.message, cause.field)).collect()
 }
 
-fn failed(error: &CallError) -> Tried {
-    match (error.code(), error.failure()) {
+fn failed(object: &ObjectRef, error: &CallError) -> Tried {
+    // What an apply does not understand of a manifest is no `Status` of its own, but an internal error with these words.
+    let typo = matches!(error, CallError::Status(status) if status.message.contains("failed to create typed patch object"));
+    match (error.code(), untold(object, error)) {
         (404, why) => Tried::NoPlace(why.words().to_owned()),
         // A webhook that refuses it answers like a rule of the API server.
         (400 | 403 | 413 | 415 | 422, CallFailure::Other(words)) => Tried::Refused(words),
+        (_, CallFailure::Other(words)) if typo => Tried::Refused(words),
         (_, why) => Tried::Failed(why),
+    }
+}
+
+/// The failure; of a Secret without the API server's words, which may repeat its values.
+fn untold(object: &ObjectRef, error: &CallError) -> CallFailure {
+    match error.failure() {
+        CallFailure::Other(_) if object.is_secret() && error.code() != 0 => CallFailure::Other(format!(
+            "the API server answered with {}; its words are not told, because they may have values of the Secret",
+            error.code()
+        )),
+        why => why,
     }
 }

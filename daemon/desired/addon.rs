@@ -1,6 +1,7 @@
 //! Reads `spec.addons`: what moves with the cluster besides Kubernetes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::defaults;
 use super::fields::{Fields, list};
@@ -115,6 +116,7 @@ fn source(fields: &mut Fields<'_, '_, '_>) -> Option<AddonSource> {
             label: String::new(),
             take_over: take_over.unwrap_or_default().into(),
             objects: [].into(),
+            all: Arc::default(),
             digest: String::new(),
         }));
     }

@@ -1,16 +1,18 @@
 //! Reads the manifests of addons: plain objects of Kubernetes, each with its place. A scalar without quotes is what kubectl
 //! reads it as (`sigs.k8s.io/yaml`, YAML 1.1); what readers of YAML disagree on needs quotes.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Number, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Place, Problem, Problems, quoted};
 use super::tree::{MANIFESTS, MapKey, Value, YamlNode, documents_within};
 use super::values::is_name;
-use crate::model::addon::{Addon, AddonSource};
+use crate::model::addon::{Addon, AddonManifests, AddonSource};
 use crate::model::desired::Cluster;
 use crate::model::label_value::label_value;
-use crate::model::manifest::{Manifest, ObjectRef};
+use crate::model::manifest::{AllManifests, Manifest, ObjectRef};
 use crate::model::names::{ADDON, ADDON_VERSION, MANIFEST};
 
 /// More objects than any addon has.
@@ -103,6 +105,17 @@ pub(super) fn attach(cluster: &mut Cluster, files: &[ManifestFile<'_>]) -> Vec<P
         }
         give(addon, label, objects);
     }
+    let mut all = AllManifests::default();
+    let manifests = |addons: &mut Vec<Addon>, then: &mut dyn FnMut(&mut AddonManifests)| {
+        for addon in addons {
+            if let AddonSource::Manifests(of) = &mut addon.source {
+                then(of);
+            }
+        }
+    };
+    manifests(&mut cluster.addons, &mut |of| of.objects.iter().for_each(|manifest| all.add(manifest)));
+    let all = Arc::new(all);
+    manifests(&mut cluster.addons, &mut |of| of.all = Arc::clone(&all));
     for (file, _) in files.iter().zip(read).filter(|(_, read)| !read) {
         problems.push(
             Problem::of(file.path, "no addon of the cluster has this file").fixed_by(

@@ -109,6 +109,9 @@ fn unmet(fact: &Fact) -> String {
         }
         Fact::RolledOut(workload) => format!("{workload} is not rolled out"),
         Fact::Applied(addon, _) => format!("the objects of addon {addon} are not known to be applied"),
+        Fact::Removed(addon, object) => {
+            format!("{object}, which addon {addon} does not have any more, is there")
+        }
         Fact::AppliedAndReady(addon, _) => format!("the workloads of addon {addon} are not rolled out"),
         Fact::Exists(node) => format!("{} does not exist", node.name),
     }

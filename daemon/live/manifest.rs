@@ -259,7 +259,7 @@ fn standing(
     let Some(live) = live else {
         return match tried {
             Tried::Applied { .. } => ObjectStanding::Missing,
-            Tried::NoPlace(_) if brings_place(question, &manifest.object) => ObjectStanding::Missing,
+            Tried::NoPlace(_) if question.all.bring_place_of(&manifest.object) => ObjectStanding::Missing,
             Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
             Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
             Tried::Failed(why) => ObjectStanding::Unread(why),
@@ -284,18 +284,6 @@ fn standing(
         Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
         Tried::Failed(why) => ObjectStanding::Unread(why),
     }
-}
-
-/// True if the addon itself brings the namespace or the kind of an object.
-fn brings_place(question: &ManifestsQuestion, object: &ObjectRef) -> bool {
-    question.objects.iter().any(|manifest| {
-        let of = &manifest.object;
-        let names = |path: &str| manifest.body.pointer(path).and_then(Value::as_str);
-        (of.is_namespace() && object.namespace.as_ref() == Some(&of.name))
-            || (of.is_definition()
-                && names("/spec/group") == Some(object.group())
-                && names("/spec/names/kind") == Some(&object.kind))
-    })
 }
 
 /// True if the object says that the very manifest was applied to it.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::fact::Fact;
 use super::image::is_digest;
 use super::live::{Live, Probe};
-use super::manifest::{Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
+use super::manifest::{AllManifests, Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
 use super::rollout::Progress;
 use super::version::Version;
 
@@ -66,6 +66,8 @@ pub struct AddonManifests {
     pub take_over: Arc<[String]>,
     /// In the order in which the folder has them.
     pub objects: Arc<[Manifest]>,
+    /// What this addon and all others have.
+    pub all: Arc<AllManifests>,
     /// Of all objects as they are applied.
     pub digest: String,
 }
@@ -192,6 +194,7 @@ impl Addon {
                 label: of.label.clone(),
                 digest: of.digest.clone(),
                 objects: Arc::clone(&of.objects),
+                all: Arc::clone(&of.all),
                 take_over: Arc::clone(&of.take_over),
                 before: before.map(Arc::clone).unwrap_or_default(),
                 known: live
@@ -211,10 +214,17 @@ impl AddonMove {
                 Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone()),
                 Fact::RolledOut(of.workload.clone()),
             ],
-            AddonWork::Manifests(of) => vec![
-                Fact::Applied(self.name.clone(), of.digest.clone()),
-                Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
-            ],
+            AddonWork::Manifests(of) => {
+                let removed =
+                    of.removed.iter().map(|object| Fact::Removed(self.name.clone(), object.clone()));
+                [
+                    Fact::Applied(self.name.clone(), of.digest.clone()),
+                    Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
+                ]
+                .into_iter()
+                .chain(removed)
+                .collect()
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::addon::WorkloadRef;
+use super::manifest::ObjectRef;
 use super::version::Version;
 use super::work::{Component, NodeRef};
 
@@ -21,10 +22,12 @@ pub enum Fact {
     HasImage(WorkloadRef, String, String),
     /// Every pod that the workload wants is of its present template and available, and there are no others.
     RolledOut(WorkloadRef),
-    /// All objects of this addon are applied as the content with this digest asks, and what it does not have is gone.
+    /// All objects of this addon are applied as the content with this digest asks.
     Applied(String, String),
     /// The same, and every pod that their workloads want is of the present template and available.
     AppliedAndReady(String, String),
+    /// This object, which the addon does not have any more, is not there.
+    Removed(String, ObjectRef),
     /// A node with this name and UID exists.
     Exists(NodeRef),
 }
@@ -53,9 +56,11 @@ impl Fact {
     /// True if the fact is about a version, not about health or existence.
     pub fn is_version(&self) -> bool {
         match self {
-            Self::RunsAtLeast(..) | Self::ControlPlaneAtLeast(_) | Self::HasImage(..) | Self::Applied(..) => {
-                true
-            }
+            Self::RunsAtLeast(..)
+            | Self::ControlPlaneAtLeast(_)
+            | Self::HasImage(..)
+            | Self::Applied(..)
+            | Self::Removed(..) => true,
             Self::Ready(_) | Self::RolledOut(_) | Self::AppliedAndReady(..) | Self::Exists(_) => false,
         }
     }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::addon::{WorkloadRead, WorkloadRef};
 use super::claim::Claim;
 use super::desired::Selector;
-use super::manifest::ManifestsRead;
+use super::manifest::{GoneObject, ManifestsRead};
 use super::time::later;
 use super::version::Version;
 use super::work::{Component, Fact, Truth};
@@ -324,6 +324,10 @@ impl Live {
             Fact::AppliedAndReady(addon, digest) => {
                 let read = self.manifests_of(addon, digest);
                 Truth::of(read.map(|read| read.is_applied() && read.complete_since.is_some()))
+            }
+            Fact::Removed(addon, object) => {
+                let read = self.addon_manifests.get(addon);
+                Truth::of(read.map(|read| read.gone.get(object).is_none_or(GoneObject::is_settled)))
             }
             Fact::Exists(of) => {
                 Truth::of(Some(self.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))

@@ -128,6 +128,34 @@ pub struct Manifest {
     pub digest: String,
 }
 
+/// What all addons of a cluster have together.
+#[derive(Debug, Default, PartialEq)]
+pub struct AllManifests {
+    pub objects: Vec<ObjectRef>,
+    /// The namespaces that they bring, and the kinds, each with its group.
+    pub namespaces: BTreeSet<String>,
+    pub kinds: BTreeSet<(String, String)>,
+}
+
+impl AllManifests {
+    pub fn add(&mut self, manifest: &Manifest) {
+        let text = |path: &str| manifest.body.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        if manifest.object.is_namespace() {
+            self.namespaces.insert(manifest.object.name.clone());
+        } else if manifest.object.is_definition() {
+            self.kinds.extend(text("/spec/group").zip(text("/spec/names/kind")));
+        }
+        self.objects.push(manifest.object.clone());
+    }
+
+    /// True if an addon brings the namespace or the kind of this object.
+    pub fn bring_place_of(&self, object: &ObjectRef) -> bool {
+        let kind = (object.group().to_owned(), object.kind.clone());
+        object.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
+            || self.kinds.contains(&kind)
+    }
+}
+
 /// Everything that is asked about the objects of one addon. It is a part of its probe, so that its answer follows from it alone.
 #[derive(Clone, Debug)]
 pub struct ManifestsQuestion {
@@ -137,6 +165,7 @@ pub struct ManifestsQuestion {
     /// Of all that is asked for.
     pub digest: String,
     pub objects: Arc<[Manifest]>,
+    pub all: Arc<AllManifests>,
     /// The managers whose fields are taken over.
     pub take_over: Arc<[String]>,
     /// All objects that runs have applied for this addon. Those that it does not have any more are to go.
@@ -283,10 +312,9 @@ pub enum GoneObject {
 }
 
 impl ManifestsQuestion {
-    /// The objects that were applied and are not asked for any more.
+    /// The objects that were applied and are not asked for any more, by whichever addon.
     pub fn gone(&self) -> impl Iterator<Item = &ObjectRef> {
-        let asked =
-            |object: &ObjectRef| self.objects.iter().any(|manifest| manifest.object.is_same_as(object));
+        let asked = |object: &ObjectRef| self.all.objects.iter().any(|asked| asked.is_same_as(object));
         self.before.iter().filter(move |object| !asked(object))
     }
 }
@@ -297,10 +325,9 @@ impl ManifestsRead {
         ManifestsQuestion { known: Arc::clone(&self.known), ..(*self.question).clone() }
     }
 
-    /// True if what is asked for was applied, and what is not asked for any more is not there.
+    /// True if everything that is asked for was applied.
     pub fn is_applied(&self) -> bool {
-        let asked = |read: &ObjectRead| matches!(read.standing, ObjectStanding::AsAsked { .. });
-        self.objects.values().all(asked) && self.gone.values().all(GoneObject::is_settled)
+        self.objects.values().all(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
     }
 
     /// The workloads, in the order of their names.
@@ -308,10 +335,16 @@ impl ManifestsRead {
         self.objects.iter().filter_map(|(object, read)| Some((object, read.workload.as_ref()?)))
     }
 
-    /// The version of the addon that was applied last; `None` if nothing of it is there.
-    pub fn version(&self) -> Option<&str> {
+    /// The versions of the addon that its objects have been applied with; more than one only where a run ended halfway.
+    pub fn version(&self) -> String {
         let there = self.objects.values().filter(|read| read.guard.is_some());
-        there.map(|read| read.version.as_deref().unwrap_or(UNKNOWN_VERSION)).max()
+        let versions: BTreeSet<&str> =
+            there.map(|read| read.version.as_deref().unwrap_or(UNKNOWN_VERSION)).collect();
+        let gone = || self.gone.values().any(|gone| matches!(gone, GoneObject::Ours(..)));
+        if versions.is_empty() {
+            return if gone() { UNKNOWN_VERSION } else { NO_VERSION }.to_owned();
+        }
+        versions.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     pub fn unread(&self) -> Option<(&ObjectRef, &CallFailure)> {
@@ -328,9 +361,9 @@ impl ManifestsRead {
 }
 
 /// The version of an addon whose objects others have applied.
-pub const UNKNOWN_VERSION: &str = "unknown";
+const UNKNOWN_VERSION: &str = "unknown";
 /// The version of an addon of which nothing is there.
-pub const NO_VERSION: &str = "none";
+const NO_VERSION: &str = "none";
 
 impl GoneObject {
     /// True if nothing is left to be done about it.

@@ -7,9 +7,7 @@ use super::{Inventory, compatible};
 use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::CallFailure;
-use crate::model::manifest::{
-    GoneObject, ManifestsMove, ManifestsRead, NO_VERSION, ObjectRef, ObjectStanding,
-};
+use crate::model::manifest::{GoneObject, ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding};
 
 /// How many objects of an addon are named as drifted.
 const MOST_DRIFTED: usize = 5;
@@ -60,7 +58,7 @@ pub(super) fn look_at_objects<'a>(
         let text = format!("fields of {of} are taken over from other managers");
         survey.risks.push(Reason::new(Key::AddonManager, object(), text));
     }
-    let from = read.version().unwrap_or(NO_VERSION).to_owned();
+    let from = read.version();
     survey.changes.push(PendingAddon { addon, from, change: AddonWork::Manifests(change) });
 }
 

@@ -90,8 +90,7 @@ fn moved_a_while_ago(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Opti
     let named: Vec<String> =
         fresh.steps().filter_map(|step| step.work.addon()).map(|mv| mv.name.clone()).collect();
     let text = format!(
-        "run {} of this commit ended a while ago, and the image is not as it asks: somebody sets it back, or the controller of the \
-         workload does",
+        "run {} of this commit ended a while ago, and the addon is not as it asks: somebody sets it back, or its controller does",
         of_commit.run
     );
     let reason = Reason::new(Key::AddonManager, format!("addon/{}", list(&named, MOST_CAUSES)), text);

@@ -1,5 +1,6 @@
 //! What was asked of the API, and what came of it: for tests, reports and demonstrations.
 
+use super::delete::Options;
 use super::request::Call;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -89,7 +90,10 @@ impl Audit {
             name: place.name.clone(),
             agent: call.agent.clone(),
             code: code.as_u16(),
-            dry_run: call.is_dry_run(),
+            // The options of a deletion are its body.
+            dry_run: call.is_dry_run()
+                || (verb == "delete"
+                    && call.json().is_ok_and(|options| Options::from_json(&options).dry_run)),
             eviction,
         });
     }

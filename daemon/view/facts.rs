@@ -30,6 +30,8 @@ pub enum Fact {
     Applied(String, String),
     /// The same, and every pod of their workloads is of its present template and available.
     AppliedAndReady(String, String),
+    /// The object, which the addon does not have any more, is not there.
+    Removed(String, String),
     /// The node exists with this UID.
     Exists(String, String),
 }
@@ -59,6 +61,7 @@ impl Fact {
             plan::Fact::AppliedAndReady(addon, digest) => {
                 Self::AppliedAndReady(addon.clone(), digest.clone())
             }
+            plan::Fact::Removed(addon, object) => Self::Removed(addon.clone(), object.to_string()),
             plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),
         }
     }

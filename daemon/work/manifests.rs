@@ -13,7 +13,7 @@ use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::{StepEvent, StepPhase};
 use crate::model::live::{Backoff, CallFailure, Probe, Progress};
 use crate::model::manifest::{
-    GoneObject, ManifestsMove, ManifestsRead, ObjectRank, ObjectRead, ObjectRef, ObjectStanding,
+    GoneObject, ManifestsMove, ManifestsRead, ObjectRead, ObjectRef, ObjectStanding,
 };
 use crate::model::time::later;
 use crate::verify::STABLE;
@@ -29,7 +29,7 @@ fn has_applied(hand: &Hand<'_>, mv: &AddonMove, of: &ManifestsMove) -> bool {
     let applied = |object: &ObjectRef| {
         read.objects.get(object).is_some_and(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
     };
-    read.is_applied() || of.added.iter().chain(&of.changed).any(applied)
+    of.added.iter().chain(&of.changed).any(applied)
 }
 
 /// Where the step stands: an object is changed or not.
@@ -69,6 +69,10 @@ pub(super) fn apply(
         return turn.moving();
     }
     if state == State::Unrolled {
+        if let Some((object, why)) = read.unread() {
+            let text = format!("{object} cannot be compared: {}", why.words());
+            return turn.moving().waits(Gate::Health, Reason::new(Key::VersionUnknown, hand.object(), text));
+        }
         return match objection(hand, read) {
             Some(reason) => turn.denies(Gate::Plan, reason),
             None => apply_rank(hand, read, turn),
@@ -97,12 +101,13 @@ fn apply_rank(hand: &Hand<'_>, read: &ManifestsRead, turn: Turn) -> Turn {
         return turn.reached(&hand.step.id, StepPhase::Upgrading);
     };
     // What came first has to be usable before others need it.
-    let unready = read.objects.iter().filter(|(object, _)| object.rank() < rank);
-    if rank > ObjectRank::First
-        && let Some(why) = unready.filter_map(|(_, read)| read.unready.as_ref()).next()
-    {
-        let reason = Reason::new(Key::AddonRolling, hand.object(), why.clone());
-        return turn.moving().waits(Gate::Health, reason);
+    let mut earlier = read.objects.iter().filter(|(object, _)| object.rank() < rank);
+    let unusable = earlier.find_map(|(object, read)| match &read.standing {
+        ObjectStanding::Unread(why) => Some(format!("{object} cannot be compared: {}", why.words())),
+        _ => read.unready.clone(),
+    });
+    if let Some(why) = unusable {
+        return turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), why));
     }
     let mut lasts = false;
     let mut turn = turn;
@@ -145,7 +150,7 @@ fn follow_objects(
         if well > hand.now {
             return turn.moving().wakes(well);
         }
-        if read.is_applied() {
+        if of.removed.iter().all(|object| read.gone.get(object).is_none_or(GoneObject::is_settled)) {
             return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
         }
     }
@@ -155,7 +160,7 @@ fn follow_objects(
     }
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
-        let what = going.map_or_else(|| "its objects are not all applied".to_owned(), Going::words);
+        let what = going.map_or_else(|| left_over(of, read), Going::words);
         return failed(turn, format!("it has not come further within its timeout; {what}"));
     }
     if read.complete_since.is_some() {
@@ -164,7 +169,7 @@ fn follow_objects(
     if read.objects.values().any(ObjectRead::is_pending) {
         return apply_rank(hand, read, turn);
     }
-    let text = going.map_or_else(|| "its objects are not usable yet".to_owned(), Going::words);
+    let text = going.map_or_else(|| left_over(of, read), Going::words);
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }
 
@@ -216,6 +221,16 @@ fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn
     (turn, expired)
 }
 
+/// What of the step is not done, where no rollout and no answer is waited for.
+fn left_over(of: &ManifestsMove, read: &ManifestsRead) -> String {
+    let left = of.removed.iter().find(|object| read.gone.get(object).is_some_and(|gone| !gone.is_settled()));
+    match (left, read.objects.iter().find(|(_, read)| read.is_pending())) {
+        (Some(object), _) if read.complete_since.is_some() => format!("{object} is being deleted"),
+        (_, Some((object, _))) => format!("{object} is not applied"),
+        (_, None) => "its objects are not usable yet".to_owned(),
+    }
+}
+
 /// Deletes what the addon does not have any more. Pods of before do not need it any more either.
 fn prune(hand: &Hand<'_>, (of, read): (&ManifestsMove, &ManifestsRead), turn: Turn) -> Turn {
     let mut turn = turn.moving();
@@ -225,8 +240,6 @@ fn prune(hand: &Hand<'_>, (of, read): (&ManifestsMove, &ManifestsRead), turn: Tu
             turn = turn.effect(Effect::DeleteObject { object: object.clone(), guard }, hand.progress.intent);
         }
     }
-    let left = read.gone.iter().find(|(_, gone)| !gone.is_settled());
-    let Some((object, _)) = left else { return turn };
-    let text = format!("{object} is being deleted");
+    let text = left_over(of, read);
     turn.waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }

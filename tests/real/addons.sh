@@ -186,7 +186,7 @@ run() {
 }
 
 # What the daemon has written of the addon: verb, resource, name and code, dry runs left out.
-written() { ours 'select((.requestURI | contains("dryRun") | not) and ((.objectRef.namespace // "") == "gadget" or .objectRef.resource == "customresourcedefinitions" or (.objectRef.resource == "namespaces" and .objectRef.name == "gadget"))) | [.verb, .objectRef.resource, .objectRef.name, .responseStatus.code] | join(" ")' | tr -d '"'; }
+written() { ours 'select((.requestURI | contains("dryRun") | not) and (.requestObject.dryRun == null) and ((.objectRef.namespace // "") == "gadget" or .objectRef.resource == "customresourcedefinitions" or (.objectRef.resource == "namespaces" and .objectRef.name == "gadget"))) | [.verb, .objectRef.resource, .objectRef.name, .responseStatus.code] | join(" ")' | tr -d '"'; }
 accepted() { written | grep -E ' 20[01]$' || true; }
 data() { kubectl -n gadget get configmap settings -o jsonpath="{.data.$1}"; }
 image() { kubectl -n gadget get deployment gadget -o jsonpath='{.spec.template.spec.containers[0].image}'; }

@@ -267,3 +267,47 @@ async fn a_lost_answer_and_a_conflict_are_got_over() {
         }
     }
 }
+
+/// Commits two addons, the second of which follows the first, each with one file.
+fn desire_two(world: &World, first: Option<&str>, second: Option<&str>) {
+    let cluster = cluster_yaml(
+        "v1.35.4",
+        "  nodePools:
+    - {name: w, selector: {matchLabels: {pool: w}}}
+  addons:
+    - {name: second, version: \"1\", manifests: addons/second, after: [first]}
+    - {name: first, version: \"1\", manifests: addons/first}
+",
+    );
+    let files = [
+        ("desired-state/demo/cluster.yaml", Some(cluster.as_str())),
+        ("policies/window.yaml", Some(ALWAYS)),
+        ("desired-state/demo/addons/first/a.yaml", first),
+        ("desired-state/demo/addons/second/b.yaml", second),
+    ];
+    world.commit(&files, "demo");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_addon_may_need_the_namespace_of_another_one() {
+    let mut world = world().await;
+    let space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: proxy}\n";
+    desire_two(&world, Some(space), Some(OLD));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(names(&config_maps(&world)), ["old"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_moves_from_one_addon_to_another_is_not_deleted() {
+    let mut world = world().await;
+    let space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: proxy}\n";
+    desire_two(&world, Some(&format!("{space}---\n{OLD}")), Some("# nothing yet\n"));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    desire_two(&world, Some(space), Some(OLD));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(config_maps(&world)[0]["metadata"]["labels"]["windlass.dev/addon"], "demo.second");
+    assert!(!written(&world).iter().any(|write| write.contains(" delete ")), "{:#?}", written(&world));
+}

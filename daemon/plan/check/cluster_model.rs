@@ -90,6 +90,7 @@ impl<'a> ClusterModel<'a> {
             Fact::Applied(addon, digest) | Fact::AppliedAndReady(addon, digest) => {
                 Truth::of(Some(self.manifests.get(addon.as_str()) == Some(&digest.as_str())))
             }
+            Fact::Removed(addon, _) => Truth::of(Some(self.manifests.contains_key(addon.as_str()))),
             Fact::RolledOut(workload) => Truth::of(Some(live.addon_workloads.contains_key(workload))),
             Fact::Ready(node) => Truth::of(Some(live.nodes.contains_key(node.as_str()))),
             Fact::Exists(of) => {

@@ -3,6 +3,7 @@
 
 use super::PlanCheck;
 use crate::model::addon::AddonWork;
+use crate::model::manifest::ObjectRef;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
 
@@ -54,6 +55,7 @@ impl<'a> PlanCheck<'a> {
             | Fact::RolledOut(_)
             | Fact::Applied(..)
             | Fact::AppliedAndReady(..)
+            | Fact::Removed(..)
             | Fact::Exists(_) => false,
         });
         self.require(waits, step, "does not expect the API servers to be there first");
@@ -65,17 +67,22 @@ impl<'a> PlanCheck<'a> {
             Work::ControlPlane(mv) => self.achieves_node(step, mv, Component::ControlPlane),
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
             Work::Addon(mv) => {
-                let [first, second] = match &mv.change {
-                    AddonWork::Image(of) => [
-                        Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone()),
-                        Fact::RolledOut(of.workload.clone()),
-                    ],
-                    AddonWork::Manifests(of) => [
-                        Fact::Applied(mv.name.clone(), of.digest.clone()),
-                        Fact::AppliedAndReady(mv.name.clone(), of.digest.clone()),
-                    ],
-                };
-                step.achieves == [first, second]
+                let (name, achieves) = (&mv.name, &step.achieves);
+                match &mv.change {
+                    AddonWork::Image(of) => {
+                        let has = Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone());
+                        *achieves == [has, Fact::RolledOut(of.workload.clone())]
+                    }
+                    AddonWork::Manifests(of) => {
+                        let removed = |object: &ObjectRef| {
+                            achieves.contains(&Fact::Removed(name.clone(), object.clone()))
+                        };
+                        achieves.contains(&Fact::Applied(name.clone(), of.digest.clone()))
+                            && achieves.contains(&Fact::AppliedAndReady(name.clone(), of.digest.clone()))
+                            && of.removed.iter().all(removed)
+                            && achieves.len() == of.removed.len() + 2
+                    }
+                }
             }
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {
                 Fact::ControlPlaneAtLeast(version) => version.reaches(&self.certain(to)),
@@ -85,6 +92,7 @@ impl<'a> PlanCheck<'a> {
                 | Fact::RolledOut(_)
                 | Fact::Applied(..)
                 | Fact::AppliedAndReady(..)
+                | Fact::Removed(..)
                 | Fact::Exists(_) => false,
             }),
         };

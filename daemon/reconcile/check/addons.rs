@@ -149,7 +149,9 @@ impl<'a> Check<'a> {
                     };
                     let nothing_left = read.objects.keys().all(applied);
                     let begun = nothing_left || of.added.iter().chain(&of.changed).any(applied);
-                    if rolled { read.is_applied() && read.complete_since.is_some() } else { begun }
+                    let gone = |object: &ObjectRef| read.gone.get(object).is_none_or(GoneObject::is_settled);
+                    let whole = nothing_left && read.complete_since.is_some() && of.removed.iter().all(gone);
+                    if rolled { whole } else { begun }
                 })
             }
         }

@@ -323,6 +323,7 @@ impl<'a> Check<'a> {
             | Fact::RolledOut(_)
             | Fact::Applied(..)
             | Fact::AppliedAndReady(..)
+            | Fact::Removed(..)
             | Fact::Exists(_) => true,
         })
     }

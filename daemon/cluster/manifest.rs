@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::write::refused;
 use super::{CallError, ClusterApi, call};
-use crate::live::{ObjectAnswer, ObjectsAnswer, Tried, WriteAnswer};
+use crate::live::{ObjectAnswer, ObjectsAnswer, There, Tried, WriteAnswer};
 use crate::model::live::CallFailure;
-use crate::model::manifest::{Manifest, ManifestsQuestion, ObjectRef};
+use crate::model::manifest::{FoundObject, Manifest, ManifestsQuestion, ObjectAddress, ObjectRef};
 use crate::model::names::{ADDON, MANAGER};
 
 /// How many objects are read at a time.
@@ -38,8 +38,9 @@ impl ClusterApi {
     /// How the objects of an addon are, and what an apply would make of them.
     pub(super) async fn manifests(&self, question: &ManifestsQuestion) -> ObjectsAnswer {
         let gone: Vec<&ObjectRef> = question.gone().collect();
-        let asked = question.objects.iter().map(|manifest| &manifest.object);
-        let served = self.served(asked.chain(gone.iter().copied())).await;
+        let versions = question.objects.iter().map(|manifest| &manifest.object.api_version);
+        let mut served = self.served(versions.chain(gone.iter().map(|object| &object.api_version))).await;
+        self.serve_elsewhere(&gone, &mut served).await;
         let served = &served;
         let (mut objects, mut left) = (Vec::new(), Vec::new());
         for manifest in question.objects.iter() {
@@ -54,15 +55,6 @@ impl ClusterApi {
         }
     }
 
-    async fn left(
-        &self,
-        object: &ObjectRef,
-        label: &str,
-        served: &ServedVersions,
-    ) -> (ObjectRef, Result<Option<Value>, CallFailure>) {
-        (object.clone(), self.there(object, label, served).await)
-    }
-
     async fn object(
         &self,
         question: &ManifestsQuestion,
@@ -70,31 +62,29 @@ impl ClusterApi {
         served: &ServedVersions,
     ) -> ObjectAnswer {
         let object = &manifest.object;
-        let api = match self.address(object, served) {
-            Ok(api) => api,
-            Err(NoAddress::NoKind(words)) => {
-                return ObjectAnswer::Read { live: None, tried: Tried::NoPlace(words) };
-            }
-            Err(NoAddress::Wrong(words)) => {
-                return ObjectAnswer::Read { live: None, tried: Tried::Refused(words) };
-            }
+        let nowhere = |tried: Tried| ObjectAnswer::Read { address: None, live: None, tried };
+        let address = match address(object, served, Versions::Own) {
+            Ok(address) => address,
+            Err(NoAddress::NoKind(words)) => return nowhere(Tried::NoPlace(words)),
+            Err(NoAddress::Wrong(words)) => return nowhere(Tried::Refused(words)),
             Err(NoAddress::Unknown(why)) => return ObjectAnswer::Unread(why),
         };
+        let api = self.api_of(object, &address);
         if let Some(known) = question.known.get(object) {
             match call(api.get_metadata_opt(&object.name)).await {
                 Ok(Some(found)) if found.metadata.resource_version.as_ref() == Some(known) => {
                     return ObjectAnswer::Unchanged;
                 }
                 Ok(_) => {}
-                Err(error) => return ObjectAnswer::Unread(error.failure()),
+                Err(error) => return ObjectAnswer::Unread(untold(object, &error)),
             }
         }
         match call(api.get_opt(&object.name)).await {
             Ok(live) => {
                 let tried = self.tried(&api, manifest, &question.take_over).await;
-                ObjectAnswer::Read { live: live.map(|live| json!(live)), tried }
+                ObjectAnswer::Read { address: Some(address), live: live.map(|live| json!(live)), tried }
             }
-            Err(error) => ObjectAnswer::Unread(error.failure()),
+            Err(error) => ObjectAnswer::Unread(untold(object, &error)),
         }
     }
 
@@ -111,10 +101,10 @@ impl ClusterApi {
         if conflicts.is_empty() {
             return failed(&manifest.object, &error);
         }
-        let taken =
-            |words: &String| take_over.iter().any(|manager| words.contains(&format!("\"{manager}\"")));
-        if !conflicts.iter().all(taken) {
-            return Tried::Conflicts(conflicts.into_iter().filter(|words| !taken(words)).collect());
+        let foreign = conflicts.into_iter().filter(|(manager, _)| !take_over.contains(manager));
+        let foreign: Vec<String> = foreign.map(|(_, words)| words).collect();
+        if !foreign.is_empty() {
+            return Tried::Conflicts(foreign);
         }
         let forced = PatchParams { force: true, ..params };
         match call(api.patch(name, &forced, &Patch::Apply(&manifest.body))).await {
@@ -123,55 +113,67 @@ impl ClusterApi {
         }
     }
 
+    async fn left(
+        &self,
+        object: &ObjectRef,
+        label: &str,
+        served: &ServedVersions,
+    ) -> (ObjectRef, Result<Option<There>, CallFailure>) {
+        (object.clone(), self.there(object, label, served).await)
+    }
+
     async fn there(
         &self,
         object: &ObjectRef,
         label: &str,
         served: &ServedVersions,
-    ) -> Result<Option<Value>, CallFailure> {
-        match self.address(object, served) {
-            Ok(api) => {
-                let found = call(api.get_opt(&object.name)).await.map_err(|error| error.failure())?;
-                // Whether it may be deleted is told before the run begins.
-                if found.as_ref().is_some_and(|found| found.labels().get(ADDON).is_some_and(|of| of == label))
-                {
-                    let tried = DeleteParams { dry_run: true, ..DeleteParams::default() };
-                    if let Err(error) = call(api.delete(&object.name, &tried)).await
-                        && error.failure().is_missing_right()
-                    {
-                        return Err(error.failure());
-                    }
-                }
-                Ok(found.map(|found| json!(found)))
-            }
+    ) -> Result<Option<There>, CallFailure> {
+        let address = match address(object, served, Versions::OfGroup) {
+            Ok(address) => address,
             // Its kind is gone, and all objects of it with it.
-            Err(NoAddress::NoKind(_)) => Ok(None),
-            Err(NoAddress::Wrong(words)) => Err(CallFailure::Other(words)),
-            Err(NoAddress::Unknown(why)) => Err(why),
+            Err(NoAddress::NoKind(_)) => return Ok(None),
+            Err(NoAddress::Wrong(words)) => return Err(CallFailure::Other(words)),
+            Err(NoAddress::Unknown(why)) => return Err(why),
+        };
+        let api = self.api_of(object, &address);
+        let found = call(api.get_opt(&object.name)).await.map_err(|error| untold(object, &error))?;
+        let Some(found) = found else { return Ok(None) };
+        // Whether it may be deleted is told before the run begins.
+        if found.labels().get(ADDON).is_some_and(|of| of == label) {
+            let tried = DeleteParams { dry_run: true, ..DeleteParams::default() };
+            if let Err(error) = call(api.delete(&object.name, &tried)).await
+                && error.failure().is_missing_right()
+            {
+                return Err(error.failure());
+            }
         }
+        Ok(Some((address, json!(found))))
     }
 
-    /// Applies an object. `guard` are the UID and the resource version that it has to have; without one it is not expected to
-    /// exist.
+    /// Applies an object that is as it was found. One that was not there is looked for once more.
     pub async fn apply(
         &self,
-        object: &ObjectRef,
-        guard: Option<&(String, String)>,
+        (object, address): (&ObjectRef, &ObjectAddress),
+        found: Option<&FoundObject>,
         body: &Value,
         takes_over: bool,
     ) -> WriteAnswer {
-        let api = match self.address_now(object).await {
-            Ok(api) => api,
-            Err(why) => return WriteAnswer::Failed(why),
-        };
+        let api = self.api_of(object, address);
         let mut body = body.clone();
-        if let (Some((uid, version)), Some(Value::Object(metadata))) = (guard, body.get_mut("metadata")) {
-            metadata.insert("uid".to_owned(), uid.as_str().into());
-            metadata.insert("resourceVersion".to_owned(), version.as_str().into());
+        match (found, body.get_mut("metadata")) {
+            (Some(found), Some(Value::Object(metadata))) => {
+                metadata.insert("uid".to_owned(), found.uid.as_str().into());
+                metadata.insert("resourceVersion".to_owned(), found.resource_version.as_str().into());
+            }
+            _ => match call(api.get_metadata_opt(&object.name)).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return WriteAnswer::Stale(format!("somebody made {object} meanwhile")),
+                Err(error) => return WriteAnswer::Failed(untold(object, &error)),
+            },
         }
         let params = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
-            force: takes_over && guard.is_some(),
+            force: takes_over && found.is_some(),
             ..PatchParams::default()
         };
         match call(api.patch(&object.name, &params, &Patch::Apply(&body))).await {
@@ -183,107 +185,159 @@ impl ClusterApi {
         }
     }
 
-    /// Deletes an object that has this UID and resource version, and all that belongs to it.
-    pub async fn delete_object(&self, object: &ObjectRef, (uid, version): &(String, String)) -> WriteAnswer {
-        let api = match self.address_now(object).await {
-            Ok(api) => api,
-            Err(why) => return WriteAnswer::Failed(why),
-        };
+    /// Deletes an object that is as it was found, and all that belongs to it.
+    pub async fn delete_object(
+        &self,
+        (object, address): (&ObjectRef, &ObjectAddress),
+        found: &FoundObject,
+    ) -> WriteAnswer {
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
-                uid: Some(uid.clone()),
-                resource_version: Some(version.clone()),
+                uid: Some(found.uid.clone()),
+                resource_version: Some(found.resource_version.clone()),
             }),
             ..DeleteParams::default()
         };
-        match call(api.delete(&object.name, &params)).await {
+        match call(self.api_of(object, address).delete(&object.name, &params)).await {
             Ok(_) => WriteAnswer::Deleted(object.clone()),
             Err(error) if error.code() == 404 => WriteAnswer::Deleted(object.clone()),
             Err(error) => refused(&error),
         }
     }
 
-    async fn address_now(&self, object: &ObjectRef) -> Result<Api<DynamicObject>, CallFailure> {
-        let served = self.served([object].into_iter()).await;
-        self.address(object, &served).map_err(|why| match why {
-            NoAddress::NoKind(words) | NoAddress::Wrong(words) => CallFailure::Other(words),
-            NoAddress::Unknown(why) => why,
-        })
-    }
-
     /// Asks once for each version of an API group what it serves.
-    async fn served(&self, objects: impl Iterator<Item = &ObjectRef>) -> ServedVersions {
+    async fn served(&self, versions: impl Iterator<Item = &String>) -> ServedVersions {
         let mut all = ServedVersions::new();
-        for object in objects {
-            let version = &object.api_version;
-            if all.contains_key(version) {
-                continue;
+        for version in versions {
+            if !all.contains_key(version) {
+                all.insert(version.clone(), self.kinds_of(version).await);
             }
-            let list = if version.contains('/') {
-                call(self.client.list_api_group_resources(version)).await
-            } else {
-                call(self.client.list_core_api_resources(version)).await
-            };
-            let kinds = list.map(|list| {
-                let kinds = list.resources.into_iter().filter(|resource| !resource.name.contains('/'));
-                kinds.map(|resource| (resource.kind, (resource.name, resource.namespaced))).collect()
-            });
-            all.insert(version.clone(), kinds);
         }
         all
     }
 
-    fn address(&self, object: &ObjectRef, served: &ServedVersions) -> Result<Api<DynamicObject>, NoAddress> {
-        let no_kind = || {
-            NoAddress::NoKind(format!("the API server serves no {} of {}", object.kind, object.api_version))
+    async fn kinds_of(&self, version: &str) -> Result<Served, CallError> {
+        let list = if version.contains('/') {
+            call(self.client.list_api_group_resources(version)).await
+        } else {
+            call(self.client.list_core_api_resources(version)).await
         };
-        let kinds = match served.get(&object.api_version) {
-            Some(Ok(kinds)) => kinds,
-            Some(Err(error)) if error.code() == 404 => return Err(no_kind()),
-            Some(Err(error)) => return Err(NoAddress::Unknown(error.failure())),
-            None => return Err(no_kind()),
+        let kinds = list?.resources.into_iter().filter(|resource| !resource.name.contains('/'));
+        Ok(kinds.map(|resource| (resource.kind, (resource.name, resource.namespaced))).collect())
+    }
+
+    /// A version of a kind may not be served any more while its objects are still there under another one.
+    async fn serve_elsewhere(&self, gone: &[&ObjectRef], served: &mut ServedVersions) {
+        let lost = |object: &&&ObjectRef| {
+            matches!(address(object, served, Versions::Own), Err(NoAddress::NoKind(_)))
         };
-        let (plural, namespaced) = kinds.get(&object.kind).ok_or_else(no_kind)?;
-        let version = object.api_version.rsplit('/').next().unwrap_or_default();
+        let lost: Vec<&ObjectRef> = gone.iter().filter(lost).copied().collect();
+        if lost.is_empty() {
+            return;
+        }
+        let groups = match call(self.client.list_api_groups()).await {
+            Ok(groups) => groups.groups,
+            Err(error) => {
+                let why = error.words();
+                for object in lost {
+                    served.insert(object.api_version.clone(), Err(CallError::Transport(why.clone())));
+                }
+                return;
+            }
+        };
+        for object in lost {
+            let group = groups.iter().find(|group| group.name == object.group());
+            for version in group.into_iter().flat_map(|group| &group.versions) {
+                let kinds = self.kinds_of(&version.group_version).await;
+                served.entry(version.group_version.clone()).or_insert(kinds);
+            }
+        }
+    }
+
+    fn api_of(&self, object: &ObjectRef, address: &ObjectAddress) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: object.group().to_owned(),
-            version: version.to_owned(),
-            api_version: object.api_version.clone(),
+            version: address.api_version.rsplit('/').next().unwrap_or_default().to_owned(),
+            api_version: address.api_version.clone(),
             kind: object.kind.clone(),
-            plural: plural.clone(),
+            plural: address.plural.clone(),
         };
-        match (&object.namespace, namespaced) {
-            (Some(namespace), true) => Ok(Api::namespaced_with(self.client.clone(), namespace, &resource)),
-            (None, false) => Ok(Api::all_with(self.client.clone(), &resource)),
-            (None, true) => Err(NoAddress::Wrong(format!(
-                "its manifest names no namespace, and a {} is in one: write `metadata.namespace`",
-                object.kind
-            ))),
-            (Some(_), false) => Err(NoAddress::Wrong(format!(
-                "its manifest names a namespace, and a {} is in none: remove `metadata.namespace`",
-                object.kind
-            ))),
+        match &object.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
         }
     }
 }
 
-/// The API server's words for each field that another manager manages: `conflict with "kubectl-edit" using apps/v1: .spec.replicas`.
-fn conflicts(error: &CallError) -> Vec<String> {
+/// Under which versions an object is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Versions {
+    Own,
+    OfGroup,
+}
+
+fn address(
+    object: &ObjectRef,
+    served: &ServedVersions,
+    versions: Versions,
+) -> Result<ObjectAddress, NoAddress> {
+    let no_kind =
+        || NoAddress::NoKind(format!("the API server serves no {} of {}", object.kind, object.api_version));
+    match served.get(&object.api_version) {
+        Some(Err(error)) if error.code() != 404 => return Err(NoAddress::Unknown(error.failure())),
+        Some(_) | None => {}
+    }
+    let is_of_group =
+        |version: &&String| version.split_once('/').map_or("", |(group, _)| group) == object.group();
+    let others = served.keys().filter(|_| versions == Versions::OfGroup).filter(is_of_group);
+    let found = [&object.api_version].into_iter().chain(others).find_map(|version| {
+        let (plural, namespaced) = served.get(version)?.as_ref().ok()?.get(&object.kind)?;
+        Some((ObjectAddress { api_version: version.clone(), plural: plural.clone() }, *namespaced))
+    });
+    let (address, namespaced) = found.ok_or_else(no_kind)?;
+    match (&object.namespace, namespaced) {
+        (Some(_), true) | (None, false) => Ok(address),
+        (None, true) => Err(NoAddress::Wrong(format!(
+            "its manifest names no namespace, and a {} is in one: write `metadata.namespace`",
+            object.kind
+        ))),
+        (Some(_), false) => Err(NoAddress::Wrong(format!(
+            "its manifest names a namespace, and a {} is in none: remove `metadata.namespace`",
+            object.kind
+        ))),
+    }
+}
+
+/// The managers of the fields that would get another value, each with the API server's words:
+/// `conflict with "kubectl-edit" using apps/v1: .spec.replicas`.
+fn conflicts(error: &CallError) -> Vec<(String, String)> {
     let CallError::Status(status) = error else { return Vec::new() };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let conflict = causes.filter(|cause| cause.reason == "FieldManagerConflict");
-    conflict.map(|cause| format!("{}: {}", cause.message, cause.field)).collect()
+    let manager = |words: &str| {
+        let rest = words.strip_prefix("conflict with \"")?;
+        rest.split_once('"').map(|(manager, _)| manager.to_owned())
+    };
+    conflict
+        .map(|cause| {
+            let words = format!("{}: {}", cause.message, cause.field);
+            (manager(&cause.message).unwrap_or_default(), words)
+        })
+        .collect()
 }
 
+/// Mistakes of a manifest that an apply meets before the rules of its kind: they come as internal errors with these words.
+const MISTAKES: [&str; 3] =
+    ["failed to create typed patch object", "failed to convert new object", "failed to create manager"];
+
 fn failed(object: &ObjectRef, error: &CallError) -> Tried {
-    // What an apply does not understand of a manifest is no `Status` of its own, but an internal error with these words.
-    let typo = matches!(error, CallError::Status(status) if status.message.contains("failed to create typed patch object"));
+    let mistake = matches!(error, CallError::Status(status) if MISTAKES.iter().any(|words| status.message.contains(words)));
     match (error.code(), untold(object, error)) {
         (404, why) => Tried::NoPlace(why.words().to_owned()),
         // A webhook that refuses it answers like a rule of the API server.
         (400 | 403 | 413 | 415 | 422, CallFailure::Other(words)) => Tried::Refused(words),
-        (_, CallFailure::Other(words)) if typo => Tried::Refused(words),
+        (_, CallFailure::Other(words)) if mistake => Tried::Refused(words),
         (_, why) => Tried::Failed(why),
     }
 }

@@ -55,10 +55,8 @@ pub(super) fn manifest_file<'f>(path: &'f str, text: &'f str) -> (ManifestFile<'
             }
         }
     }
-    // A line of a Secret may be what nobody else is to see.
-    let secret = text.contains("kind: Secret");
-    let hidden =
-        |problem: Problem| Problem { source_line: problem.source_line.filter(|_| !secret), ..problem };
+    // A line may be of a Secret, and what nobody else is to see.
+    let hidden = |problem: Problem| Problem { source_line: None, ..problem };
     (ManifestFile { path, text, objects }, problems.into_list().into_iter().map(hidden).collect())
 }
 
@@ -236,6 +234,14 @@ fn object_of(body: &Json, place: Place, problems: &mut Problems<'_>) -> Option<O
         }
     }
     let namespace = text("/metadata/namespace").map(str::to_owned);
+    // The API server would refuse it in words that have the value.
+    for map in ["data", "stringData"].into_iter().filter(|_| kind.as_deref() == Some("Secret")) {
+        let entries = body.get(map).and_then(Json::as_object).into_iter().flatten();
+        for (key, _) in entries.filter(|(_, value)| !value.is_string()) {
+            let text = format_args!("the value of {} in `{map}` is no text", quoted(key));
+            problems.push_fix(place, text, "put it into quotes");
+        }
+    }
     let object = ObjectRef { api_version: api_version?, kind: kind?, namespace, name: name? };
     if is_addressable(&object) {
         return Some(object);

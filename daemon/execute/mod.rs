@@ -217,10 +217,12 @@ async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAn
             let guard = (uid.as_str(), resource_version.as_str());
             cluster.set_image(&workload, guard, (&container, init), &image).await
         }
-        Effect::Apply { object, guard, body, takes_over } => {
-            cluster.apply(&object, guard.as_ref(), &body, takes_over).await
+        Effect::Apply { object, address, found, body, takes_over } => {
+            cluster.apply((&object, &address), found.as_ref(), &body, takes_over).await
         }
-        Effect::DeleteObject { object, guard } => cluster.delete_object(&object, &guard).await,
+        Effect::DeleteObject { object, address, found } => {
+            cluster.delete_object((&object, &address), &found).await
+        }
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
         Effect::SuspendJob { name, uid, resource_version, suspend } => {

@@ -121,11 +121,11 @@ fn of_doubtful_run(question: &Question<'_>) -> Option<Reason> {
 /// Why what the frozen plan has for an addon is not what the file asks for now. Where the file names no repository, it is that of
 /// the image which runs, and the plan alone does not prove which one did.
 fn other_addon(question: &Question<'_>) -> Option<Reason> {
-    match question.moment {
-        Moment::TakeOut | Moment::Claim | Moment::Change => {}
-        Moment::StartRun | Moment::GoOn => return None,
-    }
     let mv = question.step?.work.addon()?;
+    match (question.moment, &mv.change) {
+        (Moment::TakeOut | Moment::Claim | Moment::Change, _) | (Moment::GoOn, AddonWork::Manifests(_)) => {}
+        (Moment::StartRun | Moment::GoOn, _) => return None,
+    }
     let addon = question.desired()?.cluster.addons.iter().find(|addon| addon.name == mv.name)?;
     let text = match (&addon.source, &mv.change) {
         (AddonSource::Image(of), AddonWork::Image(mv)) => {

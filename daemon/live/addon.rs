@@ -81,6 +81,7 @@ pub(super) fn workload_read(
     WorkloadRead {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
+        generation: meta.generation.unwrap_or_default(),
         complete_since: (progress == Progress::Complete).then(|| match before {
             Some(_) => same.and_then(|before| before.complete_since).unwrap_or(now),
             // A daemon that is started again and again would never see it complete for long.

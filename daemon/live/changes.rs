@@ -61,9 +61,9 @@ fn flat(object: &ObjectRef, value: &Value) -> BTreeMap<String, String> {
             "status" if !object.is_secret() => {}
             "metadata" => {
                 let mut metadata = value.as_object().cloned().unwrap_or_default();
-                COUNTED.iter().for_each(|key| drop(metadata.remove(*key)));
+                metadata.retain(|key, _| !COUNTED.contains(&key.as_str()));
                 if let Some(Value::Object(notes)) = metadata.get_mut("annotations") {
-                    NOTES.iter().for_each(|key| drop(notes.remove(*key)));
+                    notes.retain(|key, _| !NOTES.contains(&key.as_str()));
                 }
                 flatten("metadata", &Value::Object(metadata), &mut all);
             }

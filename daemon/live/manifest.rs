@@ -15,15 +15,19 @@ use crate::model::addon::{WorkloadKind, WorkloadRead, WorkloadRef};
 use crate::model::effect::EffectKey;
 use crate::model::live::{CallFailure, Probe, Progress};
 use crate::model::manifest::{
-    GoneObject, Manifest, ManifestsQuestion, ManifestsRead, ObjectRead, ObjectRef, ObjectStanding,
+    FoundObject, GoneObject, Manifest, ManifestsQuestion, ManifestsRead, ObjectAddress, ObjectRead,
+    ObjectRef, ObjectStanding,
 };
 use crate::model::names::{ADDON, ADDON_VERSION, MANAGER, MANIFEST, PRUNE};
+
+/// An object that was there, and where.
+pub type There = (ObjectAddress, Value);
 
 /// The answer about the objects of an addon, in the order of the question.
 #[derive(Clone, Debug)]
 pub struct ObjectsAnswer {
     pub objects: Vec<ObjectAnswer>,
-    pub gone: Vec<(ObjectRef, Result<Option<Value>, CallFailure>)>,
+    pub gone: Vec<(ObjectRef, Result<Option<There>, CallFailure>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub enum ObjectAnswer {
     /// It has the resource version that is known.
     Unchanged,
     Read {
+        /// `None` while its kind is not served.
+        address: Option<ObjectAddress>,
         /// `None` if it does not exist.
         live: Option<Value>,
         tried: Tried,
@@ -73,8 +79,8 @@ impl Folder {
                 (ObjectAnswer::Unchanged, Some(known)) => known.clone(),
                 // The answer to a write came while this one was on its way.
                 (_, Some(known)) if written(self, &manifest.object) => known.clone(),
-                (ObjectAnswer::Read { live, tried }, known) => {
-                    object_read(question, manifest, live.as_ref(), tried, known, now)
+                (ObjectAnswer::Read { address, live, tried }, known) => {
+                    object_read((question, manifest, address), live.as_ref(), tried, known, now)
                 }
                 (ObjectAnswer::Unread(why), _) => unread(why),
                 (ObjectAnswer::Unchanged, None) => {
@@ -97,7 +103,11 @@ impl Folder {
             Probe::Manifests(other) => other.addon != question.addon || other == question,
             _ => true,
         });
-        self.objects_written.retain(|_, written| *written > asked);
+        let of_question = |object: &ObjectRef| {
+            question.before.contains(object)
+                || question.objects.iter().any(|manifest| manifest.object == *object)
+        };
+        self.objects_written.retain(|object, written| *written > asked || !of_question(object));
     }
 
     fn put_manifests(
@@ -126,10 +136,10 @@ impl Folder {
         if same.is_none_or(|before| asked(&before.objects) != asked(&objects) || before.gone != gone) {
             self.live.nodes_generation += 1;
         }
-        let known = objects.iter().filter(|(_, read)| {
-            !matches!(read.standing, ObjectStanding::Unread(_) | ObjectStanding::Refused(_))
+        let compared = objects.iter().filter(|(_, read)| read.compared);
+        let known = compared.filter_map(|(object, read)| {
+            Some((object.clone(), read.found.as_ref()?.resource_version.clone()))
         });
-        let known = known.filter_map(|(object, read)| Some((object.clone(), read.guard.as_ref()?.1.clone())));
         let read = ManifestsRead {
             question: Arc::clone(question),
             // Where no pods belong to it, nothing has to prove itself.
@@ -140,6 +150,7 @@ impl Folder {
             progressed: same
                 .filter(|before| seen(&before.objects) == seen(&objects) && before.gone == gone)
                 .map_or(now, |before| before.progressed),
+            read_at: now,
             known: Arc::new(known.collect()),
             objects,
             gone,
@@ -162,7 +173,9 @@ impl Folder {
         if let Some(manifest) = manifest {
             let tried = Tried::Applied { object: value.clone(), takes_over: false };
             let known = before.objects.get(object);
-            let read = object_read(&before.question, manifest, Some(value), tried, known, now);
+            let address = known.and_then(|known| known.address.clone());
+            let of = (&*before.question, manifest, address);
+            let read = object_read(of, Some(value), tried, known, now);
             objects.insert(object.clone(), read);
         }
         let question = Arc::clone(&before.question);
@@ -197,7 +210,9 @@ impl Folder {
 
 fn unread(why: CallFailure) -> ObjectRead {
     ObjectRead {
-        guard: None,
+        address: None,
+        found: None,
+        compared: false,
         version: None,
         standing: ObjectStanding::Unread(why),
         unready: None,
@@ -206,8 +221,7 @@ fn unread(why: CallFailure) -> ObjectRead {
 }
 
 fn object_read(
-    question: &ManifestsQuestion,
-    manifest: &Manifest,
+    (question, manifest, address): (&ManifestsQuestion, &Manifest, Option<ObjectAddress>),
     live: Option<&Value>,
     tried: Tried,
     known: Option<&ObjectRead>,
@@ -229,9 +243,12 @@ fn object_read(
         ..read
     });
     ObjectRead {
-        guard: live.map(|_| {
-            (text("/metadata/uid").unwrap_or_default(), text("/metadata/resourceVersion").unwrap_or_default())
+        address,
+        found: live.map(|_| FoundObject {
+            uid: text("/metadata/uid").unwrap_or_default(),
+            resource_version: text("/metadata/resourceVersion").unwrap_or_default(),
         }),
+        compared: matches!(tried, Tried::Applied { .. } | Tried::Conflicts(_)),
         version: live.and_then(|live| mark(live, "annotations", ADDON_VERSION)).map(str::to_owned),
         standing: standing(question, manifest, live, tried),
         unready: live.and_then(|live| not_usable(&manifest.object, live)),
@@ -258,9 +275,9 @@ fn standing(
 ) -> ObjectStanding {
     let Some(live) = live else {
         return match tried {
-            Tried::Applied { .. } => ObjectStanding::Missing,
-            Tried::NoPlace(_) if question.all.bring_place_of(&manifest.object) => ObjectStanding::Missing,
-            Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
+            Tried::Applied { .. } => ObjectStanding::Missing { no_place: None },
+            Tried::NoPlace(words) => ObjectStanding::Missing { no_place: Some(words) },
+            Tried::Refused(words) => ObjectStanding::Refused(words),
             Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
             Tried::Failed(why) => ObjectStanding::Unread(why),
         };
@@ -326,11 +343,11 @@ const OWNERS: [(&str, &str, &str, &str); 5] = [
 fn other_program(live: &Value, asked: &Value, take_over: &[String]) -> Option<String> {
     let taken = |manager: &str| take_over.iter().any(|name| name == manager);
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let managers = || entries.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
+    let others = || entries.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
     OWNERS.iter().find_map(|(map, key, program, manager)| {
         // The label of a vendored manifest is that of the file, not of a program.
         let marked = mark(live, map, key).filter(|_| mark(asked, map, key).is_none());
-        let manages = managers().any(|name| name == *manager);
+        let manages = others().any(|name| name == *manager);
         let how = marked.map(|value| format!("{program} owns it: it has {key}={value}"));
         let how = how.or_else(|| manages.then(|| format!("{program} owns it: {manager} manages its fields")));
         how.filter(|_| !taken(manager))
@@ -354,11 +371,11 @@ fn not_usable(object: &ObjectRef, live: &Value) -> Option<String> {
     (!established).then(|| format!("{object} is not Established"))
 }
 
-fn gone_object(object: &ObjectRef, found: Result<Option<Value>, CallFailure>, label: &str) -> GoneObject {
-    let live = match found {
+fn gone_object(object: &ObjectRef, found: Result<Option<There>, CallFailure>, label: &str) -> GoneObject {
+    let (address, live) = match found {
         Ok(None) => return GoneObject::Absent,
         Err(why) => return GoneObject::Unread(why),
-        Ok(Some(live)) => live,
+        Ok(Some(found)) => found,
     };
     let text = |path: &str| live.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
@@ -373,6 +390,8 @@ fn gone_object(object: &ObjectRef, found: Result<Option<Value>, CallFailure>, la
     } else if !text("/metadata/deletionTimestamp").is_empty() {
         GoneObject::Leaving
     } else {
-        GoneObject::Ours(text("/metadata/uid"), text("/metadata/resourceVersion"))
+        let found =
+            FoundObject { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion") };
+        GoneObject::Ours(address, found)
     }
 }

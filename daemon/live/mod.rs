@@ -26,7 +26,7 @@ use serde_json::Value;
 
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
-pub use manifest::{ObjectAnswer, ObjectsAnswer, Tried};
+pub use manifest::{ObjectAnswer, ObjectsAnswer, There, Tried};
 
 use crate::model::addon::WorkloadRef;
 use crate::model::effect::{EffectKey, LongState};

@@ -255,6 +255,8 @@ impl AddonMove {
 pub struct WorkloadRead {
     pub uid: String,
     pub resource_version: String,
+    /// Rises with every change of what is asked of it.
+    pub generation: i64,
     /// The image of each container, init containers included, by the container's name.
     pub images: BTreeMap<String, ContainerImage>,
     pub progress: Progress,

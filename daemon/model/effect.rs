@@ -8,7 +8,7 @@ use super::addon::{WorkloadKind, WorkloadRef};
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
 use super::live::{Job, Node, NodeTaint, Workload};
-use super::manifest::ObjectRef;
+use super::manifest::{FoundObject, ObjectAddress, ObjectRef};
 use super::names;
 use super::rollout::RolloutNote;
 use super::uid::Uid;
@@ -95,8 +95,9 @@ pub enum Effect {
     /// Applies one object of an addon by server-side apply. The API server refuses it if the object has changed since.
     Apply {
         object: ObjectRef,
-        /// UID and resource version of the object; `None` if it does not exist.
-        guard: Option<(String, String)>,
+        address: ObjectAddress,
+        /// `None` if it does not exist.
+        found: Option<FoundObject>,
         body: Value,
         /// True if fields of other managers are taken over.
         takes_over: bool,
@@ -104,7 +105,8 @@ pub enum Effect {
     /// Deletes an object that its addon does not have any more. The API server refuses it if the object has changed since.
     DeleteObject {
         object: ObjectRef,
-        guard: (String, String),
+        address: ObjectAddress,
+        found: FoundObject,
     },
     CreateNamespace(Value),
     CreateJob {

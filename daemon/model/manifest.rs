@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::addon::{AddonManifests, WorkloadKind, WorkloadRead, WorkloadRef};
 use super::decision::Key;
 use super::failure::CallFailure;
+use super::rollout::Progress;
 use super::text::list;
 
 /// One object, by its API version, kind and name.
@@ -41,6 +42,21 @@ impl fmt::Display for ObjectRef {
     }
 }
 
+/// Under which path the API server has an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectAddress {
+    /// Another version than the manifest's where that one is not served any more.
+    pub api_version: String,
+    pub plural: String,
+}
+
+/// An object as it was found: where, and what a write has to name so that it meets no other one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundObject {
+    pub uid: String,
+    pub resource_version: String,
+}
+
 /// When an object is applied, before others of its addon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObjectRank {
@@ -49,7 +65,7 @@ pub enum ObjectRank {
     Ordinary,
     /// Objects of kinds that an addon brings itself.
     Custom,
-    /// Registered webhooks would refuse what comes before their pods run.
+    /// A registered webhook refuses what comes before its pods run: it waits for the rollouts.
     Webhook,
 }
 
@@ -212,6 +228,8 @@ pub struct ManifestsRead {
     pub complete_since: Option<Timestamp>,
     /// When an object, or a count of a workload's pods, was last seen to change, by our clock.
     pub progressed: Timestamp,
+    /// When the last answer came, by our clock.
+    pub read_at: Timestamp,
     /// The resource versions of the objects that were read for certain.
     pub known: Arc<BTreeMap<ObjectRef, String>>,
 }
@@ -219,8 +237,12 @@ pub struct ManifestsRead {
 /// One object of an addon as etcd had it when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectRead {
-    /// UID and resource version; `None` if it does not exist.
-    pub guard: Option<(String, String)>,
+    /// `None` while its kind is not served.
+    pub address: Option<ObjectAddress>,
+    /// `None` if it does not exist.
+    pub found: Option<FoundObject>,
+    /// True if the API server has said what an apply would make of this very state of it.
+    pub compared: bool,
     /// The version of the addon that applied it last, as it says.
     pub version: Option<String>,
     pub standing: ObjectStanding,
@@ -233,7 +255,10 @@ pub struct ObjectRead {
 /// How an object compares with what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectStanding {
-    Missing,
+    Missing {
+        /// Why it cannot be tried yet: its kind or its namespace does not exist.
+        no_place: Option<String>,
+    },
     /// What is asked for was applied; `drift` says what somebody has changed since.
     AsAsked {
         drift: Option<String>,
@@ -253,9 +278,19 @@ pub enum ObjectStanding {
 }
 
 impl ObjectRead {
+    /// True if an apply can be tried: its kind and its namespace exist.
+    pub fn has_place(&self) -> bool {
+        !matches!(self.standing, ObjectStanding::Missing { no_place: Some(_) })
+    }
+
+    /// True for a workload whose rollout has not come to its end.
+    pub fn is_rolling(&self) -> bool {
+        self.workload.as_ref().is_some_and(|of| of.progress != Progress::Complete)
+    }
+
     /// True if it is to be applied, and nothing is known against that.
     pub fn is_pending(&self) -> bool {
-        matches!(self.standing, ObjectStanding::Missing | ObjectStanding::Differs { .. })
+        matches!(self.standing, ObjectStanding::Missing { .. } | ObjectStanding::Differs { .. })
     }
 
     /// Why the object is not applied until a person does something.
@@ -277,7 +312,7 @@ impl ObjectRead {
             ObjectStanding::Unread(why) if why.is_missing_right() => {
                 Some((Key::RightMissing, format!("{object}: {why}")))
             }
-            ObjectStanding::Missing
+            ObjectStanding::Missing { .. }
             | ObjectStanding::AsAsked { .. }
             | ObjectStanding::Differs { .. }
             | ObjectStanding::Unread(_) => None,
@@ -301,8 +336,8 @@ pub struct FieldChange {
 /// An object that is not asked for any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GoneObject {
-    /// It bears the addon's label and was applied by Windlass: UID and resource version.
-    Ours(String, String),
+    /// It bears the addon's label and was applied by Windlass.
+    Ours(ObjectAddress, FoundObject),
     /// It is being deleted.
     Leaving,
     /// It is one that is kept, or bears no label of this addon, or was not applied by Windlass.
@@ -337,7 +372,7 @@ impl ManifestsRead {
 
     /// The versions of the addon that its objects have been applied with; more than one only where a run ended halfway.
     pub fn version(&self) -> String {
-        let there = self.objects.values().filter(|read| read.guard.is_some());
+        let there = self.objects.values().filter(|read| read.found.is_some());
         let versions: BTreeSet<&str> =
             there.map(|read| read.version.as_deref().unwrap_or(UNKNOWN_VERSION)).collect();
         let gone = || self.gone.values().any(|gone| matches!(gone, GoneObject::Ours(..)));
@@ -366,6 +401,10 @@ const UNKNOWN_VERSION: &str = "unknown";
 const NO_VERSION: &str = "none";
 
 impl GoneObject {
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours(..))
+    }
+
     /// True if nothing is left to be done about it.
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::Kept | Self::Absent)
@@ -388,9 +427,20 @@ pub struct ManifestsMove {
     pub changed: Vec<ObjectRef>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<ObjectRef>,
+    /// Workloads whose rollouts did not go on before the move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckWorkload>,
     /// What would change of each object, for people. The record does not have it: it follows from git.
     #[serde(skip)]
     pub diffs: BTreeMap<ObjectRef, Vec<FieldChange>>,
+}
+
+/// A workload whose rollout does not go on, and the generation of which that is so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StuckWorkload {
+    pub object: ObjectRef,
+    pub generation: i64,
 }
 
 impl ManifestsMove {

@@ -35,14 +35,12 @@ pub(super) fn objections(
     }
     let known: Vec<_> =
         images.iter().filter_map(|(runs, image)| Some((*runs, *image, known_of(image)?))).collect();
-    if known.is_empty() {
-        if moves && addon.requires.is_none() {
-            let text = format!(
-                "it is not known which Kubernetes {} supports; `requires` in its file can say so",
-                addon.version
-            );
-            risks.push(Reason::new(Key::AddonUnknown, object(), text));
-        }
+    if known.is_empty() && moves && addon.requires.is_none() {
+        let text = format!(
+            "it is not known which Kubernetes {} supports; `requires` in its file can say so",
+            addon.version
+        );
+        risks.push(Reason::new(Key::AddonUnknown, object(), text));
     }
     for (runs, image, known) in known {
         blockers.extend(

@@ -6,8 +6,10 @@ use super::addons::{AddonSurvey, PendingAddon};
 use super::{Inventory, compatible};
 use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
 use crate::model::decision::{Key, Reason};
-use crate::model::live::CallFailure;
-use crate::model::manifest::{GoneObject, ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding};
+use crate::model::live::{CallFailure, Progress};
+use crate::model::manifest::{
+    GoneObject, ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding, StuckWorkload,
+};
 
 /// How many objects of an addon are named as drifted.
 const MOST_DRIFTED: usize = 5;
@@ -31,6 +33,14 @@ pub(super) fn look_at_objects<'a>(
     for (of, found) in &read.objects {
         let known = found.objection(of).filter(|(key, _)| *key != Key::RightMissing);
         survey.blockers.extend(known.map(|(key, text)| Reason::new(key, object(), text)));
+    }
+    for (of_object, found) in &read.objects {
+        if let ObjectStanding::Missing { no_place: Some(words) } = &found.standing
+            && !of.all.bring_place_of(of_object)
+        {
+            let text = format!("{of_object} has no place yet, and no addon of the file brings it: {words}");
+            survey.risks.push(Reason::new(Key::AddonRefused, object(), text));
+        }
     }
     survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
     let images = images(of, read);
@@ -76,9 +86,14 @@ fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
         folder: of.folder.clone(),
         digest: of.digest.clone(),
         objects: of.objects.iter().map(|manifest| manifest.object.clone()).collect(),
-        added: with(|standing| matches!(standing, ObjectStanding::Missing)),
+        added: with(|standing| matches!(standing, ObjectStanding::Missing { .. })),
         changed: with(|standing| matches!(standing, ObjectStanding::Differs { .. })),
         removed: removed.map(|(object, _)| object.clone()).collect(),
+        stuck: read
+            .workloads()
+            .filter(|(_, found)| matches!(found.progress, Progress::Failed(_)))
+            .map(|(object, found)| StuckWorkload { object: object.clone(), generation: found.generation })
+            .collect(),
         diffs: diffs.collect(),
     }
 }

@@ -13,7 +13,8 @@ use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::{StepEvent, StepPhase};
 use crate::model::live::{Backoff, CallFailure, Probe, Progress};
 use crate::model::manifest::{
-    GoneObject, ManifestsMove, ManifestsRead, ObjectRead, ObjectRef, ObjectStanding,
+    GoneObject, ManifestsMove, ManifestsRead, ObjectRank, ObjectRead, ObjectRef, ObjectStanding,
+    StuckWorkload,
 };
 use crate::model::time::later;
 use crate::verify::STABLE;
@@ -61,14 +62,14 @@ pub(super) fn apply(
                 return turn.answers(may.objections().cloned());
             }
         }
-        // Nothing is judged while a person has stopped the work.
-        _ if may.objects(Gate::Stop) => return turn.moving(),
+        // Nothing is judged while a person has stopped the work, nor once a commit asks for something else.
+        _ if may.objects(Gate::Stop) || may.objects(Gate::Plan) => return turn.moving(),
         _ => {}
     }
-    if !is_recent(hand, read) {
-        return turn.moving();
-    }
     if state == State::Unrolled {
+        if !is_recent(hand, read) {
+            return comparing(hand, turn);
+        }
         if let Some((object, why)) = read.unread() {
             let text = format!("{object} cannot be compared: {}", why.words());
             return turn.moving().waits(Gate::Health, Reason::new(Key::VersionUnknown, hand.object(), text));
@@ -81,9 +82,14 @@ pub(super) fn apply(
     follow_objects(hand, (mv, of, read), turn)
 }
 
+/// An answer about many objects takes its time. Each write names what it expects, so what counts is when the answer came.
 fn is_recent(hand: &Hand<'_>, read: &ManifestsRead) -> bool {
-    let looked = hand.live.probed.get(&Probe::Manifests(read.question.clone()));
-    looked.is_some_and(|at| later(*at, READ) > hand.now)
+    later(read.read_at, READ) > hand.now
+}
+
+fn comparing(hand: &Hand<'_>, turn: Turn) -> Turn {
+    let text = "its objects are being compared with what the cluster has".to_owned();
+    turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }
 
 /// Why an object is not applied, if only a person can change that.
@@ -104,25 +110,37 @@ fn apply_rank(hand: &Hand<'_>, read: &ManifestsRead, turn: Turn) -> Turn {
     let mut earlier = read.objects.iter().filter(|(object, _)| object.rank() < rank);
     let unusable = earlier.find_map(|(object, read)| match &read.standing {
         ObjectStanding::Unread(why) => Some(format!("{object} cannot be compared: {}", why.words())),
+        _ if rank == ObjectRank::Webhook && read.is_rolling() => Some(format!("{object} rolls out")),
         _ => read.unready.clone(),
     });
     if let Some(why) = unusable {
         return turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), why));
     }
-    let mut lasts = false;
+    let mut held_up = 0;
     let mut turn = turn;
-    for (object, found) in pending().filter(|(object, _)| object.rank() == rank) {
-        let Some(manifest) = read.question.objects.iter().find(|manifest| manifest.object == *object) else {
+    let next: Vec<_> = pending().filter(|(object, _)| object.rank() == rank).take(AT_ONCE).collect();
+    for (object, read_of) in &next {
+        let manifest = read.question.objects.iter().find(|manifest| manifest.object == **object);
+        // Without a place it waits for the next look.
+        let Some((manifest, address)) = manifest.zip(read_of.address.clone()).filter(|_| read_of.has_place())
+        else {
             continue;
         };
-        let takes_over = matches!(found.standing, ObjectStanding::Differs { takes_over: true, .. });
-        let (object, body) = (object.clone(), manifest.body.clone());
-        let effect = Effect::Apply { object, guard: found.guard.clone(), body, takes_over };
-        lasts |= is_held_up(hand, &effect.key());
+        let effect = Effect::Apply {
+            object: (*object).clone(),
+            address,
+            found: read_of.found.clone(),
+            body: manifest.body.clone(),
+            takes_over: matches!(read_of.standing, ObjectStanding::Differs { takes_over: true, .. }),
+        };
+        held_up += usize::from(is_held_up(hand, &effect.key()));
         turn = turn.effect(effect, hand.progress.intent);
     }
-    if lasts { turn } else { turn.moving() }
+    if held_up == next.len() { turn } else { turn.moving() }
 }
+
+/// How many objects are written at a time. What is decided is sent soon, so that a stop is heeded within its time.
+const AT_ONCE: usize = 8;
 
 /// What keeps a write from being done is told with the object; see `Merge::effect`.
 fn is_held_up(hand: &Hand<'_>, key: &EffectKey) -> bool {
@@ -145,7 +163,7 @@ fn follow_objects(
     let failed = |turn: Turn, why: String| {
         turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)])
     };
-    if let Some(since) = read.complete_since {
+    if let Some(since) = read.complete_since.filter(|_| is_recent(hand, read)) {
         let well = later(since, STABLE);
         if well > hand.now {
             return turn.moving().wakes(well);
@@ -154,14 +172,17 @@ fn follow_objects(
             return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
         }
     }
-    let going = not_there_yet(hand, read);
-    if let Some(Going::Failed(why)) = &going {
+    let going = not_there_yet(hand, of, read);
+    if let Some(Going::Failed(why)) = going.as_ref().filter(|_| is_recent(hand, read)) {
         return failed(turn, why.clone());
     }
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
         let what = going.map_or_else(|| left_over(of, read), Going::words);
         return failed(turn, format!("it has not come further within its timeout; {what}"));
+    }
+    if !is_recent(hand, read) {
+        return comparing(hand, turn);
     }
     if read.complete_since.is_some() {
         return prune(hand, (of, read), turn);
@@ -188,7 +209,7 @@ impl Going {
     }
 }
 
-fn not_there_yet(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Going> {
+fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &ManifestsRead) -> Option<Going> {
     if let Some((object, why)) = read.unread() {
         return Some(Going::Waits(format!("{object} cannot be compared: {}", CallFailure::words(why))));
     }
@@ -203,11 +224,16 @@ fn not_there_yet(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Going> {
         |(object, of): &(&ObjectRef, &WorkloadRead)| of.progress != Progress::Complete && applied(object);
     let (object, workload) = read.workloads().find(going)?;
     let pods = not_ready(hand, workload).map_or_else(String::new, |words| format!("; {words}"));
+    // The rollout of before the step: what it needs may have been changed beside it.
+    let stuck = StuckWorkload { object: object.clone(), generation: workload.generation };
+    let before = of.stuck.contains(&stuck);
     Some(match &workload.progress {
-        Progress::Failed(why) => {
+        Progress::Failed(why) if !before => {
             Going::Failed(format!("the rollout of {object} does not go on: {why}{pods}"))
         }
-        Progress::Going | Progress::Complete => Going::Waits(format!("{object} rolls out{pods}")),
+        Progress::Failed(_) | Progress::Going | Progress::Complete => {
+            Going::Waits(format!("{object} rolls out{pods}"))
+        }
     })
 }
 
@@ -234,10 +260,11 @@ fn left_over(of: &ManifestsMove, read: &ManifestsRead) -> String {
 /// Deletes what the addon does not have any more. Pods of before do not need it any more either.
 fn prune(hand: &Hand<'_>, (of, read): (&ManifestsMove, &ManifestsRead), turn: Turn) -> Turn {
     let mut turn = turn.moving();
-    for (object, gone) in read.gone.iter().filter(|(object, _)| of.removed.contains(object)) {
-        if let GoneObject::Ours(uid, version) = gone {
-            let guard = (uid.clone(), version.clone());
-            turn = turn.effect(Effect::DeleteObject { object: object.clone(), guard }, hand.progress.intent);
+    let ours = read.gone.iter().filter(|(object, gone)| of.removed.contains(object) && gone.is_ours());
+    for (object, gone) in ours.take(AT_ONCE) {
+        if let GoneObject::Ours(address, found) = gone {
+            let (object, address, found) = (object.clone(), address.clone(), found.clone());
+            turn = turn.effect(Effect::DeleteObject { object, address, found }, hand.progress.intent);
         }
     }
     let text = left_over(of, read);

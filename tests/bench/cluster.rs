@@ -414,7 +414,9 @@ impl Cluster {
             }
             Effect::Lease { lease, heard, length, .. } => self.move_lease(lease, heard, length, now),
             Effect::Rollout { .. } => panic!("no Deployment of this cluster asks for a rollout"),
-            Effect::SetImage { .. } => panic!("this cluster has no addons"),
+            Effect::SetImage { .. } | Effect::Apply { .. } | Effect::DeleteObject { .. } => {
+                panic!("this cluster has no addons")
+            }
             Effect::Publish { text, of } => WriteAnswer::Published { text, of },
         };
         self.folder.fold(Seen::Done(key, answer), now);
@@ -540,7 +542,7 @@ impl Cluster {
                 ProbeAnswer::Nothing("nothing new".to_owned())
             }
             Probe::Long(_) => ProbeAnswer::Nothing("no long work".to_owned()),
-            Probe::Workload(_) => ProbeAnswer::Nothing("no addons".to_owned()),
+            Probe::Workload(_) | Probe::Manifests(_) => ProbeAnswer::Nothing("no addons".to_owned()),
         };
         self.folder.fold(Seen::Probed { probe, answer, asked: now }, now);
     }

@@ -71,7 +71,7 @@ kubeconfig() { # FILE USER PORT
 	YAML
 }
 
-# Evictions with their bodies, every other write by name only, no reads.
+# Evictions and deletions with their bodies, every other write by name only, no reads.
 audit_policy() {
 	cat <<-YAML
 		apiVersion: audit.k8s.io/v1
@@ -80,6 +80,8 @@ audit_policy() {
 		rules:
 		  - level: Request
 		    resources: [{group: "", resources: [pods/eviction]}]
+		  - level: Request
+		    verbs: [delete]
 		  - level: None
 		    verbs: [get, list, watch]
 		  - level: Metadata

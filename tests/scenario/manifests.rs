@@ -142,7 +142,7 @@ async fn kubernetes_and_the_addon_are_one_run_and_what_the_folder_lost_is_delete
     let last = writes.iter().rposition(|write| write.contains("deployments/proxy")).unwrap();
     let deleted = writes.iter().position(|write| write.contains(" delete ")).unwrap();
     assert!(last < deleted, "pods of before may need what is deleted: {writes:#?}");
-    let point = world.record_files().into_iter().filter(|(path, _)| path.contains("rollback-points")).last();
+    let point = world.record_files().into_iter().rfind(|(path, _)| path.contains("rollback-points"));
     let point = point.unwrap().1;
     assert!(point.contains("kind: manifests") && point.contains("objects: 3"), "{point}");
     world.assert_invariants();
@@ -310,4 +310,41 @@ async fn an_object_that_moves_from_one_addon_to_another_is_not_deleted() {
     world.assert_done(&end, "v1.35.4");
     assert_eq!(config_maps(&world)[0]["metadata"]["labels"]["windlass.dev/addon"], "demo.second");
     assert!(!written(&world).iter().any(|write| write.contains(" delete ")), "{:#?}", written(&world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_middle_keeps_the_rest_back() {
+    let mut world = world().await;
+    let space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: proxy}\n".to_owned();
+    let object = |n: usize| {
+        format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}, namespace: proxy}}\n")
+    };
+    let many = (0..20).map(object).fold(space, |all, one| all + &one);
+    desire(&world, "v1.35.4", "v1", &[("a.yaml", Some(many.as_str()))]);
+    let process = world.daemon();
+    let spaces = |world: &World| world.list("/api/v1/namespaces");
+    world.until("the namespace is there", HOUR, |world| names(&spaces(world)).contains(&"proxy")).await;
+    world.note("windlass-stop", "the database team asked");
+    world.pass(HOUR).await;
+    assert_eq!(config_maps(&world).len(), 0, "nothing is written after a stop");
+    assert!(world.record().halted.is_none(), "{:#?}", world.log());
+    world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
+    world.until("all are there", HOUR, |world| config_maps(world).len() == 20).await;
+    process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stuck_rollout_needs_can_be_mended() {
+    let mut world = installed().await;
+    desire(&world, "v1.35.4", "v9", &[("b.yaml", Some(carrier("v9").as_str()))]);
+    assert_eq!(world.run().await, End::Idle(RunState::Halted), "{:#?}", world.log());
+    // Only what the pods read is changed; the pods come by themselves a while later.
+    let settings = SETTINGS.replace("MODE", "mended");
+    desire(&world, "v1.35.4", "v9", &[("a.yaml", Some(settings.as_str()))]);
+    let process = world.daemon();
+    world.until("it is applied", HOUR, |world| config_maps(world)[1]["data"]["mode"] == "mended").await;
+    world.pass(MINUTE).await;
+    assert!(world.record().halted.is_none(), "{:#?}", world.log());
+    world.until("it halts at its timeout", HOUR, |world| world.record().halted.is_some()).await;
+    process.end().await;
 }

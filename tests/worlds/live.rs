@@ -80,6 +80,7 @@ pub fn workload(words: &str) -> Option<WorkloadRead> {
     let mut read = WorkloadRead {
         uid: "uid-workload".to_owned(),
         resource_version: "1".to_owned(),
+        generation: 1,
         images: BTreeMap::new(),
         progress: Progress::Complete,
         complete_since: Some(Timestamp::UNIX_EPOCH),

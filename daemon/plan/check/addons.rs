@@ -71,18 +71,18 @@ impl<'a> PlanCheck<'a> {
         self.require(change.objects == objects, step, "has other objects than the file");
         self.require(change.folder == asked.folder, step, "has another folder than the file");
         for object in &change.added {
-            let missing = read.objects.get(object).is_some_and(|found| found.guard.is_none());
+            let missing = read.objects.get(object).is_some_and(|found| found.found.is_none());
             self.require(missing, step, "adds what is there, or what the file does not have");
         }
         for object in &change.changed {
             let differs = read.objects.get(object).is_some_and(|found| {
-                found.guard.is_some() && matches!(found.standing, ObjectStanding::Differs { .. })
+                found.found.is_some() && matches!(found.standing, ObjectStanding::Differs { .. })
             });
             self.require(differs, step, "changes what is not different, or what others manage");
         }
         for object in &change.removed {
             let ours = matches!(read.gone.get(object), Some(GoneObject::Ours(..)));
-            let asked = objects.iter().any(|asked| asked.is_same_as(object));
+            let asked = asked.all.objects.iter().any(|asked| asked.is_same_as(object));
             self.require(ours && !asked, step, "removes what the file has, or what Windlass did not apply");
         }
         let all = [&change.added, &change.changed, &change.removed];

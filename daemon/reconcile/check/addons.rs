@@ -54,7 +54,7 @@ impl<'a> Check<'a> {
     /// An object is applied only for the step in progress of its addon, as the file has it, and where the API server took it
     /// when it tried.
     pub(super) fn apply_object(&mut self, effect: &Effect, after: u64) {
-        let Effect::Apply { object, guard, body, takes_over } = effect else { return };
+        let Effect::Apply { object, address, found, body, takes_over } = effect else { return };
         let name = object.to_string();
         let Some((mv, of)) = self.manifests_step(&name, after) else { return };
         let addons = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
@@ -68,9 +68,10 @@ impl<'a> Check<'a> {
             "its file has another content",
         );
         let read = self.live().manifests_of(&mv.name, &of.digest).and_then(|read| read.objects.get(object));
-        self.require(read.is_some_and(|read| read.guard == *guard), &name, "it is not as it was read");
+        let same = read.is_some_and(|read| read.found == *found && read.address.as_ref() == Some(address));
+        self.require(same, &name, "it is not as it was read");
         let may = read.is_some_and(|read| match &read.standing {
-            ObjectStanding::Missing => !takes_over,
+            ObjectStanding::Missing { .. } => !takes_over,
             ObjectStanding::Differs { takes_over: tried, .. } => tried == takes_over,
             ObjectStanding::AsAsked { .. }
             | ObjectStanding::Conflicts(_)
@@ -83,19 +84,18 @@ impl<'a> Check<'a> {
 
     /// An object is deleted only if its step removes it, its file does not have it, and Windlass applied it for this addon.
     pub(super) fn delete_object(&mut self, effect: &Effect, after: u64) {
-        let Effect::DeleteObject { object, guard: (uid, version) } = effect else { return };
+        let Effect::DeleteObject { object, address, found } = effect else { return };
         let name = object.to_string();
         let Some((mv, of)) = self.manifests_step(&name, after) else { return };
         self.require(of.removed.contains(object), &name, "it is deleted, and its step does not remove it");
         let read = self.live().manifests_of(&mv.name, &of.digest);
         let ours = read.and_then(|read| read.gone.get(object)).is_some_and(|gone| match gone {
-            GoneObject::Ours(read_uid, read_version) => read_uid == uid && read_version == version,
+            GoneObject::Ours(at, read) => at == address && read == found,
             GoneObject::Leaving | GoneObject::Kept | GoneObject::Absent | GoneObject::Unread(_) => false,
         });
         self.require(ours, &name, "it is deleted, and Windlass did not apply it for this addon");
-        let kept = read.is_some_and(|read| {
-            read.question.objects.iter().any(|manifest| manifest.object.is_same_as(object))
-        });
+        let kept =
+            read.is_some_and(|read| read.question.all.objects.iter().any(|asked| asked.is_same_as(object)));
         self.require(!kept, &name, "it is deleted, and its file has it");
     }
 

@@ -62,8 +62,35 @@ const AGENT_IMAGES: &[&str] = &["agent:1", "agent:2"];
 fn addon(new: bool) -> String {
     let version = if new { "2" } else { "1" };
     format!(
-        "  addons:\n    - {{name: {AGENT}, version: \"{version}\", image: {{namespace: default, workload: daemonset/{AGENT}, container: c}}}}\n"
+        "  addons:\n    - {{name: {AGENT}, version: \"{version}\", image: {{namespace: default, workload: daemonset/{AGENT}, container: c}}}}\n    \
+         - {{name: notes, version: \"{version}\", manifests: addons/notes}}\n"
     )
+}
+
+/// The objects of the addon of manifests: one that always is there, and one that only the old state has.
+const NOTES: [&str; 2] = ["notes-first", "notes-second"];
+
+/// The files of the addon of manifests.
+fn notes(new: bool) -> [(&'static str, Option<String>); 2] {
+    let object = |name: &str| {
+        let text = if new { "new" } else { "old" };
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{text: {text}}}\n"
+        )
+    };
+    [
+        ("desired-state/demo/addons/notes/first.yaml", Some(object(NOTES[0]))),
+        ("desired-state/demo/addons/notes/second.yaml", (!new).then(|| object(NOTES[1]))),
+    ]
+}
+
+/// True if these `ConfigMap`s are as the new state asks.
+fn noted(objects: &[Value]) -> bool {
+    let ours: Vec<&Value> = objects
+        .iter()
+        .filter(|object| NOTES.iter().any(|name| object["metadata"]["name"] == *name))
+        .collect();
+    ours.len() == 1 && ours[0]["data"]["text"] == "new"
 }
 
 /// What runs on the workers: apps with and without budgets, one that asks for rollouts, and pods that are slow to go.

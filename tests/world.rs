@@ -377,7 +377,8 @@ pub fn commit(path: &Path, now: Timestamp, files: &[(&str, Option<&str>)], messa
                 let id = repo.blob(text.as_bytes()).unwrap();
                 index.add(&entry(path, id)).unwrap();
             }
-            None => index.remove(Path::new(path), 0).unwrap(),
+            // It may not have been there.
+            None => drop(index.remove(Path::new(path), 0)),
         }
     }
     let tree = repo.find_tree(index.write_tree_to(&repo).unwrap()).unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use windlass::model::names::{CLAIM, COMPONENT, LEASE, NODE, OUTDATED, TARGET};
 
 use super::schedule::Act;
-use super::{AGENT, AGENT_IMAGES, BUDGETED, SURGES};
+use super::{AGENT, AGENT_IMAGES, BUDGETED, NOTES, SURGES};
 use crate::world::line::Sent;
 
 /// How late after a stop something may still be sent.
@@ -99,6 +99,7 @@ impl Evidence {
         findings.extend(self.epochs());
         findings.extend(self.skew());
         findings.extend(self.addons());
+        findings.extend(self.notes());
         findings
     }
 
@@ -167,7 +168,8 @@ impl Evidence {
             }
         }
         let disturbs = |sent: &&Sent| {
-            sent.is_write() && ["nodes", "pods", "jobs", "deployments", "daemonsets"].contains(&&*sent.kind)
+            let workload = ["nodes", "pods", "jobs", "deployments", "daemonsets"].contains(&&*sent.kind);
+            sent.is_write() && (workload || NOTES.contains(&&*sent.name))
         };
         let late = self.sent.iter().filter(disturbs).filter_map(|sent| {
             let (from, _) =
@@ -333,6 +335,27 @@ impl Evidence {
             let same = first.get_or_insert_with(|| template.clone());
             if *same != template {
                 findings.push(format!("{} more than the image of the addon has changed", version.at));
+            }
+        }
+        findings
+    }
+
+    /// The objects of the addon of manifests have only what a commit asked for, and bear its label; only the one that the new state
+    /// does not have is ever deleted.
+    fn notes(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for version in self.of("configmaps").filter(|version| NOTES.contains(&&*version.name)) {
+            let Version { at, name, object, .. } = version;
+            if version.deleted && *name != NOTES[1] {
+                findings.push(format!("{at} {name} was deleted, and every commit has it"));
+            }
+            let text = object.pointer("/data/text").and_then(Value::as_str).unwrap_or_default();
+            if !["old", "new"].contains(&text) {
+                findings.push(format!("{at} {name} has the text {text}, which nobody asked for"));
+            }
+            let label = object.pointer("/metadata/labels/windlass.dev~1addon").and_then(Value::as_str);
+            if label != Some("demo.notes") {
+                findings.push(format!("{at} {name} has the label {label:?}"));
             }
         }
         findings

@@ -48,7 +48,17 @@ fn agent(seconds: i64, image: &str, grace: i64) -> Version {
 fn sent(seconds: i64, verb: &'static str, kind: &str, name: &str, subresource: &str, body: Value) -> Sent {
     let (kind, name, subresource) = (kind.to_owned(), name.to_owned(), subresource.to_owned());
     let answer = Some((at(seconds), 201));
-    Sent { at: at(seconds), verb, kind, subresource, namespace: String::new(), name, body, answer }
+    Sent {
+        at: at(seconds),
+        verb,
+        kind,
+        subresource,
+        namespace: String::new(),
+        name,
+        body,
+        answer,
+        dry_run: false,
+    }
 }
 
 fn eviction(seconds: i64) -> Sent {

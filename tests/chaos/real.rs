@@ -20,7 +20,7 @@ use windlass::record::{self, Record};
 use super::judge::Evidence;
 use super::schedule::{Act, Extent, Schedule};
 use super::server::{History, OLD, Server};
-use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, ledger, tell};
+use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, ledger, noted, notes, tell};
 use crate::world::line::{Line, Sent};
 use crate::world::process::SECOND;
 use crate::world::{ALWAYS, CLUSTER, cluster_yaml, commit};
@@ -83,8 +83,13 @@ impl Run {
         );
         let cluster = cluster_yaml(version, &pool)
             .replace("controlPlane: {provider: kubeadm,", "controlPlane: {provider: external,");
-        let files: &[(&str, Option<&str>)] =
-            &[("desired-state/demo/cluster.yaml", Some(&cluster)), ("policies/window.yaml", Some(ALWAYS))];
+        let [first, second] = notes(version == GOAL);
+        let files: &[(&str, Option<&str>)] = &[
+            ("desired-state/demo/cluster.yaml", Some(&cluster)),
+            ("policies/window.yaml", Some(ALWAYS)),
+            (first.0, first.1.as_deref()),
+            (second.0, second.1.as_deref()),
+        ];
         commit(&self.repo(), Clock::machine().now(), files, "demo");
     }
 
@@ -195,7 +200,11 @@ impl Run {
         let moved = |addon: &DynamicObject| {
             addon.data["spec"]["template"]["spec"]["containers"][0]["image"] == AGENT_IMAGES[1]
         };
-        addons.items.iter().all(moved) && nodes.items.iter().all(in_service) && self.record().0.run.is_none()
+        let noted = noted(&self.server.config_maps().await);
+        addons.items.iter().all(moved)
+            && noted
+            && nodes.items.iter().all(in_service)
+            && self.record().0.run.is_none()
     }
 
     /// Waits for the end, and ends what only a person may end. False if it does not come.

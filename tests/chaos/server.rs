@@ -16,7 +16,7 @@ use windlass::model::names::{COMPONENT, NAMESPACE, NODE, TARGET};
 
 use super::judge::Version;
 use super::schedule::WORKERS;
-use super::{apps, tell};
+use super::{NOTES, apps, tell};
 use crate::world::process::{MINUTE, SECOND};
 
 /// What the workers run at first.
@@ -29,6 +29,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("jobs", "batch", "v1", "Job"),
     ("leases", "coordination.k8s.io", "v1", "Lease"),
     ("daemonsets", "apps", "v1", "DaemonSet"),
+    ("configmaps", "", "v1", "ConfigMap"),
     ("poddisruptionbudgets", "policy", "v1", "PodDisruptionBudget"),
 ];
 
@@ -53,6 +54,11 @@ impl Server {
 
     pub fn notes(&self) -> Api<DynamicObject> {
         self.api("", "v1", "ConfigMap", "kube-system")
+    }
+
+    pub async fn config_maps(&self) -> Vec<Value> {
+        let list = self.api("", "v1", "ConfigMap", "default").list(&ListParams::default()).await.unwrap();
+        list.items.iter().map(|object| json!(object)).collect()
     }
 
     pub fn addons(&self) -> Api<DynamicObject> {
@@ -120,6 +126,9 @@ impl Server {
         );
         // The one of the run before has its last image.
         drop(self.addons().delete_collection(&at_once, &all).await);
+        for name in NOTES {
+            drop(self.api("", "v1", "ConfigMap", "default").delete(name, &DeleteParams::default()).await);
+        }
         drop(self.nodes().delete_collection(&at_once, &all).await);
         for app in apps() {
             let mut app = app;

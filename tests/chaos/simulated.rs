@@ -10,7 +10,7 @@ use windlass::sim::Kind;
 
 use super::judge::{Evidence, Version};
 use super::schedule::{Act, Extent, Schedule, WORKERS};
-use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, apps, ledger, tell};
+use super::{AGENT_IMAGES, DRAIN, FREEZE, addon, apps, ledger, noted, notes, tell};
 use crate::world::fixtures::workers_only;
 use crate::world::line::Line;
 use crate::world::process::{MINUTE, Process, SECOND};
@@ -89,7 +89,14 @@ impl Run {
         let cluster = cluster_yaml(version, &pool);
         let hosted =
             cluster.replace("controlPlane: {provider: kubeadm,", "controlPlane: {provider: external,");
-        self.world.desire_within(ALWAYS, if self.hosted { &hosted } else { &cluster });
+        let [first, second] = notes(version == GOAL);
+        let files = [
+            ("desired-state/demo/cluster.yaml", Some(if self.hosted { hosted.as_str() } else { &cluster })),
+            ("policies/window.yaml", Some(ALWAYS)),
+            (first.0, first.1.as_deref()),
+            (second.0, second.1.as_deref()),
+        ];
+        self.world.commit(&files, "demo");
     }
 
     async fn perform(&mut self, act: Act) {
@@ -132,7 +139,8 @@ impl Run {
         let moved = agent
             .iter()
             .all(|agent| agent["spec"]["template"]["spec"]["containers"][0]["image"] == AGENT_IMAGES[1]);
-        moved && self.world.nodes().iter().all(in_service) && self.world.record().run.is_none()
+        let noted = noted(&self.world.list("/api/v1/namespaces/default/configmaps"));
+        moved && noted && self.world.nodes().iter().all(in_service) && self.world.record().run.is_none()
     }
 
     /// Waits for the end, and ends what only a person may end. False if it does not come.
@@ -162,6 +170,7 @@ impl Run {
                 (Kind::Job, "jobs"),
                 (Kind::Lease, "leases"),
                 (Kind::DaemonSet, "daemonsets"),
+                (Kind::ConfigMap, "configmaps"),
             ] {
                 for (at, object, deleted) in cluster.history(kind) {
                     let tree = object.tree();

@@ -74,6 +74,8 @@ pub struct Sent {
     pub namespace: String,
     pub name: String,
     pub body: Value,
+    /// True if the API server only tries it.
+    pub dry_run: bool,
     /// When the API server had carried it out, and its answer, also where the daemon never saw that.
     pub answer: Option<(Timestamp, u16)>,
 }
@@ -100,13 +102,26 @@ impl Sent {
             http::Method::DELETE => "delete",
             _ => "get",
         };
-        let body = serde_json::from_slice(request.body()).unwrap_or_default();
+        let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        // The options of a deletion are its body.
+        let query = request.uri().query().unwrap_or_default();
+        let dry_run = query.contains("dryRun=All") || (verb == "delete" && body["dryRun"][0] == "All");
         let (kind, name, subresource) = (part(0), part(1), part(2));
-        Self { at, verb, kind, subresource, namespace: namespace.to_owned(), name, body, answer: None }
+        Self {
+            at,
+            verb,
+            kind,
+            subresource,
+            namespace: namespace.to_owned(),
+            name,
+            body,
+            dry_run,
+            answer: None,
+        }
     }
 
     pub fn is_write(&self) -> bool {
-        !matches!(self.verb, "get" | "list" | "watch")
+        !self.dry_run && !matches!(self.verb, "get" | "list" | "watch")
     }
 
     pub fn is_eviction(&self) -> bool {

@@ -14,7 +14,7 @@ use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectAnswer, ObjectsAnswer, There, Tried, WriteAnswer};
 use crate::model::live::CallFailure;
 use crate::model::manifest::{FoundObject, Manifest, ManifestsQuestion, ObjectAddress, ObjectRef};
-use crate::model::names::{ADDON, MANAGER};
+use crate::model::names::{ADDON, MANAGER, PRUNE};
 
 /// How many objects are read at a time.
 const AT_ONCE: usize = 8;
@@ -139,7 +139,9 @@ impl ClusterApi {
         let found = call(api.get_opt(&object.name)).await.map_err(|error| untold(object, &error))?;
         let Some(found) = found else { return Ok(None) };
         // Whether it may be deleted is told before the run begins.
-        if found.labels().get(ADDON).is_some_and(|of| of == label) {
+        let ours = found.labels().get(ADDON).is_some_and(|of| of == label);
+        let may_go = !object.is_kept() || found.annotations().get(PRUNE).is_some_and(|may| may == "true");
+        if ours && may_go && found.metadata.deletion_timestamp.is_none() {
             let tried = DeleteParams { dry_run: true, ..DeleteParams::default() };
             if let Err(error) = call(api.delete(&object.name, &tried)).await
                 && error.failure().is_missing_right()
@@ -202,6 +204,9 @@ impl ClusterApi {
         match call(self.api_of(object, address).delete(&object.name, &params)).await {
             Ok(_) => WriteAnswer::Deleted(object.clone()),
             Err(error) if error.code() == 404 => WriteAnswer::Deleted(object.clone()),
+            Err(error) if object.is_secret() && error.code() != 409 => {
+                WriteAnswer::Failed(untold(object, &error))
+            }
             Err(error) => refused(&error),
         }
     }
@@ -290,6 +295,12 @@ fn address(
     }
     let is_of_group =
         |version: &&String| version.split_once('/').map_or("", |(group, _)| group) == object.group();
+    // What could not be asked may be where the object is.
+    let unasked =
+        served.iter().filter(|(version, _)| is_of_group(version)).find_map(|(_, kinds)| kinds.as_ref().err());
+    if let Some(error) = unasked.filter(|error| versions == Versions::OfGroup && error.code() != 404) {
+        return Err(NoAddress::Unknown(error.failure()));
+    }
     let others = served.keys().filter(|_| versions == Versions::OfGroup).filter(is_of_group);
     let found = [&object.api_version].into_iter().chain(others).find_map(|version| {
         let (plural, namespaced) = served.get(version)?.as_ref().ok()?.get(&object.kind)?;

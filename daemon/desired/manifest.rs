@@ -81,8 +81,11 @@ pub(super) fn attach(cluster: &mut Cluster, files: &[ManifestFile<'_>]) -> Vec<P
                 {
                     let text = format!("{} is in {} too", placed.object, place_of(known, other));
                     problems.push(
-                        Problem::at(file.path, file.text, placed.place, text)
-                            .fixed_by("remove one of the two"),
+                        Problem {
+                            source_line: None,
+                            ..Problem::at(file.path, file.text, placed.place, text)
+                        }
+                        .fixed_by("remove one of the two"),
                     );
                     continue;
                 }
@@ -113,7 +116,11 @@ pub(super) fn attach(cluster: &mut Cluster, files: &[ManifestFile<'_>]) -> Vec<P
     };
     manifests(&mut cluster.addons, &mut |of| of.objects.iter().for_each(|manifest| all.add(manifest)));
     let all = Arc::new(all);
-    manifests(&mut cluster.addons, &mut |of| of.all = Arc::clone(&all));
+    manifests(&mut cluster.addons, &mut |of| {
+        // What others have decides what is not deleted.
+        of.digest = sha256(&json!([of.digest, all.objects]));
+        of.all = Arc::clone(&all);
+    });
     for (file, _) in files.iter().zip(read).filter(|(_, read)| !read) {
         problems.push(
             Problem::of(file.path, "no addon of the cluster has this file").fixed_by(

@@ -21,6 +21,7 @@ pub mod manifest;
 mod moment;
 pub mod names;
 pub mod nodes;
+mod object;
 mod overlay;
 pub mod plan;
 mod pod;

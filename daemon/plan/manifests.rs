@@ -36,7 +36,7 @@ pub(super) fn look_at_objects<'a>(
     }
     for (of_object, found) in &read.objects {
         if let ObjectStanding::Missing { no_place: Some(words) } = &found.standing
-            && !of.all.bring_place_of(of_object)
+            && !of.all.bring_place_of(of_object, found.address.is_some())
         {
             let text = format!("{of_object} has no place yet, and no addon of the file brings it: {words}");
             survey.risks.push(Reason::new(Key::AddonRefused, object(), text));

@@ -70,12 +70,17 @@ pub(super) fn apply(
         if !is_recent(hand, read) {
             return comparing(hand, turn);
         }
-        if let Some((object, why)) = read.unread() {
-            let text = format!("{object} cannot be compared: {}", why.words());
-            return turn.moving().waits(Gate::Health, Reason::new(Key::VersionUnknown, hand.object(), text));
+        if let Some(reason) = objection(hand, read) {
+            return turn.denies(Gate::Plan, reason);
         }
-        return match objection(hand, read) {
-            Some(reason) => turn.denies(Gate::Plan, reason),
+        if let Some((object, why)) = read.unread() {
+            let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
+            let text = format!("{object} cannot be compared: {}", why.words());
+            return turn.moving().waits(Gate::Health, Reason::new(key, hand.object(), text));
+        }
+        let (turn, expired) = expires(hand, (mv, read), turn);
+        return match homeless(read).filter(|_| expired) {
+            Some(why) => failed(hand, turn, format!("it could not begin within its timeout; {why}")),
             None => apply_rank(hand, read, turn),
         };
     }
@@ -117,15 +122,16 @@ fn apply_rank(hand: &Hand<'_>, read: &ManifestsRead, turn: Turn) -> Turn {
         return turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), why));
     }
     let mut held_up = 0;
-    let mut turn = turn;
-    let next: Vec<_> = pending().filter(|(object, _)| object.rank() == rank).take(AT_ONCE).collect();
+    // Without a place an object waits for the next look.
+    let of_rank = pending().filter(|(object, read)| object.rank() == rank && read.has_place());
+    let next: Vec<_> = of_rank.take(AT_ONCE).collect();
+    let mut turn = match homeless(read).filter(|_| next.is_empty()) {
+        Some(why) => turn.waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), why)),
+        None => turn,
+    };
     for (object, read_of) in &next {
         let manifest = read.question.objects.iter().find(|manifest| manifest.object == **object);
-        // Without a place it waits for the next look.
-        let Some((manifest, address)) = manifest.zip(read_of.address.clone()).filter(|_| read_of.has_place())
-        else {
-            continue;
-        };
+        let Some((manifest, address)) = manifest.zip(read_of.address.clone()) else { continue };
         let effect = Effect::Apply {
             object: (*object).clone(),
             address,
@@ -136,7 +142,19 @@ fn apply_rank(hand: &Hand<'_>, read: &ManifestsRead, turn: Turn) -> Turn {
         held_up += usize::from(is_held_up(hand, &effect.key()));
         turn = turn.effect(effect, hand.progress.intent);
     }
-    if held_up == next.len() { turn } else { turn.moving() }
+    if held_up == next.len() && held_up > 0 { turn } else { turn.moving() }
+}
+
+/// Why an object cannot be applied: its kind or its namespace does not exist.
+fn homeless(read: &ManifestsRead) -> Option<String> {
+    read.objects.iter().find_map(|(object, read)| match &read.standing {
+        ObjectStanding::Missing { no_place: Some(words) } => Some(format!("{object} has no place: {words}")),
+        _ => None,
+    })
+}
+
+fn failed(hand: &Hand<'_>, turn: Turn, why: String) -> Turn {
+    turn.failed(&hand.step.id, vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)])
 }
 
 /// How many objects are written at a time. What is decided is sent soon, so that a stop is heeded within its time.
@@ -160,9 +178,6 @@ fn follow_objects(
     if hand.progress.phase < StepPhase::Upgrading {
         return turn.reached(id, StepPhase::Upgrading);
     }
-    let failed = |turn: Turn, why: String| {
-        turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)])
-    };
     if let Some(since) = read.complete_since.filter(|_| is_recent(hand, read)) {
         let well = later(since, STABLE);
         if well > hand.now {
@@ -174,12 +189,12 @@ fn follow_objects(
     }
     let going = not_there_yet(hand, of, read);
     if let Some(Going::Failed(why)) = going.as_ref().filter(|_| is_recent(hand, read)) {
-        return failed(turn, why.clone());
+        return failed(hand, turn, why.clone());
     }
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
         let what = going.map_or_else(|| left_over(of, read), Going::words);
-        return failed(turn, format!("it has not come further within its timeout; {what}"));
+        return failed(hand, turn, format!("it has not come further within its timeout; {what}"));
     }
     if !is_recent(hand, read) {
         return comparing(hand, turn);
@@ -250,6 +265,9 @@ fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn
 /// What of the step is not done, where no rollout and no answer is waited for.
 fn left_over(of: &ManifestsMove, read: &ManifestsRead) -> String {
     let left = of.removed.iter().find(|object| read.gone.get(object).is_some_and(|gone| !gone.is_settled()));
+    if let Some(why) = homeless(read) {
+        return why;
+    }
     match (left, read.objects.iter().find(|(_, read)| read.is_pending())) {
         (Some(object), _) if read.complete_since.is_some() => format!("{object} is being deleted"),
         (_, Some((object, _))) => format!("{object} is not applied"),

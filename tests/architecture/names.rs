@@ -22,21 +22,10 @@ const OWN_WORDS: &[(&str, &str)] =
 const SHARED_TYPES: &[(&str, &[&str], &str)] = &[
     (
         "view/plan",
-        &[
-            "Change",
-            "Component",
-            "Drain",
-            "Fact",
-            "Hop",
-            "Plan",
-            "Pool",
-            "Script",
-            "Stage",
-            "StageKind",
-            "Step",
-        ],
+        &["Change", "Drain", "Hop", "Plan", "Pool", "Script", "Stage", "StageKind", "Step"],
         "the JSON of a plan, each type under the name of the one that it shows",
     ),
+    ("view/facts", &["Component", "Fact"], "the same for the facts of its steps"),
     ("cli", &["Args"], "the arguments of one command, known to nobody but the command and its caller"),
 ];
 

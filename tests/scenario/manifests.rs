@@ -183,7 +183,7 @@ async fn what_somebody_changed_by_hand_is_told_and_not_overwritten() {
     world.change(Kind::ConfigMap, "proxy", "settings", |tree| tree["data"]["mode"] = json!("mine"));
     let writes = written(&world).len();
     let process = world.daemon();
-    world.pass(HOUR * 3).await;
+    world.pass(HOUR * 2).await;
     assert_eq!(written(&world).len(), writes, "{:#?}", written(&world));
     assert_eq!(config_maps(&world)[1]["data"]["mode"], "mine");
     process.end().await;
@@ -325,7 +325,7 @@ async fn a_stop_in_the_middle_keeps_the_rest_back() {
     let spaces = |world: &World| world.list("/api/v1/namespaces");
     world.until("the namespace is there", HOUR, |world| names(&spaces(world)).contains(&"proxy")).await;
     world.note("windlass-stop", "the database team asked");
-    world.pass(HOUR).await;
+    world.pass(MINUTE * 15).await;
     assert_eq!(config_maps(&world).len(), 0, "nothing is written after a stop");
     assert!(world.record().halted.is_none(), "{:#?}", world.log());
     world.erase(Kind::ConfigMap, "kube-system", "windlass-stop");
@@ -347,4 +347,23 @@ async fn what_a_stuck_rollout_needs_can_be_mended() {
     assert!(world.record().halted.is_none(), "{:#?}", world.log());
     world.until("it halts at its timeout", HOUR, |world| world.record().halted.is_some()).await;
     process.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_without_a_place_is_waited_for_and_halts_at_its_timeout() {
+    let mut world = world().await;
+    desire(&world, "v1.35.4", "v1", &[("old.yaml", Some(OLD))]);
+    let process = world.daemon();
+    world.until("it is told", HOUR, |world| world.record().run.is_some()).await;
+    world.pass(MINUTE).await;
+    world.assert_waits(Key::AddonRolling, "addon/proxy", "configmap/proxy/old has no place");
+    world.until("it halts", HOUR, |world| world.record().halted.is_some()).await;
+    world.assert_halted(Key::AddonNotRolledOut, "configmap/proxy/old has no place");
+    process.end().await;
+    // Somebody makes the namespace, and resumes by a commit.
+    world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "proxy"}}));
+    desire(&world, "v1.35.4", "v2", &[]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(names(&config_maps(&world)), ["old"]);
 }

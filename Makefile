@@ -1,5 +1,5 @@
 # What people type; every line is short enough to be typed without make. `.ci/run` is what a build server runs.
-.PHONY: demo test lint bench bench-makespan bench-real real-chaos real-kwok real-kubeadm system-demo system-test
+.PHONY: demo test lint bench bench-makespan bench-real real-addons real-chaos real-kwok real-kubeadm system-demo system-test
 
 demo: system-demo      ; cargo run --quiet -- demo $(ARGS)
 test: system-test      ; cargo test $(ARGS)
@@ -7,6 +7,7 @@ lint:                  ; cargo fmt --check && cargo clippy --all-targets -- -D w
 bench:                 ; cargo bench --bench plan --bench tick --bench stop --bench memory --bench resident $(ARGS)
 bench-makespan:        ; cargo bench --bench makespan $(ARGS)
 bench-real:            ; tests/real/bench.sh $(ARGS)
+real-addons:           ; tests/real/addons.sh $(ARGS)
 real-chaos:            ; tests/real/chaos.sh $(ARGS)
 real-kwok:             ; tests/real/kwok.sh $(ARGS)
 real-kubeadm:          ; tests/real/kubeadm.sh $(ARGS)

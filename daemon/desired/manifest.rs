@@ -326,6 +326,9 @@ fn scalar_of(text: &str, place: Place, problems: &mut Problems<'_>) -> Option<Js
     Some(Json::from(text))
 }
 
+/// Up to here a floating point number has every whole number.
+const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// A boolean or a number as YAML 1.1 has it; `None` for text.
 fn plain_scalar(text: &str) -> Option<Json> {
     match text {
@@ -359,7 +362,13 @@ fn plain_scalar(text: &str) -> Option<Json> {
     if !text.chars().all(decimal) || text.matches('.').count() > 1 {
         return None;
     }
-    Number::from_f64(text.parse().ok()?).map(Json::Number)
+    let number: f64 = text.parse().ok()?;
+    // A number without a fraction is whole for kubectl, however it is written.
+    let whole = number.fract() == 0.0 && number.abs() < LARGEST_WHOLE;
+    if let Some(number) = whole.then(|| format!("{number:.0}").parse::<i64>().ok()).flatten() {
+        return Some(Json::from(number));
+    }
+    Number::from_f64(number).map(Json::Number)
 }
 
 #[cfg(test)]
@@ -376,7 +385,9 @@ mod tests {
             ("1_000", json!(1000)),
             ("-7", json!(-7)),
             ("1.5", json!(1.5)),
-            ("1e3", json!(1000.0)),
+            ("1e3", json!(1000)),
+            ("09", json!(9)),
+            ("2.0", json!(2)),
             ("True", json!(true)),
         ] {
             assert_eq!(plain_scalar(text), Some(value), "{text}");
@@ -393,7 +404,6 @@ mod tests {
             "+",
             ".",
             "e3",
-            "09",
             "--1",
         ] {
             assert_eq!(plain_scalar(text), None, "{text}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::model::manifest::{FieldChange, ObjectRef};
-use crate::model::names::MANIFEST;
+use crate::model::names::{ADDON_VERSION, MANIFEST};
 
 /// The most changed fields of one object that are kept, and the longest value.
 const MOST_CHANGES: usize = 200;
@@ -50,8 +50,12 @@ const COUNTED: [&str; 7] = [
     "selfLink",
     "deletionTimestamp",
 ];
-const NOTES: [&str; 3] =
-    [MANIFEST, "kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision"];
+const NOTES: [&str; 4] = [
+    MANIFEST,
+    ADDON_VERSION,
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+];
 
 /// Every value by its path.
 fn flat(object: &ObjectRef, value: &Value) -> BTreeMap<String, String> {
@@ -102,4 +106,50 @@ fn named(items: &[Value]) -> bool {
     names.sort_unstable();
     names.dedup();
     names.len() == items.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str) -> ObjectRef {
+        ObjectRef {
+            api_version: "v1".into(),
+            kind: kind.into(),
+            namespace: Some("a".into()),
+            name: "b".into(),
+        }
+    }
+
+    #[test]
+    fn changes_are_told_by_field_and_what_the_server_counts_is_not() {
+        let before = json!({"metadata": {"name": "b", "generation": 1, "annotations": {MANIFEST: "x", "a/b": "1"}},
+            "spec": {"containers": [{"name": "one", "image": "a:1"}, {"name": "two", "image": "b:1"}], "args": ["x", "y"]},
+            "status": {"ready": 1}});
+        let after = json!({"metadata": {"name": "b", "generation": 2, "annotations": {MANIFEST: "y", "a/b": "2"}},
+            "spec": {"containers": [{"name": "two", "image": "b:2"}, {"name": "one", "image": "a:1"}], "args": ["x"]}});
+        let told: Vec<String> = changes(&object("Pod"), &before, &after)
+            .into_iter()
+            .map(|change| format!("{} {:?} {:?}", change.field, change.from, change.to))
+            .collect();
+        let expected = [
+            r#"metadata.annotations[a/b] Some("1") Some("2")"#,
+            r#"spec.args[1] Some("y") None"#,
+            r#"spec.containers[two].image Some("b:1") Some("b:2")"#,
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn values_of_a_secret_are_not_told() {
+        let (before, after) =
+            (json!({"data": {"pin": "MTIz"}}), json!({"data": {"pin": "NDU2", "new": "Nzg5"}}));
+        let told = changes(&object("Secret"), &before, &after);
+        let text = format!("{told:?}");
+        assert_eq!(told.len(), 2);
+        assert!(!["MTIz", "NDU2", "Nzg5"].iter().any(|value| text.contains(value)), "{text}");
+        assert_eq!(changes(&object("ConfigMap"), &before, &after)[1].to.as_deref(), Some("NDU2"));
+    }
 }

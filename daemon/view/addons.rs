@@ -132,7 +132,10 @@ pub(super) fn difference(addon: &AddonChange) -> Vec<String> {
                 lines.push(format!("{}, {}", plain(&change.object), plain(field)));
                 lines.extend(both(change.from.as_deref(), change.to.as_deref()));
             }
-            None => lines.push(format!("{} is changed", plain(&change.object))),
+            None => {
+                let object = plain(&change.object);
+                lines.push(format!("{object} changes in nothing but the version that it notes"));
+            }
         }
     }
     lines.extend(diff.removed.iter().map(|change| format!("- {} is deleted", plain(&change.object))));

@@ -127,15 +127,12 @@ pub(super) fn difference(addon: &AddonChange) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     lines.extend(diff.added.iter().map(|change| format!("+ {} is added", plain(&change.object))));
     for change in &diff.changed {
-        match &change.field {
-            Some(field) => {
-                lines.push(format!("{}, {}", plain(&change.object), plain(field)));
-                lines.extend(both(change.from.as_deref(), change.to.as_deref()));
-            }
-            None => {
-                let object = plain(&change.object);
-                lines.push(format!("{object} changes in nothing but the version that it notes"));
-            }
+        let object = plain(&change.object);
+        if let Some(field) = &change.field {
+            lines.push(format!("{object}, {}", plain(field)));
+            lines.extend(both(change.from.as_deref(), change.to.as_deref()));
+        } else {
+            lines.push(format!("{object} changes in nothing but the version that it notes"));
         }
     }
     lines.extend(diff.removed.iter().map(|change| format!("- {} is deleted", plain(&change.object))));

@@ -55,7 +55,7 @@ pub(super) fn manifest_file<'f>(path: &'f str, text: &'f str) -> (ManifestFile<'
             }
         }
     }
-    // A line may be of a Secret, and what nobody else is to see.
+    // The source line may show a value of a Secret.
     let hidden = |problem: Problem| Problem { source_line: None, ..problem };
     (ManifestFile { path, text, objects }, problems.into_list().into_iter().map(hidden).collect())
 }

@@ -14,7 +14,7 @@ const LONGEST_VALUE: usize = 4096;
 /// The fields that would change, in the order of their paths. What the API server counts itself is left out, and values of
 /// Secrets are not told.
 pub(super) fn changes(object: &ObjectRef, live: &Value, asked: &Value) -> Vec<FieldChange> {
-    let (before, after) = (flat(object, live), flat(object, asked));
+    let (before, after) = (flat(live), flat(asked));
     let mut fields: Vec<&String> = before.keys().chain(after.keys()).collect();
     fields.sort_unstable();
     fields.dedup();
@@ -58,11 +58,11 @@ const NOTES: [&str; 4] = [
 ];
 
 /// Every value by its path.
-fn flat(object: &ObjectRef, value: &Value) -> BTreeMap<String, String> {
+fn flat(value: &Value) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (key, value) in value.as_object().into_iter().flatten() {
         match key.as_str() {
-            "status" if !object.is_secret() => {}
+            "status" => {}
             "metadata" => {
                 let mut metadata = value.as_object().cloned().unwrap_or_default();
                 metadata.retain(|key, _| !COUNTED.contains(&key.as_str()));

@@ -1,5 +1,5 @@
-//! Compares the objects of an addon with what is asked for: what the API server has, and what it says it would have after an
-//! apply that it only tried.
+//! Compares each object of an addon in the cluster with its manifest. The API server tries the apply and says what the object
+//! would be; nothing is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

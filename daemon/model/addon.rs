@@ -255,7 +255,7 @@ impl AddonMove {
 pub struct WorkloadRead {
     pub uid: String,
     pub resource_version: String,
-    /// Rises with every change of what is asked of it.
+    /// Its `metadata.generation`, which the API server raises with every change of its spec.
     pub generation: i64,
     /// The image of each container, init containers included, by the container's name.
     pub images: BTreeMap<String, ContainerImage>,

@@ -1,4 +1,4 @@
-//! The objects of an addon that is described by manifests: what is asked for, and what the cluster shows of them.
+//! The objects of an addon with manifests: as its files have them, and as the cluster has them.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,14 +137,14 @@ pub struct ObjectRead {
     pub workload: Option<WorkloadRead>,
 }
 
-/// How an object compares with what is asked for.
+/// How an object in the cluster compares with its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectStanding {
     Missing {
         /// Why it cannot be tried yet: its kind or its namespace does not exist.
         no_place: Option<String>,
     },
-    /// What is asked for was applied; `drift` says what somebody has changed since.
+    /// The manifest was applied; `drift` says who has changed the object since, and when.
     AsAsked {
         drift: Option<String>,
     },
@@ -260,7 +260,7 @@ impl ManifestsRead {
         let there = self.objects.values().filter(|read| read.found.is_some());
         let versions: BTreeSet<&str> =
             there.map(|read| read.version.as_deref().unwrap_or(UNKNOWN_VERSION)).collect();
-        let gone = || self.gone.values().any(|gone| matches!(gone, GoneObject::Ours(..)));
+        let gone = || self.gone.values().any(GoneObject::is_ours);
         if versions.is_empty() {
             return if gone() { UNKNOWN_VERSION } else { NO_VERSION }.to_owned();
         }

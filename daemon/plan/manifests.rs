@@ -6,10 +6,8 @@ use super::addons::{AddonSurvey, PendingAddon};
 use super::{Inventory, compatible};
 use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
 use crate::model::decision::{Key, Reason};
-use crate::model::live::{CallFailure, Progress};
-use crate::model::manifest::{
-    GoneObject, ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding, StuckWorkload,
-};
+use crate::model::live::Progress;
+use crate::model::manifest::{ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding, StuckWorkload};
 
 /// How many objects of an addon are named as drifted.
 const MOST_DRIFTED: usize = 5;
@@ -27,7 +25,7 @@ pub(super) fn look_at_objects<'a>(
     };
     if let Some((of, why)) = read.unread() {
         let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
-        let text = format!("{of} cannot be compared: {}", CallFailure::words(why));
+        let text = format!("{of} cannot be compared: {}", why.words());
         survey.blockers.push(Reason::new(key, object(), text));
     }
     for (of, found) in &read.objects {
@@ -81,7 +79,7 @@ fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
         ObjectStanding::Differs { changes, .. } => Some((object.clone(), changes.clone())),
         _ => None,
     });
-    let removed = read.gone.iter().filter(|(_, gone)| matches!(gone, GoneObject::Ours(..)));
+    let removed = read.gone.iter().filter(|(_, gone)| gone.is_ours());
     ManifestsMove {
         folder: of.folder.clone(),
         digest: of.digest.clone(),

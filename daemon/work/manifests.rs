@@ -11,7 +11,7 @@ use crate::model::addon::{AddonMove, WorkloadRead};
 use crate::model::decision::{Decision, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
 use crate::model::entry::{StepEvent, StepPhase};
-use crate::model::live::{Backoff, CallFailure, Probe, Progress};
+use crate::model::live::{Backoff, Probe, Progress};
 use crate::model::manifest::{
     GoneObject, ManifestsMove, ManifestsRead, ObjectRank, ObjectRead, ObjectRef, ObjectStanding,
     StuckWorkload,
@@ -49,7 +49,7 @@ pub(super) fn apply(
     may: &Decision,
 ) -> Turn {
     let turn = Turn::of(state);
-    // What is asked for comes from the file; without it nothing is known of the objects.
+    // A look takes the manifests from the files of the desired commit. Before the first look nothing is known of the objects.
     let Some(read) = objects(hand, mv, of) else { return turn.moving() };
     let turn = turn.probe(Probe::Manifests(read.question_again().into()), LOOK_AGAIN);
     match state {
@@ -226,7 +226,7 @@ impl Going {
 
 fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &ManifestsRead) -> Option<Going> {
     if let Some((object, why)) = read.unread() {
-        return Some(Going::Waits(format!("{object} cannot be compared: {}", CallFailure::words(why))));
+        return Some(Going::Waits(format!("{object} cannot be compared: {}", why.words())));
     }
     if let Some(why) = read.objects.values().find_map(|read| read.unready.clone()) {
         return Some(Going::Waits(why));

@@ -171,9 +171,9 @@ fn carry_out(live: &mut Live, step: &Step) {
                 }
             }
             Fact::Ready(node) => live.nodes.get_mut(node.as_str()).unwrap().ready = Ready::True,
-            Fact::HasImage(workload, container, image) => {
+            Fact::HasImage(workload, container, images) => {
                 let read = live.addon_workloads.get_mut(workload).unwrap().as_mut().unwrap();
-                read.images.get_mut(container).unwrap().image.clone_from(image);
+                read.images.get_mut(container).unwrap().image.clone_from(&images.first);
             }
             Fact::RolledOut(_)
             | Fact::Applied(..)

@@ -104,8 +104,8 @@ fn unmet(fact: &Fact) -> String {
             format!("the {} of {node} is not known to run at least {version}", component.as_str())
         }
         Fact::Ready(node) => format!("{node} is not Ready"),
-        Fact::HasImage(workload, container, image) => {
-            format!("the container {container} of {workload} is not known to have the image {image}")
+        Fact::HasImage(workload, container, images) => {
+            format!("the container {container} of {workload} is not known to have the image {}", images.first)
         }
         Fact::RolledOut(workload) => format!("{workload} is not rolled out"),
         Fact::Applied(addon, _) => format!("the objects of addon {addon} are not known to be applied"),

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
-use super::fact::Fact;
+use super::fact::{Fact, Images};
 use super::image::is_digest;
 use super::live::{Live, Probe};
 use super::manifest::{AllManifests, Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
@@ -182,6 +182,16 @@ pub struct ImageMove {
     /// The whole images.
     pub image_from: String,
     pub image: String,
+    /// The images that later steps of the same plan give it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<String>,
+}
+
+impl ImageMove {
+    /// The image that it gives, and those that come after it.
+    pub fn images(&self) -> Images {
+        Images { first: self.image.clone(), later: self.later.clone() }
+    }
 }
 
 impl Addon {
@@ -211,7 +221,7 @@ impl AddonMove {
     pub fn achieves(&self) -> Vec<Fact> {
         match &self.change {
             AddonWork::Image(of) => vec![
-                Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone()),
+                Fact::HasImage(of.workload.clone(), of.container.clone(), of.images()),
                 Fact::RolledOut(of.workload.clone()),
             ],
             AddonWork::Manifests(of) => {

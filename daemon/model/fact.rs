@@ -18,8 +18,8 @@ pub enum Fact {
     ControlPlaneAtLeast(Version),
     /// The node is Ready.
     Ready(String),
-    /// This container of this workload has this image.
-    HasImage(WorkloadRef, String, String),
+    /// This container of this workload has this image, or one that a later step of the same plan gives it.
+    HasImage(WorkloadRef, String, Images),
     /// Every pod that the workload wants is of its present template and available, and there are no others.
     RolledOut(WorkloadRef),
     /// All objects of this addon are applied as the content with this digest asks.
@@ -30,6 +30,49 @@ pub enum Fact {
     Removed(String, ObjectRef),
     /// A node with this name and UID exists.
     Exists(NodeRef),
+}
+
+/// An image, and those that come after it in the same plan. In files it is a text, or a list if others come after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenImages", into = "WrittenImages")]
+pub struct Images {
+    pub first: String,
+    pub later: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenImages {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl From<WrittenImages> for Images {
+    fn from(written: WrittenImages) -> Self {
+        match written {
+            WrittenImages::One(first) => Self { first, later: Vec::new() },
+            WrittenImages::Several(all) => {
+                let mut all = all.into_iter();
+                Self { first: all.next().unwrap_or_default(), later: all.collect() }
+            }
+        }
+    }
+}
+
+impl From<Images> for WrittenImages {
+    fn from(images: Images) -> Self {
+        if images.later.is_empty() {
+            return Self::One(images.first);
+        }
+        Self::Several([images.first].into_iter().chain(images.later).collect())
+    }
+}
+
+impl Images {
+    #[must_use]
+    pub fn contains(&self, image: &str) -> bool {
+        self.first == image || self.later.iter().any(|later| later == image)
+    }
 }
 
 /// What is known of a fact. Unknown does not count as healthy: no step begins or ends while a fact that it needs is
@@ -62,6 +105,31 @@ impl Fact {
             | Self::Applied(..)
             | Self::Removed(..) => true,
             Self::Ready(_) | Self::RolledOut(_) | Self::AppliedAndReady(..) | Self::Exists(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_alone_is_written_as_before_there_were_lists() {
+        let fact = |later: &[&str]| {
+            let later = later.iter().map(ToString::to_string).collect();
+            let of = r#"{"kind":"deployment","namespace":"a","name":"b"}"#;
+            Fact::HasImage(
+                serde_json::from_str(of).unwrap(),
+                "c".into(),
+                Images { first: "i:1".into(), later },
+            )
+        };
+        for (later, written) in [(vec![], r#""i:1""#), (vec!["i:2", "i:3"], r#"["i:1","i:2","i:3"]"#)] {
+            let text = serde_json::to_string(&fact(&later)).unwrap();
+            assert!(text.ends_with(&format!(r#""c",{written}]}}"#)), "{text}");
+            assert_eq!(serde_json::from_str::<Fact>(&text).unwrap(), fact(&later));
+            let yaml = serde_saphyr::to_string(&fact(&later)).unwrap();
+            assert_eq!(serde_saphyr::from_str::<Fact>(&yaml).unwrap(), fact(&later), "{yaml}");
         }
     }
 }

@@ -305,10 +305,10 @@ impl Live {
                 Some(Ready::False) | None => Truth::Fails,
                 Some(Ready::Unknown) => Truth::Unknown,
             },
-            Fact::HasImage(workload, container, image) => {
+            Fact::HasImage(workload, container, images) => {
                 let read = self.addon_workloads.get(workload).map(|read| {
                     let runs = read.as_ref().and_then(|read| read.images.get(container));
-                    runs.is_some_and(|runs| runs.image == *image)
+                    runs.is_some_and(|runs| images.contains(&runs.image))
                 });
                 Truth::of(read)
             }

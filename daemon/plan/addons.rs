@@ -98,6 +98,7 @@ impl<'a> AddonSurvey<'a> {
             container: of.container.clone(),
             image_from: runs.image.clone(),
             image,
+            later: Vec::new(),
         });
         self.changes.push(PendingAddon { addon, from: image_version(&runs.image).to_owned(), change });
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::model::plan;
 use crate::model::version::Version;
+use crate::model::work::Images;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,8 +23,8 @@ pub enum Fact {
     ControlPlaneAtLeast(Version),
     /// The node is Ready.
     Ready(String),
-    /// This container of this workload has this image.
-    HasImage(String, String, String),
+    /// This container of this workload has this image, or one that a later step gives it: a list, if there is a later one.
+    HasImage(String, String, Images),
     /// Every pod of the workload is of its present template and available.
     RolledOut(String),
     /// All objects of the addon are applied as the content with this digest asks.
@@ -53,8 +54,8 @@ impl Fact {
             }
             plan::Fact::ControlPlaneAtLeast(version) => Self::ControlPlaneAtLeast(version.clone()),
             plan::Fact::Ready(node) => Self::Ready(node.clone()),
-            plan::Fact::HasImage(workload, container, image) => {
-                Self::HasImage(workload.to_string(), container.clone(), image.clone())
+            plan::Fact::HasImage(workload, container, images) => {
+                Self::HasImage(workload.to_string(), container.clone(), images.clone())
             }
             plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
             plan::Fact::Applied(addon, digest) => Self::Applied(addon.clone(), digest.clone()),

@@ -83,9 +83,9 @@ impl<'a> ClusterModel<'a> {
                 at_least(self.kubelets.get(node.as_str()), version)
             }
             Fact::ControlPlaneAtLeast(version) => at_least(self.oldest_api_server(), version),
-            Fact::HasImage(workload, container, image) => {
+            Fact::HasImage(workload, container, images) => {
                 let given = self.images.get(&(workload, container.as_str()));
-                Truth::of(Some(given.is_some_and(|given| given == image)))
+                Truth::of(Some(given.is_some_and(|given| images.contains(given))))
             }
             Fact::Applied(addon, digest) | Fact::AppliedAndReady(addon, digest) => {
                 Truth::of(Some(self.manifests.get(addon.as_str()) == Some(&digest.as_str())))

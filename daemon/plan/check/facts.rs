@@ -70,7 +70,7 @@ impl<'a> PlanCheck<'a> {
                 let (name, achieves) = (&mv.name, &step.achieves);
                 match &mv.change {
                     AddonWork::Image(of) => {
-                        let has = Fact::HasImage(of.workload.clone(), of.container.clone(), of.image.clone());
+                        let has = Fact::HasImage(of.workload.clone(), of.container.clone(), of.images());
                         *achieves == [has, Fact::RolledOut(of.workload.clone())]
                     }
                     AddonWork::Manifests(of) => {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use case::Case;
 use windlass::diff::diff;
 use windlass::gate::Forecast;
+use windlass::model::addon::{AddonWork, ImageMove};
 use windlass::model::decision::{Answer, Gate, Key, Reason};
 use windlass::model::desired::{Desired, Limit, PackageSource};
 use windlass::model::live::{Live, Ready};
@@ -120,6 +121,53 @@ fn a_plan_that_was_changed_does_not_follow_from_its_commit() {
     let mut digest = plan.clone();
     digest.digest = "sha256:0".to_owned();
     assert!(misfit(&digest, &desired).unwrap().unwrap().contains("its digest is sha256:0"));
+}
+
+/// An addon that goes through versions goes through all of them, in their order, and with the images that follow from its file.
+#[test]
+fn a_plan_that_skips_a_version_of_an_addon_does_not_follow_from_its_commit() {
+    let (_, desired, live) = load(&cases_folder().join("addons-that-move-at-the-hop-they-ask-for"));
+    let plan = proposal(&desired, &live).unwrap();
+    assert_eq!((plan.blockers.as_slice(), misfit(&plan, &desired).unwrap()), ([].as_slice(), None));
+    let refused = |what: &str, change: &dyn Fn(&mut AddonMove) -> bool| {
+        let mut changed = plan.clone();
+        for stage in &mut changed.stages {
+            let steps = std::mem::take(&mut stage.steps).into_iter().filter_map(|mut step| {
+                let Work::Addon(mv) = &mut step.work else { return Some(step) };
+                let stays = mv.name != "cilium" || change(mv);
+                let achieves = mv.achieves();
+                stays.then(|| Step::new(step.id.scope, step.work, step.expects, achieves))
+            });
+            stage.steps = steps.collect();
+        }
+        changed.stages.retain(|stage| !stage.steps.is_empty());
+        let scripts = scripts(&desired.cluster, &changed.stages);
+        let changed = seal(changed, &desired.cluster, &scripts).unwrap();
+        let said = misfit(&changed, &desired).unwrap().unwrap_or_default();
+        assert!(said.contains("no plan for the commit has its step addon/cilium/"), "{what}: {said}");
+        assert_ne!(check(&changed, &desired, &live), [], "{what}");
+    };
+    refused("without the version between", &|mv| mv.to != "v1.19.5");
+    refused("without the last version", &|mv| mv.to != "v1.20.1");
+    refused("to a version that the file does not have", &|mv| {
+        if mv.to == "v1.19.5" {
+            mv.to = "v1.19.6".to_owned();
+        }
+        true
+    });
+    let image = |mv: &mut AddonMove, change: &dyn Fn(&mut ImageMove)| {
+        if let AddonWork::Image(of) = &mut mv.change {
+            change(of);
+        }
+        true
+    };
+    refused("with another image", &|mv| image(mv, &|of| of.image.push_str("-evil")));
+    refused("from another image", &|mv| {
+        image(mv, &|of| of.image_from = "quay.io/cilium/cilium:v1.15.1".into())
+    });
+    refused("with another later image", &|mv| {
+        image(mv, &|of| of.later.push("evil.example.com/rootkit:1".into()))
+    });
 }
 
 /// Every step in its order, with what it expects beyond the node itself.

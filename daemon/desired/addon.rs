@@ -8,8 +8,9 @@ use super::fields::{Fields, list};
 use super::problem::{Place, Problems, quoted};
 use super::tree::YamlNode;
 use super::values::{choice, is_name, length, name, text};
+use super::via::{ReadVersion, check_via, no_via, requires, via};
 use crate::model::addon::{
-    Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, WorkloadKind, WorkloadRef, requirement,
+    Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, WorkloadKind, WorkloadRef,
 };
 use crate::model::image::image_complaint;
 
@@ -23,7 +24,7 @@ const WHEN: [(&str, AddonWhen); 3] = [
 ];
 
 /// Keys of an addon that are designed and not built.
-const LATER: [&str; 3] = ["helm", "via", "onFailure"];
+const LATER: [&str; 2] = ["helm", "onFailure"];
 
 /// An addon, and where its file says what it follows.
 struct PlacedAddon {
@@ -65,26 +66,31 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
     let by_manifests = fields.has("manifests");
-    let version = fields.required("version", "version: \"v1.12.1\"", |node, problems| {
-        if by_manifests { any_version(node, problems) } else { addon_version(node, problems) }
+    let read: ReadVersion = if by_manifests { any_version } else { addon_version };
+    let version = fields.required("version", "version: \"v1.12.1\"", read);
+    let between = fields.optional("via", |node, problems| {
+        if by_manifests {
+            no_via(node.place, problems);
+            return None;
+        }
+        via(node, problems, read)
     });
+    if let (Some(between), Some(version)) = (&between, &version) {
+        check_via(between, version, fields.problems());
+    }
     let source = source(&mut fields);
     let when = fields.optional("when", |node, problems| choice(&WHEN, &[], node, problems));
     let after = fields.optional("after", |node, problems| {
         list(node, problems, |node, problems| Some((super::values::name(node, problems)?, node.place)))
     });
-    let requires = fields.optional("requires", |node, problems| {
-        let mut fields = Fields::open(node, problems)?;
-        let kubernetes = fields.required("kubernetes", "kubernetes: \">=1.33 <1.37\"", kubernetes);
-        fields.close(&[]);
-        kubernetes
-    });
+    let requires = fields.optional("requires", requires);
     let timeout = fields
         .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
     fields.close(&LATER);
     let addon = Addon {
         name: name?,
         version: version?,
+        via: between.unwrap_or_default().into_iter().map(|(via, _)| via).collect(),
         source: source?,
         when: when.unwrap_or_default(),
         after: Vec::new(),
@@ -162,20 +168,6 @@ fn any_version(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
         node.place,
         format_args!("{} is no version", quoted(version)),
         format_args!("write one line of at most {LONGEST_VERSION} bytes, without `/`"),
-    );
-    None
-}
-
-/// A range of versions of Kubernetes.
-fn kubernetes(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
-    let range = text(node, problems)?;
-    if requirement(range).is_some() {
-        return Some(range.to_owned());
-    }
-    problems.push_fix(
-        node.place,
-        format_args!("{} is no range of versions", quoted(range)),
-        "write it as in \">=1.33 <1.37\": each part with >=, >, <=, < or =, and spaces between the parts",
     );
     None
 }

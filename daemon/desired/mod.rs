@@ -17,6 +17,7 @@ mod selector;
 mod syntax;
 mod tree;
 mod values;
+mod via;
 mod zone;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::{Moment, Question, World};
 use crate::diff::{Membership, membership};
-use crate::model::addon::{AddonSource, AddonWork};
+use crate::model::addon::{AddonSource, AddonWork, ImageMove, image_version, numbers};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Desired;
 use crate::model::live::Node;
@@ -127,13 +127,18 @@ fn other_addon(question: &Question<'_>) -> Option<Reason> {
         (Moment::StartRun | Moment::GoOn, _) => return None,
     }
     let addon = question.desired()?.cluster.addons.iter().find(|addon| addon.name == mv.name)?;
+    let to = &mv.to;
     let text = match (&addon.source, &mv.change) {
         (AddonSource::Image(of), AddonWork::Image(mv)) => {
             let read = question.live()?.addon_workloads.get(&mv.workload)?.as_ref()?;
             let runs = read.images.get(&mv.container)?;
-            let asked = of.asked(&addon.version, &runs.image);
+            if !addon.has_version(to) {
+                let text = format!("the plan of its run moves it to {to}, and its file has no such version");
+                return Some(Reason::new(Key::PlanNotVouched, question.object(), text));
+            }
+            let asked = of.asked(to, &runs.image);
             if asked == mv.image {
-                return None;
+                return off_path(question, mv, &runs.image).filter(|_| !addon.via.is_empty());
             }
             format!(
                 "the plan of its run gives it the image {}, and its file, with the image {} that runs, asks for {asked}",
@@ -146,6 +151,26 @@ fn other_addon(question: &Question<'_>) -> Option<Reason> {
         }
     };
     Some(Reason::new(Key::PlanNotVouched, question.object(), text))
+}
+
+/// Why the step of an addon that goes through several versions would skip one: somebody has given it an older image than the one
+/// from which the step starts.
+fn off_path(question: &Question<'_>, mv: &ImageMove, runs: &str) -> Option<Reason> {
+    if runs == mv.image_from || mv.images().contains(runs) {
+        return None;
+    }
+    let number = |image: &str| numbers(image_version(image));
+    // What kubeadm installs with a new control plane lies between the two.
+    if let (Some(from), Some(runs), Some(to)) = (number(&mv.image_from), number(runs), number(&mv.image))
+        && ((from <= runs && runs <= to) || (to <= runs && runs <= from))
+    {
+        return None;
+    }
+    let text = format!(
+        "its step goes from the image {} to {}, and somebody has given it {runs} since the plan was made",
+        mv.image_from, mv.image
+    );
+    Some(Reason::new(Key::AddonManager, question.object(), text))
 }
 
 /// Why the run gives way: a newer commit asks this cluster for something else. A hop whose control plane is changed

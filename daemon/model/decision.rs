@@ -377,6 +377,7 @@ keys! {
     AddonManager => "addonManager",
     AddonUnsupported => "addonUnsupported",
     AddonUnknown => "addonUnknown",
+    AddonVersionMissing => "addonVersionMissing",
     AddonOlderThanKubeadm => "addonOlderThanKubeadm",
     AddonRolling => "addonRolling",
     AddonConflict => "addonConflict",

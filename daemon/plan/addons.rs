@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Inventory, compatible, manifests};
+use super::compatible::AddonVersion;
+use super::{Inventory, manifests};
 use crate::model::addon::{
-    Addon, AddonImage, AddonSource, AddonWhen, AddonWork, ContainerImage, ImageMove, WorkloadRead,
-    WorkloadRef, image_version, is_as,
+    Addon, AddonImage, AddonSource, AddonWork, ContainerImage, ImageMove, WorkloadRead, WorkloadRef,
+    image_version, is_as,
 };
 use crate::model::decision::{Key, Reason};
 use crate::model::live::{CallFailure, Progress};
@@ -13,16 +14,26 @@ use crate::model::names::MANAGER;
 use crate::model::plan::{AddonMove, Fact, Scope, Step, Work};
 use crate::model::version::Version;
 
-/// An addon that is not as it is asked for.
-pub(super) struct PendingAddon<'a> {
+/// An addon of the file, and what is to be done about it.
+pub(super) struct SurveyedAddon<'a> {
     pub(super) addon: &'a Addon,
+    /// The version that runs, and each to which it goes from there.
+    pub(super) versions: Vec<AddonVersion>,
+    /// The moves from each of these versions to the next one.
+    pub(super) moves: Vec<PendingMove>,
+}
+
+/// A move of an addon that is not as it is asked for.
+pub(super) struct PendingMove {
     pub(super) from: String,
+    pub(super) to: String,
     pub(super) change: AddonWork,
 }
 
 /// What is to be done about the addons, and why some of them cannot be moved.
 pub(super) struct AddonSurvey<'a> {
-    pub(super) changes: Vec<PendingAddon<'a>>,
+    /// Each after those that it follows.
+    pub(super) addons: Vec<SurveyedAddon<'a>>,
     pub(super) blockers: Vec<Reason>,
     pub(super) risks: Vec<Reason>,
     /// Why nothing else is begun: addons that have their images, and not all of their pods.
@@ -31,7 +42,7 @@ pub(super) struct AddonSurvey<'a> {
 
 pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
     let mut survey =
-        AddonSurvey { changes: Vec::new(), blockers: Vec::new(), risks: Vec::new(), unfinished: Vec::new() };
+        AddonSurvey { addons: Vec::new(), blockers: Vec::new(), risks: Vec::new(), unfinished: Vec::new() };
     for addon in in_order(&inventory.cluster.addons) {
         let object = || format!("addon/{}", addon.name);
         let of = match &addon.source {
@@ -56,14 +67,7 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
                     let text = format!("{workload} has no container {container}; it has {}", has.join(", "));
                     survey.blockers.push(Reason::new(Key::AddonNotFound, object(), text));
                 }
-                Some(runs) => {
-                    let image = of.asked(&addon.version, &runs.image);
-                    let (blockers, risks) =
-                        compatible::objections(inventory, addon, &[(runs.image.as_str(), image.as_str())]);
-                    survey.blockers.extend(blockers);
-                    survey.risks.extend(risks);
-                    survey.compare((addon, of), read, runs, image);
-                }
+                Some(runs) => survey.compare((addon, of), read, runs),
             },
         }
     }
@@ -77,10 +81,11 @@ impl<'a> AddonSurvey<'a> {
         (addon, of): (&'a Addon, &AddonImage),
         read: &WorkloadRead,
         runs: &'a ContainerImage,
-        image: String,
     ) {
-        if is_as(&runs.image, &image) {
+        if is_as(&runs.image, &of.asked(&addon.version, &runs.image)) {
             self.unchanged(addon, &of.workload.to_string(), read);
+            let versions = vec![AddonVersion::asked(addon, vec![runs.image.clone()])];
+            self.addons.push(SurveyedAddon { addon, versions, moves: Vec::new() });
             return;
         }
         let object = || format!("addon/{}", addon.name);
@@ -93,14 +98,21 @@ impl<'a> AddonSurvey<'a> {
             let text = format!("somebody else wrote its image last: {manager}");
             self.risks.push(Reason::new(Key::AddonManager, object(), text));
         }
-        let change = AddonWork::Image(ImageMove {
-            workload: of.workload.clone(),
-            container: of.container.clone(),
-            image_from: runs.image.clone(),
-            image,
-            later: Vec::new(),
+        let (versions, images) = path(addon, of, &runs.image);
+        let moves = images.windows(2).enumerate().filter_map(|(index, pair)| {
+            let [from, to] = pair else { return None };
+            let change = AddonWork::Image(ImageMove {
+                workload: of.workload.clone(),
+                container: of.container.clone(),
+                image_from: from.clone(),
+                image: to.clone(),
+                later: images.iter().skip(index + 2).cloned().collect(),
+            });
+            let name = |index: usize| versions.get(index).map(|version| version.version.clone());
+            Some(PendingMove { from: name(index)?, to: name(index + 1)?, change })
         });
-        self.changes.push(PendingAddon { addon, from: image_version(&runs.image).to_owned(), change });
+        let moves: Vec<_> = moves.collect();
+        self.addons.push(SurveyedAddon { addon, versions, moves });
     }
 
     /// An addon that is as asked for, and whose pods may not all be there.
@@ -120,28 +132,39 @@ impl<'a> AddonSurvey<'a> {
         };
         self.unfinished.push(reason);
     }
-
-    /// The steps of the addons that move then.
-    pub(super) fn steps(&self, when: AddonWhen, kubernetes: &Version) -> Vec<Step> {
-        let changes = self.changes.iter().filter(|change| change.addon.when == when);
-        changes.map(|change| change.step(kubernetes)).collect()
-    }
 }
 
-impl PendingAddon<'_> {
-    fn step(&self, kubernetes: &Version) -> Step {
-        let Addon { name, version, timeout, .. } = self.addon;
+/// The versions from the one that runs to the one that is asked for, and their images.
+fn path(addon: &Addon, of: &AddonImage, runs: &str) -> (Vec<AddonVersion>, Vec<String>) {
+    let installed = image_version(runs);
+    let mut images = vec![runs.to_owned()];
+    let mut versions = vec![AddonVersion {
+        version: installed.to_owned(),
+        images: images.clone(),
+        requires: addon.requires_of(installed).map(str::to_owned),
+    }];
+    for via in addon.path_from(installed) {
+        let image = of.asked(&via.version, runs);
+        images.push(image.clone());
+        versions.push(AddonVersion { version: via.version, images: vec![image], requires: via.requires });
+    }
+    (versions, images)
+}
+
+impl PendingMove {
+    /// The step; `at` is what the API servers run when its turn comes.
+    pub(super) fn step(&self, addon: &Addon, at: &Version) -> Step {
         let mv = AddonMove {
-            name: name.clone(),
+            name: addon.name.clone(),
             from: self.from.clone(),
-            to: version.clone(),
-            timeout_seconds: timeout.as_secs(),
-            kubernetes: kubernetes.clone(),
+            to: self.to.clone(),
+            timeout_seconds: addon.timeout.as_secs(),
+            kubernetes: at.clone(),
             change: self.change.clone(),
         };
         let achieves = mv.achieves();
-        let expects = vec![Fact::ControlPlaneAtLeast(kubernetes.clone())];
-        Step::new(Scope::Addon(name.clone()), Work::Addon(mv), expects, achieves)
+        let expects = vec![Fact::ControlPlaneAtLeast(at.clone())];
+        Step::new(Scope::Addon(addon.name.clone()), Work::Addon(mv), expects, achieves)
     }
 }
 

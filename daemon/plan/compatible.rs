@@ -1,117 +1,227 @@
-//! What keeps an addon from its version, or speaks against it: the versions of Kubernetes that it supports, and what kubeadm installs.
+//! When each addon moves, and what speaks against it: the versions of Kubernetes that its versions support, and how its project
+//! goes from one to another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inventory;
-use crate::model::addon::{Addon, AddonWhen, image_version, requirement};
+use super::addons::{AddonSurvey, SurveyedAddon};
+use super::paths;
+use super::place::{Cost, MinorsPresent, Timeline, cheapest};
+use crate::model::addon::{Addon, image_version, requirement};
 use crate::model::decision::{Key, Reason};
-use crate::model::version::Version;
+use crate::model::plan::Step;
 use crate::provider::{KnownAddon, Statement, known_of, numbers, of_minor};
 
-/// What is known against an addon: blockers, and risks. `images` are those that run, each with the one that is asked for.
-pub(super) fn objections(
-    inventory: &Inventory,
-    addon: &Addon,
-    images: &[(&str, &str)],
-) -> (Vec<Reason>, Vec<Reason>) {
-    let (mut blockers, mut risks) = (Vec::new(), Vec::new());
-    let object = || format!("addon/{}", addon.name);
-    let target = inventory.target();
-    let from = inventory.oldest_control_plane().map_or(target.minor, |oldest| oldest.minor);
-    let moves = from < target.minor;
-    // The minors of the API servers while the new version runs.
-    let early = addon.when == AddonWhen::BeforeControlPlane && moves;
-    let new: BTreeSet<u16> = [target.minor - u16::from(early), target.minor].into();
-    if let Some(requires) = &addon.requires {
-        let allows =
-            |minor: &u16| requirement(requires).is_some_and(|range| range.matches(&of_minor(*minor)));
-        for minor in new.iter().filter(|minor| !allows(minor)) {
-            let text = format!(
-                "its file says that {} needs Kubernetes {requires}, and it would run with 1.{minor}",
-                addon.version
-            );
-            blockers.push(Reason::new(Key::AddonUnsupported, object(), text));
+/// A version of an addon, and what is known of it.
+#[derive(Clone)]
+pub(super) struct AddonVersion {
+    /// As people call it.
+    pub(super) version: String,
+    /// The images that it has.
+    pub(super) images: Vec<String>,
+    /// The versions of Kubernetes with which it works, as its file says.
+    pub(super) requires: Option<String>,
+}
+
+/// The steps of all addons, and what speaks against them.
+#[derive(Default)]
+pub(super) struct AddonSchedule {
+    /// Each with the opening of the timeline at which it comes, in their order.
+    pub(super) steps: Vec<(usize, Step)>,
+    pub(super) blockers: Vec<Reason>,
+    pub(super) risks: Vec<Reason>,
+}
+
+impl AddonVersion {
+    /// The version that is asked for, with these images.
+    pub(super) fn asked(addon: &Addon, images: Vec<String>) -> Self {
+        Self { version: addon.version.clone(), images, requires: addon.requires.clone() }
+    }
+
+    /// Those of its images that Windlass knows, each with the version of the image.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&'static KnownAddon, &str)> {
+        self.images.iter().filter_map(|image| Some((known_of(image)?, image_version(image))))
+    }
+
+    /// The minors with which it does not work as the file says.
+    fn forbidden(&self, minors: &BTreeSet<u16>) -> BTreeSet<u16> {
+        let Some(requires) = &self.requires else { return BTreeSet::new() };
+        let range = requirement(requires);
+        let allows = |minor: &u16| range.as_ref().is_some_and(|range| range.matches(&of_minor(*minor)));
+        minors.iter().copied().filter(|minor| !allows(minor)).collect()
+    }
+
+    /// The minors with which its project does not say that it works. What the file says comes before that.
+    pub(super) fn doubtful(&self, minors: &BTreeSet<u16>) -> BTreeSet<u16> {
+        if self.requires.is_some() {
+            return BTreeSet::new();
+        }
+        let missing = self.known().flat_map(|(known, version)| {
+            let about = about(known, version);
+            let missing = minors
+                .iter()
+                .copied()
+                .filter(move |minor| !about.is_empty() && !about.iter().any(|row| row.allows(*minor)));
+            missing.collect::<Vec<_>>()
+        });
+        missing.collect()
+    }
+
+    fn cost(&self, present: &MinorsPresent) -> Cost {
+        Cost {
+            forbidden: self.forbidden(&present.servers).len(),
+            doubtful: self.doubtful(&present.servers).len(),
+            early: 0,
         }
     }
-    let known: Vec<_> =
-        images.iter().filter_map(|(runs, image)| Some((*runs, *image, known_of(image)?))).collect();
-    if known.is_empty() && moves && addon.requires.is_none() {
-        let text = format!(
-            "it is not known which Kubernetes {} supports; `requires` in its file can say so",
-            addon.version
-        );
-        risks.push(Reason::new(Key::AddonUnknown, object(), text));
-    }
-    for (runs, image, known) in known {
-        blockers.extend(
-            older_than_kubeadm(inventory, image_version(image), known, target)
-                .map(|text| Reason::new(Key::AddonOlderThanKubeadm, object(), text)),
-        );
-        let told = against_images(inventory, addon, (runs, image, known), &new);
-        risks.extend(told.into_iter().map(|text| Reason::new(Key::AddonUnsupported, object(), text)));
-    }
-    (blockers, risks)
 }
 
-/// What is known against the image that runs, until it is replaced, and against the one that is asked for.
-fn against_images(
+/// What a project says of a version.
+fn about<'k>(known: &'k KnownAddon, version: &str) -> Vec<&'k Statement> {
+    let Some(numbers) = numbers(version) else { return Vec::new() };
+    known.versions.iter().filter(|row| row.is_about(&numbers)).collect()
+}
+
+/// Gives every step of every addon its place.
+///
+/// An addon comes no later than those that follow it, by the last step of each. So those are placed first.
+pub(super) fn schedule(inventory: &Inventory, survey: &AddonSurvey, timeline: &Timeline) -> AddonSchedule {
+    let mut latest: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut placed: Vec<(&SurveyedAddon, Vec<usize>)> = Vec::new();
+    for surveyed in survey.addons.iter().rev() {
+        let name = surveyed.addon.name.as_str();
+        let followers =
+            survey.addons.iter().filter(|other| other.addon.after.iter().any(|after| after == name));
+        let bound = followers.filter_map(|other| latest.get(other.addon.name.as_str())).min().copied();
+        let may = timeline
+            .open_to(surveyed.addon.when)
+            .filter(|opening| bound.is_none_or(|bound| *opening <= bound));
+        let may: Vec<usize> = may.collect();
+        let turns = if surveyed.moves.is_empty() {
+            Vec::new()
+        } else {
+            let cost = |version: usize, from, to| {
+                let version = surveyed.versions.get(version);
+                version.map_or_else(Cost::default, |version| version.cost(&timeline.present(from, to)))
+            };
+            cheapest(&may, surveyed.moves.len(), cost).unwrap_or_default()
+        };
+        if let Some(last) = turns.last().copied().or(bound) {
+            latest.insert(name, last);
+        }
+        placed.push((surveyed, turns));
+    }
+    placed.reverse();
+    let mut schedule = AddonSchedule::default();
+    for (surveyed, turns) in &placed {
+        objections(inventory, surveyed, timeline, turns, &mut schedule);
+    }
+    for (index, opening) in timeline.openings.iter().enumerate() {
+        for (surveyed, turns) in &placed {
+            let here = surveyed.moves.iter().zip(turns).filter(|(_, place)| **place == index);
+            schedule.steps.extend(here.map(|(mv, _)| (index, mv.step(surveyed.addon, &opening.at))));
+        }
+    }
+    schedule
+}
+
+/// What is known against an addon whose moves come at these openings.
+fn objections(
     inventory: &Inventory,
-    addon: &Addon,
-    (runs, image, known): (&str, &str, &KnownAddon),
-    new: &BTreeSet<u16>,
-) -> Vec<String> {
-    let target = inventory.target();
-    let from = inventory.oldest_control_plane().map_or(target.minor, |oldest| oldest.minor);
-    let moves = from < target.minor;
-    let unchanged = image == runs;
-    let last = if unchanged || addon.when != AddonWhen::BeforeControlPlane {
-        target.minor
-    } else {
-        target.minor - 1
-    };
-    let old: BTreeSet<u16> = if moves { (from..=last).collect() } else { BTreeSet::new() };
-    let stays = if unchanged { BTreeSet::new() } else { new.clone() };
-    // What the file says comes before what others say.
-    let stays = if addon.requires.is_some() { BTreeSet::new() } else { stays };
-    let both = [(image_version(runs), old), (image_version(image), stays)];
-    both.into_iter().filter_map(|(version, minors)| unsupported(known, version, &minors)).collect()
+    surveyed: &SurveyedAddon,
+    timeline: &Timeline,
+    places: &[usize],
+    schedule: &mut AddonSchedule,
+) {
+    let object = format!("addon/{}", surveyed.addon.name);
+    let (moves, last) = (timeline.moves(), surveyed.versions.len().saturating_sub(1));
+    let mut risks = BTreeSet::new();
+    for (index, version) in surveyed.versions.iter().enumerate() {
+        // What runs now is of interest only if something else comes to it.
+        if index == 0 && !moves {
+            continue;
+        }
+        let from = index.checked_sub(1).and_then(|before| places.get(before)).copied();
+        let mut present = timeline.present(from, places.get(index).copied());
+        let doubtful = version.doubtful(&present.servers);
+        risks.extend(
+            doubtful
+                .first()
+                .and_then(|minor| unsupported(version, *minor))
+                .map(|text| (Key::AddonUnsupported, text)),
+        );
+        if index == 0 {
+            present.servers.retain(|minor| !timeline.start.servers.contains(minor));
+        } else if let Some(text) = old_kubelets(version, &present) {
+            risks.insert((Key::AddonUnsupported, text));
+        }
+        if let (Some(minor), Some(requires)) =
+            (version.forbidden(&present.servers).first(), &version.requires)
+        {
+            let text = format!(
+                "its file says that {} needs Kubernetes {requires}, and it would run with 1.{minor}",
+                version.version
+            );
+            schedule.blockers.push(Reason::new(Key::AddonUnsupported, &object, text));
+        }
+        let new = index > 0 || last == 0;
+        if new && moves && version.requires.is_none() && version.known().next().is_none() {
+            let text = format!(
+                "it is not known which Kubernetes {} supports; `requires` in its file can say so",
+                version.version
+            );
+            risks.insert((Key::AddonUnknown, text));
+        }
+        if new {
+            let opening = index.checked_sub(1).and_then(|before| timeline.openings.get(*places.get(before)?));
+            let to = opening.filter(|_| index < last).map_or(inventory.target(), |opening| &opening.at);
+            let older = paths::older_than_kubeadm(inventory, version, to);
+            schedule
+                .blockers
+                .extend(older.map(|text| Reason::new(Key::AddonOlderThanKubeadm, &object, text)));
+        }
+    }
+    schedule.risks.extend(risks.into_iter().map(|(key, text)| Reason::new(key, &object, text)));
+    let missing = paths::missing(surveyed, timeline).into_iter();
+    schedule.blockers.extend(missing.map(|text| Reason::new(Key::AddonVersionMissing, &object, text)));
 }
 
-/// Why a version is not known to work with one of these minors; `None` if it is, or if its project says nothing of it.
-fn unsupported(known: &KnownAddon, version: &str, minors: &BTreeSet<u16>) -> Option<String> {
-    let numbers = numbers(version)?;
-    let about: Vec<&Statement> = known.versions.iter().filter(|row| row.is_about(&numbers)).collect();
-    let stated = about.first()?;
-    let minor = minors.iter().find(|minor| !about.iter().any(|row| row.allows(**minor)))?;
+/// Why a version is not known to work with this minor; `None` if its project says nothing of it.
+fn unsupported(version: &AddonVersion, minor: u16) -> Option<String> {
+    let minors = BTreeSet::from([minor]);
+    let one = |image: &String| AddonVersion { images: vec![image.clone()], ..version.clone() };
+    let version = version.images.iter().map(one).find(|one| !one.doubtful(&minors).is_empty())?;
+    let (known, version) = version.known().next()?;
+    let stated = about(known, version).first()?.kubernetes.clone();
     let others: Vec<&str> =
-        known.versions.iter().filter(|row| row.allows(*minor)).map(|row| row.versions.as_str()).collect();
+        known.versions.iter().filter(|row| row.allows(minor)).map(|row| row.versions.as_str()).collect();
     let would = match others.first() {
         Some(first) => format!("{} {first} does", known.addon),
         None => "no version is known that does".to_owned(),
     };
     Some(format!(
-        "{} {version} is not said to work with Kubernetes 1.{minor}, only with {}; {would}",
-        known.addon, stated.kubernetes
+        "{} {version} is not said to work with Kubernetes 1.{minor}, only with {stated}; {would}",
+        known.addon
     ))
 }
 
-/// kubeadm moves `CoreDNS` and kube-proxy when it moves the control plane. A file that asks for less would take that back.
-fn older_than_kubeadm(
-    inventory: &Inventory,
-    version: &str,
-    known: &KnownAddon,
-    target: &Version,
-) -> Option<String> {
-    // What the provider of this control plane installs when it moves it.
-    let moves = inventory.control_plane.values().flatten().any(|runs| runs.is_before(target));
-    let by_kubeadm = moves && inventory.provider().installs_addons;
-    let installed =
-        known.kubeadm.iter().find(|row| row.kubernetes == format!("{}.{}", target.major, target.minor))?;
-    let older = numbers(version)? < numbers(&installed.version)?;
-    (by_kubeadm && older).then(|| {
-        format!(
-            "kubeadm installs {} {} with Kubernetes 1.{}, and its file asks for {}, which is older: write {} or later",
-            known.addon, installed.version, target.minor, version, installed.version
-        )
-    })
+/// Kubelets with which a version is not known to work, although it is with all API servers.
+fn old_kubelets(version: &AddonVersion, present: &MinorsPresent) -> Option<String> {
+    let against = |minors: &BTreeSet<u16>| {
+        version.forbidden(minors).first().or(version.doubtful(minors).first()).copied()
+    };
+    let minor = against(&present.kubelets).filter(|_| against(&present.servers).is_none())?;
+    let all: BTreeSet<u16> = present.servers.union(&present.kubelets).copied().collect();
+    let works = |row: &&Statement| all.iter().all(|minor| row.allows(*minor));
+    let would = match version.known().find(|(known, _)| !known.versions.is_empty()) {
+        Some((known, _)) => match known.versions.iter().find(works) {
+            Some(row) => format!("; {} {} does, and with all others of then", known.addon, row.versions),
+            None => "; no version is known that works with all minors of then".to_owned(),
+        },
+        None => String::new(),
+    };
+    Some(format!(
+        "{} is not said to work with Kubernetes 1.{minor}, which kubelets still run while it is there{would}",
+        version.version
+    ))
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::addons::{AddonSurvey, PendingAddon};
-use super::{Inventory, compatible};
+use super::Inventory;
+use super::addons::{AddonSurvey, PendingMove, SurveyedAddon};
+use super::compatible::AddonVersion;
 use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::Progress;
@@ -41,17 +42,14 @@ pub(super) fn look_at_objects<'a>(
         }
     }
     survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
-    let images = images(of, read);
-    let images: Vec<(&str, &str)> =
-        images.iter().map(|(runs, asked)| (runs.as_str(), asked.as_str())).collect();
-    let (blockers, risks) = compatible::objections(inventory, addon, &images);
-    survey.blockers.extend(blockers);
-    survey.risks.extend(risks);
+    let (run, asked): (Vec<String>, Vec<String>) = images(of, read).into_iter().unzip();
     let change = change(of, read);
     if change.added.is_empty() && change.changed.is_empty() && change.removed.is_empty() {
         for (workload, found) in read.workloads() {
             survey.unchanged(addon, &workload.to_string(), found);
         }
+        let versions = vec![AddonVersion::asked(addon, run)];
+        survey.addons.push(SurveyedAddon { addon, versions, moves: Vec::new() });
         return;
     }
     for (workload, found) in read.workloads() {
@@ -67,7 +65,14 @@ pub(super) fn look_at_objects<'a>(
         survey.risks.push(Reason::new(Key::AddonManager, object(), text));
     }
     let from = read.version();
-    survey.changes.push(PendingAddon { addon, from, change: AddonWork::Manifests(change) });
+    let runs = AddonVersion { version: from.clone(), images: run, requires: None };
+    let change = AddonWork::Manifests(change);
+    let moves = vec![PendingMove { from, to: addon.version.clone(), change }];
+    survey.addons.push(SurveyedAddon {
+        addon,
+        versions: vec![runs, AddonVersion::asked(addon, asked)],
+        moves,
+    });
 }
 
 fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {

@@ -9,6 +9,8 @@ mod means;
 mod node;
 mod order;
 mod patches;
+mod paths;
+mod place;
 mod refuse;
 mod risk;
 mod rolled;
@@ -75,14 +77,21 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let mut blockers = refuse::at_start(&inventory);
     let (loads, risks) = risk::survey(&inventory);
     let addons = addons::look_at_addons(&inventory);
+    let route =
+        if blockers.is_empty() { order::route(&inventory, &loads) } else { order::no_route(&inventory) };
+    let schedule = compatible::schedule(&inventory, &addons, &route.timeline);
     let (hops, stages) =
-        if blockers.is_empty() { order::stages(&inventory, &loads, &addons) } else { Default::default() };
+        if blockers.is_empty() { route.with_addons(schedule.steps) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
-    blockers.extend(addons.blockers);
+    blockers.extend(addons.blockers.into_iter().chain(schedule.blockers));
     if !stages.is_empty() {
         blockers.extend(addons.unfinished);
     }
-    let risks = risks.into_iter().chain(means::risks(&desired.cluster, &hops, &stages)).chain(addons.risks);
+    let risks = risks
+        .into_iter()
+        .chain(means::risks(&desired.cluster, &hops, &stages))
+        .chain(addons.risks)
+        .chain(schedule.risks);
     let risks = risks.collect();
     Plan {
         cluster: desired.cluster.name.clone(),

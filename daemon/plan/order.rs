@@ -5,42 +5,94 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::node::{self, Move};
 use super::patches::newest_known;
+use super::place::{AddonOpening, MinorsPresent, Timeline};
 use super::risk::Loads;
-use super::{Inventory, Member, addons};
+use super::{Inventory, Member};
 use crate::model::addon::AddonWhen;
 use crate::model::desired::{ForeignCordon, Pool, Provider};
 use crate::model::live::{Node, Ready};
 use crate::model::plan::{Hop, Stage, StageKind, Step};
 use crate::model::version::Version;
 
-/// All hops and stages from the present state to the target.
-pub(super) fn stages(
-    inventory: &Inventory,
-    loads: &Loads,
-    addons: &addons::AddonSurvey,
-) -> (Vec<Hop>, Vec<Stage>) {
-    let Some(start) = inventory.oldest_control_plane() else { return Default::default() };
+/// All hops and stages from the present state to the target, without those of addons, and where these may come.
+pub(super) struct Route {
+    hops: Vec<Hop>,
+    stages: Vec<Stage>,
+    pub(super) timeline: Timeline,
+}
+
+impl Route {
+    /// The hops and stages with the steps of addons, each at its opening.
+    pub(super) fn with_addons(self, steps: Vec<(usize, Step)>) -> (Vec<Hop>, Vec<Stage>) {
+        let mut of_opening: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+        for (opening, step) in steps {
+            of_opening.entry(opening).or_default().push(step);
+        }
+        let mut stages = Vec::new();
+        let mut others = self.stages.into_iter();
+        let mut passed = 0;
+        for (index, opening) in self.timeline.openings.into_iter().enumerate() {
+            stages.extend(others.by_ref().take(opening.stages - passed));
+            passed = opening.stages;
+            if let Some(steps) = of_opening.remove(&index) {
+                let AddonOpening { when, hop, to, .. } = opening;
+                stages.push(Stage { kind: StageKind::of_addons(when), hop, to, steps });
+            }
+        }
+        stages.extend(others);
+        (self.hops, stages)
+    }
+}
+
+/// What is known of the way where no stage can be planned: the minors at both of its ends.
+pub(super) fn no_route(inventory: &Inventory) -> Route {
+    let target = inventory.target();
+    let from = inventory.oldest_control_plane().unwrap_or_else(|| target.clone());
+    let from = if from.is_before(target) { from } else { target.clone() };
+    let present =
+        |at: &Version| MinorsPresent { servers: BTreeSet::from([at.minor]), ..MinorsPresent::default() };
+    let opening = |when, at: &Version| AddonOpening {
+        when,
+        first: false,
+        hop: 0,
+        to: target.clone(),
+        at: at.clone(),
+        stages: 0,
+        present: present(at),
+    };
+    let openings = vec![
+        opening(AddonWhen::BeforeControlPlane, &from),
+        opening(AddonWhen::AfterControlPlane, target),
+        opening(AddonWhen::AfterNodes, target),
+    ];
+    let timeline = Timeline { start: present(&from), openings };
+    Route { hops: Vec::new(), stages: Vec::new(), timeline }
+}
+
+pub(super) fn route(inventory: &Inventory, loads: &Loads) -> Route {
+    let Some(start) = inventory.oldest_control_plane() else { return no_route(inventory) };
     let mut walk = Walk {
         inventory,
         loads,
-        addons,
         control_plane: known(
             inventory.control_plane.iter().map(|(name, version)| (name.as_str(), version.as_ref())),
         ),
         kubelets: known(inventory.managed().map(|member| (member.name(), member.node.kubelet.as_ref()))),
         hops: Vec::new(),
         stages: Vec::new(),
+        timeline: Timeline::default(),
     };
+    walk.timeline.start = walk.present(&start);
     let mut at = start;
     let targets = targets(inventory, &at);
     let moves = !targets.is_empty();
-    for to in targets {
-        walk.finish_before(&at, &to);
-        walk.hop(&at, &to);
+    for (number, to) in targets.into_iter().enumerate() {
+        walk.finish_before(&at, &to, number > 0);
+        walk.hop(&at, &to, number == 0);
         at = to;
     }
     walk.finish(moves);
-    (walk.hops, walk.stages)
+    Route { hops: walk.hops, stages: walk.stages, timeline: walk.timeline }
 }
 
 fn known<'a>(all: impl Iterator<Item = (&'a str, Option<&'a Version>)>) -> BTreeMap<&'a str, Version> {
@@ -67,16 +119,17 @@ fn targets(inventory: &Inventory, at: &Version) -> Vec<Version> {
 struct Walk<'a> {
     inventory: &'a Inventory<'a>,
     loads: &'a Loads<'a>,
-    addons: &'a addons::AddonSurvey<'a>,
     control_plane: BTreeMap<&'a str, Version>,
     kubelets: BTreeMap<&'a str, Version>,
     hops: Vec<Hop>,
     stages: Vec<Stage>,
+    timeline: Timeline,
 }
 
 impl<'a> Walk<'a> {
-    /// Plans the kubelets that must catch up before the control plane may move to the next minor.
-    fn finish_before(&mut self, at: &Version, next: &Version) {
+    /// Plans the kubelets that must catch up before the control plane may move to the next minor. `passed` is true if a hop of this
+    /// plan brought it to the present one.
+    fn finish_before(&mut self, at: &Version, next: &Version, passed: bool) {
         if next.same_minor(at) {
             return;
         }
@@ -87,16 +140,25 @@ impl<'a> Walk<'a> {
             let unfinished = by_us && member.node.control_plane && !kubelet.same_minor(at);
             unfinished || !kubelet.may_lag(next)
         });
-        self.kubelets_to(at, late);
+        self.hop_for_kubelets(at, &late);
+        let (control_plane, workers) = late.into_iter().partition(|member| member.node.control_plane);
+        self.control_plane_kubelets_to(at, control_plane);
+        if passed {
+            self.open(AddonWhen::AfterControlPlane, at, at, false);
+        }
+        self.workers_to(at, workers);
+        if passed {
+            self.open(AddonWhen::AfterNodes, at, at, false);
+        }
     }
 
     /// Plans the control plane components, then the control plane's kubelets, minor by minor.
-    fn hop(&mut self, at: &Version, to: &Version) {
+    fn hop(&mut self, at: &Version, to: &Version, first: bool) {
         self.hops.push(Hop { from: at.clone(), to: to.clone() });
         // Of a hop that was begun the rest of the control plane comes first; the next plan has these addons.
         let begun = self.control_plane.values().any(|runs| !runs.is_before(to));
-        if to == self.inventory.target() && !begun {
-            self.addons(AddonWhen::BeforeControlPlane, to, at);
+        if !begun {
+            self.open(AddonWhen::BeforeControlPlane, to, at, first);
         }
         if !self.inventory.provider().moves_control_plane() {
             let steps = vec![node::await_control_plane_step(at, to, &self.certain(to))];
@@ -110,7 +172,7 @@ impl<'a> Walk<'a> {
         let passing = to != self.inventory.target();
         let late = self
             .behind(to, |member, kubelet| passing && member.node.control_plane && !kubelet.same_minor(to));
-        self.kubelets_to(to, late);
+        self.control_plane_kubelets_to(to, late);
     }
 
     fn move_control_plane(&mut self, at: &Version, to: &Version) -> Vec<Step> {
@@ -142,18 +204,37 @@ impl<'a> Walk<'a> {
         let late = self.behind(target, |_, _| true);
         self.hop_for_kubelets(target, &late);
         if !moves {
-            self.addons(AddonWhen::BeforeControlPlane, target, target);
+            self.open(AddonWhen::BeforeControlPlane, target, target, false);
         }
         let (control_plane, workers) = late.into_iter().partition(|member| member.node.control_plane);
         self.control_plane_kubelets_to(target, control_plane);
-        self.addons(AddonWhen::AfterControlPlane, target, target);
+        self.open(AddonWhen::AfterControlPlane, target, target, false);
         self.workers_to(target, workers);
-        self.addons(AddonWhen::AfterNodes, target, target);
+        self.open(AddonWhen::AfterNodes, target, target, false);
     }
 
-    /// Plans the addons that move then; `at` is what the API servers run meanwhile.
-    fn addons(&mut self, when: AddonWhen, to: &Version, at: &Version) {
-        self.push(StageKind::of_addons(when), to, self.addons.steps(when, &self.certain(at)));
+    /// Notes that addons may move here; `at` is what the API servers run meanwhile.
+    fn open(&mut self, when: AddonWhen, to: &Version, at: &Version, first: bool) {
+        let hop = self.hops.len().saturating_sub(1);
+        let (to, present, at) = (to.clone(), self.present(at), self.certain(at));
+        self.timeline.openings.push(AddonOpening {
+            when,
+            first,
+            hop,
+            to,
+            at,
+            stages: self.stages.len(),
+            present,
+        });
+    }
+
+    /// The minors that are present now; `at` is what the API servers run if none is known.
+    fn present(&self, at: &Version) -> MinorsPresent {
+        let mut servers: BTreeSet<u16> = self.control_plane.values().map(|version| version.minor).collect();
+        if servers.is_empty() {
+            servers.insert(at.minor);
+        }
+        MinorsPresent { servers, kubelets: self.kubelets.values().map(|version| version.minor).collect() }
     }
 
     fn behind(&self, to: &Version, also: impl Fn(&Member, &Version) -> bool) -> Vec<&'a Member<'a>> {
@@ -165,15 +246,8 @@ impl<'a> Walk<'a> {
         self.inventory.managed().filter(late).collect()
     }
 
-    /// Plans the control plane's kubelets one by one, then workers. They belong to the hop that brought the control
-    /// plane to `to`; if an earlier run did that, the plan gets a hop for what is left.
-    fn kubelets_to(&mut self, to: &Version, members: Vec<&'a Member<'a>>) {
-        self.hop_for_kubelets(to, &members);
-        let (control_plane, workers) = members.into_iter().partition(|member| member.node.control_plane);
-        self.control_plane_kubelets_to(to, control_plane);
-        self.workers_to(to, workers);
-    }
-
+    /// Kubelets belong to the hop that brought the control plane to `to`; if an earlier run did that, the plan gets a hop for what is
+    /// left.
     fn hop_for_kubelets(&mut self, to: &Version, members: &[&'a Member<'a>]) {
         let runs = members.iter().filter_map(|member| self.kubelets.get(member.name()));
         if let (Some(oldest), true) = (Version::oldest(runs), self.hops.is_empty()) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonWhen, WorkloadRef};
+use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonVia, AddonWhen, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
@@ -69,12 +69,27 @@ struct Asked<'a> {
 struct AddonIntent<'a> {
     name: &'a str,
     version: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    via: Vec<ViaIntent<'a>>,
     source: SourceIntent<'a>,
     when: AddonWhen,
     after: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     requires: Option<&'a str>,
     timeout_seconds: i64,
+}
+
+#[derive(Serialize)]
+struct ViaIntent<'a> {
+    version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires: Option<&'a str>,
+}
+
+impl<'a> ViaIntent<'a> {
+    fn of(via: &'a AddonVia) -> Self {
+        Self { version: &via.version, requires: via.requires.as_deref() }
+    }
 }
 
 #[derive(Serialize)]
@@ -89,6 +104,9 @@ struct StageIntent<'a> {
     kind: StageKind,
     to: &'a Version,
     scopes: Vec<&'a str>,
+    /// Each addon with the version to which it moves here, where that does not follow from what is asked of it alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addons: Vec<(&'a str, &'a str)>,
 }
 
 #[derive(Serialize)]
@@ -151,7 +169,7 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
 
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
     fn intent(addon: &Addon) -> AddonIntent<'_> {
-        let Addon { name, version, source, when, after, requires, timeout } = addon;
+        let Addon { name, version, via, source, when, after, requires, timeout } = addon;
         let source = match source {
             AddonSource::Image(image) => SourceIntent::Image {
                 workload: &image.workload,
@@ -165,6 +183,7 @@ fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
         AddonIntent {
             name,
             version,
+            via: via.iter().map(ViaIntent::of).collect(),
             source,
             when: *when,
             after,
@@ -204,10 +223,24 @@ fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<StageIntent<'a>> {
         let taking_part = |name: &&str| stage.steps.iter().any(|step| step.id.scope.name() == *name);
         let scopes =
             [Scope::CONTROL_PLANE].into_iter().chain(cluster.pools.iter().map(|pool| pool.name.as_str()));
-        StageIntent { kind: stage.kind, to: &stage.to, scopes: scopes.filter(taking_part).collect() }
+        let scopes = scopes.filter(taking_part).collect();
+        StageIntent { kind: stage.kind, to: &stage.to, scopes, addons: unusual(plan, stage, cluster) }
     });
     let all = cluster.pools.iter().map(|pool| pool.name.as_str()).collect();
-    before.chain([StageIntent { kind: StageKind::Workers, to: &plan.to, scopes: all }]).collect()
+    before
+        .chain([StageIntent { kind: StageKind::Workers, to: &plan.to, scopes: all, addons: Vec::new() }])
+        .collect()
+}
+
+/// The moves of addons that do not follow from what is asked of them alone: to a version on the way, or before the last hop.
+fn unusual<'a>(plan: &Plan, stage: &'a Stage, cluster: &Cluster) -> Vec<(&'a str, &'a str)> {
+    let moves = stage.steps.iter().filter_map(|step| step.work.addon());
+    let usual = |name: &str, to: &str| {
+        let addon = cluster.addons.iter().find(|addon| addon.name == name);
+        let last = stage.to == plan.to && addon.is_some_and(|addon| addon.version == to);
+        last && addon.is_some_and(|addon| stage.kind == StageKind::of_addons(addon.when))
+    };
+    moves.map(|mv| (mv.name.as_str(), mv.to.as_str())).filter(|(name, to)| !usual(name, to)).collect()
 }
 
 /// A selector in the syntax of kubectl: `disk in (hdd,ssd),pool=general`.

@@ -3,10 +3,10 @@
 
 use super::node::drains_between;
 use super::{SealError, limits, seal};
-use crate::model::addon::{AddonSource, AddonWork};
+use crate::model::addon::{Addon, AddonSource, AddonWork, image_version, requirement};
 use crate::model::desired::{Cluster, Desired};
 use crate::model::plan::{AddonMove, Component, Fact, Plan, Scope, Stage, StageKind, Step};
-use crate::provider;
+use crate::provider::{self, of_minor};
 
 /// How a frozen plan differs from what its commit asks for, for people; `None` if it follows from the commit.
 ///
@@ -95,25 +95,60 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
         && step.expects.iter().any(|fact| matches!(fact, Fact::ControlPlaneAtLeast(_)))
 }
 
-/// True if the commit asks for the addon, and the step gives the container that it names the image that it names.
+/// True if the commit asks for the addon, and the step gives the container that it names the image that it names. At which hop it
+/// comes follows from the live cluster of that time, too; that its file excludes no API server of then, from the commit.
 fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluster: &Cluster) -> bool {
     let Some(addon) = cluster.addons.iter().find(|addon| addon.name == mv.name) else { return false };
+    let Some(later) = later_versions(plan, step, addon) else { return false };
     let hop = plan.hops.get(stage.hop).map_or(plan.hops.is_empty(), |hop| hop.to == stage.to);
+    let version = mv.to.as_str();
     let fits = match (&addon.source, &mv.change) {
         (AddonSource::Image(of), AddonWork::Image(mv)) => {
             mv.workload == of.workload
                 && mv.container == of.container
-                && mv.image == of.asked(&addon.version, &mv.image_from)
+                && mv.image == of.asked(version, &mv.image_from)
+                && mv
+                    .later
+                    .iter()
+                    .eq(&later.iter().map(|later| of.asked(later, &mv.image_from)).collect::<Vec<_>>())
         }
         (AddonSource::Manifests(of), AddonWork::Manifests(mv)) => mv.follows_from(of),
         (AddonSource::Image(_) | AddonSource::Manifests(_), _) => false,
     };
-    hop && stage.to == plan.to
-        && stage.kind == StageKind::of_addons(addon.when)
+    // Before everything else every addon may move.
+    let early = stage.kind == StageKind::AddonsBeforeControlPlane
+        && !plan.stages.iter().take_while(|other| *other != stage).any(|other| moves_servers(other.kind));
+    // A plan with blockers starts no run.
+    let needed = addon.requires_of(version).and_then(requirement).filter(|_| plan.blockers.is_empty());
+    hop && (early || stage.kind == StageKind::of_addons(addon.when))
         && step.id.scope == Scope::Addon(addon.name.clone())
-        && mv.to == addon.version
+        && needed.is_none_or(|range| range.matches(&of_minor(mv.kubernetes.minor)))
         && fits
         && mv.timeout_seconds == addon.timeout.as_secs()
         && step.achieves == mv.achieves()
         && matches!(step.expects.as_slice(), [Fact::ControlPlaneAtLeast(_)])
+}
+
+fn moves_servers(kind: StageKind) -> bool {
+    matches!(kind, StageKind::AwaitControlPlane | StageKind::ControlPlane)
+}
+
+/// The versions to which later steps move the addon of this one. `None` if the steps of the addon are not those that its file asks
+/// for from where the first of them begins, each from where the one before it ends.
+fn later_versions<'a>(plan: &'a Plan, step: &Step, addon: &Addon) -> Option<Vec<&'a str>> {
+    let moves: Vec<&AddonMove> =
+        plan.steps().filter_map(|step| step.work.addon()).filter(|mv| mv.name == addon.name).collect();
+    let from = moves.first()?;
+    let runs = from.image().map_or(from.from.as_str(), |of| image_version(&of.image_from));
+    let path = addon.path_from(runs);
+    let whole = moves.iter().map(|mv| mv.to.as_str()).eq(path.iter().map(|via| via.version.as_str()));
+    let joined = moves.windows(2).all(|pair| match pair {
+        [before, after] => match (before.image(), after.image()) {
+            (Some(before), Some(after)) => before.image == after.image_from,
+            _ => before.to == after.from,
+        },
+        _ => true,
+    });
+    let here = moves.iter().position(|mv| mv.to == step.id.to)?;
+    (whole && joined).then(|| moves.iter().skip(here + 1).map(|mv| mv.to.as_str()).collect())
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+pub use crate::model::addon::numbers;
 use crate::model::addon::{repository, requirement};
 
 const DATA: &str = include_str!("compatibility.yaml");
@@ -16,6 +17,9 @@ pub struct KnownAddon {
     pub images: Vec<String>,
     #[serde(default)]
     pub versions: Vec<Statement>,
+    /// From how far back its versions are reached.
+    #[serde(default)]
+    pub upgrades: Vec<Reach>,
     /// What kubeadm installs with a minor.
     #[serde(default)]
     pub kubeadm: Vec<Installed>,
@@ -26,6 +30,16 @@ pub struct KnownAddon {
 pub struct Statement {
     pub versions: String,
     pub kubernetes: String,
+}
+
+/// From how many minors back a project supports the upgrade to some of its versions.
+#[derive(Debug, Deserialize)]
+pub struct Reach {
+    pub to: String,
+    pub minors: u64,
+    /// True if the way back is tested over as many.
+    #[serde(default)]
+    pub back: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,26 +64,29 @@ pub fn known_of(image: &str) -> Option<&'static KnownAddon> {
     all_known().iter().find(|known| known.images.iter().any(is))
 }
 
-/// `v1.12.1` and `1.12.1-build` as numbers; `None` for a version that is none.
-pub fn numbers(version: &str) -> Option<semver::Version> {
-    let plain = version.trim_start_matches('v');
-    // What a distributor appends is no pre-release.
-    let plain = plain.split(['-', '+']).next().unwrap_or(plain);
-    match plain.split('.').count() {
-        2 => format!("{plain}.0").parse().ok(),
-        _ => plain.parse().ok(),
-    }
-}
-
 /// The first version of a minor.
 pub fn of_minor(minor: u16) -> semver::Version {
     semver::Version::new(1, u64::from(minor), 0)
+}
+
+impl KnownAddon {
+    /// What is known of the way to this version.
+    pub fn reach(&self, to: &semver::Version) -> Option<&Reach> {
+        self.upgrades.iter().find(|row| requirement(&row.to).is_some_and(|range| range.matches(to)))
+    }
 }
 
 impl Statement {
     /// True if it is about this version of the addon.
     pub fn is_about(&self, version: &semver::Version) -> bool {
         requirement(&self.versions).is_some_and(|range| range.matches(version))
+    }
+
+    /// The first version that it is about.
+    pub fn first(&self) -> Option<semver::Version> {
+        let range = requirement(&self.versions)?;
+        let first = range.comparators.first()?;
+        Some(semver::Version::new(first.major, first.minor.unwrap_or(0), first.patch.unwrap_or(0)))
     }
 
     /// True if it names this minor of Kubernetes 1.
@@ -93,6 +110,9 @@ mod tests {
                     "{row:?}"
                 );
             }
+            for row in &known.upgrades {
+                assert!(requirement(&row.to).is_some() && row.minors > 0, "{row:?}");
+            }
             for row in &known.kubeadm {
                 assert!(numbers(&row.version).is_some() && row.kubernetes.starts_with("1."), "{row:?}");
             }
@@ -100,8 +120,8 @@ mod tests {
         let rows: Vec<serde_json::Value> = serde_saphyr::from_str(DATA).unwrap();
         let mut stated = 0;
         for known in &rows {
-            let lists =
-                ["versions", "kubeadm"].map(|list| known[list].as_array().cloned().unwrap_or_default());
+            let lists = ["versions", "kubeadm", "upgrades"]
+                .map(|list| known[list].as_array().cloned().unwrap_or_default());
             for row in lists.iter().flatten() {
                 let source = row["source"].as_str().unwrap_or_default();
                 let checked = row["checked"].as_str().unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::model::plan::{Component, NodeMove, Stage, StageKind, Step, StepId};
 use crate::model::version::Version;
 
 pub use job::{REFUSED, job_name, namespace, nothing_was_changed};
-pub use known::{KnownAddon, Statement, known_of, numbers, of_minor};
+pub use known::{KnownAddon, Reach, Statement, known_of, numbers, of_minor};
 
 /// What a provider can do. The only place that distinguishes providers by name.
 pub fn capabilities(provider: Provider) -> &'static Capabilities {

@@ -87,8 +87,9 @@ fn moved_a_while_ago(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Opti
     }
     let of_commit = world.record.ended.iter().rev().find(|run| run.commit == desired.commit)?;
     let until = later(of_commit.ended, AGAIN);
-    let named: Vec<String> =
+    let mut named: Vec<String> =
         fresh.steps().filter_map(|step| step.work.addon()).map(|mv| mv.name.clone()).collect();
+    named.dedup();
     let text = format!(
         "run {} of this commit ended a while ago, and the addon is not as it asks: somebody sets it back, or its controller does",
         of_commit.run
@@ -160,9 +161,12 @@ fn any_step_may<'a>(question: &Question<'a>, stage: &'a Stage) -> (Vec<Answer>, 
 fn cause(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Option<String> {
     world.record.runs_of_commit.get(&desired.commit.0)?;
     let mut nodes: Vec<String> = Vec::new();
+    let mut addons: BTreeSet<&str> = BTreeSet::new();
     for step in fresh.steps() {
         let node = step.node().map(|node| format!("{node} runs {}", step.from()));
-        let addon = step.work.addon().map(|mv| format!("the addon {} runs {}", mv.name, mv.from));
+        // Of an addon that goes through several versions, the first step starts from what it runs.
+        let addon = step.work.addon().filter(|mv| addons.insert(&mv.name));
+        let addon = addon.map(|mv| format!("the addon {} runs {}", mv.name, mv.from));
         nodes.extend(node.or(addon).filter(|told| !nodes.contains(told)));
     }
     Some(format!("because {}", list(&nodes, MOST_CAUSES)))

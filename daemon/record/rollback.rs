@@ -187,8 +187,19 @@ fn point_of_run(
         snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
         versions_from: VersionsFrom::Plan,
         versions,
-        addons: run.plan.steps().filter_map(addon_before).collect(),
+        addons: addons_before(run),
     }
+}
+
+/// Every addon of the run once: the first of its steps starts from what ran before.
+fn addons_before(run: &Run) -> Vec<AddonBefore> {
+    let mut addons: Vec<AddonBefore> = Vec::new();
+    for addon in run.plan.steps().filter_map(addon_before) {
+        if addons.iter().all(|known| known.name != addon.name) {
+            addons.push(addon);
+        }
+    }
+    addons
 }
 
 fn addon_before(step: &Step) -> Option<AddonBefore> {

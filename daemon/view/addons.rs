@@ -18,7 +18,10 @@ pub struct AddonChange {
     pub name: String,
     pub from: String,
     pub to: String,
+    /// In which stage of its hop it moves.
     pub when: AddonWhen,
+    /// Which of the hops its step belongs to, counted from one.
+    pub hop: usize,
     pub diff: AddonDiff,
     pub risks: Vec<Reason>,
 }
@@ -69,10 +72,10 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
     let of_stage = |stage: &plan::Stage| {
         let when = stage.kind.when_addons_move()?;
         let moves = stage.steps.iter().filter_map(|step| step.work.addon().cloned());
-        Some(moves.map(move |mv| (when, mv)).collect::<Vec<_>>())
+        Some(moves.map(move |mv| (when, stage.hop, mv)).collect::<Vec<_>>())
     };
     let moves = plan.stages.iter().filter_map(of_stage).flatten();
-    let change = |(when, mv): (AddonWhen, plan::AddonMove)| {
+    let change = |(when, hop, mv): (AddonWhen, usize, plan::AddonMove)| {
         let object = format!("addon/{}", mv.name);
         let diff = match mv.change {
             AddonWork::Image(of) => {
@@ -93,6 +96,7 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
             from: mv.from,
             to: mv.to,
             when,
+            hop: hop + 1,
         }
     };
     moves.map(change).collect()

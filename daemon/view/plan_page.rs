@@ -1,12 +1,13 @@
 //! A plan for people: on a terminal, and as Markdown for a comment on a pull request. One page to read at a glance,
 //! with nothing that the data does not have.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
 use super::Page;
-use super::addons::difference;
+use super::addons::{AddonChange, difference};
 use super::ink::{Ink, Tone};
 use super::plan::{Fact, Hop, Plan, PlanPage, Pool, Stage, StageKind, Step};
 use crate::model::decision::{Answer, Reason, Verdict};
@@ -54,9 +55,17 @@ impl PlanPage {
         }
     }
 
+    /// `addon cilium`; of an addon that moves more than once also the version to which it goes.
+    fn title(&self, addon: &AddonChange) -> String {
+        let several = self.addons.iter().filter(|other| other.name == addon.name).nth(1).is_some();
+        let to = if several { format!(" to {}", addon.to) } else { String::new() };
+        format!("addon {}{to}", addon.name)
+    }
+
     /// `2 hops, 15 nodes, about 214 pods to move, 2 addons`.
     fn summary(&self) -> String {
-        let addons = plural(self.addons.len(), "addon");
+        let names: BTreeSet<&str> = self.addons.iter().map(|addon| addon.name.as_str()).collect();
+        let addons = plural(names.len(), "addon");
         match (self.addons.is_empty(), self.plan.hops.is_empty()) {
             (true, _) => self.nodes_summary(),
             (false, true) => addons,
@@ -152,7 +161,7 @@ impl PlanPage {
             }
         }
         for addon in &self.addons {
-            let _ = writeln!(out, "\n<details><summary>addon {}</summary>\n", escaped(&addon.name));
+            let _ = writeln!(out, "\n<details><summary>{}</summary>\n", escaped(&self.title(addon)));
             // Indented, so that nothing in it is read as Markdown.
             for line in difference(addon) {
                 let _ = writeln!(out, "    {line}");
@@ -214,7 +223,7 @@ impl Page for PlanPage {
             }
         }
         for addon in &self.addons {
-            let _ = writeln!(out, "\n{}", ink.paint(Tone::Title, &format!("addon {}", plain(&addon.name))));
+            let _ = writeln!(out, "\n{}", ink.paint(Tone::Title, &plain(&self.title(addon))));
             for line in difference(addon) {
                 let _ = writeln!(out, "  {line}");
             }
@@ -275,7 +284,7 @@ fn rows_of(page: &PlanPage, stage: &Stage) -> Vec<PlanRow> {
                     Fact::RolledOut(workload) => Some(workload.as_str()),
                     _ => None,
                 });
-                let objects = page.addons.iter().find(|addon| addon.name == step.pool);
+                let objects = page.addons.iter().find(|addon| addon.name == step.pool && addon.to == step.to);
                 let what = match (workload, objects) {
                     (Some(workload), _) => format!("in {workload}"),
                     (None, Some(addon)) => addon.diff.words(),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use windlass::model::CommitId;
-use windlass::model::addon::{Addon, AddonImage, AddonSource, AddonWhen, WorkloadKind, WorkloadRef};
+use windlass::model::addon::{
+    Addon, AddonImage, AddonSource, AddonVia, AddonWhen, WorkloadKind, WorkloadRef,
+};
 use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     OnBlocked, PackageSource, Policies, Pool, Provider, Selector,
@@ -49,6 +51,9 @@ struct AddonWish {
     after: Vec<String>,
     #[serde(default)]
     requires: Option<String>,
+    /// `1.17.9`, or `1.17.9 >=1.33 <1.36` with what it requires.
+    #[serde(default)]
+    via: Vec<String>,
 }
 
 /// The image of the upgrade Jobs, named so that it can never change.
@@ -121,6 +126,7 @@ impl AddonWish {
         Addon {
             name: self.name.clone(),
             version: self.version.clone(),
+            via: self.via.iter().map(|via| between(via)).collect(),
             source: AddonSource::Image(AddonImage {
                 workload,
                 container,
@@ -132,6 +138,11 @@ impl AddonWish {
             timeout: SignedDuration::from_mins(10),
         }
     }
+}
+
+fn between(via: &str) -> AddonVia {
+    let (version, requires) = via.split_once(' ').unzip();
+    AddonVia { version: version.unwrap_or(via).to_owned(), requires: requires.map(str::to_owned) }
 }
 
 /// `daemonset/kube-system/cilium`.

@@ -2,9 +2,13 @@
 //! says, and after the addons that have to be there first.
 
 use super::PlanCheck;
-use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonWork, ImageMove, repository};
+use crate::model::addon::{
+    Addon, AddonManifests, AddonSource, AddonWork, ImageMove, repository, requirement,
+};
+use crate::model::decision::Key;
 use crate::model::manifest::{GoneObject, ManifestsMove, ObjectStanding};
 use crate::model::plan::{AddonMove, Scope, Stage, StageKind, Step, Work};
+use crate::model::version::Version;
 
 impl<'a> PlanCheck<'a> {
     pub(super) fn addon(&mut self, step: &'a Step, stage: &Stage) {
@@ -15,14 +19,17 @@ impl<'a> PlanCheck<'a> {
         let Some(addon) = self.cluster.addons.iter().find(|addon| addon.name == mv.name) else {
             return self.note(step, "moves an addon that the file does not have");
         };
+        // Before everything else every addon may move.
+        let early = stage.kind == StageKind::AddonsBeforeControlPlane && !self.servers_moved;
         self.require(
-            stage.kind == StageKind::of_addons(addon.when),
+            early || stage.kind == StageKind::of_addons(addon.when),
             step,
             "moves at another time than asked for",
         );
-        self.require(stage.to == self.plan.to, step, "moves before the last hop");
-        let same = mv.to == addon.version && mv.timeout_seconds == addon.timeout.as_secs();
+        let asked = mv.to == addon.version || addon.via.iter().any(|via| via.version == mv.to);
+        let same = asked && mv.timeout_seconds == addon.timeout.as_secs();
         self.require(same, step, "is not the move that the file asks for");
+        self.path(step, mv, addon);
         match (&addon.source, &mv.change) {
             (AddonSource::Image(of), AddonWork::Image(change)) => {
                 let same = change.workload == of.workload && change.container == of.container;
@@ -36,14 +43,12 @@ impl<'a> PlanCheck<'a> {
                 self.note(step, "changes another kind of addon than the file has");
             }
         }
-        for before in &addon.after {
-            let other = self.cluster.addons.iter().find(|other| other.name == *before);
-            let pending = other.is_some_and(|other| {
-                let planned = self.plan.steps().any(|step| step.id.scope == Scope::Addon(other.name.clone()));
-                planned && !self.has_moved(other)
-            });
+        for before in addon.after.iter().filter(|_| mv.to == addon.version) {
+            let of_other = |step: &&Step| step.id.scope == Scope::Addon(before.clone());
+            let pending = self.plan.steps().filter(of_other).any(|step| !self.moved.contains(&step.id));
             self.require(!pending, step, "comes before an addon that it asks to follow");
         }
+        self.moved.insert(&step.id);
         self.expects(step);
         match &mv.change {
             AddonWork::Image(of) => {
@@ -54,11 +59,37 @@ impl<'a> PlanCheck<'a> {
         self.achieves(step);
     }
 
-    fn has_moved(&self, addon: &Addon) -> bool {
-        match &addon.source {
-            AddonSource::Image(of) => self.now.images.contains_key(&(&of.workload, of.container.as_str())),
-            AddonSource::Manifests(_) => self.now.manifests.contains_key(addon.name.as_str()),
-        }
+    /// No version comes after one that the file has later, the last one comes at the end, and the API servers of then are among
+    /// those with which the file says that the version works.
+    fn path(&mut self, step: &Step, mv: &AddonMove, addon: &Addon) {
+        let place = |version: &str| {
+            addon.via.iter().position(|via| via.version == version).unwrap_or(addon.via.len())
+        };
+        let of_addon = || self.plan.steps().filter(|other| other.id.scope == step.id.scope);
+        let later = of_addon().skip_while(|other| other.id != step.id).skip(1);
+        let ordered = later.into_iter().all(|later| place(&later.id.to) > place(&mv.to));
+        let ends = of_addon().last().is_some_and(|last| last.id.to == addon.version);
+        self.require(ordered && ends, step, "does not go through its versions in their order");
+        let requires = if mv.to == addon.version {
+            addon.requires.as_ref()
+        } else {
+            addon.via.iter().find(|via| via.version == mv.to).and_then(|via| via.requires.as_ref())
+        };
+        let range = requires.and_then(|text| requirement(text));
+        let told = self.plan.blockers.iter().any(|blocker| {
+            blocker.key == Key::AddonUnsupported && blocker.object == format!("addon/{}", addon.name)
+        });
+        let servers: Vec<Version> =
+            self.now.oldest_api_server().into_iter().chain(self.now.newest_api_server()).cloned().collect();
+        let allowed = |server: &Version| {
+            let minor = semver::Version::new(server.major.into(), server.minor.into(), 0);
+            range.as_ref().is_none_or(|range| range.matches(&minor))
+        };
+        self.require(
+            told || servers.iter().all(allowed),
+            step,
+            "runs with API servers that its file excludes",
+        );
     }
 
     /// Everything that is applied is in the file; what is deleted is not, and was applied by Windlass for this very addon.
@@ -95,10 +126,20 @@ impl<'a> PlanCheck<'a> {
         let Some(runs) = read.and_then(|read| read.images.get(&mv.container)) else {
             return self.note(step, "gives an image to a container that is not there");
         };
-        self.require(runs.image == mv.image_from, step, "starts from another image than the one that runs");
-        self.require(runs.image != mv.image, step, "changes nothing");
+        let given = self.now.images.get(&(&mv.workload, mv.container.as_str())).copied();
+        let from = given.unwrap_or(&runs.image);
+        self.require(from == mv.image_from, step, "starts from another image than the one that runs");
+        self.require(from != mv.image, step, "changes nothing");
         let of = asked.unwrap_or_else(|| repository(&runs.image));
         let rest = mv.image.strip_prefix(of).and_then(|rest| rest.strip_prefix([':', '@']));
         self.require(rest == Some(of_step.to.as_str()), step, "gives another image than asked for");
+        let of_addon = self.plan.steps().filter(|other| other.id.scope == step.id.scope);
+        let later = of_addon.skip_while(|other| other.id != step.id).skip(1);
+        let later = later.filter_map(|other| other.work.addon()?.image().map(|of| &of.image));
+        self.require(
+            later.eq(&mv.later),
+            step,
+            "takes other images as its own than those of its later steps",
+        );
     }
 }

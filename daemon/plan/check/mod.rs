@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::decision::{Key, Reason};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Desired, DrainWhen, Pool};
 use crate::model::live::{Live, Node};
-use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, Work, WorkKind};
+use crate::model::plan::{NodeMove, Plan, Scope, Stage, StageKind, Step, StepId, Work, WorkKind};
 use crate::model::version::Version;
 use crate::provider::capabilities;
 
@@ -28,6 +28,8 @@ pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
         cluster: &desired.cluster,
         live,
         now: ClusterModel::of(&desired.cluster, live),
+        moved: BTreeSet::new(),
+        servers_moved: false,
         findings: BTreeSet::new(),
     };
     check.shape(desired);
@@ -44,6 +46,10 @@ struct PlanCheck<'a> {
     live: &'a Live,
     /// The cluster after the steps so far.
     now: ClusterModel<'a>,
+    /// The steps of addons so far.
+    moved: BTreeSet<&'a StepId>,
+    /// True once a stage has moved API servers.
+    servers_moved: bool,
     findings: BTreeSet<Reason>,
 }
 
@@ -74,8 +80,12 @@ impl<'a> PlanCheck<'a> {
                     self.addon(step, stage);
                 }
             }
-            StageKind::AwaitControlPlane => self.await_control_plane(&object, stage),
+            StageKind::AwaitControlPlane => {
+                self.servers_moved = true;
+                self.await_control_plane(&object, stage);
+            }
             StageKind::ControlPlane => {
+                self.servers_moved = true;
                 self.proof(&object);
                 for step in &stage.steps {
                     self.control_plane(step, stage);
@@ -110,9 +120,10 @@ impl<'a> PlanCheck<'a> {
     fn once(&mut self, stage: &Stage) {
         let mut seen = BTreeSet::new();
         for step in &stage.steps {
-            let what = (step.node(), step.work.addon().map(|mv| mv.name.as_str()));
+            // An addon may go through several versions in one stage.
+            let what = (step.node(), step.work.addon().map(|mv| (mv.name.as_str(), mv.to.as_str())));
             let text = match what {
-                (_, Some(_)) => "the addon is moved twice in one stage",
+                (_, Some(_)) => "the addon is moved to one version twice in one stage",
                 (_, None) => "the node is moved twice in one stage",
             };
             self.require(seen.insert(what), step, text);

@@ -36,7 +36,8 @@ impl<'a> Check<'a> {
             .and_then(|desired| desired.cluster.addons.iter().find(|addon| addon.name == mv.name));
         let asked = runs
             .zip(asked)
-            .and_then(|(runs, addon)| Some(addon.source.image()?.asked(&addon.version, &runs.image)));
+            .filter(|(_, addon)| addon.has_version(&mv.to))
+            .and_then(|(runs, addon)| Some(addon.source.image()?.asked(&mv.to, &runs.image)));
         self.require(asked.as_ref() == Some(image), &object, "it gets another image than its file asks for");
         self.require(progress.phase == StepPhase::Started, &object, "its image is changed a second time");
         self.require(self.record().halted.is_none(), &object, "its image is changed while the run is halted");

@@ -31,18 +31,22 @@ async fn small() -> World {
     world
 }
 
-/// A run of two addons, of which one has to roll out before the other.
+/// A run of two addons, of which one goes through a version between, and has to roll out before the other.
 async fn addons() -> World {
     let world = World::new();
     world.control_plane(1).workers("w", 1).deployment("first", 2).deployment("second", 1);
     world.pass(SignedDuration::from_secs(30)).await;
-    let addon = |name: &str, after: &str| {
+    let addon = |name: &str, more: &str| {
         format!(
-            "    - {{name: {name}, version: \"2\", image: {{namespace: default, workload: deployment/{name}, container: c}}{after}}}\n"
+            "    - {{name: {name}, version: \"2\", image: {{namespace: default, workload: deployment/{name}, container: c}}{more}}}\n"
         )
     };
     let pool = "  nodePools:\n    - {name: w, selector: {matchLabels: {pool: w}}}\n";
-    let more = format!("{pool}  addons:\n{}{}", addon("second", ", after: [first]"), addon("first", ""));
+    let more = format!(
+        "{pool}  addons:\n{}{}",
+        addon("second", ", after: [first]"),
+        addon("first", ", via: [\"1.5\"]")
+    );
     world.desire_with("v1.35.4", &more);
     world
 }
@@ -70,7 +74,11 @@ fn addons_go_on_after_being_killed_before_and_after_any_effect() {
                     .iter()
                     .filter(|write| write.contains(" patch ") && write.contains("/deployments/"));
                 let moves: Vec<&str> = moves.filter_map(|write| write.rsplit('/').next()).collect();
-                assert_eq!(moves, ["first", "second"], "each once, in order, {when:?} effect {index}");
+                assert_eq!(
+                    moves,
+                    ["first", "first", "second"],
+                    "each once, in order, {when:?} effect {index}"
+                );
                 let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
                 assert_eq!(outcomes, [RunOutcome::Converged], "{when:?} effect {index}");
                 fenced

@@ -1,6 +1,7 @@
 //! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
 //!
-//! * `addons`, `manifests`: what moves with the cluster, in its order and to the end of its rollout
+//! * `addons`, `addons_via`, `manifests`: what moves with the cluster, in its order, through the versions between, and to the end of
+//!   its rollout
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
 //! * `claims`: claims that were removed, changed or copied
@@ -20,6 +21,7 @@
 //! A test of one of these is a world, something that happens to it, and one check of how it ends.
 
 mod addons;
+mod addons_via;
 mod calendar;
 mod canary;
 mod claims;

@@ -35,6 +35,7 @@ pub mod text;
 pub mod time;
 mod uid;
 pub mod version;
+mod via;
 pub mod work;
 mod workload;
 

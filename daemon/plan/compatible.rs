@@ -133,6 +133,10 @@ fn objections(
     places: &[usize],
     schedule: &mut AddonSchedule,
 ) {
+    // The rest of a hop that was begun comes first; the next plan has this addon.
+    if places.is_empty() && !surveyed.moves.is_empty() {
+        return;
+    }
     let object = format!("addon/{}", surveyed.addon.name);
     let (moves, last) = (timeline.moves(), surveyed.versions.len().saturating_sub(1));
     let mut risks = BTreeSet::new();

@@ -89,7 +89,8 @@ fn moved_a_while_ago(world: &World<'_>, desired: &Desired, fresh: &Plan) -> Opti
     let until = later(of_commit.ended, AGAIN);
     let mut named: Vec<String> =
         fresh.steps().filter_map(|step| step.work.addon()).map(|mv| mv.name.clone()).collect();
-    named.dedup();
+    let mut seen = BTreeSet::new();
+    named.retain(|name| seen.insert(name.clone()));
     let text = format!(
         "run {} of this commit ended a while ago, and the addon is not as it asks: somebody sets it back, or its controller does",
         of_commit.run

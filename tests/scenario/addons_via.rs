@@ -123,8 +123,8 @@ async fn the_status_has_every_version_on_the_way() {
 #[test]
 fn it_goes_on_after_being_killed_anywhere() {
     // Some of the effects, some before and some after: those of addons alone are tried one by one in `crash`.
-    for (when, first) in [(When::Before, 0), (When::After, 5)] {
-        for index in (first..).step_by(9) {
+    for (when, first) in [(When::Before, 0), (When::After, 15)] {
+        for index in (first..).step_by(31) {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().unwrap();
             let fenced = runtime.block_on(async {

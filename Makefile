@@ -1,5 +1,5 @@
 # What people type; every line is short enough to be typed without make. `.ci/run` is what a build server runs.
-.PHONY: demo test lint bench bench-makespan bench-real real-addons real-chaos real-kwok real-kubeadm system-demo system-test
+.PHONY: demo test lint bench bench-makespan bench-real real-addons real-helm real-chaos real-kwok real-kubeadm system-demo system-test
 
 demo: system-demo      ; cargo run --quiet -- demo $(ARGS)
 test: system-test      ; cargo test $(ARGS)
@@ -8,6 +8,7 @@ bench:                 ; cargo bench --bench plan --bench tick --bench stop --be
 bench-makespan:        ; cargo bench --bench makespan $(ARGS)
 bench-real:            ; tests/real/bench.sh $(ARGS)
 real-addons:           ; tests/real/addons.sh $(ARGS)
+real-helm:             ; tests/real/helm.sh $(ARGS)
 real-chaos:            ; tests/real/chaos.sh $(ARGS)
 real-kwok:             ; tests/real/kwok.sh $(ARGS)
 real-kubeadm:          ; tests/real/kubeadm.sh $(ARGS)

@@ -47,6 +47,13 @@ struct Raw {
     log_format: Option<Spanned<String>>,
     kubeconfig: Option<Spanned<String>>,
     contexts: BTreeMap<String, Spanned<String>>,
+    helm: RawHelm,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawHelm {
+    program: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,11 +94,13 @@ pub struct RepositorySettings {
 }
 
 /// How clusters are reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Clusters {
     pub kubeconfigs: Vec<PathBuf>,
     /// The kubeconfig context by cluster, for contexts that do not have the cluster's name.
     pub contexts: BTreeMap<String, String>,
+    /// The program that moves releases of Helm: a path, or a name on the `PATH`.
+    pub helm: PathBuf,
 }
 
 /// Everything that is wrong with the settings, one line each: first what has a place in the settings file, in the order
@@ -343,14 +352,15 @@ impl<'a> Settled<'a> {
     fn clusters(&mut self, flag: Option<&PathBuf>, raw: &Raw, environment: &Environment) -> Clusters {
         let given = self.path(flag, "--kubeconfig", raw.kubeconfig.as_ref(), "kubeconfig");
         let contexts = self.contexts(&raw.contexts);
+        let helm = self.program(&raw.helm);
         // Of a list, files may be missing, as for kubectl; not all of them.
         if given.is_none() && environment.kubeconfigs.iter().any(|path| path.is_file()) {
-            return Clusters { kubeconfigs: environment.kubeconfigs.clone(), contexts };
+            return Clusters { kubeconfigs: environment.kubeconfigs.clone(), contexts, helm };
         }
         let usual = environment.kubeconfigs.first().cloned();
         let usual = usual.map(|value| Given { value, origin: "KUBECONFIG".to_owned(), place: None });
         let kubeconfigs = self.present(given.or(usual)).into_iter().collect();
-        Clusters { kubeconfigs, contexts }
+        Clusters { kubeconfigs, contexts, helm }
     }
 }
 

@@ -11,6 +11,7 @@ use windlass::model::state::RunState;
 use windlass::serve::End;
 
 use crate::beside::{LENGTH, Slow, carry_on};
+use crate::scenario::helm;
 use crate::world::fixtures::workers_only;
 use crate::world::process::SECOND;
 use crate::world::{ALWAYS, CrashAt, World, cluster_yaml};
@@ -149,6 +150,35 @@ fn manifests_go_on_after_being_killed_before_and_after_any_effect() {
             });
             if !fenced {
                 assert!(index > 6, "a run of manifests has several effects, not {index}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chart_goes_on_after_being_killed_before_and_after_any_effect() {
+    for when in [When::Before, When::After] {
+        for index in 0.. {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            let fenced = runtime.block_on(async {
+                let mut world = helm::installed().await;
+                helm::desire(&world, "v1.35.4", "1.1.0", ("v2", "works"), false);
+                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
+                if fenced {
+                    let end = world.run().await;
+                    let log = world.log();
+                    assert_eq!(end, End::Idle(RunState::AsDesired), "{when:?} effect {index}: {log:#?}");
+                }
+                let expected = ["1 superseded", "2 deployed"];
+                assert_eq!(helm::revisions(&world), expected, "once, {when:?} effect {index}");
+                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
+                assert_eq!(outcomes, [RunOutcome::Converged; 2], "{when:?} effect {index}");
+                fenced
+            });
+            if !fenced {
+                assert!(index > 4, "a run of a chart has several effects, not {index}");
                 break;
             }
         }

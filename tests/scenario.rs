@@ -1,6 +1,6 @@
 //! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
 //!
-//! * `addons`, `addons_via`, `manifests`: what moves with the cluster, in its order, through the versions between, and to the end of
+//! * `addons`, `addons_via`, `manifests`, `helm`: what moves with the cluster, in its order, through the versions between, and to the end of
 //!   its rollout
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
@@ -33,6 +33,7 @@ mod drain_blocked;
 mod drain_surge;
 mod failures;
 mod failures_api;
+pub mod helm;
 mod limits;
 mod line;
 mod manifests;

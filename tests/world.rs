@@ -2,6 +2,8 @@
 
 #[path = "world/fixtures.rs"]
 pub mod fixtures;
+#[path = "world/helm.rs"]
+pub mod helm;
 #[path = "world/line.rs"]
 pub mod line;
 #[path = "world/pace.rs"]
@@ -20,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use windlass::clock::Clock;
-use windlass::cluster::ClusterApi;
+use windlass::cluster::{ClusterApi, HelmProgram};
 use windlass::execute::{Edges, Fence, Open, Watcher, When};
 use windlass::git::{self, Author, Credentials, Repository};
 use windlass::model::names::OUTDATED;
@@ -50,6 +52,8 @@ pub struct World {
     pub poll: SignedDuration,
     /// What lies between the processes and the API server, if something does.
     pub line: Option<line::Line>,
+    /// The program that moves releases.
+    pub helm: Arc<helm::FakeHelm>,
     /// What watches beside the loops of the processes.
     pub watcher: Option<Arc<dyn Watcher>>,
     processes: u32,
@@ -100,6 +104,7 @@ impl World {
         options.bare(true).initial_head("main");
         git2::Repository::init_opts(folder.path().join("origin.git"), &options).unwrap();
         Self {
+            helm: helm::FakeHelm::new(server.clone(), clock.clone()),
             server,
             clock,
             folder,
@@ -243,7 +248,8 @@ impl World {
 
     pub fn cluster(&self) -> ClusterApi {
         let direct = || kube::Client::new(self.server.router(), "default");
-        ClusterApi::over(self.line.as_ref().map_or_else(direct, line::Line::client))
+        let cluster = ClusterApi::over(self.line.as_ref().map_or_else(direct, line::Line::client));
+        cluster.with_helm(Arc::clone(&self.helm) as Arc<dyn HelmProgram>)
     }
 
     /// The repository as a process with a cache folder of this name finds it.

@@ -1,6 +1,5 @@
 //! `windlass daemon`: settings and signals around [`crate::serve`].
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use super::source;
 use crate::clock::Clock;
-use crate::cluster::ClusterApi;
+use crate::cluster::{ClusterApi, InstalledHelm};
 use crate::config::{Clusters, Config, Environment, Flags};
 use crate::execute::Open;
 use crate::git::GitError;
@@ -96,14 +95,21 @@ fn report(ended: &Ended) -> u8 {
 fn connect(clusters: Clusters) -> Connect {
     Arc::new(move |name: String| {
         let context = clusters.context(&name).to_owned();
-        let kubeconfigs = clusters.kubeconfigs.clone();
-        Box::pin(async move { answering(&kubeconfigs, &context).await })
+        let clusters = clusters.clone();
+        Box::pin(async move { answering(&clusters, &context).await })
     })
 }
 
 /// A client of a cluster that has answered once; the error says what is wrong with the address or the rights.
-pub(super) async fn answering(kubeconfigs: &[PathBuf], context: &str) -> anyhow::Result<ClusterApi> {
-    let cluster = ClusterApi::connect(kubeconfigs, context).await?;
+pub(super) async fn answering(clusters: &Clusters, context: &str) -> anyhow::Result<ClusterApi> {
+    let kubeconfigs = clusters.kubeconfigs.clone();
+    let cluster = ClusterApi::connect(&kubeconfigs, context).await?;
+    let helm = InstalledHelm {
+        program: clusters.helm.clone(),
+        kubeconfigs: kubeconfigs.clone(),
+        context: context.to_owned(),
+    };
+    let cluster = cluster.with_helm(Arc::new(helm));
     match cluster.ask(&Probe::ClusterUid, &Clock::machine()).await {
         ProbeAnswer::Nothing(why) => bail!(
             "the cluster behind context {context} of {} does not answer as it should: reading the namespace kube-system: {why}",

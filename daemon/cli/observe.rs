@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
 use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
-use crate::model::addon::Addon;
+use crate::model::desired::Cluster;
 use crate::model::live::{CallFailure, Live, Probe};
 use crate::record::AddonObjects;
 
@@ -45,15 +45,15 @@ impl Kube {
                 "no kubeconfig is named: pass --kubeconfig, or set KUBECONFIG or `kubeconfig` in the settings file"
             )
         }
-        answering(&clusters.kubeconfigs, self.context.as_deref().unwrap_or(clusters.context(name))).await
+        answering(&clusters, self.context.as_deref().unwrap_or(clusters.context(name))).await
     }
 }
 
-/// Lists everything once, and asks what no list answers; `addons` are those that are read, and `before` the objects that runs have
+/// Lists everything once, and asks what no list answers; the addons of `desired` are read, and `before` are the objects that runs have
 /// applied for them.
 pub async fn observe(
     cluster: &ClusterApi,
-    (addons, before): (&[Addon], &AddonObjects),
+    (desired, before): (Option<&Cluster>, &AddonObjects),
     clock: &Clock,
 ) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
@@ -83,17 +83,26 @@ pub async fn observe(
         );
     }
     drop(watches);
-    let of_addons: Vec<Probe> =
-        addons.iter().map(|addon| addon.probe(&folder.live, before.get(&addon.name))).collect();
-    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock].into_iter().chain(of_addons) {
-        let asked = clock.now();
-        let answer = cluster.ask(&probe, clock).await;
-        folder.fold(Seen::Probed { probe, answer, asked }, clock.now());
+    for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
+        ask(cluster, probe, &mut folder, clock).await;
+    }
+    if let Some(desired) = desired {
+        for addon in &desired.addons {
+            let meets = addon.meets(&folder.live, &desired.version);
+            let probe = addon.probe(&folder.live, before.get(&addon.name), meets);
+            ask(cluster, probe, &mut folder, clock).await;
+        }
     }
     // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for
     // every API server behind the endpoint.
     folder.live.api.agreed |= folder.live.lock.as_ref().is_none_or(|lock| lock.heard.is_none());
     Ok(folder.live)
+}
+
+async fn ask(cluster: &ClusterApi, probe: Probe, folder: &mut Folder, clock: &Clock) {
+    let asked = clock.now();
+    let answer = cluster.ask(&probe, clock).await;
+    folder.fold(Seen::Probed { probe, answer, asked }, clock.now());
 }
 
 /// A picture of the nodes alone; `None` if they cannot be listed.
@@ -115,11 +124,11 @@ fn lacks_rights(folder: &Folder) -> bool {
 pub async fn look(
     kube: &Kube,
     name: &str,
-    addons: (&[Addon], &AddonObjects),
+    desired: (Option<&Cluster>, &AddonObjects),
     config: Option<&Path>,
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<Live> {
     let cluster = kube.connect(name, config, environment).await?;
-    observe(&cluster, addons, clock).await.with_context(|| format!("looking at cluster {name}"))
+    observe(&cluster, desired, clock).await.with_context(|| format!("looking at cluster {name}"))
 }

@@ -155,9 +155,9 @@ async fn planned(
     clock: &Clock,
 ) -> anyhow::Result<PlanPage> {
     let config = args.repository.config.as_deref();
-    let (name, addons) = (&desired.cluster.name, &desired.cluster.addons);
-    let addons = (addons.as_slice(), before);
-    let live = observe::look(&args.kube, name, addons, config, environment, clock).await?;
+    let name = &desired.cluster.name;
+    let of_addons = (Some(&desired.cluster), before);
+    let live = observe::look(&args.kube, name, of_addons, config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
     let fresh = plan::proposal(&desired, &live)?;
     let mut scripts = Vec::new();

@@ -106,9 +106,8 @@ async fn looked(
     if !named && environment.kubeconfigs.is_empty() {
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
-    let addons = desired.map_or(&[][..], |desired| &desired.cluster.addons);
-    let addons = (addons, &record.addon_objects);
-    match observe::look(&args.kube, name, addons, config, environment, clock).await {
+    let of_addons = (desired.map(|desired| &desired.cluster), &record.addon_objects);
+    match observe::look(&args.kube, name, of_addons, config, environment, clock).await {
         Ok(live) => Ok((Some(live), None)),
         Err(error) if named => Err(error),
         Err(error) => Ok((None, Some(format!("{error:#}")))),

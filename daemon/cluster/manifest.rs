@@ -14,16 +14,16 @@ use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectAnswer, ObjectsAnswer, There, Tried, WriteAnswer};
 use crate::model::live::CallFailure;
 use crate::model::manifest::{FoundObject, Manifest, ManifestsQuestion, ObjectAddress, ObjectRef};
-use crate::model::names::{ADDON, MANAGER, PRUNE};
+use crate::model::names::{ADDON, HELM, MANAGER, PRUNE, RELEASE_NAME};
 
 /// How many objects are read at a time.
 const AT_ONCE: usize = 8;
 
 /// The kinds of one version of an API group: the name of the resource by kind, and whether its objects are in namespaces.
-type Served = BTreeMap<String, (String, bool)>;
+pub(super) type Served = BTreeMap<String, (String, bool)>;
 
 /// What is served, by API version.
-type ServedVersions = BTreeMap<String, Result<Served, CallError>>;
+pub(super) type ServedVersions = BTreeMap<String, Result<Served, CallError>>;
 
 /// Why there is no address for an object.
 enum NoAddress {
@@ -37,6 +37,13 @@ enum NoAddress {
 impl ClusterApi {
     /// How the objects of an addon are, and what an apply would make of them.
     pub(super) async fn manifests(&self, question: &ManifestsQuestion) -> ObjectsAnswer {
+        match &question.release {
+            Some(asked) => self.release(question, asked).await,
+            None => self.objects(question).await,
+        }
+    }
+
+    pub(super) async fn objects(&self, question: &ManifestsQuestion) -> ObjectsAnswer {
         let gone: Vec<&ObjectRef> = question.gone().collect();
         let versions = question.objects.iter().map(|manifest| &manifest.object.api_version);
         let mut served = self.served(versions.chain(gone.iter().map(|object| &object.api_version))).await;
@@ -47,11 +54,12 @@ impl ClusterApi {
             objects.push(self.object(question, manifest, served));
         }
         for object in gone {
-            left.push(self.left(object, &question.label, served));
+            left.push(self.left(object, question, served));
         }
         ObjectsAnswer {
             objects: stream::iter(objects).buffered(AT_ONCE).collect().await,
             gone: stream::iter(left).buffered(AT_ONCE).collect().await,
+            release: None,
         }
     }
 
@@ -81,7 +89,7 @@ impl ClusterApi {
         }
         match call(api.get_opt(&object.name)).await {
             Ok(live) => {
-                let tried = self.tried(&api, manifest, &question.take_over).await;
+                let tried = self.tried(&api, manifest, question).await;
                 ObjectAnswer::Read { address: Some(address), live: live.map(|live| json!(live)), tried }
             }
             Err(error) => ObjectAnswer::Unread(untold(object, &error)),
@@ -89,10 +97,16 @@ impl ClusterApi {
     }
 
     /// What an apply would make of an object. Nothing is stored.
-    async fn tried(&self, api: &Api<DynamicObject>, manifest: &Manifest, take_over: &[String]) -> Tried {
-        let name = &manifest.object.name;
+    async fn tried(
+        &self,
+        api: &Api<DynamicObject>,
+        manifest: &Manifest,
+        question: &ManifestsQuestion,
+    ) -> Tried {
+        let (name, take_over) = (&manifest.object.name, &*question.take_over);
+        let manager = if question.release.is_some() { HELM } else { MANAGER };
         let params =
-            PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            PatchParams { dry_run: true, field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         let error = match call(api.patch(name, &params, &Patch::Apply(&manifest.body))).await {
             Ok(object) => return Tried::Applied { object: json!(object), takes_over: false },
             Err(error) => error,
@@ -101,14 +115,18 @@ impl ClusterApi {
         if conflicts.is_empty() {
             return failed(&manifest.object, &error);
         }
-        let foreign = conflicts.into_iter().filter(|(manager, _)| !take_over.contains(manager));
-        let foreign: Vec<String> = foreign.map(|(_, words)| words).collect();
+        // Helm wrote its fields by updates before it applied them.
+        let of_others: Vec<_> = conflicts.into_iter().filter(|(of, _)| of != manager).collect();
+        let overwrites = question.release.as_ref().and_then(|asked| asked.rendering.as_ref());
+        let overwrites = overwrites.is_some_and(|rendering| rendering.overwrites());
+        let foreign = of_others.iter().filter(|(manager, _)| !overwrites && !take_over.contains(manager));
+        let foreign: Vec<String> = foreign.map(|(_, words)| words.clone()).collect();
         if !foreign.is_empty() {
             return Tried::Conflicts(foreign);
         }
         let forced = PatchParams { force: true, ..params };
         match call(api.patch(name, &forced, &Patch::Apply(&manifest.body))).await {
-            Ok(object) => Tried::Applied { object: json!(object), takes_over: true },
+            Ok(object) => Tried::Applied { object: json!(object), takes_over: !of_others.is_empty() },
             Err(error) => failed(&manifest.object, &error),
         }
     }
@@ -116,16 +134,16 @@ impl ClusterApi {
     async fn left(
         &self,
         object: &ObjectRef,
-        label: &str,
+        question: &ManifestsQuestion,
         served: &ServedVersions,
     ) -> (ObjectRef, Result<Option<There>, CallFailure>) {
-        (object.clone(), self.there(object, label, served).await)
+        (object.clone(), self.there(object, question, served).await)
     }
 
     async fn there(
         &self,
         object: &ObjectRef,
-        label: &str,
+        question: &ManifestsQuestion,
         served: &ServedVersions,
     ) -> Result<Option<There>, CallFailure> {
         let address = match address(object, served, Versions::OfGroup) {
@@ -139,8 +157,13 @@ impl ClusterApi {
         let found = call(api.get_opt(&object.name)).await.map_err(|error| untold(object, &error))?;
         let Some(found) = found else { return Ok(None) };
         // Whether it may be deleted is told before the run begins.
-        let ours = found.labels().get(ADDON).is_some_and(|of| of == label);
-        let may_go = !object.is_kept() || found.annotations().get(PRUNE).is_some_and(|may| may == "true");
+        let ours = match &question.release {
+            Some(asked) => found.annotations().get(RELEASE_NAME).is_some_and(|of| *of == asked.release.name),
+            None => found.labels().get(ADDON).is_some_and(|of| *of == question.label),
+        };
+        let may_go = question.release.is_some()
+            || !object.is_kept()
+            || found.annotations().get(PRUNE).is_some_and(|may| may == "true");
         if ours && may_go && found.metadata.deletion_timestamp.is_none() {
             let tried = DeleteParams { dry_run: true, ..DeleteParams::default() };
             if let Err(error) = call(api.delete(&object.name, &tried)).await
@@ -212,7 +235,7 @@ impl ClusterApi {
     }
 
     /// Asks once for each version of an API group what it serves.
-    async fn served(&self, versions: impl Iterator<Item = &String>) -> ServedVersions {
+    pub(super) async fn served(&self, versions: impl Iterator<Item = &String>) -> ServedVersions {
         let mut all = ServedVersions::new();
         for version in versions {
             if !all.contains_key(version) {

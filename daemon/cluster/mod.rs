@@ -2,7 +2,12 @@
 //! each write carries its preconditions.
 
 mod addon;
+mod chart;
 mod file;
+mod helm;
+mod helm_call;
+mod helm_program;
+mod helm_run;
 mod kubeconfig;
 mod lean;
 mod line;
@@ -10,6 +15,7 @@ mod manifest;
 mod observe;
 mod plugin;
 mod probe;
+mod rendering;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -18,6 +24,7 @@ mod write;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
@@ -25,6 +32,7 @@ use kube::Client;
 use crate::model::live::CallFailure;
 use crate::model::text::one_line;
 
+pub use helm_program::{HelmError, HelmOutput, HelmProgram, HelmRun, InstalledHelm};
 pub use observe::watch;
 
 /// The longest time of a single call. What has not been answered by then is looked at again.
@@ -50,19 +58,26 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct ClusterApi {
     client: Client,
+    helm: Option<Arc<dyn HelmProgram>>,
 }
 
 impl ClusterApi {
     /// A cluster over any service that speaks Kubernetes. The service must not retry by itself: a refused eviction
     /// has to be reported.
     pub fn over(client: Client) -> Self {
-        Self { client }
+        Self { client, helm: None }
     }
 
     /// A cluster over a context of kubeconfigs, read as kubectl reads a list of them. There is no default context.
     /// Renewed credentials are read again while it is used.
     pub async fn connect(kubeconfigs: &[PathBuf], context: &str) -> Result<Self, ConnectError> {
-        Ok(Self { client: line::client(kubeconfigs, context).await? })
+        Ok(Self { client: line::client(kubeconfigs, context).await?, helm: None })
+    }
+
+    /// The same cluster, with a program that moves releases of Helm.
+    #[must_use]
+    pub fn with_helm(self, helm: Arc<dyn HelmProgram>) -> Self {
+        Self { helm: Some(helm), ..self }
     }
 }
 

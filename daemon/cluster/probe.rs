@@ -78,7 +78,7 @@ impl ClusterApi {
 
     /// The oldest version that several answers to `/version` have; `None` if one of them has no version that can be
     /// read. Each comes over a new connection: a balancer then may choose another API server.
-    async fn oldest_answer(&self) -> Result<Option<Version>, CallError> {
+    pub(super) async fn oldest_answer(&self) -> Result<Option<Version>, CallError> {
         let mut answers = Vec::new();
         for _ in 0..ANSWERS {
             let version = Request::get("/version").header(CONNECTION, "close").body(Vec::new());

@@ -2,12 +2,12 @@
 //! interval. It knows no flags and no file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use serde_saphyr::Spanned;
 
-use super::{DEFAULT_POLL, Given, LONGEST_POLL, RawAuthor, SHORTEST_POLL, Settled};
+use super::{DEFAULT_POLL, Given, LONGEST_POLL, RawAuthor, RawHelm, SHORTEST_POLL, Settled};
 use crate::git::{Author, is_branch_name, refused_address};
 use crate::model::image::image_complaint;
 
@@ -79,6 +79,24 @@ impl Settled<'_> {
                 DEFAULT_POLL
             }
         }
+    }
+
+    /// The program helm: a path, or a name that is looked for on the `PATH`.
+    pub(super) fn program(&mut self, raw: &RawHelm) -> PathBuf {
+        let Some(given) = self.given(None, "", raw.program.as_ref(), "helm.program") else {
+            return PathBuf::from("helm");
+        };
+        let path = if given.value.contains('/') {
+            self.beside(Path::new(&given.value))
+        } else {
+            PathBuf::from(&given.value)
+        };
+        if given.value.is_empty() {
+            self.wrong(&given, "is empty; name the program, as in /usr/local/bin/helm");
+        } else if given.value.contains('/') && !path.is_file() {
+            self.wrong(&given, format_args!("there is no file {}", path.display()));
+        }
+        path
     }
 
     /// The image of a Job that is root on every host: a reference that says what it runs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::defaults;
 use super::fields::{Fields, list};
+use super::helm::{chart_version, helm};
 use super::problem::{Place, Problems, quoted};
 use super::tree::YamlNode;
 use super::values::{choice, is_name, length, name, text};
@@ -12,6 +13,7 @@ use super::via::{ReadVersion, check_via, no_via, requires, via};
 use crate::model::addon::{
     Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, WorkloadKind, WorkloadRef,
 };
+use crate::model::helm::AddonHelm;
 use crate::model::image::image_complaint;
 
 /// More addons than any cluster has.
@@ -24,7 +26,7 @@ const WHEN: [(&str, AddonWhen); 3] = [
 ];
 
 /// Keys of an addon that are designed and not built.
-const LATER: [&str; 2] = ["helm", "onFailure"];
+const LATER: [&str; 1] = ["onFailure"];
 
 /// An addon, and where its file says what it follows.
 struct PlacedAddon {
@@ -65,11 +67,15 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 }
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
-    let by_manifests = fields.has("manifests");
-    let read: ReadVersion = if by_manifests { any_version } else { addon_version };
+    let has = |kind: &str| fields.has(kind);
+    let (one_content, read): (bool, ReadVersion) = match (has("manifests"), has("helm")) {
+        (true, _) => (true, any_version),
+        (false, true) => (true, chart_version),
+        (false, false) => (false, addon_version),
+    };
     let version = fields.required("version", "version: \"v1.12.1\"", read);
     let between = fields.optional("via", |node, problems| {
-        if by_manifests {
+        if one_content {
             no_via(node.place, problems);
             return None;
         }
@@ -78,7 +84,7 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     if let (Some(between), Some(version)) = (&between, &version) {
         check_via(between, version, fields.problems());
     }
-    let source = source(&mut fields);
+    let source = source(name.as_deref(), &mut fields);
     let when = fields.optional("when", |node, problems| choice(&WHEN, &[], node, problems));
     let after = fields.optional("after", |node, problems| {
         list(node, problems, |node, problems| Some((super::values::name(node, problems)?, node.place)))
@@ -101,21 +107,23 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
 }
 
 /// What the addon consists of: exactly one of the keys that say so.
-fn source(fields: &mut Fields<'_, '_, '_>) -> Option<AddonSource> {
+fn source(name: Option<&str>, fields: &mut Fields<'_, '_, '_>) -> Option<AddonSource> {
     let take_over = fields.optional("takeOver", |node, problems| {
         list(node, problems, |node, problems| text(node, problems).map(str::to_owned))
     });
     let place = fields.place_of("takeOver");
+    let kinds = ["image", "manifests", "helm"].into_iter().filter(|kind| fields.has(kind));
+    if let [first, second, ..] = kinds.collect::<Vec<_>>().as_slice() {
+        let place = fields.place_of(second);
+        fields.problems().push_fix(
+            place,
+            format_args!("an addon has one of `{first}` and `{second}`, not both"),
+            "remove one of them, or write two addons",
+        );
+    }
     if fields.has("manifests") {
-        if fields.has("image") {
-            let place = fields.place_of("image");
-            fields.problems().push_fix(
-                place,
-                "an addon has an image or manifests, not both",
-                "write the image into the manifests",
-            );
-            fields.optional("image", addon_image);
-        }
+        fields.optional("image", addon_image);
+        fields.optional("helm", |node, problems| helm(name, node, problems));
         let folder = fields.optional("manifests", folder)?;
         return Some(AddonSource::Manifests(AddonManifests {
             folder,
@@ -126,15 +134,20 @@ fn source(fields: &mut Fields<'_, '_, '_>) -> Option<AddonSource> {
             digest: String::new(),
         }));
     }
-    if fields.has("takeOver") {
+    if fields.has("takeOver") && !fields.has("helm") {
         fields.problems().push_fix(
             place,
-            "`takeOver` is about the fields of manifests",
+            "`takeOver` is about the fields of manifests and of charts",
             "remove it: who else wrote the image of an addon is told, and is no conflict",
         );
     }
     if fields.has("helm") {
-        return None;
+        fields.optional("image", addon_image);
+        let helm = fields.optional("helm", |node, problems| helm(name, node, problems))?;
+        return Some(AddonSource::Helm(AddonHelm {
+            take_over: take_over.unwrap_or_default().into(),
+            ..helm
+        }));
     }
     let example = "image: {namespace: kube-system, workload: deployment/coredns, container: coredns}";
     fields.required("image", example, addon_image).map(AddonSource::Image)

@@ -1,6 +1,7 @@
 //! The role of each file of the repository, by its path alone.
 
 use super::fields::not_built;
+use super::helm::is_values;
 use super::problem::quoted;
 use super::values::is_name;
 
@@ -14,6 +15,8 @@ pub(super) enum FileRole<'p> {
     Policy,
     /// Manifests of an addon, in this folder of a cluster.
     Manifests(&'p str),
+    /// A file of a chart, or of the values of one, in this folder of a cluster.
+    Chart(&'p str),
     /// A file that looks like one of ours and is not read, with the folder of the cluster it is in, if any; and why.
     Stray(Option<&'p str>, String),
     /// A file of people or other tools (`README.md`, `OWNERS`, `.gitkeep`), with the folder of the cluster it is in,
@@ -24,7 +27,8 @@ pub(super) enum FileRole<'p> {
 /// The role of a path. `refused` is true if its content was not given (a link, too large, not text).
 pub(super) fn role(path: &str, refused: bool) -> FileRole<'_> {
     let parts: Vec<&str> = path.split('/').collect();
-    if parts.iter().any(|part| part.starts_with('.')) {
+    let names: Vec<&str> = parts.iter().copied().filter(|part| *part != ".helmignore").collect();
+    if names.iter().any(|part| part.starts_with('.')) {
         return FileRole::Foreign(None);
     }
     match parts.as_slice() {
@@ -55,7 +59,11 @@ fn in_cluster<'p>(folder: &'p str, rest: &[&str], refused: bool) -> FileRole<'p>
     let stray = |message: String| FileRole::Stray(Some(folder), message);
     match rest {
         ["plan.lock"] => stray(not_built("plan.lock")),
+        ["addons", inner @ .., _] if inner.iter().skip(1).any(|part| *part == "chart") => {
+            FileRole::Chart(folder)
+        }
         [.., file] if is_of_kustomize(file) => stray(KUSTOMIZE.into()),
+        ["addons", _, .., file] if is_values(file) => FileRole::Chart(folder),
         ["addons"] => stray("`addons` must be a folder".into()),
         ["addons", .., file] if is_yaml(file) => FileRole::Manifests(folder),
         ["addons", .., name] if refused && is_name(name) => {
@@ -120,6 +128,10 @@ mod tests {
         assert_eq!(role("policies/a.yaml", false), FileRole::Policy);
         assert_eq!(role("desired-state/demo/addons/x/y/a.yml", false), FileRole::Manifests("demo"));
         assert_eq!(role("desired-state/demo/addons/x/README.md", true), FileRole::Foreign(Some("demo")));
+        for path in ["x/values.yaml", "x/values-eu.yaml", "x/chart/templates/a.yaml", "x/chart/.helmignore"] {
+            let path = format!("desired-state/demo/addons/{path}");
+            assert_eq!(role(&path, false), FileRole::Chart("demo"), "{path}");
+        }
         assert_eq!(stray(role("desired-state/demo/addons/x/y", true)), Some("demo".into()));
         for path in [
             "README.md",

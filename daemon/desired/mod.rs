@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 pub mod defaults;
 mod fields;
+mod helm;
 mod kubeadm;
 mod layout;
 mod manifest;
@@ -72,7 +73,10 @@ pub fn reads(path: &str) -> bool {
 
 /// True if [`load`] reads the text of a file with this path. For the other files `File::Text` may be empty.
 pub fn reads_text(path: &str) -> bool {
-    matches!(layout::role(path, false), FileRole::Cluster(_) | FileRole::Policy | FileRole::Manifests(_))
+    matches!(
+        layout::role(path, false),
+        FileRole::Cluster(_) | FileRole::Policy | FileRole::Manifests(_) | FileRole::Chart(_)
+    )
 }
 
 /// Reads a commit. Paths are relative to the folder that holds `desired-state/` and `policies/`.
@@ -138,6 +142,7 @@ impl File {
 struct ClusterFolder<'f> {
     read: cluster::ClusterFile,
     manifests: Vec<manifest::ManifestFile<'f>>,
+    charts: Vec<helm::ChartFile<'f>>,
     /// True if there was a cluster file, good or bad.
     described: bool,
     /// True if it had no problem.
@@ -204,6 +209,10 @@ impl<'f> Reading<'f> {
                 folder.manifests.push(read);
                 folder.problems.extend(problems);
             }
+            FileRole::Chart(folder) => {
+                let read = helm::ChartFile::of(path, readable(path, file));
+                self.folders.entry(folder).or_default().charts.push(read);
+            }
             FileRole::Stray(folder, message) => {
                 let problem = match file {
                     File::Refused(why) => Problem::of(path, why).fixed_by(message),
@@ -224,6 +233,7 @@ impl<'f> Reading<'f> {
     fn folder_of(&mut self, path: &'f str) {
         if let FileRole::Cluster(folder)
         | FileRole::Manifests(folder)
+        | FileRole::Chart(folder)
         | FileRole::Foreign(Some(folder))
         | FileRole::Stray(Some(folder), _) = layout::role(path, true)
         {
@@ -257,6 +267,8 @@ impl<'f> Reading<'f> {
             if let Some(cluster) = folder.read.cluster.as_mut().filter(|_| folder.sound) {
                 let files = std::mem::take(&mut folder.manifests);
                 folder.problems.extend(manifest::attach(cluster, &files));
+                let files = std::mem::take(&mut folder.charts);
+                folder.problems.extend(helm::attach_charts(cluster, &files));
             }
             if !folder.described && folder.problems.is_empty() {
                 folder.problems.push(Problem::of(&path, "the folder of a cluster has no `cluster.yaml`"));

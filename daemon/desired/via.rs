@@ -63,8 +63,8 @@ fn kubernetes(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
 pub(super) fn no_via(place: Place, problems: &mut Problems<'_>) {
     problems.push_fix(
         place,
-        "an addon by manifests has no `via`: its folder has the content of one version",
-        "commit the folder version by version, each commit once the run of the one before it has ended",
+        "an addon by manifests or a chart has no `via`: a commit has the content of one version",
+        "commit it version by version, each commit once the run of the one before it has ended",
     );
 }
 

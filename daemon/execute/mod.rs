@@ -223,6 +223,7 @@ async fn carry_out(edges: &Edges, effect: Effect, decided: Timestamp) -> WriteAn
         Effect::DeleteObject { object, address, found } => {
             cluster.delete_object((&object, &address), &found).await
         }
+        Effect::Helm(call) => cluster.helm(&call).await,
         Effect::CreateNamespace(manifest) => cluster.create_namespace(&manifest).await,
         Effect::CreateJob { manifest, .. } => cluster.create_job(&manifest).await,
         Effect::SuspendJob { name, uid, resource_version, suspend } => {

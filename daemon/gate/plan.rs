@@ -123,7 +123,8 @@ fn of_doubtful_run(question: &Question<'_>) -> Option<Reason> {
 fn other_addon(question: &Question<'_>) -> Option<Reason> {
     let mv = question.step?.work.addon()?;
     match (question.moment, &mv.change) {
-        (Moment::TakeOut | Moment::Claim | Moment::Change, _) | (Moment::GoOn, AddonWork::Manifests(_)) => {}
+        (Moment::TakeOut | Moment::Claim | Moment::Change, _)
+        | (Moment::GoOn, AddonWork::Manifests(_) | AddonWork::Helm(_)) => {}
         (Moment::StartRun | Moment::GoOn, _) => return None,
     }
     let addon = question.desired()?.cluster.addons.iter().find(|addon| addon.name == mv.name)?;
@@ -146,7 +147,8 @@ fn other_addon(question: &Question<'_>) -> Option<Reason> {
             )
         }
         (AddonSource::Manifests(of), AddonWork::Manifests(mv)) if mv.follows_from(of) => return None,
-        (AddonSource::Image(_) | AddonSource::Manifests(_), _) => {
+        (AddonSource::Helm(of), AddonWork::Helm(mv)) if mv.follows_from_chart(of) => return None,
+        (AddonSource::Image(_) | AddonSource::Manifests(_) | AddonSource::Helm(_), _) => {
             "the plan of its run has another content than its files".to_owned()
         }
     };

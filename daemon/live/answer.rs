@@ -132,6 +132,7 @@ impl Folder {
             // The lease lies in this namespace and can be created now.
             EffectKey::Namespace => drop(overlay.backoff.remove(&EffectKey::Lease)),
             EffectKey::Long(name) => self.long(name, LongState::Running),
+            EffectKey::Release(_) => self.look_again_at(key),
             EffectKey::Node(_)
             | EffectKey::Deployment(_)
             | EffectKey::Workload(_)

@@ -11,14 +11,20 @@ use super::WorkloadObject;
 use super::addon::workload_read;
 use super::changes::changes;
 use super::fold::Folder;
+use super::owner::{changed_by, gone_object, mark, not_usable, other_program};
+use super::release::{ReleaseAnswer, release_read, standing_of_chart};
 use crate::model::addon::{WorkloadKind, WorkloadRead, WorkloadRef};
 use crate::model::effect::EffectKey;
+use crate::model::helm::ReleaseRead;
 use crate::model::live::{CallFailure, Probe, Progress};
 use crate::model::manifest::{
     FoundObject, GoneObject, Manifest, ManifestsQuestion, ManifestsRead, ObjectAddress, ObjectRead,
     ObjectRef, ObjectStanding,
 };
-use crate::model::names::{ADDON, ADDON_VERSION, MANAGER, MANIFEST, PRUNE};
+use crate::model::names::{ADDON, ADDON_VERSION, MANAGER, MANIFEST};
+
+/// What was found of an addon: its objects, those that it does not have any more, and its release.
+type FoundOfAddon = (BTreeMap<ObjectRef, ObjectRead>, BTreeMap<ObjectRef, GoneObject>, Option<ReleaseRead>);
 
 /// An object that was there, and where.
 pub type There = (ObjectAddress, Value);
@@ -28,6 +34,8 @@ pub type There = (ObjectAddress, Value);
 pub struct ObjectsAnswer {
     pub objects: Vec<ObjectAnswer>,
     pub gone: Vec<(ObjectRef, Result<Option<There>, CallFailure>)>,
+    /// Set if helm makes the objects.
+    pub release: Option<ReleaseAnswer>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +75,8 @@ impl Folder {
         asked: Timestamp,
         now: Timestamp,
     ) {
+        let question =
+            &answer.release.as_ref().map_or_else(|| Arc::clone(question), |of| Arc::clone(&of.question));
         let written = |folder: &Self, object: &ObjectRef| {
             folder.objects_written.get(object).is_some_and(|written| *written > asked)
         };
@@ -94,11 +104,13 @@ impl Folder {
             let known = same.and_then(|before| before.gone.get(&object));
             let standing = match known.filter(|_| written(self, &object)) {
                 Some(known) => known.clone(),
-                None => gone_object(&object, found, &question.label),
+                None => gone_object(question, &object, found),
             };
             gone.insert(object, standing);
         }
-        self.put_manifests(question, objects, gone, before.as_ref(), now);
+        let release = question.release.as_ref().zip(answer.release);
+        let release = release.map(|(asked, answer)| release_read(asked, answer, before.as_ref(), now));
+        self.put_manifests(question, (objects, gone, release), before.as_ref(), now);
         self.live.probed.retain(|probe, _| match probe {
             Probe::Manifests(other) => other.addon != question.addon || other == question,
             _ => true,
@@ -113,16 +125,17 @@ impl Folder {
     fn put_manifests(
         &mut self,
         question: &Arc<ManifestsQuestion>,
-        objects: BTreeMap<ObjectRef, ObjectRead>,
-        gone: BTreeMap<ObjectRef, GoneObject>,
+        (objects, gone, release): FoundOfAddon,
         before: Option<&ManifestsRead>,
         now: Timestamp,
     ) {
         let same = before.filter(|before| before.question == *question);
-        let complete = objects.values().all(|read| {
-            let rolled = read.workload.as_ref().is_none_or(|of| of.progress == Progress::Complete);
-            matches!(read.standing, ObjectStanding::AsAsked { .. }) && read.unready.is_none() && rolled
-        });
+        let deployed = release.as_ref().is_none_or(|release| release.has(&question.digest));
+        let complete = deployed
+            && objects.values().all(|read| {
+                let rolled = read.workload.as_ref().is_none_or(|of| of.progress == Progress::Complete);
+                matches!(read.standing, ObjectStanding::AsAsked { .. }) && read.unready.is_none() && rolled
+            });
         let seen = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {
             let counts = |read: &ObjectRead| read.workload.as_ref().map(|of| of.counts);
             objects.values().map(|read| (read.standing.clone(), counts(read))).collect()
@@ -133,7 +146,9 @@ impl Folder {
                 |read: &ObjectRead| read.workload.as_ref().map(|of| (of.progress.clone(), of.stays));
             objects.values().map(|read| (read.standing.clone(), workload(read))).collect()
         };
-        if same.is_none_or(|before| asked(&before.objects) != asked(&objects) || before.gone != gone) {
+        if same.is_none_or(|before| {
+            asked(&before.objects) != asked(&objects) || before.gone != gone || before.release != release
+        }) {
             self.live.nodes_generation += 1;
         }
         let compared = objects.iter().filter(|(_, read)| read.compared);
@@ -149,11 +164,13 @@ impl Folder {
             }),
             progressed: same
                 .filter(|before| seen(&before.objects) == seen(&objects) && before.gone == gone)
+                .filter(|before| before.release == release)
                 .map_or(now, |before| before.progressed),
             read_at: now,
             known: Arc::new(known.collect()),
             objects,
             gone,
+            release,
         };
         self.live.addon_manifests.insert(question.addon.clone(), read);
     }
@@ -179,7 +196,8 @@ impl Folder {
             objects.insert(object.clone(), read);
         }
         let question = Arc::clone(&before.question);
-        self.put_manifests(&question, objects, before.gone.clone(), Some(&before), now);
+        let found = (objects, before.gone.clone(), before.release.clone());
+        self.put_manifests(&question, found, Some(&before), now);
     }
 
     /// Takes in that an object is being deleted.
@@ -193,6 +211,11 @@ impl Folder {
     /// Asks again about the addon that an object belongs to: no watch covers it.
     pub(super) fn look_again_at(&mut self, key: &EffectKey) {
         for read in self.live.addon_manifests.values_mut() {
+            let release = read.release.as_ref().map(|release| release.release.to_string());
+            if release.is_some_and(|release| EffectKey::Release(release) == *key) {
+                // What was read before helm ended says nothing of what it has done.
+                read.read_at = Timestamp::UNIX_EPOCH;
+            }
             let about = |object: &ObjectRef| EffectKey::of_object(object) == *key;
             if read.known.keys().any(about) {
                 Arc::make_mut(&mut read.known).retain(|object, _| !about(object));
@@ -200,6 +223,10 @@ impl Folder {
         }
         self.live.probed.retain(|probe, _| match probe {
             Probe::Manifests(question) => {
+                let release = question.release.as_ref().map(|asked| asked.release.to_string());
+                if release.is_some_and(|release| EffectKey::Release(release) == *key) {
+                    return false;
+                }
                 let asked = question.objects.iter().map(|manifest| &manifest.object);
                 !asked.chain(question.before.iter()).any(|object| EffectKey::of_object(object) == *key)
             }
@@ -273,6 +300,9 @@ fn standing(
     live: Option<&Value>,
     tried: Tried,
 ) -> ObjectStanding {
+    if let Some(asked) = &question.release {
+        return standing_of_chart((asked, &question.take_over), manifest, live, tried);
+    }
     let Some(live) = live else {
         return match tried {
             Tried::Applied { .. } => ObjectStanding::Missing { no_place: None },
@@ -288,7 +318,7 @@ fn standing(
             Tried::Conflicts(_) => true,
             Tried::NoPlace(_) | Tried::Refused(_) | Tried::Failed(_) => false,
         };
-        return ObjectStanding::AsAsked { drift: changed.then(|| drift(live)) };
+        return ObjectStanding::AsAsked { drift: changed.then(|| changed_by(live, MANAGER)) };
     }
     if let Some(owner) = other_program(live, &manifest.body, &question.take_over) {
         return ObjectStanding::Owned(owner);
@@ -307,91 +337,4 @@ fn standing(
 fn is_as_asked(manifest: &Manifest, live: &Value) -> bool {
     let same = |map: &str, key: &str| mark(live, map, key) == mark(&manifest.body, map, key);
     same("labels", ADDON) && same("annotations", ADDON_VERSION) && same("annotations", MANIFEST)
-}
-
-/// A label or an annotation.
-fn mark<'a>(object: &'a Value, map: &str, key: &str) -> Option<&'a str> {
-    object.get("metadata")?.get(map)?.get(key)?.as_str()
-}
-
-/// Who changed the object last, other than by its status: `kubectl-edit at 2026-11-27T03:00:00Z`.
-fn drift(live: &Value) -> String {
-    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text =
-        |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let others = entries
-        .into_iter()
-        .flatten()
-        .filter(|entry| text(entry, "subresource").is_empty() && text(entry, "manager") != MANAGER);
-    let newest = others.max_by_key(|entry| text(entry, "time"));
-    newest.map_or_else(
-        || "somebody changed it".to_owned(),
-        |entry| format!("changed by {} at {}", text(entry, "manager"), text(entry, "time")),
-    )
-}
-
-/// How an object shows that another program applies it again and again: a label or annotation, and the program's manager.
-const OWNERS: [(&str, &str, &str, &str); 5] = [
-    ("labels", "argocd.argoproj.io/instance", "Argo CD", "argocd-controller"),
-    ("annotations", "argocd.argoproj.io/tracking-id", "Argo CD", "argocd-controller"),
-    ("labels", "kustomize.toolkit.fluxcd.io/name", "Flux", "kustomize-controller"),
-    ("labels", "helm.toolkit.fluxcd.io/name", "Flux", "helm-controller"),
-    ("annotations", "meta.helm.sh/release-name", "a release of Helm", "helm"),
-];
-
-/// The program that would put the object back, unless people take its fields over.
-fn other_program(live: &Value, asked: &Value, take_over: &[String]) -> Option<String> {
-    let taken = |manager: &str| take_over.iter().any(|name| name == manager);
-    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let others = || entries.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str());
-    OWNERS.iter().find_map(|(map, key, program, manager)| {
-        // The label of a vendored manifest is that of the file, not of a program.
-        let marked = mark(live, map, key).filter(|_| mark(asked, map, key).is_none());
-        let manages = others().any(|name| name == *manager);
-        let how = marked.map(|value| format!("{program} owns it: it has {key}={value}"));
-        let how = how.or_else(|| manages.then(|| format!("{program} owns it: {manager} manages its fields")));
-        how.filter(|_| !taken(manager))
-    })
-}
-
-/// Why others that need the object cannot be applied yet.
-fn not_usable(object: &ObjectRef, live: &Value) -> Option<String> {
-    if object.is_namespace() {
-        let ends = live.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating");
-        return ends.then(|| format!("{object} is being deleted"));
-    }
-    if !object.is_definition() {
-        return None;
-    }
-    let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
-    let established = conditions.into_iter().flatten().any(|condition| {
-        condition.get("type").and_then(Value::as_str) == Some("Established")
-            && condition.get("status").and_then(Value::as_str) == Some("True")
-    });
-    (!established).then(|| format!("{object} is not Established"))
-}
-
-fn gone_object(object: &ObjectRef, found: Result<Option<There>, CallFailure>, label: &str) -> GoneObject {
-    let (address, live) = match found {
-        Ok(None) => return GoneObject::Absent,
-        Err(why) => return GoneObject::Unread(why),
-        Ok(Some(found)) => found,
-    };
-    let text = |path: &str| live.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let applied = entries.into_iter().flatten().any(|entry| {
-        entry.get("manager").and_then(Value::as_str) == Some(MANAGER)
-            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
-    });
-    let ours = mark(&live, "labels", ADDON) == Some(label) && applied;
-    let may_go = !object.is_kept() || mark(&live, "annotations", PRUNE) == Some("true");
-    if !ours || !may_go {
-        GoneObject::Kept
-    } else if !text("/metadata/deletionTimestamp").is_empty() {
-        GoneObject::Leaving
-    } else {
-        let found =
-            FoundObject { uid: text("/metadata/uid"), resource_version: text("/metadata/resourceVersion") };
-        GoneObject::Ours(address, found)
-    }
 }

@@ -9,8 +9,10 @@ mod convert;
 mod fold;
 mod kinds;
 mod manifest;
+mod owner;
 mod probed;
 mod quantity;
+mod release;
 mod rollout;
 mod shared;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use serde_json::Value;
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
 pub use manifest::{ObjectAnswer, ObjectsAnswer, There, Tried};
+pub use release::ReleaseAnswer;
 
 use crate::model::addon::WorkloadRef;
 use crate::model::effect::{EffectKey, LongState};

@@ -1,20 +1,20 @@
 //! Addons: what people ask of them, and what the cluster shows of the workloads that they run in.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::fact::{Fact, Images};
+use super::helm::{AddonHelm, HelmMove, ReleaseAsked};
 use super::image::is_digest;
 use super::live::{Live, Probe};
 use super::manifest::{AllManifests, Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
-use super::rollout::Progress;
 use super::version::Version;
 
+pub use super::addon_workload::{ContainerImage, WorkloadKind, WorkloadRead, WorkloadRef};
 pub use super::via::{AddonVia, numbers};
 
 /// Something that runs in the cluster and moves by the same commits, windows and runs as the cluster itself.
@@ -41,20 +41,37 @@ pub struct Addon {
 pub enum AddonSource {
     Image(AddonImage),
     Manifests(AddonManifests),
+    Helm(AddonHelm),
 }
 
 impl AddonSource {
     pub fn image(&self) -> Option<&AddonImage> {
         match self {
             Self::Image(image) => Some(image),
-            Self::Manifests(_) => None,
+            Self::Manifests(_) | Self::Helm(_) => None,
         }
     }
 
     pub fn manifests(&self) -> Option<&AddonManifests> {
         match self {
             Self::Manifests(manifests) => Some(manifests),
+            Self::Image(_) | Self::Helm(_) => None,
+        }
+    }
+
+    pub fn helm(&self) -> Option<&AddonHelm> {
+        match self {
+            Self::Helm(helm) => Some(helm),
+            Self::Image(_) | Self::Manifests(_) => None,
+        }
+    }
+
+    /// The digest of all that is asked for, where that is more than an image.
+    pub fn digest(&self) -> Option<&str> {
+        match self {
             Self::Image(_) => None,
+            Self::Manifests(of) => Some(&of.digest),
+            Self::Helm(of) => Some(&of.digest),
         }
     }
 }
@@ -93,6 +110,8 @@ pub enum AddonKind {
     Image,
     /// By plain manifests.
     Manifests,
+    /// By a chart.
+    Helm,
 }
 
 /// When an addon moves in a run that also moves Kubernetes.
@@ -113,44 +132,6 @@ impl AddonWhen {
             Self::AfterControlPlane => "after the control plane",
             Self::AfterNodes => "after the nodes",
         }
-    }
-}
-
-/// The kinds of workload whose images an addon can move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum WorkloadKind {
-    Deployment,
-    DaemonSet,
-    StatefulSet,
-}
-
-impl WorkloadKind {
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::DaemonSet, Self::StatefulSet];
-
-    /// As `kubectl` writes it: `daemonset`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::DaemonSet => "daemonset",
-            Self::StatefulSet => "statefulset",
-        }
-    }
-}
-
-/// One workload, by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct WorkloadRef {
-    pub kind: WorkloadKind,
-    pub namespace: String,
-    pub name: String,
-}
-
-/// `daemonset/kube-system/cilium`.
-impl fmt::Display for WorkloadRef {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}/{}", self.kind.as_str(), self.namespace, self.name)
     }
 }
 
@@ -175,6 +156,7 @@ pub struct AddonMove {
 pub enum AddonWork {
     Image(ImageMove),
     Manifests(ManifestsMove),
+    Helm(Box<HelmMove>),
 }
 
 impl AddonWork {
@@ -182,6 +164,7 @@ impl AddonWork {
         match self {
             Self::Image(_) => AddonKind::Image,
             Self::Manifests(_) => AddonKind::Manifests,
+            Self::Helm(_) => AddonKind::Helm,
         }
     }
 }
@@ -208,8 +191,22 @@ impl ImageMove {
 }
 
 impl Addon {
-    /// The question that shows how the addon is. `before` are the objects that runs have applied for it.
-    pub fn probe(&self, live: &Live, before: Option<&Arc<BTreeSet<ObjectRef>>>) -> Probe {
+    /// The version of Kubernetes that the addon meets when it moves.
+    pub fn meets<'a>(&self, live: &'a Live, target: &'a Version) -> &'a Version {
+        match self.when {
+            AddonWhen::BeforeControlPlane => live.api.version.as_ref().unwrap_or(target),
+            AddonWhen::AfterControlPlane | AddonWhen::AfterNodes => target,
+        }
+    }
+
+    /// The question that shows how the addon is. `before` are the objects that runs have applied for it, and `kubernetes` is
+    /// what the API servers run when it moves.
+    pub fn probe(
+        &self,
+        live: &Live,
+        before: Option<&Arc<BTreeSet<ObjectRef>>>,
+        kubernetes: &Version,
+    ) -> Probe {
         match &self.source {
             AddonSource::Image(image) => Probe::Workload(image.workload.clone()),
             AddonSource::Manifests(of) => Probe::Manifests(Arc::new(ManifestsQuestion {
@@ -224,7 +221,30 @@ impl Addon {
                     .manifests_of(&self.name, &of.digest)
                     .map(|read| Arc::clone(&read.known))
                     .unwrap_or_default(),
+                release: None,
             })),
+            AddonSource::Helm(of) => {
+                let read = live.manifests_of(&self.name, &of.digest);
+                let asked = ReleaseAsked {
+                    release: of.release.clone(),
+                    chart: of.chart.clone(),
+                    version: self.version.clone(),
+                    files: Arc::clone(&of.files),
+                    kubernetes: kubernetes.to_string(),
+                    rendering: read.and_then(|read| read.release.as_ref()?.rendering.clone()),
+                };
+                Probe::Manifests(Arc::new(ManifestsQuestion {
+                    addon: self.name.clone(),
+                    label: of.label.clone(),
+                    digest: of.digest.clone(),
+                    objects: [].into(),
+                    all: Arc::default(),
+                    take_over: Arc::clone(&of.take_over),
+                    before: Arc::default(),
+                    known: read.map(|read| Arc::clone(&read.known)).unwrap_or_default(),
+                    release: Some(Arc::new(asked)),
+                }))
+            }
         }
     }
 }
@@ -232,23 +252,24 @@ impl Addon {
 impl AddonMove {
     /// The facts that hold once it has come to its end.
     pub fn achieves(&self) -> Vec<Fact> {
-        match &self.change {
-            AddonWork::Image(of) => vec![
-                Fact::HasImage(of.workload.clone(), of.container.clone(), of.images()),
-                Fact::RolledOut(of.workload.clone()),
-            ],
-            AddonWork::Manifests(of) => {
-                let removed =
-                    of.removed.iter().map(|object| Fact::Removed(self.name.clone(), object.clone()));
-                [
-                    Fact::Applied(self.name.clone(), of.digest.clone()),
-                    Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
-                ]
-                .into_iter()
-                .chain(removed)
-                .collect()
+        let of = match &self.change {
+            AddonWork::Manifests(of) => of,
+            AddonWork::Helm(of) => &of.objects,
+            AddonWork::Image(of) => {
+                return vec![
+                    Fact::HasImage(of.workload.clone(), of.container.clone(), of.images()),
+                    Fact::RolledOut(of.workload.clone()),
+                ];
             }
-        }
+        };
+        let removed = of.removed.iter().map(|object| Fact::Removed(self.name.clone(), object.clone()));
+        [
+            Fact::Applied(self.name.clone(), of.digest.clone()),
+            Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
+        ]
+        .into_iter()
+        .chain(removed)
+        .collect()
     }
 
     pub fn kind(&self) -> AddonKind {
@@ -258,52 +279,31 @@ impl AddonMove {
     pub fn image(&self) -> Option<&ImageMove> {
         match &self.change {
             AddonWork::Image(mv) => Some(mv),
-            AddonWork::Manifests(_) => None,
+            AddonWork::Manifests(_) | AddonWork::Helm(_) => None,
         }
     }
 
     pub fn manifests(&self) -> Option<&ManifestsMove> {
         match &self.change {
             AddonWork::Manifests(mv) => Some(mv),
-            AddonWork::Image(_) => None,
+            AddonWork::Image(_) | AddonWork::Helm(_) => None,
         }
     }
-}
 
-/// A workload as etcd had it when it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkloadRead {
-    pub uid: String,
-    pub resource_version: String,
-    /// Its `metadata.generation`, which the API server raises with every change of its spec.
-    pub generation: i64,
-    /// The image of each container, init containers included, by the container's name.
-    pub images: BTreeMap<String, ContainerImage>,
-    pub progress: Progress,
-    /// Since when every look has found the rollout complete with these images, by our clock.
-    pub complete_since: Option<Timestamp>,
-    /// When its counts of updated or available pods, or its images, were last seen to change, by our clock.
-    pub progressed: Timestamp,
-    /// How many pods it wants, how many are of the present template, and how many are available.
-    pub counts: [i32; 3],
-    /// Why nothing would replace its pods; `None` if its controller does.
-    pub stays: Option<&'static str>,
-}
+    pub fn helm(&self) -> Option<&HelmMove> {
+        match &self.change {
+            AddonWork::Helm(mv) => Some(mv),
+            AddonWork::Image(_) | AddonWork::Manifests(_) => None,
+        }
+    }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerImage {
-    pub image: String,
-    pub init: bool,
-    /// Who wrote the image last, and how: `kubectl-set by Update`. `None` if the API server does not say.
-    pub manager: Option<String>,
-}
-
-impl WorkloadRead {
-    /// True if pods of an earlier template are left, or none of the present one were made.
-    #[must_use]
-    pub fn is_half_way(&self) -> bool {
-        let [wanted, updated, _] = self.counts;
-        updated < wanted
+    /// What it changes object by object, by whichever program.
+    pub fn objects(&self) -> Option<&ManifestsMove> {
+        match &self.change {
+            AddonWork::Image(_) => None,
+            AddonWork::Manifests(of) => Some(of),
+            AddonWork::Helm(of) => Some(&of.objects),
+        }
     }
 }
 

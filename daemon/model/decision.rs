@@ -383,6 +383,8 @@ keys! {
     AddonConflict => "addonConflict",
     AddonRefused => "addonRefused",
     AddonDrifted => "addonDrifted",
+    AddonHelmMissing => "addonHelmMissing",
+    AddonChartMissing => "addonChartMissing",
     AddonNotRolledOut => "addonNotRolledOut",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",

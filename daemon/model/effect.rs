@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::addon::{WorkloadKind, WorkloadRef};
 use super::asked::{Heard, Probe};
 use super::claim::Claim;
+use super::helm::HelmCall;
 use super::live::{Job, Node, NodeTaint, Workload};
 use super::manifest::{FoundObject, ObjectAddress, ObjectRef};
 use super::names;
@@ -108,6 +109,8 @@ pub enum Effect {
         address: ObjectAddress,
         found: FoundObject,
     },
+    /// Starts helm, and ends with it.
+    Helm(HelmCall),
     CreateNamespace(Value),
     CreateJob {
         name: String,
@@ -189,6 +192,7 @@ impl Effect {
             Self::Rollout { namespace, name, .. } => EffectKey::deployment(namespace, name),
             Self::SetImage { workload, .. } => EffectKey::workload(workload),
             Self::Apply { object, .. } | Self::DeleteObject { object, .. } => EffectKey::of_object(object),
+            Self::Helm(call) => EffectKey::Release(call.asked.release.to_string()),
             Self::CreateNamespace(_) => EffectKey::Namespace,
             Self::CreateJob { name, .. } | Self::SuspendJob { name, .. } | Self::DeleteJob { name, .. } => {
                 EffectKey::Job(name.clone())
@@ -209,6 +213,7 @@ impl Effect {
             | Self::SetImage { .. }
             | Self::Apply { .. }
             | Self::DeleteObject { .. }
+            | Self::Helm(_)
             | Self::CreateNamespace(_)
             | Self::CreateJob { .. }
             | Self::SuspendJob { .. }
@@ -217,6 +222,14 @@ impl Effect {
             | Self::Publish { .. }
             | Self::ForgetResume { .. }
             | Self::BeginLong { .. } => self.key().object(),
+        }
+    }
+
+    /// How long its answer may take where that is longer than a call.
+    pub fn lasts(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Helm(call) => Some(SignedDuration::from_secs(call.timeout_seconds)),
+            _ => None,
         }
     }
 
@@ -239,6 +252,8 @@ pub enum EffectKey {
     Workload(String),
     /// Any other object of an addon: `configmap/kube-system/coredns`.
     Object(String),
+    /// The release of helm of this namespace and name: `release/kube-system/cilium`.
+    Release(String),
     /// The namespace of the upgrade Jobs and of the lease.
     Namespace,
     /// The upgrade Job of this name.
@@ -295,6 +310,7 @@ impl EffectKey {
             | Self::Deployment(_)
             | Self::Workload(_)
             | Self::Object(_)
+            | Self::Release(_)
             | Self::Eviction(_)
             | Self::Long(_) => Rules { needs_lease: true, stops: true, shown_within: None },
             Self::StatusMap => Rules { needs_lease: true, stops: false, shown_within: None },
@@ -321,7 +337,7 @@ impl EffectKey {
                 format!("node/{name}")
             }
             Self::Deployment(name) => format!("deployment/{name}"),
-            Self::Workload(name) | Self::Object(name) => name.clone(),
+            Self::Workload(name) | Self::Object(name) | Self::Release(name) => name.clone(),
             Self::Probe(Probe::Manifests(question)) => format!("addon/{}", question.addon),
             Self::Probe(Probe::Workload(workload)) => workload.to_string(),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),

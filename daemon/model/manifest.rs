@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::addon::{AddonManifests, WorkloadRead};
 use super::decision::Key;
 use super::failure::CallFailure;
+use super::helm::{ReleaseAsked, ReleaseRead};
 use super::rollout::Progress;
 use super::text::list;
 
@@ -73,6 +74,8 @@ pub struct ManifestsQuestion {
     pub before: Arc<BTreeSet<ObjectRef>>,
     /// The resource versions of objects that need not be looked at again while they are the same.
     pub known: Arc<BTreeMap<ObjectRef, String>>,
+    /// Set if helm makes the objects of a chart; `objects` are then found out by the answer.
+    pub release: Option<Arc<ReleaseAsked>>,
 }
 
 impl ManifestsQuestion {
@@ -117,6 +120,8 @@ pub struct ManifestsRead {
     pub read_at: Timestamp,
     /// The resource versions of the objects that were read for certain.
     pub known: Arc<BTreeMap<ObjectRef, String>>,
+    /// The release that helm has of it, if its objects are those of a chart.
+    pub release: Option<ReleaseRead>,
 }
 
 /// One object of an addon as etcd had it when it was read.
@@ -242,11 +247,18 @@ impl ManifestsQuestion {
 impl ManifestsRead {
     /// The same question with what is known by now.
     pub fn question_again(&self) -> ManifestsQuestion {
-        ManifestsQuestion { known: Arc::clone(&self.known), ..(*self.question).clone() }
+        let release = self.question.release.as_ref().map(|asked| {
+            let rendering = self.release.as_ref().and_then(|release| release.rendering.clone());
+            Arc::new(ReleaseAsked { rendering, ..(**asked).clone() })
+        });
+        ManifestsQuestion { known: Arc::clone(&self.known), release, ..(*self.question).clone() }
     }
 
     /// True if everything that is asked for was applied.
     pub fn is_applied(&self) -> bool {
+        if let Some(release) = &self.release {
+            return release.has(&self.question.digest);
+        }
         self.objects.values().all(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
     }
 
@@ -300,7 +312,7 @@ impl GoneObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManifestsMove {
-    /// Below the cluster's folder: `addons/coredns`.
+    /// Below the cluster's folder: `addons/coredns`; of objects that helm makes, where their chart comes from.
     pub folder: String,
     /// Of all that is asked for.
     pub digest: String,

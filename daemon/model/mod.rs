@@ -2,6 +2,7 @@
 //! Each term is defined here once, and no stage has its own copy.
 
 pub mod addon;
+mod addon_workload;
 mod asked;
 mod budgets;
 pub mod claim;
@@ -12,6 +13,7 @@ pub mod entry;
 mod fact;
 mod failure;
 pub mod group;
+pub mod helm;
 pub mod image;
 mod jobs;
 pub mod label_value;

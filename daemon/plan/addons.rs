@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::compatible::AddonVersion;
-use super::{Inventory, manifests};
+use super::{Inventory, helm, manifests};
 use crate::model::addon::{
     Addon, AddonImage, AddonSource, AddonWork, ContainerImage, ImageMove, WorkloadRead, WorkloadRef,
     image_version, is_as,
@@ -49,6 +49,10 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
             AddonSource::Image(of) => of,
             AddonSource::Manifests(of) => {
                 manifests::look_at_objects(inventory, &mut survey, addon, of);
+                continue;
+            }
+            AddonSource::Helm(of) => {
+                helm::look_at_release(inventory, &mut survey, addon, of);
                 continue;
             }
         };

@@ -24,15 +24,7 @@ pub(super) fn look_at_objects<'a>(
         let text = format!("the objects of {} have not been compared yet", of.folder);
         return survey.blockers.push(Reason::new(Key::VersionUnknown, object(), text));
     };
-    if let Some((of, why)) = read.unread() {
-        let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
-        let text = format!("{of} cannot be compared: {}", why.words());
-        survey.blockers.push(Reason::new(key, object(), text));
-    }
-    for (of, found) in &read.objects {
-        let known = found.objection(of).filter(|(key, _)| *key != Key::RightMissing);
-        survey.blockers.extend(known.map(|(key, text)| Reason::new(key, object(), text)));
-    }
+    survey.blockers.extend(unusable(read).map(|(key, text)| Reason::new(key, object(), text)));
     for (of_object, found) in &read.objects {
         if let ObjectStanding::Missing { no_place: Some(words) } = &found.standing
             && !of.all.bring_place_of(of_object, found.address.is_some())
@@ -42,8 +34,8 @@ pub(super) fn look_at_objects<'a>(
         }
     }
     survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
-    let (run, asked): (Vec<String>, Vec<String>) = images(of, read).into_iter().unzip();
-    let change = change(of, read);
+    let (run, asked): (Vec<String>, Vec<String>) = images_of(read).into_iter().unzip();
+    let change = change(&of.folder, read);
     if change.added.is_empty() && change.changed.is_empty() && change.removed.is_empty() {
         for (workload, found) in read.workloads() {
             survey.unchanged(addon, &workload.to_string(), found);
@@ -52,18 +44,8 @@ pub(super) fn look_at_objects<'a>(
         survey.addons.push(SurveyedAddon { addon, versions, moves: Vec::new() });
         return;
     }
-    for (workload, found) in read.workloads() {
-        if let Some(why) = found.stays.filter(|_| change.changed.contains(workload)) {
-            let text = format!("nothing would replace the pods of {workload}: {why}");
-            survey.blockers.push(Reason::new(Key::AddonNotRolledOut, object(), text));
-        }
-    }
-    let takes_over =
-        |standing: &ObjectStanding| matches!(standing, ObjectStanding::Differs { takes_over: true, .. });
-    for (of, _) in read.objects.iter().filter(|(_, found)| takes_over(&found.standing)) {
-        let text = format!("fields of {of} are taken over from other managers");
-        survey.risks.push(Reason::new(Key::AddonManager, object(), text));
-    }
+    survey.blockers.extend(staying(read).map(|text| Reason::new(Key::AddonNotRolledOut, object(), text)));
+    survey.risks.extend(taken_over(read).map(|text| Reason::new(Key::AddonManager, object(), text)));
     let from = read.version();
     let runs = AddonVersion { version: from.clone(), images: run, requires: None };
     let change = AddonWork::Manifests(change);
@@ -75,7 +57,37 @@ pub(super) fn look_at_objects<'a>(
     });
 }
 
-fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
+/// The workloads that change and whose pods nothing would replace.
+pub(super) fn staying(read: &ManifestsRead) -> impl Iterator<Item = String> {
+    let differs = |object: &ObjectRef| {
+        let found = read.objects.get(object);
+        found.is_some_and(|found| matches!(found.standing, ObjectStanding::Differs { .. }))
+    };
+    let staying = read.workloads().filter(move |(workload, _)| differs(workload));
+    staying.filter_map(|(workload, found)| {
+        found.stays.map(|why| format!("nothing would replace the pods of {workload}: {why}"))
+    })
+}
+
+/// The objects of which fields are taken over.
+pub(super) fn taken_over(read: &ManifestsRead) -> impl Iterator<Item = String> {
+    let takes_over =
+        |standing: &ObjectStanding| matches!(standing, ObjectStanding::Differs { takes_over: true, .. });
+    let taken = read.objects.iter().filter(move |(_, found)| takes_over(&found.standing));
+    taken.map(|(of, _)| format!("fields of {of} are taken over from other managers"))
+}
+
+/// What keeps the objects of an addon from being changed.
+pub(super) fn unusable(read: &ManifestsRead) -> impl Iterator<Item = (Key, String)> {
+    let unread = read.unread().map(|(of, why)| {
+        let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
+        (key, format!("{of} cannot be compared: {}", why.words()))
+    });
+    let objections = read.objects.iter().filter_map(|(of, found)| found.objection(of));
+    unread.into_iter().chain(objections.filter(|(key, _)| *key != Key::RightMissing))
+}
+
+pub(super) fn change(folder: &str, read: &ManifestsRead) -> ManifestsMove {
     let with = |wanted: fn(&ObjectStanding) -> bool| -> Vec<ObjectRef> {
         let objects = read.objects.iter().filter(|(_, found)| wanted(&found.standing));
         objects.map(|(object, _)| object.clone()).collect()
@@ -86,9 +98,9 @@ fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
     });
     let removed = read.gone.iter().filter(|(_, gone)| gone.is_ours());
     ManifestsMove {
-        folder: of.folder.clone(),
-        digest: of.digest.clone(),
-        objects: of.objects.iter().map(|manifest| manifest.object.clone()).collect(),
+        folder: folder.to_owned(),
+        digest: read.question.digest.clone(),
+        objects: read.question.objects.iter().map(|manifest| manifest.object.clone()).collect(),
         added: with(|standing| matches!(standing, ObjectStanding::Missing { .. })),
         changed: with(|standing| matches!(standing, ObjectStanding::Differs { .. })),
         removed: removed.map(|(object, _)| object.clone()).collect(),
@@ -102,10 +114,14 @@ fn change(of: &AddonManifests, read: &ManifestsRead) -> ManifestsMove {
 }
 
 /// What somebody has changed by hand since it was applied. It is told, and not overwritten.
-fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
-    let objects = read.objects.iter().filter_map(|(object, found)| match &found.standing {
+pub(super) fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
+    let is_deployed = read.release.as_ref().is_some_and(|release| release.has(&read.question.digest));
+    let objects = read.objects.iter().filter_map(move |(object, found)| match &found.standing {
         ObjectStanding::AsAsked { drift: Some(drift) } => {
             Some(format!("{object} is not as applied: {drift}"))
+        }
+        ObjectStanding::Missing { .. } if is_deployed => {
+            Some(format!("{object} is not there any more: somebody deleted it"))
         }
         _ => None,
     });
@@ -113,8 +129,8 @@ fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
 }
 
 /// The images of the workloads that are asked for, each after the one of the same repository that runs.
-fn images(of: &AddonManifests, read: &ManifestsRead) -> BTreeMap<String, String> {
-    let asked = of.objects.iter().flat_map(|manifest| {
+pub(super) fn images_of(read: &ManifestsRead) -> BTreeMap<String, String> {
+    let asked = read.question.objects.iter().flat_map(|manifest| {
         let containers = ["initContainers", "containers"].map(|list| {
             let path = format!("/spec/template/spec/{list}");
             manifest.body.pointer(&path).and_then(serde_json::Value::as_array)

@@ -4,6 +4,7 @@
 mod addons;
 mod check;
 mod compatible;
+mod helm;
 mod manifests;
 mod means;
 mod node;

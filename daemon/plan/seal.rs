@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonVia, AddonWhen, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
+use crate::model::helm::{AddonHelm, Chart, ReleaseRef};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
 use crate::provider::Script;
@@ -46,6 +47,9 @@ struct Intent<'a> {
     scripts: &'a [Script],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addons: Vec<AddonIntent<'a>>,
+    /// The digests of the charts' archives, which no commit has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    archives: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -95,8 +99,23 @@ impl<'a> ViaIntent<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 enum SourceIntent<'a> {
-    Image { workload: &'a WorkloadRef, container: &'a str, repository: Option<&'a str> },
-    Manifests { folder: &'a str, digest: &'a str, take_over: &'a [String] },
+    Image {
+        workload: &'a WorkloadRef,
+        container: &'a str,
+        repository: Option<&'a str>,
+    },
+    Manifests {
+        folder: &'a str,
+        digest: &'a str,
+        take_over: &'a [String],
+    },
+    Helm {
+        release: &'a ReleaseRef,
+        chart: &'a Chart,
+        values: Option<&'a str>,
+        digest: &'a str,
+        take_over: &'a [String],
+    },
 }
 
 #[derive(Serialize)]
@@ -139,6 +158,7 @@ pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Pla
         etcd_unproven: cluster.etcd_unproven.as_deref(),
         scripts,
         addons: addons(cluster),
+        archives: archives(&plan),
     };
     let digest =
         sha256(&intent).map_err(|source| SealError::Intent { cluster: cluster.name.clone(), source })?;
@@ -167,6 +187,11 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
     sha256(&asked).map_err(|source| SealError::Asked { cluster: cluster.name.clone(), source })
 }
 
+fn archives(plan: &Plan) -> BTreeMap<&str, &str> {
+    let moves = plan.steps().filter_map(|step| step.work.addon());
+    moves.filter_map(|mv| Some((mv.name.as_str(), mv.helm()?.archive.as_deref()?))).collect()
+}
+
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
     fn intent(addon: &Addon) -> AddonIntent<'_> {
         let Addon { name, version, via, source, when, after, requires, timeout } = addon;
@@ -178,6 +203,9 @@ fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
             },
             AddonSource::Manifests(AddonManifests { folder, digest, take_over, .. }) => {
                 SourceIntent::Manifests { folder, digest, take_over }
+            }
+            AddonSource::Helm(AddonHelm { release, chart, values, digest, take_over, .. }) => {
+                SourceIntent::Helm { release, chart, values: values.as_deref(), digest, take_over }
             }
         };
         AddonIntent {

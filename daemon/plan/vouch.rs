@@ -113,7 +113,8 @@ fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluste
                     .eq(&later.iter().map(|later| of.asked(later, &mv.image_from)).collect::<Vec<_>>())
         }
         (AddonSource::Manifests(of), AddonWork::Manifests(mv)) => mv.follows_from(of),
-        (AddonSource::Image(_) | AddonSource::Manifests(_), _) => false,
+        (AddonSource::Helm(of), AddonWork::Helm(mv)) => mv.follows_from_chart(of),
+        (AddonSource::Image(_) | AddonSource::Manifests(_) | AddonSource::Helm(_), _) => false,
     };
     // Before everything else every addon may move.
     let early = stage.kind == StageKind::AddonsBeforeControlPlane

@@ -67,9 +67,13 @@ fn look(input: &Input<'_>) -> Turn {
         turn.moves = true;
     }
     let desired = input.state.desired.as_deref().filter(|_| live.complete);
-    for addon in desired.into_iter().flat_map(|desired| &desired.cluster.addons) {
+    let clusters = desired.into_iter().map(|desired| &desired.cluster);
+    for (cluster, addon) in
+        clusters.flat_map(|cluster| cluster.addons.iter().map(move |addon| (cluster, addon)))
+    {
         let before = input.record.addon_objects.get(&addon.name);
-        turn.probes.push((addon.probe(live, before), ADDONS));
+        let kubernetes = addon.meets(live, &cluster.version);
+        turn.probes.push((addon.probe(live, before, kubernetes), ADDONS));
     }
     turn
 }

@@ -81,7 +81,10 @@ pub struct AddonBefore {
     pub container: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Of manifests: how many objects the run has of it.
+    /// Of a chart: the revision that was deployed; helm's history has what it consisted of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Of manifests and of a chart: how many objects the run has of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<usize>,
 }
@@ -211,7 +214,8 @@ fn addon_before(step: &Step) -> Option<AddonBefore> {
         workload: mv.image().map(|of| of.workload.to_string()),
         container: mv.image().map(|of| of.container.clone()),
         image: mv.image().map(|of| of.image_from.clone()),
-        objects: mv.manifests().map(|of| of.objects.len()),
+        revision: mv.helm().and_then(|of| of.revision),
+        objects: mv.objects().map(|of| of.objects.len()),
     })
 }
 

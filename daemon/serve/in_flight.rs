@@ -59,7 +59,8 @@ impl InFlight {
     }
 
     pub(super) fn send(&mut self, effect: Effect, overlay: &mut Overlay, now: Timestamp) {
-        overlay.in_flight.insert(effect.key(), later(now, LOST_AFTER));
+        let answers_within = LOST_AFTER + effect.lasts().unwrap_or_default();
+        overlay.in_flight.insert(effect.key(), later(now, answers_within));
         let (edges, fence) = (self.edges.clone(), Arc::clone(&self.fence));
         let pod = match &effect {
             Effect::Evict { namespace, pod, .. } => Some((namespace.clone(), pod.clone())),
@@ -68,6 +69,7 @@ impl InFlight {
             | Effect::SetImage { .. }
             | Effect::Apply { .. }
             | Effect::DeleteObject { .. }
+            | Effect::Helm(_)
             | Effect::CreateNamespace(_)
             | Effect::CreateJob { .. }
             | Effect::SuspendJob { .. }

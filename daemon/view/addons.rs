@@ -7,6 +7,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::model::addon::{AddonWhen, AddonWork};
 use crate::model::decision::Reason;
+use crate::model::helm::HelmMove;
 use crate::model::manifest::{FieldChange, ManifestsMove, ObjectRef};
 use crate::model::plan;
 use crate::model::text::plain;
@@ -88,6 +89,7 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
                 AddonDiff { changed: vec![changed], ..AddonDiff::default() }
             }
             AddonWork::Manifests(of) => objects_of(&of),
+            AddonWork::Helm(of) => release_of(&of, (&mv.from, &mv.to)),
         };
         AddonChange {
             risks: plan.risks.iter().filter(|risk| risk.object == object).cloned().collect(),
@@ -123,6 +125,23 @@ fn objects_of(mv: &ManifestsMove) -> AddonDiff {
         changed: mv.changed.iter().flat_map(fields).collect(),
         removed: mv.removed.iter().map(whole).collect(),
     }
+}
+
+/// The release itself, and what its chart changes of its objects.
+fn release_of(mv: &HelmMove, (from, to): (&str, &str)) -> AddonDiff {
+    let mut diff = objects_of(&mv.objects);
+    let release = ObjectChange {
+        object: mv.release.to_string(),
+        field: Some(format!("chart {}: version", mv.objects.folder)),
+        from: mv.revision.map(|_| from.to_owned()),
+        to: Some(to.to_owned()),
+    };
+    if mv.revision.is_some() {
+        diff.changed.insert(0, release);
+    } else {
+        diff.added.insert(0, ObjectChange { field: None, to: None, ..release });
+    }
+    diff
 }
 
 /// What an addon's move changes, as `diff` writes it.

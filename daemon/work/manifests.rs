@@ -92,13 +92,13 @@ fn is_recent(hand: &Hand<'_>, read: &ManifestsRead) -> bool {
     later(read.read_at, READ) > hand.now
 }
 
-fn comparing(hand: &Hand<'_>, turn: Turn) -> Turn {
+pub(super) fn comparing(hand: &Hand<'_>, turn: Turn) -> Turn {
     let text = "its objects are being compared with what the cluster has".to_owned();
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }
 
 /// Why an object is not applied, if only a person can change that.
-fn objection(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Reason> {
+pub(super) fn objection(hand: &Hand<'_>, read: &ManifestsRead) -> Option<Reason> {
     let mut all = read.objects.iter();
     all.find_map(|(object, read)| read.objection(object))
         .map(|(key, text)| Reason::new(key, hand.object(), text))
@@ -153,7 +153,7 @@ fn homeless(read: &ManifestsRead) -> Option<String> {
     })
 }
 
-fn failed(hand: &Hand<'_>, turn: Turn, why: String) -> Turn {
+pub(super) fn failed(hand: &Hand<'_>, turn: Turn, why: String) -> Turn {
     turn.failed(&hand.step.id, vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)])
 }
 
@@ -210,21 +210,25 @@ fn follow_objects(
 }
 
 /// Why the addon is not as it should be yet.
-enum Going {
+pub(super) enum Going {
     /// It comes by itself, or not.
     Waits(String),
     Failed(String),
 }
 
 impl Going {
-    fn words(self) -> String {
+    pub(super) fn failure(&self) -> Option<&str> {
+        if let Self::Failed(words) = self { Some(words) } else { None }
+    }
+
+    pub(super) fn words(self) -> String {
         match self {
             Self::Waits(words) | Self::Failed(words) => words,
         }
     }
 }
 
-fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &ManifestsRead) -> Option<Going> {
+pub(super) fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &ManifestsRead) -> Option<Going> {
     if let Some((object, why)) = read.unread() {
         return Some(Going::Waits(format!("{object} cannot be compared: {}", why.words())));
     }
@@ -253,7 +257,7 @@ fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &ManifestsRead) -> O
 }
 
 /// Whether the addon has not come further for longer than it may. The limit counts only while we look.
-fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn) -> (Turn, bool) {
+pub(super) fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn) -> (Turn, bool) {
     let id = &hand.step.id;
     let mut turn = Turn { watched: Some(id.clone()), ..turn };
     let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);

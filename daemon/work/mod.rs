@@ -7,6 +7,7 @@ mod await_control_plane;
 mod control_plane;
 mod drain;
 mod hand;
+mod helm;
 mod job;
 mod kubelet;
 mod manifests;
@@ -36,6 +37,7 @@ pub fn standing(hand: &Hand<'_>) -> State {
         Work::Addon(mv) => match &mv.change {
             AddonWork::Image(of) => addon::image_state(hand, of),
             AddonWork::Manifests(of) => manifests::objects_state(hand, mv, of),
+            AddonWork::Helm(of) => helm::release_state(hand, mv, of),
         },
     }
 }
@@ -50,6 +52,7 @@ pub fn advance(hand: &Hand<'_>, state: State, may: &Decision) -> Turn {
         Work::Addon(mv) => match &mv.change {
             AddonWork::Image(of) => addon::advance(hand, (mv, of), state, may),
             AddonWork::Manifests(of) => manifests::apply(hand, (mv, of), state, may),
+            AddonWork::Helm(of) => helm::upgrade(hand, (mv, of), state, may),
         },
     }
 }

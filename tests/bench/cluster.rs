@@ -414,7 +414,10 @@ impl Cluster {
             }
             Effect::Lease { lease, heard, length, .. } => self.move_lease(lease, heard, length, now),
             Effect::Rollout { .. } => panic!("no Deployment of this cluster asks for a rollout"),
-            Effect::SetImage { .. } | Effect::Apply { .. } | Effect::DeleteObject { .. } => {
+            Effect::SetImage { .. }
+            | Effect::Apply { .. }
+            | Effect::DeleteObject { .. }
+            | Effect::Helm(_) => {
                 panic!("this cluster has no addons")
             }
             Effect::Publish { text, of } => WriteAnswer::Published { text, of },

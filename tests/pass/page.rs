@@ -144,6 +144,7 @@ fn deed(scene: &Scene, effect: &Effect) -> String {
         }
         Effect::Apply { object, .. } => format!("apply {object}"),
         Effect::DeleteObject { object, .. } => format!("delete {object}"),
+        Effect::Helm(call) => format!("helm {}", call.asked.release),
         Effect::CreateNamespace(_) => "create the namespace".to_owned(),
         Effect::CreateJob { name, manifest } => {
             let on = &manifest["spec"]["template"]["spec"]["nodeName"];

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds what a real cluster is made of from pinned Go modules, as far as it is not there yet.
 #   binaries.sh servers v1.36.3   kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, etcd, etcdctl, etcdutl, kwok
+#   binaries.sh helm            helm of both majors: tools/bin/helm3 and tools/bin/helm4
 #   binaries.sh node v1.35.4      all that a kubeadm node runs, and container images of it (Linux, root)
 # They go to $WINDLASS_KUBERNETES: VERSION/bin, VERSION/images, tools/bin. Needs Go; for nodes also gcc and, on Debian, apt.
 # From an empty Go cache on two cores: about six minutes for each.
@@ -9,7 +10,7 @@ cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . ./lib.sh
 
-ETCD=v3.6.16 KWOK=v0.8.0 COREDNS=v1.14.2
+ETCD=v3.6.16 KWOK=v0.8.0 COREDNS=v1.14.2 HELM3=v3.22.0 HELM4=v4.3.1
 
 # What a node needs of a Debian host beside Kubernetes.
 NODE_PACKAGES="containerd runc containernetworking-plugins iptables nftables ipset conntrack socat ethtool kmod busybox-static haproxy gcc libc6-dev"
@@ -23,6 +24,10 @@ main() {
 		kubernetes "$2" kube-apiserver kube-controller-manager kube-scheduler kubectl
 		tools
 		;;
+	helm)
+		helm 3 $HELM3
+		helm 4 $HELM4
+		;;
 	node)
 		node_packages
 		kubernetes "$2" kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubeadm kubectl
@@ -30,7 +35,7 @@ main() {
 		coredns
 		images "$2"
 		;;
-	*) die "usage: $0 servers|node VERSION" ;;
+	*) die "usage: $0 servers VERSION | node VERSION | helm" ;;
 	esac
 }
 
@@ -113,6 +118,17 @@ stages() {
 	for each in node/fast/node-initialize node/heartbeat-with-lease/node-heartbeat-with-lease pod/fast/pod-ready pod/fast/pod-complete pod/fast/pod-delete; do
 		install -m 0644 "$shipped/$each.yaml" "$KUBERNETES/tools/stages/"
 	done
+}
+
+# helm MAJOR VERSION: the version is stamped in as the project's own releases do it.
+helm() {
+	local bin=$KUBERNETES/tools/bin/helm$1 module=helm.sh/helm/v$1 scratch
+	[ ! -x "$bin" ] || return 0
+	say "builds helm $2"
+	scratch=$(mktemp -d)
+	CGO_ENABLED=0 GOFLAGS='' GOBIN=$scratch go install -trimpath -ldflags "-s -w -X $module/internal/version.version=$2" "$module/cmd/helm@$2"
+	install -m 0755 "$scratch/helm" "$bin"
+	rm -r "$scratch"
 }
 
 # With the plugins that kubeadm's configuration of it names, and no others.

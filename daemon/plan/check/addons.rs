@@ -6,6 +6,7 @@ use crate::model::addon::{
     Addon, AddonManifests, AddonSource, AddonWork, ImageMove, repository, requirement,
 };
 use crate::model::decision::Key;
+use crate::model::helm::{AddonHelm, HelmMove};
 use crate::model::manifest::{GoneObject, ManifestsMove, ObjectStanding};
 use crate::model::plan::{AddonMove, Scope, Stage, StageKind, Step, Work};
 use crate::model::version::Version;
@@ -39,7 +40,8 @@ impl<'a> PlanCheck<'a> {
             (AddonSource::Manifests(of), AddonWork::Manifests(change)) => {
                 self.manifests(step, (mv, change), of);
             }
-            (AddonSource::Image(_) | AddonSource::Manifests(_), _) => {
+            (AddonSource::Helm(of), AddonWork::Helm(change)) => self.release(step, (mv, change), of),
+            (AddonSource::Image(_) | AddonSource::Manifests(_) | AddonSource::Helm(_), _) => {
                 self.note(step, "changes another kind of addon than the file has");
             }
         }
@@ -54,7 +56,12 @@ impl<'a> PlanCheck<'a> {
             AddonWork::Image(of) => {
                 self.now.images.insert((&of.workload, of.container.as_str()), of.image.as_str());
             }
-            AddonWork::Manifests(of) => drop(self.now.manifests.insert(&mv.name, &of.digest)),
+            AddonWork::Manifests(of) => {
+                self.now.manifests.insert(&mv.name, &of.digest);
+            }
+            AddonWork::Helm(of) => {
+                self.now.manifests.insert(&mv.name, &of.objects.digest);
+            }
         }
         self.achieves(step);
     }
@@ -118,6 +125,36 @@ impl<'a> PlanCheck<'a> {
         }
         let all = [&change.added, &change.changed, &change.removed];
         self.require(all.iter().any(|list| !list.is_empty()), step, "changes nothing");
+    }
+
+    /// Helm is given the chart and the values of the file, and the archive that was rendered.
+    fn release(&mut self, step: &Step, (mv, change): (&AddonMove, &HelmMove), asked: &AddonHelm) {
+        let read = self.live.manifests_of(&mv.name, &asked.digest);
+        let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
+            return self.note(step, "moves a release that was not read");
+        };
+        self.require(change.release == asked.release, step, "moves another release than the file has");
+        self.require(change.objects.digest == asked.digest, step, "has another content than the file");
+        self.require(
+            change.objects.folder == asked.chart.to_string(),
+            step,
+            "has another chart than the file",
+        );
+        let rendering = release.rendering.as_ref();
+        let archive = rendering.and_then(|rendering| rendering.archive.as_ref());
+        self.require(change.archive.as_ref() == archive, step, "has another archive than was rendered");
+        let deployed = release.revisions.iter().rev().find(|revision| revision.status == "deployed");
+        let deployed = deployed.map(|revision| revision.number);
+        self.require(
+            change.revision == deployed,
+            step,
+            "would go back to another revision than the deployed one",
+        );
+        let newest = release.revisions.last();
+        let as_asked = newest.is_some_and(|newest| newest.is_deployed() && newest.has(&asked.digest));
+        self.require(!as_asked, step, "changes nothing");
+        let objects = read.question.objects.iter().map(|manifest| &manifest.object);
+        self.require(objects.eq(&change.objects.objects), step, "has other objects than were rendered");
     }
 
     /// The image is that of the repository that is asked for, or of the one that runs, with the version as written.

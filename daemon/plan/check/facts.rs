@@ -68,12 +68,17 @@ impl<'a> PlanCheck<'a> {
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
             Work::Addon(mv) => {
                 let (name, achieves) = (&mv.name, &step.achieves);
-                match &mv.change {
-                    AddonWork::Image(of) => {
+                let of = match &mv.change {
+                    AddonWork::Manifests(of) => Some(of),
+                    AddonWork::Helm(of) => Some(&of.objects),
+                    AddonWork::Image(_) => None,
+                };
+                match (&mv.change, of) {
+                    (AddonWork::Image(of), _) => {
                         let has = Fact::HasImage(of.workload.clone(), of.container.clone(), of.images());
                         *achieves == [has, Fact::RolledOut(of.workload.clone())]
                     }
-                    AddonWork::Manifests(of) => {
+                    (_, Some(of)) => {
                         let removed = |object: &ObjectRef| {
                             achieves.contains(&Fact::Removed(name.clone(), object.clone()))
                         };
@@ -82,6 +87,7 @@ impl<'a> PlanCheck<'a> {
                             && of.removed.iter().all(removed)
                             && achieves.len() == of.removed.len() + 2
                     }
+                    (_, None) => false,
                 }
             }
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {

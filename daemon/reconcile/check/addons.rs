@@ -4,7 +4,8 @@ use super::Check;
 use crate::model::addon::AddonWork;
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
-use crate::model::manifest::{GoneObject, ManifestsMove, ObjectRef, ObjectStanding};
+use crate::model::helm::{HelmAct, ReleaseRevision};
+use crate::model::manifest::{GoneObject, ObjectRef, ObjectStanding};
 use crate::model::work::{AddonMove, StepId};
 
 impl<'a> Check<'a> {
@@ -57,7 +58,7 @@ impl<'a> Check<'a> {
     pub(super) fn apply_object(&mut self, effect: &Effect, after: u64) {
         let Effect::Apply { object, address, found, body, takes_over } = effect else { return };
         let name = object.to_string();
-        let Some((mv, of)) = self.manifests_step(&name, after) else { return };
+        let Some((mv, of)) = self.addon_step(&name, after, AddonMove::manifests) else { return };
         let addons = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
         let asked = addons.filter(|addon| addon.name == mv.name).find_map(|addon| {
             let manifests = addon.source.manifests()?;
@@ -87,7 +88,7 @@ impl<'a> Check<'a> {
     pub(super) fn delete_object(&mut self, effect: &Effect, after: u64) {
         let Effect::DeleteObject { object, address, found } = effect else { return };
         let name = object.to_string();
-        let Some((mv, of)) = self.manifests_step(&name, after) else { return };
+        let Some((mv, of)) = self.addon_step(&name, after, AddonMove::manifests) else { return };
         self.require(of.removed.contains(object), &name, "it is deleted, and its step does not remove it");
         let read = self.live().manifests_of(&mv.name, &of.digest);
         let ours = read.and_then(|read| read.gone.get(object)).is_some_and(|gone| match gone {
@@ -100,8 +101,67 @@ impl<'a> Check<'a> {
         self.require(!kept, &name, "it is deleted, and its file has it");
     }
 
+    /// Helm is started only for the step in progress of its addon, with what the file asks for; it takes back only what Windlass
+    /// left half done.
+    pub(super) fn helm(&mut self, effect: &Effect, after: u64) {
+        let Effect::Helm(call) = effect else { return };
+        let name = call.asked.release.to_string();
+        let Some((mv, of)) = self.addon_step(&name, after, AddonMove::helm) else { return };
+        self.require(of.release == call.asked.release, &name, "it is not the release of its step");
+        let addons = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
+        let same = addons.filter(|addon| addon.name == mv.name).any(|addon| {
+            let source = addon.source.helm();
+            source.is_some_and(|of| {
+                of.chart == call.asked.chart
+                    && of.files == call.asked.files
+                    && addon.version == call.asked.version
+            })
+        });
+        self.require(same, &name, "its file asks for another chart or for other values");
+        let read = self.live().manifests_of(&mv.name, &of.objects.digest);
+        let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
+            return self.note(name, "it is changed, and it was not read");
+        };
+        let newest = release.revisions.last();
+        self.require(
+            newest.map_or(0, |newest| newest.number) == call.newest,
+            &name,
+            "it is not as it was read",
+        );
+        let ours = |revision: &ReleaseRevision| {
+            revision.mark.as_ref().is_some_and(|mark| mark.addon == read.question.label)
+        };
+        let pending = newest.is_some_and(|newest| newest.status.starts_with("pending-"));
+        let left = pending && release.revisions.iter().rev().take(2).any(ours);
+        let deployed = release.revisions.iter().rev().find(|revision| revision.status == "deployed");
+        match &call.act {
+            HelmAct::Upgrade { archive, mark, .. } => {
+                self.require(!pending, &name, "it is upgraded while a revision of it is pending");
+                self.require(*archive == of.archive, &name, "it gets another archive than its plan has");
+                let marked = of.objects.digest.contains(&mark.content) && mark.addon == read.question.label;
+                self.require(marked, &name, "it is marked as another addon or content");
+            }
+            HelmAct::Rollback { to } => {
+                self.require(left, &name, "it is taken back, and Windlass left nothing half done");
+                let back = deployed.is_some_and(|deployed| deployed.number == *to);
+                self.require(back, &name, "it is taken back to another revision than the deployed one");
+            }
+            HelmAct::Forget { record, found } => {
+                self.require(left, &name, "its record is removed, and Windlass left nothing half done");
+                self.require(deployed.is_none(), &name, "its record is removed, and a revision is deployed");
+                let same = newest.is_some_and(|newest| newest.record == *record && newest.found == *found);
+                self.require(same, &name, "another record is removed than that of the newest revision");
+            }
+        }
+    }
+
     /// The step in progress that changes this object, if it is the only step of an addon and may change something.
-    fn manifests_step(&mut self, name: &str, after: u64) -> Option<(&'a AddonMove, &'a ManifestsMove)> {
+    fn addon_step<T>(
+        &mut self,
+        name: &str,
+        after: u64,
+        change: impl Fn(&'a AddonMove) -> Option<&'a T>,
+    ) -> Option<(&'a AddonMove, &'a T)> {
         let Some(run) = self.run() else {
             self.note(name, "it is changed for an addon, and there is no run");
             return None;
@@ -110,7 +170,7 @@ impl<'a> Check<'a> {
             let mv = run.find(id)?.1.work.addon()?;
             Some((mv, progress))
         });
-        let found = steps.next().and_then(|(mv, progress)| Some((mv, mv.manifests()?, progress)));
+        let found = steps.next().and_then(|(mv, progress)| Some((mv, change(mv)?, progress)));
         let several = steps.next().is_some();
         let Some((mv, of, progress)) = found else {
             self.note(name, "it is changed for no step in progress");
@@ -139,6 +199,15 @@ impl<'a> Check<'a> {
                 read.is_some_and(|read| {
                     let runs = read.images.get(&of.container).is_some_and(|runs| runs.image == of.image);
                     runs && (!rolled || read.complete_since.is_some())
+                })
+            }
+            AddonWork::Helm(of) => {
+                let read = self.live().manifests_of(&mv.name, &of.objects.digest);
+                read.is_some_and(|read| {
+                    let newest = read.release.as_ref().and_then(|release| release.revisions.last());
+                    let deployed = newest
+                        .is_some_and(|newest| newest.status == "deployed" && newest.has(&of.objects.digest));
+                    deployed && (!rolled || read.complete_since.is_some())
                 })
             }
             AddonWork::Manifests(of) => {

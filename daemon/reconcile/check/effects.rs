@@ -35,6 +35,7 @@ impl Check<'_> {
                 Effect::SetImage { .. } => self.set_image(effect, *after),
                 Effect::Apply { .. } => self.apply_object(effect, *after),
                 Effect::DeleteObject { .. } => self.delete_object(effect, *after),
+                Effect::Helm(_) => self.helm(effect, *after),
                 Effect::CreateJob { name, manifest } => self.create_job(name, manifest, *after),
                 Effect::SuspendJob { name, uid, suspend, .. } => {
                     self.suspend_job(name, uid, *suspend, *after);
@@ -272,6 +273,7 @@ fn needs_lease(effect: &Effect) -> bool {
         | Effect::SetImage { .. }
         | Effect::Apply { .. }
         | Effect::DeleteObject { .. }
+        | Effect::Helm(_)
         | Effect::CreateJob { .. }
         | Effect::SuspendJob { .. }
         | Effect::DeleteJob { .. }

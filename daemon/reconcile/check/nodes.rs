@@ -225,6 +225,7 @@ impl<'a> Check<'a> {
             | Effect::SetImage { .. }
             | Effect::Apply { .. }
             | Effect::DeleteObject { .. }
+            | Effect::Helm(_)
             | Effect::BeginLong { .. } => None,
         });
         let taken = taken.filter_map(|step| Some(&self.in_progress_as(step)?.step.id));

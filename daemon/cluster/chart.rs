@@ -1,0 +1,139 @@
+//! Pulls charts and lets helm render them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::ClusterApi;
+use super::helm_program::{HelmRun, LOOK};
+use super::helm_run::{CHART, VALUES, no_program, numbers, owned, words};
+use super::rendering::{Places, Rendered, manifest_of, objects_of};
+use crate::model::helm::{Chart, ReleaseAsked, ReleaseObjection};
+use crate::model::live::CallFailure;
+use crate::model::manifest::ObjectRef;
+use crate::model::text::one_line;
+
+/// What is known of the objects that a release has, or would have.
+pub(super) struct RenderedChart {
+    pub(super) objects: Vec<Rendered>,
+    pub(super) again: BTreeMap<ObjectRef, serde_json::Value>,
+    pub(super) archive: Option<String>,
+}
+
+impl ClusterApi {
+    /// What the chart makes, twice: what differs then is drawn anew each time.
+    pub(super) async fn render(
+        &self,
+        asked: &ReleaseAsked,
+        (folder, program): (&Path, &str),
+        (is_upgrade, apis): (bool, &str),
+        places: &Places<'_>,
+    ) -> Result<RenderedChart, ReleaseObjection> {
+        let (chart, archive) = self.chart(asked, folder).await?;
+        let mut arguments =
+            vec!["template", asked.release.name.as_str(), &chart, "--namespace", places.namespace];
+        arguments.extend(["--kube-version", &asked.kubernetes, "--api-versions", apis]);
+        arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(asked, program).await]);
+        arguments.push("--include-crds");
+        if is_upgrade {
+            arguments.push("--is-upgrade");
+        }
+        if asked.files.values.is_some() {
+            arguments.extend(["--values", VALUES]);
+        }
+        let text = match self.look(folder, arguments.clone()).await {
+            // Another addon of the same run may bring the kind.
+            Err(ReleaseObjection::Refused(words)) if words.contains("no matches for kind") => {
+                arguments.retain(|argument| !argument.starts_with("--dry-run"));
+                self.look(folder, arguments.clone()).await?
+            }
+            looked => looked?,
+        };
+        let objects = objects_of(&text, places).map_err(ReleaseObjection::Refused)?;
+        let second = self.look(folder, arguments).await?;
+        let again = objects_of(&second, places).map_err(ReleaseObjection::Refused)?;
+        let differs =
+            |of: &Rendered| objects.iter().any(|other| other.object == of.object && other.value != of.value);
+        let again = again.iter().filter(|of| differs(of));
+        let again = again.map(|of| (of.object.clone(), manifest_of(of, "").body)).collect();
+        Ok(RenderedChart { objects, again, archive })
+    }
+
+    /// How helm renders: with the objects that the chart looks up in the cluster, if it then still renders for the version of
+    /// Kubernetes that is asked for. From its fourth major on helm takes that of the API server instead.
+    async fn dry_run(&self, asked: &ReleaseAsked, program: &str) -> &'static str {
+        let takes_servers = numbers(program).is_some_and(|(major, _)| major >= 4);
+        let meets = !takes_servers
+            || self
+                .oldest_answer()
+                .await
+                .ok()
+                .flatten()
+                .is_some_and(|runs| runs.to_string() == asked.kubernetes);
+        if meets { "--dry-run=server" } else { "--dry-run=client" }
+    }
+
+    /// Where the chart lies in the folder of the run, and the digest of its archive.
+    pub(super) async fn chart(
+        &self,
+        asked: &ReleaseAsked,
+        folder: &Path,
+    ) -> Result<(String, Option<String>), ReleaseObjection> {
+        let (named, repository): (&str, &[&str]) = match &asked.chart {
+            Chart::Folder(_) => return Ok((CHART.to_owned(), None)),
+            Chart::Oci(reference) => (reference, &[]),
+            Chart::Repository { url, name } => (name, &["--repo", url]),
+        };
+        let unable = |error: std::io::Error| {
+            ReleaseObjection::Unread(CallFailure::Other(format!(
+                "a folder for the chart cannot be made: {error}"
+            )))
+        };
+        std::fs::create_dir_all(folder.join("pulled")).map_err(unable)?;
+        let mut arguments = vec!["pull", named, "--version", &asked.version, "--destination", "pulled"];
+        arguments.extend(repository);
+        let run = HelmRun { arguments: owned(arguments), folder, limit: LOOK };
+        let output = self.helm_run(run).await.map_err(|error| no_program(&error))?;
+        if !output.succeeded {
+            return Err(ReleaseObjection::NoChart(words(&output.stderr)));
+        }
+        let pulled = || -> std::io::Result<Option<(String, Vec<u8>)>> {
+            let Some(entry) = std::fs::read_dir(folder.join("pulled"))?.next() else { return Ok(None) };
+            let path = entry?.path();
+            let bytes = std::fs::read(&path)?;
+            Ok(Some((path.display().to_string(), bytes)))
+        };
+        match pulled() {
+            Ok(Some((path, bytes))) => {
+                self.is_version(asked, folder, &path).await?;
+                Ok((path, Some(format!("sha256:{:x}", Sha256::digest(bytes)))))
+            }
+            Ok(None) => Err(ReleaseObjection::NoChart("helm pulled no archive".to_owned())),
+            Err(error) => {
+                Err(ReleaseObjection::NoChart(format!("the chart's archive cannot be read: {error}")))
+            }
+        }
+    }
+
+    /// Helm takes the closest version where a repository has not the very one.
+    async fn is_version(
+        &self,
+        asked: &ReleaseAsked,
+        folder: &Path,
+        path: &str,
+    ) -> Result<(), ReleaseObjection> {
+        let about = self.look(folder, ["show", "chart", path]).await?;
+        let version =
+            about.lines().find_map(|line| line.strip_prefix("version:")).map(str::trim).unwrap_or_default();
+        let plain = |version: &str| version.trim_matches(['"', '\'']).trim_start_matches('v').to_owned();
+        if plain(version) == plain(&asked.version) {
+            return Ok(());
+        }
+        Err(ReleaseObjection::NoChart(format!(
+            "its repository has no version {} and gives {} instead",
+            asked.version,
+            one_line(version)
+        )))
+    }
+}

@@ -1,0 +1,268 @@
+//! Asks about a release of Helm: what its records say, and how its objects compare with what its chart makes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use serde::Deserialize;
+
+use super::chart::RenderedChart;
+use super::helm_run::{asked_folder, words};
+use super::rendering::{Places, Rendered, manifest_of, objects_of};
+use super::{CallError, ClusterApi, call};
+use crate::live::{ObjectsAnswer, ReleaseAnswer};
+use crate::model::helm::{
+    ReleaseAsked, ReleaseMark, ReleaseObjection, ReleaseRef, ReleaseRevision, Rendering,
+};
+use crate::model::live::CallFailure;
+use crate::model::manifest::{AllManifests, FoundObject, ManifestsQuestion};
+use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION};
+
+/// One row of `helm history`.
+#[derive(Deserialize)]
+struct HistoryRow {
+    revision: u64,
+    chart: String,
+    description: String,
+}
+
+impl ClusterApi {
+    /// How a release is, and how its objects compare with what its chart makes.
+    pub(super) async fn release(&self, question: &ManifestsQuestion, asked: &ReleaseAsked) -> ObjectsAnswer {
+        let mut answer = ReleaseAnswer {
+            revisions: Vec::new(),
+            rendering: None,
+            objection: None,
+            has_namespace: true,
+            question: Arc::new(question.clone()),
+        };
+        match self.revisions(&asked.release).await {
+            Ok(revisions) => answer.revisions = revisions,
+            Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
+        }
+        match self.rendering(question, asked, &answer.revisions).await {
+            Ok(rendering) => answer.rendering = Some(rendering),
+            Err(objection) => return unread(answer, objection),
+        }
+        let Some(rendering) = &answer.rendering else { return unread_nothing(answer) };
+        answer.revisions.clone_from(&rendering.revisions);
+        if answer.revisions.is_empty() {
+            let namespaces = Api::<Namespace>::all(self.client.clone());
+            match call(namespaces.get_metadata_opt(&asked.release.namespace)).await {
+                Ok(found) => answer.has_namespace = found.is_some(),
+                Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
+            }
+        }
+        let same = asked.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, rendering));
+        let mut all = AllManifests::default();
+        rendering.objects.iter().for_each(|manifest| all.add(manifest));
+        let of_objects = ManifestsQuestion {
+            objects: Arc::clone(&rendering.objects),
+            before: Arc::new(rendering.last.keys().cloned().collect()),
+            all: Arc::new(all),
+            known: if same { Arc::clone(&question.known) } else { Arc::default() },
+            release: Some(Arc::new(ReleaseAsked { rendering: Some(Arc::clone(rendering)), ..asked.clone() })),
+            ..question.clone()
+        };
+        let objects = self.objects(&of_objects).await;
+        answer.question = Arc::new(of_objects);
+        ObjectsAnswer { release: Some(answer), ..objects }
+    }
+
+    /// The revisions of a release, oldest first, without what only helm knows of them.
+    pub(super) async fn revisions(&self, release: &ReleaseRef) -> Result<Vec<ReleaseRevision>, CallError> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), &release.namespace);
+        let of_release = ListParams::default().labels(&format!("owner=helm,name={}", release.name));
+        let list = call(secrets.list_metadata(&of_release)).await?;
+        let mut all: Vec<ReleaseRevision> = list
+            .items
+            .iter()
+            .filter_map(|secret| {
+                let label = |key: &str| secret.labels().get(key).cloned();
+                let number = label("version")?.parse().ok()?;
+                // A later revision of somebody else has the labels of the one before it.
+                let ours = label(REVISION).and_then(|noted| noted.parse().ok()) == Some(number);
+                let mark = || {
+                    Some(ReleaseMark {
+                        addon: label(ADDON)?,
+                        content: label(CONTENT)?,
+                        attempt: label(ATTEMPT)?,
+                    })
+                };
+                Some(ReleaseRevision {
+                    number,
+                    status: label("status")?,
+                    mark: mark().filter(|_| ours),
+                    record: secret.name_any(),
+                    found: FoundObject {
+                        uid: secret.uid().unwrap_or_default(),
+                        resource_version: secret.resource_version().unwrap_or_default(),
+                    },
+                    chart: None,
+                    description: None,
+                })
+            })
+            .collect();
+        all.sort_by_key(|revision| revision.number);
+        Ok(all)
+    }
+
+    /// The objects of the newest revision if it is as asked, else those that the chart makes.
+    async fn rendering(
+        &self,
+        question: &ManifestsQuestion,
+        asked: &ReleaseAsked,
+        revisions: &[ReleaseRevision],
+    ) -> Result<Arc<Rendering>, ReleaseObjection> {
+        let as_asked =
+            revisions.last().is_some_and(|newest| newest.is_deployed() && newest.has(&question.digest));
+        let kubernetes = (!as_asked).then(|| asked.kubernetes.clone());
+        if let Some(known) = &asked.rendering
+            && known.kubernetes == kubernetes
+            && known.revisions.len() == revisions.len()
+            && known.revisions.iter().zip(revisions).all(|(known, now)| known.found == now.found)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let folder = asked_folder(asked)?;
+        let program = self.helm_version(folder.path()).await?;
+        let namespace = asked.release.namespace.as_str();
+        let told = self.told(&asked.release, folder.path(), revisions).await?;
+        let kinds = self.all_kinds().await.map_err(|error| ReleaseObjection::Unread(error.failure()))?;
+        let is_namespaced = |version: &str, kind: &str| {
+            kinds
+                .iter()
+                .find(|(of, name, _)| of == version && name == kind)
+                .map(|(_, _, namespaced)| *namespaced)
+        };
+        let places = Places { namespace, is_namespaced: &is_namespaced };
+        let deployed = told.iter().rev().find(|revision| revision.is_deployed());
+        let last = match deployed {
+            Some(revision) => self.made(&asked.release, folder.path(), revision, &places).await?,
+            None => Vec::new(),
+        };
+        let rendered = if as_asked {
+            RenderedChart { objects: last.clone(), again: BTreeMap::new(), archive: None }
+        } else {
+            let apis = api_versions(&kinds);
+            self.render(asked, (folder.path(), &program), (!revisions.is_empty(), &apis), &places).await?
+        };
+        let deployed = deployed.and_then(|revision| version_of(revision.chart.as_deref()?));
+        let chart = asked.chart.to_string();
+        let objects = rendered.objects.iter().map(|of| manifest_of(of, &chart)).collect();
+        let first = rendered.objects.iter().filter(|of| of.first).map(|of| of.object.clone()).collect();
+        let last = last.iter().map(|of| (of.object.clone(), manifest_of(of, &chart).body)).collect();
+        Ok(Arc::new(Rendering {
+            program,
+            revisions: told,
+            kubernetes,
+            archive: rendered.archive,
+            objects,
+            first,
+            last,
+            again: rendered.again,
+            deployed,
+        }))
+    }
+
+    /// The revisions with what only helm knows of them.
+    async fn told(
+        &self,
+        release: &ReleaseRef,
+        folder: &Path,
+        revisions: &[ReleaseRevision],
+    ) -> Result<Vec<ReleaseRevision>, ReleaseObjection> {
+        let mut told = revisions.to_vec();
+        if told.is_empty() {
+            return Ok(told);
+        }
+        let arguments = ["history", &release.name, "--namespace", &release.namespace, "--output", "json"];
+        let history = self.look(folder, arguments).await?;
+        let rows: Vec<HistoryRow> = serde_json::from_str(&history).map_err(|error| {
+            ReleaseObjection::Unread(CallFailure::Other(format!("helm's history cannot be read: {error}")))
+        })?;
+        for revision in &mut told {
+            if let Some(row) = rows.iter().find(|row| row.revision == revision.number) {
+                revision.chart = Some(row.chart.clone());
+                revision.description = Some(words(&row.description));
+            }
+        }
+        Ok(told)
+    }
+
+    /// The objects of a revision.
+    async fn made(
+        &self,
+        release: &ReleaseRef,
+        folder: &Path,
+        revision: &ReleaseRevision,
+        places: &Places<'_>,
+    ) -> Result<Vec<Rendered>, ReleaseObjection> {
+        let number = revision.number.to_string();
+        let of = ["--namespace", &release.namespace, "--revision", &number];
+        let text = self.look(folder, ["get", "manifest", &release.name].into_iter().chain(of)).await?;
+        objects_of(&text, places).map_err(ReleaseObjection::Refused)
+    }
+
+    /// Every kind that is served, by its API version and name, and whether its objects are in namespaces.
+    async fn all_kinds(&self) -> Result<Vec<(String, String, bool)>, CallError> {
+        let groups = call(self.client.list_api_groups()).await?.groups;
+        let versions =
+            groups.iter().flat_map(|group| &group.versions).map(|version| version.group_version.clone());
+        let versions: Vec<String> = ["v1".to_owned()].into_iter().chain(versions).collect();
+        let served = self.served(versions.iter()).await;
+        let mut kinds = Vec::new();
+        for (version, served) in served {
+            // A version whose server is away serves nothing, for helm too.
+            for (kind, (_, namespaced)) in served.into_iter().flatten() {
+                kinds.push((version.clone(), kind, namespaced));
+            }
+        }
+        Ok(kinds)
+    }
+}
+
+/// The versions and kinds that charts can ask for: `apps/v1,apps/v1/Deployment`.
+fn api_versions(kinds: &[(String, String, bool)]) -> String {
+    let mut all: Vec<String> = kinds.iter().map(|(version, kind, _)| format!("{version}/{kind}")).collect();
+    all.extend(kinds.iter().map(|(version, _, _)| version.clone()));
+    all.sort();
+    all.dedup();
+    all.join(",")
+}
+
+/// The version in the name of a chart: `web-1.2.3`.
+fn version_of(chart: &str) -> Option<String> {
+    let starts = chart.match_indices('-').map(|(at, _)| at + 1);
+    let mut versions = starts.filter_map(|at| chart.get(at..));
+    versions
+        .find(|rest| semver::Version::parse(rest.strip_prefix('v').unwrap_or(rest)).is_ok())
+        .map(str::to_owned)
+}
+
+fn unread(answer: ReleaseAnswer, objection: ReleaseObjection) -> ObjectsAnswer {
+    unread_nothing(ReleaseAnswer { objection: Some(objection), ..answer })
+}
+
+fn unread_nothing(answer: ReleaseAnswer) -> ObjectsAnswer {
+    ObjectsAnswer { objects: Vec::new(), gone: Vec::new(), release: Some(answer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_chart_is_behind_its_name() {
+        for (chart, version) in [
+            ("web-1.2.3", Some("1.2.3")),
+            ("kube-state-metrics-v5.0.0-rc.1", Some("v5.0.0-rc.1")),
+            ("web", None),
+        ] {
+            assert_eq!(version_of(chart).as_deref(), version, "{chart}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Moves a release: lets helm upgrade it, watches its workloads to the end of their rollouts, and takes back what an
+//! interrupted helm left half done.
+
+use jiff::SignedDuration;
+
+use super::addon::READ;
+use super::hand::Hand;
+use super::manifests::{comparing, expires, failed, not_there_yet, objection};
+use super::state::State;
+use super::turn::{LOOK_AGAIN, Turn};
+use crate::model::addon::AddonMove;
+use crate::model::decision::{Decision, Gate, Key, Reason};
+use crate::model::effect::{Effect, EffectKey};
+use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::helm::{
+    HelmAct, HelmCall, HelmMove, ReleaseMark, ReleaseObjection, ReleaseRead, ReleaseRevision, noted,
+    noted_attempt,
+};
+use crate::model::live::{Backoff, Probe};
+use crate::model::manifest::{ManifestsRead, ObjectRead, ObjectStanding};
+use crate::model::time::later;
+use crate::verify::STABLE;
+
+/// How much longer than helm's own limit an interrupted helm is waited for.
+const MARGIN: SignedDuration = SignedDuration::from_secs(60);
+
+fn read<'a>(hand: &Hand<'a>, mv: &AddonMove, of: &HelmMove) -> Option<(&'a ManifestsRead, &'a ReleaseRead)> {
+    let read = hand.live.manifests_of(&mv.name, &of.objects.digest)?;
+    Some((read, read.release.as_ref()?))
+}
+
+fn key(of: &HelmMove) -> EffectKey {
+    EffectKey::Release(of.release.to_string())
+}
+
+/// True while helm runs for this process.
+fn runs(hand: &Hand<'_>, of: &HelmMove) -> bool {
+    hand.live.overlay.in_flight.contains(&key(of))
+}
+
+/// True if Windlass made the revision for this addon.
+fn is_ours(revision: &ReleaseRevision, read: &ManifestsRead) -> bool {
+    revision.mark.as_ref().is_some_and(|mark| mark.addon == read.question.label)
+}
+
+/// True if Windlass made the revision in this attempt of this step.
+fn was_made_in(hand: &Hand<'_>, revision: &ReleaseRevision) -> bool {
+    let attempt = noted_attempt(&hand.run.id, hand.progress.attempt);
+    revision.mark.as_ref().is_some_and(|mark| mark.attempt == attempt)
+}
+
+/// True if helm failed in this attempt, and was not told to end.
+fn has_failed(hand: &Hand<'_>, revision: &ReleaseRevision) -> bool {
+    revision.is_failed() && !revision.was_cancelled() && was_made_in(hand, revision)
+}
+
+/// The newest revision, if helm was interrupted while it made it for this addon. Helm gives the record of a rollback the labels of
+/// the revision that it goes back to, so that one is known by what it takes back.
+fn interrupted<'a>(read: &ManifestsRead, release: &'a ReleaseRead) -> Option<&'a ReleaseRevision> {
+    let newest = release.newest().filter(|newest| newest.is_pending())?;
+    let before = release.revisions.iter().rev().nth(1);
+    let takes_back = newest.status == "pending-rollback"
+        && before.is_some_and(|before| is_ours(before, read) && !before.is_deployed());
+    (is_ours(newest, read) || takes_back).then_some(newest)
+}
+
+/// Where the step stands: helm was started or not.
+pub(super) fn release_state(hand: &Hand<'_>, mv: &AddonMove, of: &HelmMove) -> State {
+    let begun = read(hand, mv, of).is_some_and(|(read, release)| {
+        let newest = release.newest();
+        interrupted(read, release).is_some()
+            || release.has(&of.objects.digest)
+            || newest.is_some_and(|newest| has_failed(hand, newest))
+    });
+    if begun || runs(hand, of) || hand.progress.phase >= StepPhase::Upgrading {
+        State::RollingOut
+    } else {
+        State::Unrolled
+    }
+}
+
+pub(super) fn upgrade(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &HelmMove),
+    state: State,
+    may: &Decision,
+) -> Turn {
+    let turn = Turn::of(state);
+    // A look takes the chart from the files of the desired commit. Before the first look nothing is known of the release.
+    let Some((read, release)) = read(hand, mv, of) else { return turn.moving() };
+    let turn = Turn { watched: Some(hand.step.id.clone()), ..turn };
+    let turn = turn.probe(Probe::Manifests(read.question_again().into()), LOOK_AGAIN);
+    if runs(hand, of) {
+        return waits(hand, turn, format!("helm is at work on {}", of.release));
+    }
+    match state {
+        State::Unrolled => {
+            let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
+            if !returns.is_empty() {
+                return turn.set_aside(&hand.step.id, false, returns);
+            }
+            if !may.allows() {
+                return Turn { watched: None, ..turn }.answers(may.objections().cloned());
+            }
+        }
+        // Nothing is judged while a person has stopped the work, nor once a commit asks for something else.
+        _ if may.objects(Gate::Stop) || may.objects(Gate::Plan) => return turn.moving(),
+        _ => {}
+    }
+    if later(read.read_at, READ) <= hand.now {
+        return comparing(hand, turn);
+    }
+    if let Some(newest) = interrupted(read, release) {
+        return take_back(hand, (mv, of, release), newest, turn);
+    }
+    if state == State::Unrolled {
+        start(hand, (mv, of), (read, release), turn)
+    } else {
+        follow_release(hand, (mv, of), (read, release), turn)
+    }
+}
+
+fn waits(hand: &Hand<'_>, turn: Turn, text: String) -> Turn {
+    turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
+}
+
+/// How many times its timeout a step may take until its release is deployed.
+const MOST_TIMES: i32 = 3;
+
+/// True if this process has tried for so long that another try makes no sense: each interrupted helm begins its time anew.
+fn is_at_it_for_long(hand: &Hand<'_>, mv: &AddonMove) -> bool {
+    let since = hand.live.overlay.watched.get(&hand.step.id).copied().unwrap_or(hand.now);
+    let limit = SignedDuration::from_secs(mv.timeout_seconds) + MARGIN;
+    later(since, limit.saturating_mul(MOST_TIMES)) <= hand.now
+}
+
+/// Starts helm, unless something speaks against it.
+fn start(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &HelmMove),
+    (read, release): (&ManifestsRead, &ReleaseRead),
+    turn: Turn,
+) -> Turn {
+    let backoff = hand.live.overlay.backoff.get(&key(of));
+    let (turn, expired) = expires(hand, (mv, read), turn);
+    let again = is_at_it_for_long(hand, mv);
+    if expired || again {
+        let told = release.objection.as_ref().map(|objection| told(objection).1);
+        let why = told.or_else(|| backoff.map(|backoff| backoff.why.words().to_owned()));
+        let why = why.unwrap_or_else(|| "helm was not started".to_owned());
+        let what = if again {
+            "helm was interrupted again and again"
+        } else {
+            "it could not begin within its timeout"
+        };
+        return failed(hand, turn, format!("{what}; {why}"));
+    }
+    if let Some(objection) = &release.objection {
+        let (key, text) = told(objection);
+        return turn.moving().waits(Gate::Health, Reason::new(key, hand.object(), text));
+    }
+    if let Some(newest) = release.newest().filter(|newest| newest.is_pending()) {
+        let text = format!("{} is {} by somebody else: {}", of.release, newest.status, newest.words());
+        return turn.denies(Gate::Plan, Reason::new(Key::AddonConflict, hand.object(), text));
+    }
+    if let Some(reason) = objection(hand, read) {
+        return turn.denies(Gate::Plan, reason);
+    }
+    let mark = ReleaseMark {
+        addon: read.question.label.clone(),
+        content: noted(&of.objects.digest).to_owned(),
+        attempt: noted_attempt(&hand.run.id, hand.progress.attempt),
+    };
+    let creates_namespace = !release.has_namespace;
+    let takes_over = takes_over(read, release);
+    let act = HelmAct::Upgrade { archive: of.archive.clone(), mark, creates_namespace, takes_over };
+    let lasts = backoff.is_some_and(Backoff::lasts);
+    match call(mv, (read, release), act) {
+        Some(call) => {
+            let turn = turn.effect(Effect::Helm(call), hand.progress.intent);
+            if lasts { turn } else { turn.moving() }
+        }
+        None => turn.moving(),
+    }
+}
+
+/// True if helm has to be told to take fields over from other managers.
+fn takes_over(read: &ManifestsRead, release: &ReleaseRead) -> bool {
+    let overwrites = release.rendering.as_ref().is_some_and(|rendering| rendering.overwrites());
+    let taken = |read: &ObjectRead| matches!(read.standing, ObjectStanding::Differs { takes_over: true, .. });
+    !overwrites && read.objects.values().any(taken)
+}
+
+fn call(mv: &AddonMove, (read, release): (&ManifestsRead, &ReleaseRead), act: HelmAct) -> Option<HelmCall> {
+    Some(HelmCall {
+        asked: read.question.release.clone()?,
+        act,
+        newest: release.newest().map_or(0, |newest| newest.number),
+        timeout_seconds: mv.timeout_seconds,
+    })
+}
+
+fn told(objection: &ReleaseObjection) -> (Key, String) {
+    match objection {
+        ReleaseObjection::NoProgram(words) => (Key::AddonHelmMissing, words.clone()),
+        ReleaseObjection::NoChart(words) => (Key::AddonChartMissing, words.clone()),
+        ReleaseObjection::Refused(words) => (Key::AddonRefused, words.clone()),
+        ReleaseObjection::Unread(why) => {
+            let key = if why.is_missing_right() { Key::RightMissing } else { Key::ApiUnreachable };
+            (key, why.words().to_owned())
+        }
+    }
+}
+
+/// Goes back to the last deployed revision once the helm that was interrupted is certainly dead. Helm upgrades nothing while a
+/// revision is pending.
+fn take_back(
+    hand: &Hand<'_>,
+    (mv, of, release): (&AddonMove, &HelmMove, &ReleaseRead),
+    newest: &ReleaseRevision,
+    turn: Turn,
+) -> Turn {
+    let Some((read, _)) = self::read(hand, mv, of) else { return turn.moving() };
+    // This process has seen its helm end; another process's may still be at work.
+    let ended = hand.live.overlay.backoff.contains_key(&key(of));
+    let limit = SignedDuration::from_secs(mv.timeout_seconds) + MARGIN;
+    let dead = later(release.pending_since.unwrap_or(hand.now), limit);
+    if !ended && dead > hand.now {
+        let text = format!(
+            "{} is {} by an interrupted helm, which may still be at work; it is taken back at {dead:.0}",
+            of.release, newest.status
+        );
+        return waits(hand, turn, text).wakes(dead);
+    }
+    let act = match release.deployed() {
+        Some(deployed) => HelmAct::Rollback { to: deployed.number },
+        None => HelmAct::Forget { record: newest.record.clone(), found: newest.found.clone() },
+    };
+    let turn = match call(mv, (read, release), act) {
+        Some(call) => turn.effect(Effect::Helm(call), hand.progress.intent),
+        None => turn,
+    };
+    waits(
+        hand,
+        turn,
+        format!("{} is taken back to its last deployed revision: helm was interrupted", of.release),
+    )
+}
+
+/// Watches the rollouts until all pods have been well for a while.
+fn follow_release(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &HelmMove),
+    (read, release): (&ManifestsRead, &ReleaseRead),
+    turn: Turn,
+) -> Turn {
+    let id = &hand.step.id;
+    let newest = release.newest();
+    if !release.has(&of.objects.digest) {
+        let why = match newest {
+            Some(newest) if has_failed(hand, newest) => {
+                let words = newest.description.as_deref().unwrap_or("helm does not say why");
+                format!("helm failed: {words}")
+            }
+            Some(newest) => {
+                format!("somebody changed {} after Windlass did: it has {}", of.release, newest.words())
+            }
+            None => format!("{} is not there any more", of.release),
+        };
+        return failed(hand, turn, why);
+    }
+    if hand.progress.phase < StepPhase::Upgrading {
+        return turn.reached(id, StepPhase::Upgrading);
+    }
+    if let Some(since) = read.complete_since {
+        let well = later(since, STABLE);
+        if well <= hand.now {
+            return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
+        }
+        return turn.moving().wakes(well);
+    }
+    let going = not_there_yet(hand, &of.objects, read);
+    if let Some(why) = going.as_ref().and_then(super::manifests::Going::failure) {
+        return failed(hand, turn, why.to_owned());
+    }
+    let text = going.map_or_else(|| missing(read), super::manifests::Going::words);
+    let (turn, expired) = expires(hand, (mv, read), turn);
+    if expired {
+        return failed(hand, turn, format!("it has not come further within its timeout; {text}"));
+    }
+    waits(hand, turn, text)
+}
+
+/// What is not there of a release whose workloads are complete.
+fn missing(read: &ManifestsRead) -> String {
+    let missing =
+        read.objects.iter().find(|(_, read)| matches!(read.standing, ObjectStanding::Missing { .. }));
+    match missing {
+        Some((object, _)) => format!("{object} is not there"),
+        None => "its objects are not usable yet".to_owned(),
+    }
+}

@@ -112,7 +112,7 @@ pub fn rollback_point(
     let snapshot = Snapshot::None { unproven: unproven.unwrap_or(NO_SNAPSHOT).to_owned() };
     RollbackPoint {
         desired_commit: desired_before.cloned(),
-        going_back: how_to_go_back(desired_before),
+        going_back: words_of_way_back(run, desired_before),
         snapshot,
         versions_from: VersionsFrom::Live,
         ..point_of_run(id, run, at, versions.collect())
@@ -138,11 +138,7 @@ pub fn tag(cluster: &str, run: &Run) -> (String, String) {
         run.id,
         way(&run.from, &run.to),
         second(run.started),
-        if run.moves_addons_alone() {
-            GO_BACK_ADDONS.to_owned()
-        } else {
-            how_to_go_back(run.before.as_ref().map(|(commit, _)| commit))
-        },
+        words_of_way_back(run, run.before.as_ref().map(|(commit, _)| commit)),
         run.id,
         run.commit,
         run.digest,
@@ -181,11 +177,7 @@ fn point_of_run(
         at,
         from: run.from.clone(),
         to: run.to.clone(),
-        going_back: if run.moves_addons_alone() {
-            GO_BACK_ADDONS.to_owned()
-        } else {
-            how_to_go_back(commit.as_ref())
-        },
+        going_back: words_of_way_back(run, commit.as_ref()),
         desired_commit: commit,
         snapshot: Snapshot::None { unproven: NO_SNAPSHOT.to_owned() },
         versions_from: VersionsFrom::Plan,
@@ -217,6 +209,10 @@ fn addon_before(step: &Step) -> Option<AddonBefore> {
         revision: mv.helm().and_then(|of| of.revision),
         objects: mv.objects().map(|of| of.objects.len()),
     })
+}
+
+fn words_of_way_back(run: &Run, commit: Option<&CommitId>) -> String {
+    if run.moves_addons_alone() { GO_BACK_ADDONS.to_owned() } else { how_to_go_back(commit) }
 }
 
 fn how_to_go_back(commit: Option<&CommitId>) -> String {

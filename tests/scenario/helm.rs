@@ -147,6 +147,8 @@ async fn a_chart_is_installed_and_upgraded_and_then_costs_no_write() {
     let files = world.record_files();
     let points = files.iter().filter(|(path, _)| path.contains("rollback-points/"));
     let point = points.map(|(_, text)| text).find(|text| text.contains("revision: 1")).unwrap();
+    assert!(point.contains("kind: helm") && point.contains("version: \"1.0.0\""), "{point}");
+    assert!(point.contains("commit the versions that `addons` has here"), "{point}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use super::tree::YamlNode;
 use super::values::{choice, is_name, length, name, text};
 use super::via::{ReadVersion, check_via, no_via, requires, via};
 use crate::model::addon::{
-    Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, WorkloadKind, WorkloadRef,
+    Addon, AddonImage, AddonManifests, AddonSource, AddonWhen, OnFailure, WorkloadKind, WorkloadRef,
 };
 use crate::model::helm::AddonHelm;
 use crate::model::image::image_complaint;
@@ -25,8 +25,7 @@ const WHEN: [(&str, AddonWhen); 3] = [
     ("afterNodes", AddonWhen::AfterNodes),
 ];
 
-/// Keys of an addon that are designed and not built.
-const LATER: [&str; 1] = ["onFailure"];
+const ON_FAILURE: [(&str, OnFailure); 2] = [("halt", OnFailure::Halt), ("rollback", OnFailure::Rollback)];
 
 /// An addon, and where its file says what it follows.
 struct PlacedAddon {
@@ -67,8 +66,8 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 }
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
-    let has = |kind: &str| fields.has(kind);
-    let (one_content, read): (bool, ReadVersion) = match (has("manifests"), has("helm")) {
+    let (by_manifests, by_chart) = (fields.has("manifests"), fields.has("helm"));
+    let (one_content, read): (bool, ReadVersion) = match (by_manifests, by_chart) {
         (true, _) => (true, any_version),
         (false, true) => (true, chart_version),
         (false, false) => (false, addon_version),
@@ -92,7 +91,19 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     let requires = fields.optional("requires", requires);
     let timeout = fields
         .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
-    fields.close(&LATER);
+    let on_failure = fields.optional("onFailure", |node, problems| {
+        let what = choice(&ON_FAILURE, &[], node, problems)?;
+        if by_manifests && what == OnFailure::Rollback {
+            problems.push_fix(
+                node.place,
+                "an addon by manifests does not go back by itself: what it was is in an earlier commit",
+                "remove it; to go back, commit the folder as it was",
+            );
+            return None;
+        }
+        Some(what)
+    });
+    fields.close(&[]);
     let addon = Addon {
         name: name?,
         version: version?,
@@ -102,6 +113,7 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
         after: Vec::new(),
         requires,
         timeout: timeout.unwrap_or(defaults::ADDON_TIMEOUT),
+        on_failure: on_failure.unwrap_or_default(),
     };
     Some(PlacedAddon { addon, place, after: after.unwrap_or_default() })
 }

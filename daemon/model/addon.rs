@@ -34,6 +34,7 @@ pub struct Addon {
     /// How long its pods may take until they run and are available. A Deployment's own `progressDeadlineSeconds` may end it
     /// sooner.
     pub timeout: SignedDuration,
+    pub on_failure: OnFailure,
 }
 
 /// What an addon consists of.
@@ -114,6 +115,24 @@ pub enum AddonKind {
     Helm,
 }
 
+/// What becomes of an addon whose move fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// It stays as it is, and the run halts.
+    #[default]
+    Halt,
+    /// It goes back to what it was before the move; then the run halts.
+    Rollback,
+}
+
+impl OnFailure {
+    /// True for what is so where people write nothing.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// When an addon moves in a run that also moves Kubernetes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,6 +166,8 @@ pub struct AddonMove {
     pub timeout_seconds: i64,
     /// What the API servers run when its turn comes.
     pub kubernetes: Version,
+    #[serde(default, skip_serializing_if = "OnFailure::is_usual")]
+    pub on_failure: OnFailure,
     pub change: AddonWork,
 }
 
@@ -274,6 +295,15 @@ impl AddonMove {
 
     pub fn kind(&self) -> AddonKind {
         self.change.kind()
+    }
+
+    /// What it would go back to; `None` if it was not there before.
+    pub fn way_back(&self) -> Option<String> {
+        match &self.change {
+            AddonWork::Image(of) => Some(of.image_from.clone()),
+            AddonWork::Manifests(_) => None,
+            AddonWork::Helm(of) => of.revision.map(|revision| format!("revision {revision}")),
+        }
     }
 
     pub fn image(&self) -> Option<&ImageMove> {

@@ -165,6 +165,8 @@ pub enum StepEvent {
     },
     /// The step was given up. Its node is returned untouched, or stays cordoned with its claim if it was changed.
     SetAside { touched: bool, reasons: Vec<Reason> },
+    /// The step failed, and what it changed is taken back before the run halts.
+    GoesBack { reasons: Vec<Reason> },
     /// The step failed for good; the run halts.
     Failed { reasons: Vec<Reason> },
     /// The step's node is gone, or another one has its name.

@@ -57,7 +57,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::model::addon::{AddonImage, AddonSource, AddonWhen, WorkloadKind, WorkloadRef};
+    use crate::model::addon::{AddonImage, AddonSource, AddonWhen, OnFailure, WorkloadKind, WorkloadRef};
 
     #[test]
     fn the_path_of_an_addon_begins_after_what_runs() {
@@ -90,6 +90,7 @@ mod tests {
                 after: Vec::new(),
                 requires: None,
                 timeout: SignedDuration::ZERO,
+                on_failure: OnFailure::Halt,
             };
             let found: Vec<String> = addon.path_from(runs).into_iter().map(|via| via.version).collect();
             assert_eq!(found, path, "from {runs}");

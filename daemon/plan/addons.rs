@@ -164,6 +164,7 @@ impl PendingMove {
             to: self.to.clone(),
             timeout_seconds: addon.timeout.as_secs(),
             kubernetes: at.clone(),
+            on_failure: addon.on_failure,
             change: self.change.clone(),
         };
         let achieves = mv.achieves();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonVia, AddonWhen, WorkloadRef};
+use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonVia, AddonWhen, OnFailure, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::helm::{AddonHelm, Chart, ReleaseRef};
 use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
@@ -81,6 +81,8 @@ struct AddonIntent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     requires: Option<&'a str>,
     timeout_seconds: i64,
+    #[serde(skip_serializing_if = "OnFailure::is_usual")]
+    on_failure: OnFailure,
 }
 
 #[derive(Serialize)]
@@ -194,7 +196,7 @@ fn archives(plan: &Plan) -> BTreeMap<&str, &str> {
 
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
     fn intent(addon: &Addon) -> AddonIntent<'_> {
-        let Addon { name, version, via, source, when, after, requires, timeout } = addon;
+        let Addon { name, version, via, source, when, after, requires, timeout, on_failure } = addon;
         let source = match source {
             AddonSource::Image(image) => SourceIntent::Image {
                 workload: &image.workload,
@@ -217,6 +219,7 @@ fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
             after,
             requires: requires.as_deref(),
             timeout_seconds: timeout.as_secs(),
+            on_failure: *on_failure,
         }
     }
     cluster.addons.iter().map(intent).collect()

@@ -126,6 +126,7 @@ fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluste
         && needed.is_none_or(|range| range.matches(&of_minor(mv.kubernetes.minor)))
         && fits
         && mv.timeout_seconds == addon.timeout.as_secs()
+        && mv.on_failure == addon.on_failure
         && step.achieves == mv.achieves()
         && matches!(step.expects.as_slice(), [Fact::ControlPlaneAtLeast(_)])
 }

@@ -59,7 +59,7 @@ fn weight(what: &What) -> u8 {
         What::Run(RunEvent::Started { .. }) => 12,
         What::Commit(CommitEvent::Refused { .. }) => 13,
         What::Run(RunEvent::Ended { .. }) => 14,
-        What::Step(_, StepEvent::Failed { .. }) => 15,
+        What::Step(_, StepEvent::Failed { .. } | StepEvent::GoesBack { .. }) => 15,
         What::Interruption(InterruptionEvent::Halted { .. }) => 16,
         What::Interruption(InterruptionEvent::Stopped { .. }) => 17,
     }
@@ -117,6 +117,9 @@ fn step_subject(id: &StepId, event: &StepEvent, alike: &[&Entry], after: &Record
         StepEvent::SetAside { .. } => Some(format!("{things} set aside")),
         StepEvent::Failed { reasons } => {
             Some(format!("{things} failed: {}", reasons.first().map(cause).unwrap_or_default()))
+        }
+        StepEvent::GoesBack { reasons } => {
+            Some(format!("{things} failed and goes back: {}", reasons.first().map(cause).unwrap_or_default()))
         }
         StepEvent::Moved { .. } | StepEvent::Gone => None,
     }

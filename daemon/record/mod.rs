@@ -45,7 +45,7 @@ pub use files::{WriteError, advance, files};
 pub use message::message;
 pub use read::{ReadError, journal, read};
 pub use rollback::{LiveVersions, RollbackPoint, rollback_file, rollback_point, tag};
-pub use run::{Run, StepEnd, StepRecord};
+pub use run::{GoingBack, Run, StepEnd, StepRecord};
 pub use sentence::sentence;
 pub use status::{read_status, status};
 pub use status_types::*;
@@ -245,6 +245,7 @@ impl Record {
             StepEvent::Done { .. } => *all = of.objects.iter().cloned().collect(),
             StepEvent::Moved { .. }
             | StepEvent::SetAside { .. }
+            | StepEvent::GoesBack { .. }
             | StepEvent::Failed { .. }
             | StepEvent::Gone => {}
         }

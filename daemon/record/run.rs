@@ -79,6 +79,17 @@ pub struct StepRecord {
     pub touched: bool,
     /// How the node was found, once it was claimed.
     pub found: Option<AsFound>,
+    /// Set while the step takes back what it changed.
+    pub goes_back: Option<GoingBack>,
+}
+
+/// A step that failed and takes back what it changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GoingBack {
+    /// Why it failed.
+    pub reasons: Vec<Reason>,
+    /// The number of the entry that says so, which releases the effects of the way back.
+    pub seq: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -135,6 +146,11 @@ impl Run {
                 let limits = self.plan.limits(&id.scope).map(|limits| limits.drain.on_not_recovered);
                 if !owes.is_empty() && limits == Some(OnNotRecovered::Wait) {
                     self.owing.insert(id.clone());
+                }
+            }
+            StepEvent::GoesBack { reasons } => {
+                if let Some(step) = self.steps.get_mut(id) {
+                    step.goes_back = Some(GoingBack { reasons: reasons.clone(), seq });
                 }
             }
             StepEvent::SetAside { touched, reasons } => {
@@ -211,6 +227,7 @@ impl StepRecord {
             attempt: 0,
             touched: false,
             found: None,
+            goes_back: None,
         }
     }
 

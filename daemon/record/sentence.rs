@@ -108,6 +108,9 @@ fn step_sentence(id: &StepId, event: &StepEvent) -> String {
         StepEvent::SetAside { touched: false, reasons: why } => {
             format!("set {thing} aside, unchanged: {}", reasons(why))
         }
+        StepEvent::GoesBack { reasons: why } => {
+            format!("{thing} failed and goes back to what it was: {}", causes(why))
+        }
         StepEvent::Failed { reasons: why } => format!("{thing} failed: {}", causes(why)),
         StepEvent::Gone => format!("{thing} was deleted or replaced"),
     }
@@ -184,6 +187,7 @@ fn step_outcome(event: &StepEvent) -> &'static str {
         StepEvent::Moved { phase: reached, .. } => phase(*reached),
         StepEvent::Done { .. } => "done",
         StepEvent::SetAside { .. } => "setAside",
+        StepEvent::GoesBack { .. } => "goesBack",
         StepEvent::Failed { .. } => "failed",
         StepEvent::Gone => "gone",
     }

@@ -137,7 +137,7 @@ fn node(run: &Run, steps: &[&Step]) -> Option<NodeStatus> {
 fn state(record: &StepRecord) -> NodeState {
     match record.end {
         // Its intent is written, and it waits for its turn.
-        None if record.phase == StepPhase::Started => NodeState::Pending,
+        None if record.phase == StepPhase::Started && record.goes_back.is_none() => NodeState::Pending,
         None => NodeState::InProgress,
         Some(StepEnd::Done) => NodeState::Done,
         Some(StepEnd::SetAside { .. }) => NodeState::SetAside,
@@ -168,7 +168,10 @@ fn reasons_of_step(record: &StepRecord) -> Vec<crate::model::decision::Reason> {
         Some(StepEnd::SetAside { reasons, .. } | StepEnd::Failed(reasons)) => {
             reasons.iter().take(REASONS_OF_NODE).cloned().collect()
         }
-        None | Some(StepEnd::Done | StepEnd::Gone) => Vec::new(),
+        None => {
+            record.goes_back.iter().flat_map(|back| &back.reasons).take(REASONS_OF_NODE).cloned().collect()
+        }
+        Some(StepEnd::Done | StepEnd::Gone) => Vec::new(),
     }
 }
 

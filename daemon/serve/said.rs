@@ -65,7 +65,7 @@ pub(super) fn clock(cluster: &str, ahead: SignedDuration) {
 /// How loud an entry is, and the first of its reasons.
 fn importance(what: &What) -> (Level, Option<&Reason>) {
     match what {
-        What::Step(_, StepEvent::Failed { reasons })
+        What::Step(_, StepEvent::Failed { reasons } | StepEvent::GoesBack { reasons })
         | What::Interruption(InterruptionEvent::Halted { reasons }) => (Level::ERROR, reasons.first()),
         What::Step(_, StepEvent::SetAside { reasons, .. }) => (Level::WARN, reasons.first()),
         What::Step(_, StepEvent::Gone)

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::back::{fails, image_back};
 use super::hand::Hand;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
@@ -19,7 +20,8 @@ pub(super) const READ: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where the step stands: its workload has the image or not.
 pub(super) fn image_state(hand: &Hand<'_>, of: &ImageMove) -> State {
-    if has_image(hand, of) || hand.progress.phase >= StepPhase::Upgrading {
+    let goes_back = hand.progress.goes_back.is_some();
+    if has_image(hand, of) || goes_back || hand.progress.phase >= StepPhase::Upgrading {
         State::RollingOut
     } else {
         State::Unrolled
@@ -63,7 +65,10 @@ pub(super) fn advance(
         // Nothing is judged while a person has stopped the work, nor by an old picture.
         _ if may.objects(Gate::Stop) => turn.moving(),
         _ if !is_fresh(hand, of) => unread(hand, of, turn),
-        _ => follow(hand, (mv, of), turn),
+        _ => match &hand.progress.goes_back {
+            Some(back) => image_back(hand, (mv, of, workload(hand, of)), back, turn),
+            None => follow(hand, (mv, of), turn),
+        },
     }
 }
 
@@ -101,12 +106,14 @@ fn set_image(hand: &Hand<'_>, of: &ImageMove, turn: Turn, may: &Decision) -> Tur
 /// Watches the rollout until all pods have the image and have been well for a while.
 fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Turn {
     let (id, object) = (&hand.step.id, hand.object());
-    let failed = |turn: Turn, why: String| {
+    let failed = |turn: Turn, why: String| fails(hand, mv, turn, why);
+    // What somebody else has done is not taken back.
+    let disturbed = |turn: Turn, why: String| {
         turn.failed(id, vec![Reason::new(Key::AddonNotRolledOut, object.clone(), why)])
     };
     let Some(read) = workload(hand, of) else {
         if hand.live.addon_workloads.contains_key(&of.workload) {
-            return failed(turn, format!("{} is not there any more", of.workload));
+            return disturbed(turn, format!("{} is not there any more", of.workload));
         }
         return turn.moving();
     };
@@ -114,7 +121,7 @@ fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Tu
         let runs = read.images.get(&of.container).map_or("no such container", |runs| runs.image.as_str());
         let by = read.images.get(&of.container).and_then(|runs| runs.manager.as_deref());
         let by = by.map_or_else(String::new, |by| format!(", written by {by}"));
-        return failed(turn, format!("somebody changed its image after Windlass did: it has {runs}{by}"));
+        return disturbed(turn, format!("somebody changed its image after Windlass did: it has {runs}{by}"));
     }
     if hand.progress.phase < StepPhase::Upgrading {
         return turn.reached(id, StepPhase::Upgrading);

@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use super::addon::READ;
+use super::back::{fails, is_too_late, release_is_back, went_back};
 use super::hand::Hand;
 use super::manifests::{comparing, expires, failed, not_there_yet, objection};
 use super::state::State;
@@ -19,6 +20,7 @@ use crate::model::helm::{
 use crate::model::live::{Backoff, Probe};
 use crate::model::manifest::{ManifestsRead, ObjectRead, ObjectStanding};
 use crate::model::time::later;
+use crate::record::GoingBack;
 use crate::verify::STABLE;
 
 /// How much longer than helm's own limit an interrupted helm is waited for.
@@ -72,7 +74,11 @@ pub(super) fn release_state(hand: &Hand<'_>, mv: &AddonMove, of: &HelmMove) -> S
             || release.has(&of.objects.digest)
             || newest.is_some_and(|newest| has_failed(hand, newest))
     });
-    if begun || runs(hand, of) || hand.progress.phase >= StepPhase::Upgrading {
+    if begun
+        || runs(hand, of)
+        || hand.progress.goes_back.is_some()
+        || hand.progress.phase >= StepPhase::Upgrading
+    {
         State::RollingOut
     } else {
         State::Unrolled
@@ -109,6 +115,9 @@ pub(super) fn upgrade(
     }
     if later(read.read_at, READ) <= hand.now {
         return comparing(hand, turn);
+    }
+    if let Some(back) = &hand.progress.goes_back {
+        return release_back(hand, (mv, of), (read, release), back, turn);
     }
     if let Some(newest) = interrupted(read, release) {
         return take_back(hand, (mv, of, release), newest, turn);
@@ -232,12 +241,18 @@ fn take_back(
         );
         return waits(hand, turn, text).wakes(dead);
     }
-    let act = match release.deployed() {
-        Some(deployed) => HelmAct::Rollback { to: deployed.number },
+    let goes_back = hand.progress.goes_back.as_ref();
+    let to = match goes_back {
+        Some(_) => of.revision,
+        None => release.deployed().map(|deployed| deployed.number),
+    };
+    let act = match to {
+        Some(to) => HelmAct::Rollback { to },
         None => HelmAct::Forget { record: newest.record.clone(), found: newest.found.clone() },
     };
+    let after = goes_back.map_or(hand.progress.intent, |back| back.seq);
     let turn = match call(mv, (read, release), act) {
-        Some(call) => turn.effect(Effect::Helm(call), hand.progress.intent),
+        Some(call) => turn.effect(Effect::Helm(call), after),
         None => turn,
     };
     waits(
@@ -245,6 +260,41 @@ fn take_back(
         turn,
         format!("{} is taken back to its last deployed revision: helm was interrupted", of.release),
     )
+}
+
+/// Lets helm go back to the revision before the step, and watches its workloads.
+fn release_back(
+    hand: &Hand<'_>,
+    (mv, of): (&AddonMove, &HelmMove),
+    (read, release): (&ManifestsRead, &ReleaseRead),
+    back: &GoingBack,
+    turn: Turn,
+) -> Turn {
+    let Some((newest, to)) = release.newest().zip(of.revision) else {
+        return went_back(hand, back, turn, format!("{} is not there any more", of.release));
+    };
+    let said = format!("Rollback to {to}");
+    let on_its_way = newest.is_pending() && newest.description.as_ref() == Some(&said);
+    if on_its_way || interrupted(read, release).is_some() {
+        return take_back(hand, (mv, of, release), newest, turn);
+    }
+    if newest.is_deployed() && newest.description.as_ref() == Some(&said) {
+        return release_is_back(hand, (mv, read), back, turn);
+    }
+    if !is_ours(newest, read) {
+        let text = format!("it did not go back: somebody made {}", newest.words());
+        return went_back(hand, back, turn, text);
+    }
+    let (turn, late) = is_too_late(hand, mv, read.progressed, turn);
+    if late {
+        let why = hand.live.overlay.backoff.get(&key(of)).map_or("", |backoff| backoff.why.words());
+        return went_back(hand, back, turn, format!("it did not go back within its timeout; {why}"));
+    }
+    let turn = match call(mv, (read, release), HelmAct::Rollback { to }) {
+        Some(call) => turn.effect(Effect::Helm(call), back.seq),
+        None => turn,
+    };
+    waits(hand, turn, format!("{} goes back to revision {to}", of.release))
 }
 
 /// Watches the rollouts until all pods have been well for a while.
@@ -260,7 +310,7 @@ fn follow_release(
         let why = match newest {
             Some(newest) if has_failed(hand, newest) => {
                 let words = newest.description.as_deref().unwrap_or("helm does not say why");
-                format!("helm failed: {words}")
+                return fails(hand, mv, turn, format!("helm failed: {words}"));
             }
             Some(newest) => {
                 format!("somebody changed {} after Windlass did: it has {}", of.release, newest.words())
@@ -281,12 +331,12 @@ fn follow_release(
     }
     let going = not_there_yet(hand, &of.objects, read);
     if let Some(why) = going.as_ref().and_then(super::manifests::Going::failure) {
-        return failed(hand, turn, why.to_owned());
+        return fails(hand, mv, turn, why.to_owned());
     }
     let text = going.map_or_else(|| missing(read), super::manifests::Going::words);
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
-        return failed(hand, turn, format!("it has not come further within its timeout; {text}"));
+        return fails(hand, mv, turn, format!("it has not come further within its timeout; {text}"));
     }
     waits(hand, turn, text)
 }

@@ -4,6 +4,7 @@
 
 mod addon;
 mod await_control_plane;
+mod back;
 mod control_plane;
 mod drain;
 mod hand;

@@ -106,7 +106,9 @@ fn event(what: &What, now: Timestamp) -> (String, Vec<String>) {
                     .values()
                     .map(|owner| format!("{} has {} ready", owner.name, owner.ready))
                     .collect(),
-                StepEvent::SetAside { reasons: why, .. } | StepEvent::Failed { reasons: why } => reasons(why),
+                StepEvent::SetAside { reasons: why, .. }
+                | StepEvent::Failed { reasons: why }
+                | StepEvent::GoesBack { reasons: why } => reasons(why),
                 StepEvent::Moved { .. } | StepEvent::Done { .. } | StepEvent::Gone => Vec::new(),
             };
             (format!("step {id} {}", variant(event)), more)

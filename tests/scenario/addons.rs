@@ -146,6 +146,31 @@ async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on
     assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
 }
 
+/// `onFailure: rollback`: what failed goes back first, and then the run halts for a person.
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_does_not_come_goes_back_where_its_file_says_so() {
+    let mut world = world().await;
+    let back =
+        |coredns: &str| addons("v1.17.8", coredns).replace("timeout: 5m", "timeout: 5m, onFailure: rollback");
+    world.desire_with("v1.36.3", &back("v9"));
+    let mut process = world.start();
+    world.until("the bad image rolls out", HOUR, |world| coredns(world) == BROKEN).await;
+    world.until("it goes back", HOUR, |world| coredns(world).ends_with("v1.11.3")).await;
+    // Killed on the way back, it goes on with it.
+    drop(process);
+    process = world.start();
+    assert_eq!(process.ended().await, End::Idle(RunState::Halted), "{:#?}", world.log());
+    world.assert_halted(Key::AddonNotRolledOut, "does not go on");
+    world.assert_halted(Key::AddonNotRolledOut, "it went back to v1.11.3");
+    world.assert_in_service("w1", "v1.35.4");
+    assert_eq!(moved(&world), ["coredns", "coredns"]);
+    let log = world.log();
+    assert!(log.iter().any(|line| line.contains("failed and goes back")), "{log:#?}");
+    world.desire_with("v1.36.3", &back("v1.12.1"));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_takes_a_bad_version_back_does_not_wait_for_its_rollout() {
     let mut world = world().await;

@@ -57,6 +57,14 @@ pub fn desire(
     world.commit(&files, "demo")
 }
 
+/// The same for a release with more in its addon.
+fn desire_with(world: &World, version: &str, (image, helm): (&str, &str), more: &str) {
+    desire(world, "v1.35.4", version, (image, helm), true);
+    let cluster = cluster_yaml("v1.35.4", &SPEC.replace("VERSION", version))
+        .replace("timeout: 5m", &format!("timeout: 5m, {more}"));
+    world.commit(&[("desired-state/demo/cluster.yaml", Some(cluster.as_str()))], "demo");
+}
+
 async fn world() -> World {
     let settings = sim::Settings {
         version: "v1.35.4".to_owned(),
@@ -172,6 +180,30 @@ async fn pods_that_do_not_start_halt_the_run() {
     assert_eq!(world.run().await, End::Idle(RunState::Halted));
     assert_eq!(status(&world), (NodeState::Failed, Some(Key::AddonNotRolledOut)));
     assert_eq!(revisions(&world), ["1 superseded", "2 deployed"]);
+}
+
+/// Pods that do not start, and a helm that fails: each goes back by helm's own history.
+#[tokio::test(start_paused = true)]
+async fn a_release_goes_back_where_its_file_says_so() {
+    for (image, helm, failed) in [("v9", "works", "3 superseded"), ("v2", "fails", "3 failed")] {
+        let mut world = installed().await;
+        desire_with(&world, "1.0.1", ("v1", "works"), "onFailure: rollback");
+        let end = world.run().await;
+        world.assert_done(&end, "v1.35.4");
+        desire_with(&world, "1.1.0", (image, helm), "onFailure: rollback");
+        let process = world.start();
+        world.until("helm goes back", HOUR, |world| revisions(world).len() == 4).await;
+        // Both are killed on the way back.
+        drop(process);
+        assert_eq!(world.run().await, End::Idle(RunState::Halted), "{:#?}", world.log());
+        assert_eq!(status(&world), (NodeState::Failed, Some(Key::AddonNotRolledOut)));
+        world.assert_halted(Key::AddonNotRolledOut, "it went back to 1.0.1");
+        let revisions = revisions(&world);
+        assert_eq!(revisions[2], failed);
+        assert_eq!(revisions.last().map(String::as_str), Some("5 deployed"), "{revisions:?}");
+        assert_eq!(images(&world), ["registry.example.com/web:v1"]);
+        assert_eq!(runs(&world)[2..], ["upgrade web chart", "rollback web 2", "rollback web 2"]);
+    }
 }
 
 /// The daemon and its helm are killed together, as a container is. Nobody knows then whether that helm is still at work.

@@ -197,7 +197,9 @@ impl FakeHelm {
         let revision = before.last().map_or(0, number) + 1;
         let mut labels = target["metadata"]["labels"].clone();
         labels["status"] = json!("pending-rollback");
-        self.record(namespace, release, revision, &labels, &target["data"]);
+        let mut data = target["data"].clone();
+        data["description"] = json!(format!("Rollback to {}", arguments[2]));
+        self.record(namespace, release, revision, &labels, &data);
         self.clock.sleep(TAKES).await;
         let text = target["data"]["manifest"].as_str().unwrap();
         let last = before.last().unwrap()["data"]["manifest"].as_str().unwrap();

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use windlass::model::CommitId;
 use windlass::model::addon::{
-    Addon, AddonImage, AddonSource, AddonVia, AddonWhen, WorkloadKind, WorkloadRef,
+    Addon, AddonImage, AddonSource, AddonVia, AddonWhen, OnFailure, WorkloadKind, WorkloadRef,
 };
 use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
@@ -136,6 +136,7 @@ impl AddonWish {
             after: self.after.clone(),
             requires: self.requires.clone(),
             timeout: SignedDuration::from_mins(10),
+            on_failure: OnFailure::Halt,
         }
     }
 }

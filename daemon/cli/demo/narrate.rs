@@ -87,9 +87,10 @@ impl Narrator {
                 }
                 StepEvent::Moved { phase, .. } => self.moved(at, id, *phase),
                 StepEvent::Done { version, .. } => self.done(at, id, version),
-                StepEvent::SetAside { .. } | StepEvent::Failed { .. } | StepEvent::Gone => {
-                    told("daemon", Tone::Bad)
-                }
+                StepEvent::SetAside { .. }
+                | StepEvent::GoesBack { .. }
+                | StepEvent::Failed { .. }
+                | StepEvent::Gone => told("daemon", Tone::Bad),
             },
             What::Run(RunEvent::Started { from, to, digest, nodes, .. }) => {
                 self.through = 0;

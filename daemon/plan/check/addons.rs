@@ -28,7 +28,8 @@ impl<'a> PlanCheck<'a> {
             "moves at another time than asked for",
         );
         let asked = mv.to == addon.version || addon.via.iter().any(|via| via.version == mv.to);
-        let same = asked && mv.timeout_seconds == addon.timeout.as_secs();
+        let same =
+            asked && mv.timeout_seconds == addon.timeout.as_secs() && mv.on_failure == addon.on_failure;
         self.require(same, step, "is not the move that the file asks for");
         self.path(step, mv, addon);
         match (&addon.source, &mv.change) {

@@ -1,12 +1,13 @@
 //! Checks the effects and entries of addons.
 
 use super::Check;
-use crate::model::addon::AddonWork;
+use crate::model::addon::{AddonWork, ImageMove};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
 use crate::model::helm::{HelmAct, ReleaseRevision};
 use crate::model::manifest::{GoneObject, ObjectRef, ObjectStanding};
 use crate::model::work::{AddonMove, StepId};
+use crate::record::{GoingBack, Run, StepRecord};
 
 impl<'a> Check<'a> {
     /// An image is changed only for the step in progress of its addon, to what the frozen plan has, and under its intent.
@@ -24,23 +25,11 @@ impl<'a> Check<'a> {
         let Some((mv, of, progress)) = of else {
             return self.note(object, "its image is changed for no step in progress");
         };
-        self.require(
-            progress.intent == after,
-            &object,
-            "it is released by another entry than the intent of its step",
-        );
-        self.require(of.image == *image, &object, "it gets another image than its plan has");
         let read = self.live().addon_workloads.get(workload).and_then(Option::as_ref);
-        let runs = read.and_then(|read| read.images.get(container));
-        let asked = self
-            .desired()
-            .and_then(|desired| desired.cluster.addons.iter().find(|addon| addon.name == mv.name));
-        let asked = runs
-            .zip(asked)
-            .filter(|(_, addon)| addon.has_version(&mv.to))
-            .and_then(|(runs, addon)| Some(addon.source.image()?.asked(&mv.to, &runs.image)));
-        self.require(asked.as_ref() == Some(image), &object, "it gets another image than its file asks for");
-        self.require(progress.phase == StepPhase::Started, &object, "its image is changed a second time");
+        match &progress.goes_back {
+            Some(back) => self.goes_back_to(&object, (back, after), *image == of.image_from),
+            None => self.goes_forward_to(&object, (progress, after), (mv, of), image),
+        }
         self.require(self.record().halted.is_none(), &object, "its image is changed while the run is halted");
         self.require(
             read.is_some_and(|read| read.uid == *uid),
@@ -51,6 +40,40 @@ impl<'a> Check<'a> {
             .in_progress()
             .filter(|(id, _)| run.find(id).is_some_and(|(_, step)| step.work.addon().is_some()));
         self.require(others.count() <= 1, &object, "two addons are on their way at once");
+    }
+
+    /// What fails goes back to what its plan says that it was, once that is written down.
+    fn goes_back_to(&mut self, object: &str, (back, after): (&GoingBack, u64), is_before: bool) {
+        self.require(back.seq == after, object, "it goes back under another entry than the one that says so");
+        self.require(is_before, object, "it goes back to something else than it was before its step");
+    }
+
+    fn goes_forward_to(
+        &mut self,
+        object: &str,
+        (progress, after): (&StepRecord, u64),
+        (mv, of): (&AddonMove, &ImageMove),
+        image: &str,
+    ) {
+        let workload = &of.workload;
+        let container = &of.container;
+        self.require(
+            progress.intent == after,
+            object,
+            "it is released by another entry than the intent of its step",
+        );
+        self.require(of.image == image, object, "it gets another image than its plan has");
+        let read = self.live().addon_workloads.get(workload).and_then(Option::as_ref);
+        let runs = read.and_then(|read| read.images.get(container));
+        let asked = self
+            .desired()
+            .and_then(|desired| desired.cluster.addons.iter().find(|addon| addon.name == mv.name));
+        let asked = runs
+            .zip(asked)
+            .filter(|(_, addon)| addon.has_version(&mv.to))
+            .and_then(|(runs, addon)| Some(addon.source.image()?.asked(&mv.to, &runs.image)));
+        self.require(asked.as_deref() == Some(image), object, "it gets another image than its file asks for");
+        self.require(progress.phase == StepPhase::Started, object, "its image is changed a second time");
     }
 
     /// An object is applied only for the step in progress of its addon, as the file has it, and where the API server took it
@@ -107,6 +130,8 @@ impl<'a> Check<'a> {
         let Effect::Helm(call) = effect else { return };
         let name = call.asked.release.to_string();
         let Some((mv, of)) = self.addon_step(&name, after, AddonMove::helm) else { return };
+        let mut in_progress = self.run().into_iter().flat_map(Run::in_progress);
+        let back = in_progress.find_map(|(_, progress)| progress.goes_back.as_ref());
         self.require(of.release == call.asked.release, &name, "it is not the release of its step");
         let addons = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
         let same = addons.filter(|addon| addon.name == mv.name).any(|addon| {
@@ -140,6 +165,10 @@ impl<'a> Check<'a> {
                 self.require(*archive == of.archive, &name, "it gets another archive than its plan has");
                 let marked = of.objects.digest.contains(&mark.content) && mark.addon == read.question.label;
                 self.require(marked, &name, "it is marked as another addon or content");
+            }
+            HelmAct::Rollback { to } if back.is_some() => {
+                let before = of.revision == Some(*to);
+                self.require(before, &name, "it goes back to another revision than the one before its step");
             }
             HelmAct::Rollback { to } => {
                 self.require(left, &name, "it is taken back, and Windlass left nothing half done");
@@ -177,8 +206,9 @@ impl<'a> Check<'a> {
             return None;
         };
         self.require(!several, name, "two addons are on their way at once");
+        let back = progress.goes_back.as_ref().map(|back| back.seq);
         self.require(
-            progress.intent == after,
+            back.unwrap_or(progress.intent) == after,
             name,
             "it is released by another entry than the intent of its step",
         );

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Check;
 use crate::model::CommitId;
+use crate::model::addon::OnFailure;
 use crate::model::desired::Mode;
 use crate::model::entry::{CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What};
 use crate::model::live::Node;
@@ -202,6 +203,14 @@ impl<'a> Check<'a> {
                 let halted = self.tick.entries.iter().any(halts);
                 self.require(halted, &object, "it fails, and the run does not halt");
                 self.require(self.in_progress(id).is_some(), &object, "it fails and was not in progress");
+            }
+            StepEvent::GoesBack { .. } => {
+                let asked = self
+                    .addon_of(id)
+                    .is_some_and(|mv| mv.on_failure == OnFailure::Rollback && mv.way_back().is_some());
+                self.require(asked, &object, "it goes back, and its file does not ask for that");
+                let going = known.filter(|known| known.end.is_none() && known.goes_back.is_none());
+                self.require(going.is_some(), &object, "it goes back and was not in progress");
             }
             StepEvent::SetAside { touched, .. } => {
                 let before = known.is_some_and(|known| known.touched);

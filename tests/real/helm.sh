@@ -1,6 +1,6 @@
 #!/bin/bash
 # The daemon installs, upgrades and repairs a release of Helm on a real API server, by the real program; KWOK stands in for the
-# kubelets. No root, some six minutes for each major of helm.
+# kubelets. No root, some eight minutes for each major of helm.
 #   helm.sh [MAJOR] [--kill9 SECONDS]   everything, in folders of their own that go away if all is well; both majors if none is named
 #   helm.sh up MAJOR WORK               the cluster and the repository; then by hand:
 #   helm.sh run MAJOR WORK [--kill9 SECONDS]

@@ -4,6 +4,7 @@
 #   kubeadm.sh [--kill9 SECONDS]             everything, in a folder of its own that goes away if all is well
 #   kubeadm.sh up WORK                       the cluster, the next version on its nodes, the workload and the repository; then by hand:
 #   kubeadm.sh run WORK [--kill9 SECONDS]    the daemon until it is idle, and what has to be true afterwards
+#   kubeadm.sh addons                        another cluster, of which no node moves: CoreDNS by its image and a chart, while DNS is asked
 #   kubeadm.sh down WORK
 # What has to be true is judged on the hosts, by watches beside the run and by the API servers' audit; the daemon is not asked.
 # WINDLASS names the daemon (else it is built); WINDLASS_KUBERNETES is where Kubernetes' binaries are kept.
@@ -27,8 +28,9 @@ main() {
 		run "$@"
 		;;
 	down) ./nodes.sh down "$2" ;;
+	addons) everything --addons ;;
 	'' | --*) everything "$@" ;;
-	*) die "usage: $0 [--kill9 SECONDS] | up WORK | run WORK [--kill9 SECONDS] | down WORK" ;;
+	*) die "usage: $0 [--kill9 SECONDS] | addons | up WORK | run WORK [--kill9 SECONDS] | down WORK" ;;
 	esac
 }
 
@@ -40,7 +42,7 @@ everything() {
 	trap "./nodes.sh down '$folder'" EXIT
 	up "$folder"
 	enter "$folder"
-	run "$@" || status=$?
+	if [ "${1:-}" = --addons ]; then addons || status=$?; else run "$@" || status=$?; fi
 	./nodes.sh down "$folder"
 	trap - EXIT
 	if [ "$status" = 0 ]; then rm -rf "$folder"; else say "kept: $folder"; fi
@@ -70,7 +72,7 @@ up() {
 	enter "$1"
 	workload | kubectl apply -f - >/dev/null
 	kubectl --namespace shop rollout status deployment/web --timeout=120s >&2
-	repository
+	repository $TO ''
 	watch budgets
 	say "ready: $CONTROL_PLANES control plane nodes and two workers of $FROM in $work"
 }
@@ -112,7 +114,7 @@ workload() {
 	YAML
 }
 
-repository() {
+repository() { # VERSION ADDONS
 	mkdir -p "$work/desired/desired-state/real"
 	cat >"$work/desired/desired-state/real/cluster.yaml" <<-YAML
 		apiVersion: windlass.dev/v1alpha1
@@ -122,7 +124,7 @@ repository() {
 		spec:
 		  mode: act
 		  kubernetes:
-		    version: $TO
+		    version: $1
 		  controlPlane:
 		    provider: kubeadm
 		    drain: beforeControlPlane
@@ -138,9 +140,10 @@ repository() {
 		      maxUnavailable: 1
 		      canary: 1
 		      soak: 5s
+		$2
 	YAML
 	always_open
-	commit_desired "$work" "real: to $TO"
+	commit_desired "$work" "real: to $1"
 }
 
 # ---- the run
@@ -212,6 +215,76 @@ ask_names() {
 	esac
 }
 '
+
+# ---- addons alone
+
+# The same CoreDNS under a newer name, and a chart in the repository.
+addons() {
+	local windlass each
+	windlass=$(windlass_binary)
+	[ -x "$KUBERNETES/tools/bin/helm3" ] || ./binaries.sh helm
+	mkdir -p "$work/bin"
+	ln -sf "$(cd "$KUBERNETES/tools/bin" && pwd)/helm3" "$work/bin/helm"
+	PATH=$PATH:$work/bin
+	for each in $(seq $((CONTROL_PLANES + 2))); do
+		./nodes.sh in "$work" "node$each" ctr --namespace k8s.io images tag "$(coredns_image)" registry.k8s.io/coredns/coredns:v1.99.0 >/dev/null
+	done
+	rm -f "$work/answers"
+	probes=()
+	for each in node1 "$last"; do probe names "$each" "$(of_service kube-system kube-dns)"; done
+	chart 1.0.0 one
+	repository $FROM "$(with_addons "$(coredns_image | cut -d: -f2)" 1.0.0)"
+	until_idle "$windlass"
+	check "the chart is installed" same one "$(said)"
+	chart 1.1.0 two
+	repository $FROM "$(with_addons v1.99.0 1.1.0)"
+	until_idle "$windlass"
+	check "the chart is upgraded" same two "$(said)"
+	check "CoreDNS runs the new image" same registry.k8s.io/coredns/coredns:v1.99.0 \
+		"$(kubectl --namespace kube-system get pods --selector k8s-app=kube-dns -o json | jq -r '[.items[].spec.containers[0].image] | unique | join(" ")')"
+	check "it was one run" same 1 "$(git_alone -C "$work/repository.git" log --format=%s windlass/status | grep -c 'run .* converged' | awk '{print $1 - 1}')"
+	sleep 5
+	for each in "${probes[@]}"; do kill -- "-$each"; done
+	check "the Service kube-dns answered all along ($(asked names) requests)" same "" "$(unanswered names)"
+	check "it was asked at all" test "$(asked names)" -gt 100
+	check "no node was touched" same "" "$(kubectl get nodes -o json | jq -r '.items[] | select(.spec.unschedulable) | .metadata.name')"
+	summary
+}
+
+coredns_image() { grep '/coredns:' "$KUBERNETES/$FROM/images.txt"; }
+said() { kubectl --namespace shop get configmap said -o jsonpath='{.data.word}'; }
+
+with_addons() { # COREDNS CHART
+	cat <<-YAML
+		  addons:
+		    - {name: coredns, version: "$1", image: {namespace: kube-system, workload: deployment/coredns, container: coredns}}
+		    - {name: said, version: "$2", helm: {namespace: shop, chart: addons/said/chart}}
+	YAML
+}
+
+chart() { # VERSION WORD
+	local folder=$work/desired/desired-state/real/addons/said/chart
+	mkdir -p "$folder/templates"
+	printf 'apiVersion: v2\nname: said\nversion: %s\n' "$1" >"$folder/Chart.yaml"
+	cat >"$folder/templates/all.yaml" <<-YAML
+		apiVersion: v1
+		kind: ConfigMap
+		metadata: {name: said}
+		data: {word: $2}
+		---
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: said}
+		spec:
+		  replicas: 2
+		  selector: {matchLabels: {app: said}}
+		  template:
+		    metadata: {labels: {app: said}, annotations: {word: $2}}
+		    spec:
+		      terminationGracePeriodSeconds: 2
+		      containers: [{name: main, image: "docker.io/library/busybox:test", command: [httpd, -f, -p, "8080", -h, /www]}]
+	YAML
+}
 
 # ---- what has to be true
 

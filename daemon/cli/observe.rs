@@ -91,6 +91,9 @@ pub async fn observe(
             let meets = addon.meets(&folder.live, &desired.version);
             let probe = addon.probe(&folder.live, before.get(&addon.name), meets);
             ask(cluster, probe, &mut folder, clock).await;
+            if let Some(probe) = addon.right_probe(&folder.live) {
+                ask(cluster, probe, &mut folder, clock).await;
+            }
         }
     }
     // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for

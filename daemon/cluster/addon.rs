@@ -2,7 +2,10 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,6 +24,31 @@ impl ClusterApi {
             WorkloadKind::DaemonSet => self.read(of).await?.map(WorkloadObject::DaemonSet),
             WorkloadKind::StatefulSet => self.read(of).await?.map(WorkloadObject::StatefulSet),
         })
+    }
+
+    /// Why our user may not patch the workload; `None` if it may.
+    pub(super) async fn right_to_patch(&self, of: &WorkloadRef) -> Result<Option<String>, CallError> {
+        let resource = format!("{}s", of.kind.as_str());
+        let asked = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    verb: Some("patch".to_owned()),
+                    group: Some("apps".to_owned()),
+                    resource: Some(resource.clone()),
+                    namespace: Some(of.namespace.clone()),
+                    name: Some(of.name.clone()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let review = call(api.create(&PostParams::default(), &asked)).await?;
+        let may = review.status.is_some_and(|status| status.allowed);
+        Ok((!may).then(|| {
+            format!("the user of the kubeconfig may not patch {resource}.apps in namespace {}", of.namespace)
+        }))
     }
 
     /// Gives a container another image by a strategic merge patch, as `kubectl set image` does. The API server

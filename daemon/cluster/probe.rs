@@ -39,6 +39,7 @@ impl ClusterApi {
                 Ok(workload) => ProbeAnswer::Workload(workload),
                 Err(error) => ProbeAnswer::WorkloadUnread(error.failure()),
             }),
+            Probe::Right(of) => self.right_to_patch(of).await.map(ProbeAnswer::Right),
             Probe::Manifests(question) => Ok(ProbeAnswer::Manifests(self.manifests(question).await)),
             Probe::Long(name) => {
                 Ok(ProbeAnswer::Nothing(format!("the API server does not know how far {name} has come")))

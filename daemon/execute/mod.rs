@@ -105,6 +105,7 @@ impl Edges {
                 | Probe::Node(_)
                 | Probe::Lock
                 | Probe::Workload(_)
+                | Probe::Right(_)
                 | Probe::Manifests(_)
                 | Probe::Published,
                 _,

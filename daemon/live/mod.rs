@@ -86,6 +86,8 @@ pub enum ProbeAnswer {
     Long(LongState),
     Workload(Option<WorkloadObject>),
     WorkloadUnread(CallFailure),
+    /// Why our user may not do it; `None` if it may.
+    Right(Option<String>),
     Manifests(ObjectsAnswer),
     Nothing(String),
 }

@@ -76,6 +76,11 @@ impl Folder {
             (Probe::Manifests(question), ProbeAnswer::Manifests(answer)) => {
                 self.read_manifests(question, answer, asked, now);
             }
+            (Probe::Right(of), ProbeAnswer::Right(missing)) => {
+                if self.live.addon_rights.insert(of.clone(), missing.clone()) != Some(missing) {
+                    self.live.nodes_generation += 1;
+                }
+            }
             (Probe::Api, ProbeAnswer::Nothing(_)) => self.api(false, None, now),
             (Probe::Workload(of), ProbeAnswer::WorkloadUnread(why)) => self.addon_unread(of, why),
             (
@@ -85,6 +90,7 @@ impl Folder {
                 | ProbeAnswer::Long(_)
                 | ProbeAnswer::Workload(_)
                 | ProbeAnswer::WorkloadUnread(_)
+                | ProbeAnswer::Right(_)
                 | ProbeAnswer::Manifests(_)
                 | ProbeAnswer::Node(..),
             ) => {}

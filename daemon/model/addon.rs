@@ -220,6 +220,14 @@ impl Addon {
         }
     }
 
+    /// The question whether the image may be changed, while it is not the one that is asked for.
+    pub fn right_probe(&self, live: &Live) -> Option<Probe> {
+        let of = self.source.image()?;
+        let runs = live.addon_workloads.get(&of.workload)?.as_ref()?.images.get(&of.container)?;
+        let differs = !is_as(&runs.image, &of.asked(&self.version, &runs.image));
+        differs.then(|| Probe::Right(of.workload.clone()))
+    }
+
     /// The question that shows how the addon is. `before` are the objects that runs have applied for it, and `kubernetes` is
     /// what the API servers run when it moves.
     pub fn probe(

@@ -27,6 +27,8 @@ pub enum Probe {
     Long(String),
     /// The workload of an addon.
     Workload(WorkloadRef),
+    /// Whether our user may patch the workload of an addon.
+    Right(WorkloadRef),
     /// The objects of an addon.
     Manifests(Arc<ManifestsQuestion>),
 }

@@ -339,7 +339,7 @@ impl EffectKey {
             Self::Deployment(name) => format!("deployment/{name}"),
             Self::Workload(name) | Self::Object(name) | Self::Release(name) => name.clone(),
             Self::Probe(Probe::Manifests(question)) => format!("addon/{}", question.addon),
-            Self::Probe(Probe::Workload(workload)) => workload.to_string(),
+            Self::Probe(Probe::Workload(workload) | Probe::Right(workload)) => workload.to_string(),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),
             Self::Job(name) => format!("job/{name}"),
             Self::Lease | Self::Probe(Probe::Lock) => format!("lease/{}", names::LEASE),

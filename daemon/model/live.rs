@@ -73,6 +73,8 @@ pub struct Live {
     pub reads: BTreeMap<Id, Timestamp>,
     /// The workloads of addons as they were last read; `None` for one that does not exist.
     pub addon_workloads: BTreeMap<WorkloadRef, Option<WorkloadRead>>,
+    /// Why our user may not patch the workload of an addon; `None` if it may.
+    pub addon_rights: BTreeMap<WorkloadRef, Option<String>>,
     /// Why the last look at the workload of an addon failed; those that were read are not in the map.
     pub addons_unread: BTreeMap<WorkloadRef, CallFailure>,
     /// The objects of addons by the addons' names, as they were last read.

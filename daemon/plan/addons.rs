@@ -71,7 +71,15 @@ pub(super) fn look_at_addons<'a>(inventory: &'a Inventory) -> AddonSurvey<'a> {
                     let text = format!("{workload} has no container {container}; it has {}", has.join(", "));
                     survey.blockers.push(Reason::new(Key::AddonNotFound, object(), text));
                 }
-                Some(runs) => survey.compare((addon, of), read, runs),
+                Some(runs) => {
+                    survey.compare((addon, of), read, runs);
+                    let differs = !is_as(&runs.image, &of.asked(&addon.version, &runs.image));
+                    let missing = inventory.live.addon_rights.get(workload).and_then(Option::as_ref);
+                    let missing = missing.filter(|_| differs);
+                    survey
+                        .blockers
+                        .extend(missing.map(|text| Reason::new(Key::RightMissing, object(), text.clone())));
+                }
             },
         }
     }

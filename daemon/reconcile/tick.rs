@@ -14,6 +14,8 @@ use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
 /// How often a run in progress checks that this still is the same cluster.
 const IDENTITY: SignedDuration = SignedDuration::from_mins(1);
+/// How often it is asked whether our user may change an image that is to be changed.
+const RIGHTS: SignedDuration = SignedDuration::from_mins(10);
 /// How often the workloads of addons are read; during the step of an addon more often.
 const ADDONS: SignedDuration = SignedDuration::from_mins(1);
 /// How often the endpoint of a control plane that nothing else shows is asked until its answers agree.
@@ -74,6 +76,7 @@ fn look(input: &Input<'_>) -> Turn {
         let before = input.record.addon_objects.get(&addon.name);
         let kubernetes = addon.meets(live, &cluster.version);
         turn.probes.push((addon.probe(live, before, kubernetes), ADDONS));
+        turn.probes.extend(addon.right_probe(live).map(|probe| (probe, RIGHTS)));
     }
     turn
 }

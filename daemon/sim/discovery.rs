@@ -16,7 +16,7 @@ const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", 
 pub(super) fn serve(cluster: &Cluster, call: &Call) -> Served<Answer> {
     let segments: Vec<_> = call.path.split('/').filter(|segment| !segment.is_empty()).collect();
     if call.method == Method::POST {
-        return review(call, &segments);
+        return review(call, &segments, &cluster.settings.denied);
     }
     if call.method != Method::GET {
         return Err(unknown(call));
@@ -42,13 +42,18 @@ fn unknown(call: &Call) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NotFound", message)
 }
 
-/// Everybody may do everything.
-fn review(call: &Call, segments: &[&str]) -> Served<Answer> {
+/// Everybody may do everything but what the settings deny.
+fn review(call: &Call, segments: &[&str], denied: &BTreeSet<String>) -> Served<Answer> {
     let ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] = segments else {
         return Err(unknown(call));
     };
     let mut review = call.json()?;
-    super::json::set(&mut review, &["status"], json!({"allowed": true}));
+    let asked = |key: &str| {
+        let path = format!("/spec/resourceAttributes/{key}");
+        review.pointer(&path).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let allowed = !denied.contains(&format!("{} {}", asked("verb"), asked("resource")));
+    super::json::set(&mut review, &["status"], json!({"allowed": allowed}));
     Ok(Answer::tree(StatusCode::CREATED, &review))
 }
 

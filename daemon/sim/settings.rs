@@ -21,6 +21,8 @@ pub struct Settings {
     pub clock_ahead: SignedDuration,
     /// Images whose containers never become Ready.
     pub broken_images: BTreeSet<String>,
+    /// What nobody may do, as a verb and a resource: `patch deployments`. Only reviews of rights say so.
+    pub denied: BTreeSet<String>,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             pods_per_node: 110,
             clock_ahead: SignedDuration::ZERO,
             broken_images: BTreeSet::new(),
+            denied: BTreeSet::new(),
         }
     }
 }

@@ -223,6 +223,7 @@ fn probe(probe: &Probe) -> String {
         Probe::Published => "the published status".to_owned(),
         Probe::Long(name) => format!("the work {name}"),
         Probe::Workload(workload) => workload.to_string(),
+        Probe::Right(of) => format!("right {of}"),
         Probe::Manifests(question) => format!("the objects of {}", question.addon),
     }
 }

@@ -146,6 +146,26 @@ async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on
     assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_is_told_before_the_run_begins() {
+    let denied = ["patch deployments".to_owned()].into();
+    let settings = sim::Settings { version: "v1.35.4".to_owned(), denied, ..sim::Settings::default() };
+    let mut world = World::with(settings);
+    world.control_plane(1).workers("w", 1);
+    let spec = json!({"replicas": 2});
+    world.create(carrier("Deployment", "coredns", "coredns", "registry.example.com/coredns:v1.11.3", &spec));
+    world.create(carrier("DaemonSet", "cilium", "agent", "quay.example.com/cilium:v1.17.8", &json!({})));
+    world.pass(MINUTE).await;
+    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    assert_eq!(world.run().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(
+        Key::RightMissing,
+        "addon/coredns",
+        "may not patch deployments.apps in namespace kube-system",
+    );
+    assert!(world.record().run.is_none() && moved(&world).is_empty());
+}
+
 /// `onFailure: rollback`: what failed goes back first, and then the run halts for a person.
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_does_not_come_goes_back_where_its_file_says_so() {

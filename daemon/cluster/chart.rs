@@ -27,13 +27,14 @@ impl ClusterApi {
         &self,
         asked: &ReleaseAsked,
         (folder, program): (&Path, &str),
-        (is_upgrade, apis): (bool, &str),
+        (is_upgrade, apis): (bool, &[String]),
         places: &Places<'_>,
     ) -> Result<RenderedChart, ReleaseObjection> {
         let (chart, archive) = self.chart(asked, folder).await?;
         let mut arguments =
             vec!["template", asked.release.name.as_str(), &chart, "--namespace", places.namespace];
-        arguments.extend(["--kube-version", &asked.kubernetes, "--api-versions", apis]);
+        arguments.extend(["--kube-version", asked.kubernetes.as_str()]);
+        arguments.extend(apis.iter().flat_map(|apis| ["--api-versions", apis.as_str()]));
         arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(asked, program).await]);
         arguments.push("--include-crds");
         if is_upgrade {
@@ -56,7 +57,7 @@ impl ClusterApi {
         let differs =
             |of: &Rendered| objects.iter().any(|other| other.object == of.object && other.value != of.value);
         let again = again.iter().filter(|of| differs(of));
-        let again = again.map(|of| (of.object.clone(), manifest_of(of, "").body)).collect();
+        let again = again.map(|of| (of.object.clone(), manifest_of(of, &asked.release, "").body)).collect();
         Ok(RenderedChart { objects, again, archive })
     }
 

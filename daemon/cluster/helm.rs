@@ -19,7 +19,7 @@ use crate::model::helm::{
 };
 use crate::model::live::CallFailure;
 use crate::model::manifest::{AllManifests, FoundObject, ManifestsQuestion};
-use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION};
+use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION, TIMEOUT};
 
 /// One row of `helm history`.
 #[derive(Deserialize)]
@@ -90,6 +90,7 @@ impl ClusterApi {
                         addon: label(ADDON)?,
                         content: label(CONTENT)?,
                         attempt: label(ATTEMPT)?,
+                        timeout_seconds: label(TIMEOUT)?.parse().ok()?,
                     })
                 };
                 Some(ReleaseRevision {
@@ -152,9 +153,10 @@ impl ClusterApi {
         };
         let deployed = deployed.and_then(|revision| version_of(revision.chart.as_deref()?));
         let chart = asked.chart.to_string();
-        let objects = rendered.objects.iter().map(|of| manifest_of(of, &chart)).collect();
+        let objects = rendered.objects.iter().map(|of| manifest_of(of, &asked.release, &chart)).collect();
         let first = rendered.objects.iter().filter(|of| of.first).map(|of| of.object.clone()).collect();
-        let last = last.iter().map(|of| (of.object.clone(), manifest_of(of, &chart).body)).collect();
+        let last =
+            last.iter().map(|of| (of.object.clone(), manifest_of(of, &asked.release, &chart).body)).collect();
         Ok(Arc::new(Rendering {
             program,
             revisions: told,
@@ -180,7 +182,7 @@ impl ClusterApi {
             return Ok(told);
         }
         let arguments = ["history", &release.name, "--namespace", &release.namespace, "--output", "json"];
-        let history = self.look(folder, arguments).await?;
+        let history = self.read_of(folder, arguments).await?;
         let rows: Vec<HistoryRow> = serde_json::from_str(&history).map_err(|error| {
             ReleaseObjection::Unread(CallFailure::Other(format!("helm's history cannot be read: {error}")))
         })?;
@@ -203,7 +205,7 @@ impl ClusterApi {
     ) -> Result<Vec<Rendered>, ReleaseObjection> {
         let number = revision.number.to_string();
         let of = ["--namespace", &release.namespace, "--revision", &number];
-        let text = self.look(folder, ["get", "manifest", &release.name].into_iter().chain(of)).await?;
+        let text = self.read_of(folder, ["get", "manifest", &release.name].into_iter().chain(of)).await?;
         objects_of(&text, places).map_err(ReleaseObjection::Refused)
     }
 
@@ -225,14 +227,27 @@ impl ClusterApi {
     }
 }
 
-/// The versions and kinds that charts can ask for: `apps/v1,apps/v1/Deployment`.
-fn api_versions(kinds: &[(String, String, bool)]) -> String {
+/// The versions and kinds that charts can ask for, `apps/v1,apps/v1/Deployment`, in arguments that are not too long.
+fn api_versions(kinds: &[(String, String, bool)]) -> Vec<String> {
     let mut all: Vec<String> = kinds.iter().map(|(version, kind, _)| format!("{version}/{kind}")).collect();
     all.extend(kinds.iter().map(|(version, _, _)| version.clone()));
     all.sort();
     all.dedup();
-    all.join(",")
+    let mut arguments: Vec<String> = Vec::new();
+    for version in all {
+        match arguments.last_mut().filter(|argument| argument.len() + version.len() < LONGEST_ARGUMENT) {
+            Some(argument) => {
+                argument.push(',');
+                argument.push_str(&version);
+            }
+            None => arguments.push(version),
+        }
+    }
+    arguments
 }
+
+/// Linux takes no argument of 128 KiB.
+const LONGEST_ARGUMENT: usize = 100 * 1024;
 
 /// The version in the name of a chart: `web-1.2.3`.
 fn version_of(chart: &str) -> Option<String> {

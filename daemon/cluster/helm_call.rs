@@ -14,7 +14,7 @@ use crate::live::WriteAnswer;
 use crate::model::helm::{HelmAct, HelmCall, ReleaseObjection, ReleaseRef};
 use crate::model::live::CallFailure;
 use crate::model::manifest::FoundObject;
-use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION};
+use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION, TIMEOUT};
 
 /// Revisions that helm keeps of a release, as it does by itself.
 const HISTORY: &str = "10";
@@ -66,10 +66,11 @@ impl ClusterApi {
                 }
                 chart = pulled.0;
                 labels = format!(
-                    "{ADDON}={},{CONTENT}={},{ATTEMPT}={},{REVISION}={}",
+                    "{ADDON}={},{CONTENT}={},{ATTEMPT}={},{TIMEOUT}={},{REVISION}={}",
                     mark.addon,
                     mark.content,
                     mark.attempt,
+                    mark.timeout_seconds,
                     of.newest + 1
                 );
                 let mut arguments =

@@ -81,12 +81,17 @@ const CLEARED: [&str; 16] = [
 impl HelmProgram for InstalledHelm {
     fn run<'a>(&'a self, run: HelmRun<'a>) -> BoxFuture<'a, Result<HelmOutput, HelmError>> {
         Box::pin(async move {
-            let mut command = Command::new(&self.program);
+            // It runs in a folder of its own.
+            let is_path = self.program.components().count() > 1;
+            let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let program = if is_path { absolute(&self.program) } else { self.program.clone() };
+            let mut command = Command::new(&program);
             command.args(&run.arguments).current_dir(run.folder);
             for name in CLEARED {
                 command.env_remove(name);
             }
-            let files = std::env::join_paths(&self.kubeconfigs).unwrap_or_else(|_| OsString::new());
+            let files = std::env::join_paths(self.kubeconfigs.iter().map(absolute))
+                .unwrap_or_else(|_| OsString::new());
             command.env("KUBECONFIG", files).env("HELM_KUBECONTEXT", &self.context);
             // Nothing of an earlier run, and no program but helm.
             command
@@ -117,8 +122,9 @@ pub(super) fn folder_of<'f>(files: impl Iterator<Item = (String, &'f str)>) -> R
     let unable = |error: std::io::Error| HelmError::Unable(format!("its files cannot be written: {error}"));
     // Values may hold secrets.
     let own = std::fs::Permissions::from_mode(0o700);
-    let folder =
-        tempfile::Builder::new().prefix("windlass-helm-").permissions(own).tempdir().map_err(unable)?;
+    remove_left_folders();
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).permissions(own).tempdir().map_err(unable)?;
     for (path, text) in files {
         let path = folder.path().join(path);
         if let Some(parent) = path.parent() {
@@ -127,4 +133,21 @@ pub(super) fn folder_of<'f>(files: impl Iterator<Item = (String, &'f str)>) -> R
         std::fs::write(&path, text).map_err(unable)?;
     }
     Ok(folder)
+}
+
+/// How folders of runs are called; the number of the process follows.
+const PREFIX: &str = "windlass-helm-";
+
+/// Removes what processes left that were killed. Helm reads its files when it starts, so one that is still at work needs none.
+fn remove_left_folders() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let Some(process) = process.filter(|process| process.parse::<u32>().is_ok()) else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            // Of another user, or gone meanwhile.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }

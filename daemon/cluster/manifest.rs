@@ -14,7 +14,7 @@ use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectAnswer, ObjectsAnswer, There, Tried, WriteAnswer};
 use crate::model::live::CallFailure;
 use crate::model::manifest::{FoundObject, Manifest, ManifestsQuestion, ObjectAddress, ObjectRef};
-use crate::model::names::{ADDON, HELM, MANAGER, PRUNE, RELEASE_NAME};
+use crate::model::names::{ADDON, HELM, MANAGER, PRUNE};
 
 /// How many objects are read at a time.
 const AT_ONCE: usize = 8;
@@ -157,10 +157,8 @@ impl ClusterApi {
         let found = call(api.get_opt(&object.name)).await.map_err(|error| untold(object, &error))?;
         let Some(found) = found else { return Ok(None) };
         // Whether it may be deleted is told before the run begins.
-        let ours = match &question.release {
-            Some(asked) => found.annotations().get(RELEASE_NAME).is_some_and(|of| *of == asked.release.name),
-            None => found.labels().get(ADDON).is_some_and(|of| *of == question.label),
-        };
+        let ours =
+            question.release.is_some() || found.labels().get(ADDON).is_some_and(|of| *of == question.label);
         let may_go = question.release.is_some()
             || !object.is_kept()
             || found.annotations().get(PRUNE).is_some_and(|may| may == "true");

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::model::helm::ReleaseRef;
 use crate::model::manifest::{Manifest, ObjectRef};
+use crate::model::names::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE};
 
 /// Where objects are that name no namespace, and which kinds are in one.
 pub(super) struct Places<'a> {
@@ -28,11 +30,14 @@ pub(super) fn objects_of(text: &str, places: &Places<'_>) -> Result<Vec<Rendered
     // As `sigs.k8s.io/yaml` reads it, by which helm sends it.
     let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
     let mut objects: Vec<(Value, bool)> = Vec::new();
+    let mut first = false;
     for document in documents(text) {
-        let source = document.lines().find_map(|line| line.strip_prefix("# Source: "));
-        let first = source.is_some_and(|source| source.split('/').any(|part| part == "crds"));
+        // A file of several documents is named before the first of them.
+        if let Some(source) = document.lines().find_map(|line| line.strip_prefix("# Source: ")) {
+            first = is_of_crds(source);
+        }
         let value: Option<Value> =
-            serde_saphyr::from_str_with_options(document, options.clone()).map_err(|error| {
+            serde_saphyr::from_str_with_options(&document, options.clone()).map_err(|error| {
                 format!("what helm renders cannot be read: {}", first_line(&error.to_string()))
             })?;
         objects.extend(value.filter(|value| !value.is_null()).map(|value| (value, first)));
@@ -62,12 +67,35 @@ pub(super) fn objects_of(text: &str, places: &Places<'_>) -> Result<Vec<Rendered
     Ok(all)
 }
 
-/// The documents of a stream. The marker stands at the beginning of a line.
-fn documents(text: &str) -> impl Iterator<Item = &str> {
-    let all = text.strip_prefix("---\n").unwrap_or(text);
-    all.split("\n---\n").filter(|document| {
-        document.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#') && line.trim() != "---")
-    })
+/// The documents of a stream, each after a line that begins with the marker.
+fn documents(text: &str) -> Vec<String> {
+    let is_marker = |line: &str| {
+        line.strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '#']))
+    };
+    let mut all = vec![String::new()];
+    for line in text.lines() {
+        if is_marker(line) {
+            all.push(String::new());
+        } else if let Some(document) = all.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    all.retain(|document| document.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
+    all
+}
+
+/// True for a file in `crds/` of a chart or of one within it: `web/crds/a.yaml`, `web/charts/db/crds/a.yaml`.
+fn is_of_crds(source: &str) -> bool {
+    let mut parts = source.split('/').skip(1);
+    loop {
+        match parts.next() {
+            Some("crds") => return true,
+            Some("charts") => drop(parts.next()),
+            Some(_) | None => return false,
+        }
+    }
 }
 
 /// The kind that a definition brings, and whether its objects are in namespaces.
@@ -80,21 +108,42 @@ fn defined(object: &Value) -> Option<((String, String), bool)> {
 
 /// The objects of a list, or the object itself.
 fn items(object: Value) -> Vec<Value> {
-    let is_list = object.get("kind").and_then(Value::as_str) == Some("List");
+    let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match object.get("items").and_then(Value::as_array) {
         Some(items) if is_list => items.clone(),
         _ => vec![object],
     }
 }
 
-/// An object as it is compared: with its namespace.
-pub(super) fn manifest_of(Rendered { object, value, .. }: &Rendered, chart: &str) -> Manifest {
+/// An object as helm sends it: with its namespace, and with the marks by which helm knows it.
+pub(super) fn manifest_of(
+    Rendered { object, value, first }: &Rendered,
+    release: &ReleaseRef,
+    chart: &str,
+) -> Manifest {
     let mut body = value.clone();
-    if let (Some(namespace), Some(Value::Object(metadata))) = (&object.namespace, body.get_mut("metadata")) {
-        metadata.insert("namespace".to_owned(), namespace.as_str().into());
+    if let Some(Value::Object(metadata)) = body.get_mut("metadata") {
+        if let Some(namespace) = &object.namespace {
+            metadata.insert("namespace".to_owned(), namespace.as_str().into());
+        }
+        if !first {
+            put(metadata, "labels", MANAGED_BY, "Helm");
+            put(metadata, "annotations", RELEASE_NAME, &release.name);
+            put(metadata, "annotations", RELEASE_NAMESPACE, &release.namespace);
+        }
     }
     let digest = format!("sha256:{:x}", Sha256::digest(body.to_string().as_bytes()));
     Manifest { object: object.clone(), place: chart.to_owned(), body, digest }
+}
+
+fn put(metadata: &mut Map<String, Value>, map: &str, key: &str, value: &str) {
+    let entry = metadata.entry(map).or_insert_with(|| Value::Object(Map::new()));
+    if !entry.is_object() {
+        *entry = Value::Object(Map::new());
+    }
+    if let Value::Object(map) = entry {
+        map.insert(key.to_owned(), value.into());
+    }
 }
 
 fn first_line(text: &str) -> &str {
@@ -117,6 +166,25 @@ mod tests {
         assert_eq!(names, ["configmap/shop/a", "clusterrole/b"]);
         let data = objects.first().unwrap().value.get("data").unwrap();
         assert_eq!(data.to_string(), r#"{"flag":true,"mode":420,"time":"12:30"}"#);
+    }
+
+    /// A file of `crds/` is printed as it is, with all its documents, and named once.
+    #[test]
+    fn only_what_a_chart_has_in_crds_comes_first() {
+        let object = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        let text = format!(
+            "---\n# Source: web/crds/a.yaml\n{}--- # next\r\n{}---\n# Source: web/templates/crds/c.yaml\n{}---\n# Source: web/charts/crds/templates/d.yaml\n{}---\n# Source: web/charts/db/crds/e.yaml\n{}",
+            object("a"),
+            object("b"),
+            object("c"),
+            object("d"),
+            object("e")
+        );
+        let places = Places { namespace: "shop", is_namespaced: &|_: &str, _: &str| None };
+        let first: Vec<(String, bool)> =
+            objects_of(&text, &places).unwrap().into_iter().map(|of| (of.object.name, of.first)).collect();
+        let expected = [("a", true), ("b", true), ("c", false), ("d", false), ("e", true)];
+        assert_eq!(first, expected.map(|(name, first)| (name.to_owned(), first)));
     }
 
     #[test]

@@ -51,6 +51,17 @@ pub(super) fn helm(addon: Option<&str>, node: &YamlNode, problems: &mut Problems
     });
     let values = fields.optional("values", values_file);
     let release = fields.optional("release", release);
+    if let Some(addon) = addon.filter(|addon| release.is_none() && addon.len() > LONGEST_RELEASE) {
+        let place = node.place;
+        fields.problems().push_fix(
+            place,
+            format_args!(
+                "the name {} of the addon is too long for a release: at most {LONGEST_RELEASE} bytes",
+                quoted(addon)
+            ),
+            "add `release` with a shorter name",
+        );
+    }
     let namespace = fields.optional("namespace", name);
     fields.close(&[]);
     let chart = match (has_repository, has_oci) {

@@ -131,10 +131,17 @@ impl Folder {
     ) {
         let same = before.filter(|before| before.question == *question);
         let deployed = release.as_ref().is_none_or(|release| release.has(&question.digest));
+        let of_release = release.is_some();
         let complete = deployed
-            && objects.values().all(|read| {
+            && objects.iter().all(|(object, read)| {
                 let rolled = read.workload.as_ref().is_none_or(|of| of.progress == Progress::Complete);
-                matches!(read.standing, ObjectStanding::AsAsked { .. }) && read.unready.is_none() && rolled
+                let there = match &read.standing {
+                    ObjectStanding::AsAsked { .. } => true,
+                    // A Job that is done may be gone; only what has pods decides.
+                    ObjectStanding::Missing { .. } => of_release && object.workload().is_none(),
+                    _ => false,
+                };
+                there && read.unready.is_none() && rolled
             });
         let seen = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {
             let counts = |read: &ObjectRead| read.workload.as_ref().map(|of| of.counts);

@@ -75,8 +75,8 @@ pub(super) fn gone_object(
     object: &ObjectRef,
     found: Result<Option<There>, CallFailure>,
 ) -> GoneObject {
-    if let Some(asked) = &question.release {
-        return gone_from_chart(asked, found);
+    if question.release.is_some() {
+        return gone_from_chart(found);
     }
     let label = question.label.as_str();
     let (address, live) = match found {

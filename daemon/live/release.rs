@@ -97,14 +97,24 @@ pub(super) fn standing_of_chart(
                 (false, false) => ObjectStanding::Differs { changes: fields, takes_over },
             }
         }
-        Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
         // What is deployed was changed since.
-        Tried::Conflicts(_) if rendering.kubernetes.is_none() => {
+        Tried::Conflicts(_) | Tried::Refused(_) | Tried::NoPlace(_) if rendering.kubernetes.is_none() => {
             ObjectStanding::AsAsked { drift: Some(changed_by(live, HELM)) }
         }
+        // A helm that sends whole objects does not mind what an apply does.
+        Tried::Refused(words) if rendering.overwrites() && is_about_types(&words) => {
+            let to = Some(format!("(cannot be compared: {words})"));
+            let change = FieldChange { field: "object".to_owned(), from: None, to };
+            ObjectStanding::Differs { changes: vec![change], takes_over: false }
+        }
+        Tried::NoPlace(words) | Tried::Refused(words) => ObjectStanding::Refused(words),
         Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
         Tried::Failed(why) => ObjectStanding::Unread(why),
     }
+}
+
+fn is_about_types(words: &str) -> bool {
+    words.contains("failed to create typed patch object")
 }
 
 fn is_of_release(asked: &ReleaseAsked, live: &Value) -> bool {
@@ -141,17 +151,13 @@ fn mask(object: &ObjectRef, (first, second): (&Value, &Value), fields: &mut [Fie
 }
 
 /// An object that the chart does not have any more. Helm deletes it, unless it is to be kept.
-pub(super) fn gone_from_chart(
-    asked: &ReleaseAsked,
-    found: Result<Option<(ObjectAddress, Value)>, CallFailure>,
-) -> GoneObject {
+pub(super) fn gone_from_chart(found: Result<Option<(ObjectAddress, Value)>, CallFailure>) -> GoneObject {
     match found {
         Ok(None) => GoneObject::Absent,
         Err(why) => GoneObject::Unread(why),
         Ok(Some((_, live))) if mark(&live, "annotations", RESOURCE_POLICY) == Some("keep") => {
             GoneObject::Kept
         }
-        Ok(Some((_, live))) if !is_of_release(asked, &live) => GoneObject::Kept,
         Ok(Some((_, live))) if live.pointer("/metadata/deletionTimestamp").is_some() => GoneObject::Leaving,
         Ok(Some((address, live))) => {
             let text = |path: &str| live.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();

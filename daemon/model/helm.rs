@@ -169,6 +169,8 @@ pub struct ReleaseMark {
     pub content: String,
     /// The step's run and attempt.
     pub attempt: String,
+    /// How long helm may wait for what it does.
+    pub timeout_seconds: i64,
 }
 
 /// How many hexadecimal digits of a digest are noted: a label has room for 63 characters.
@@ -221,6 +223,20 @@ impl ReleaseRead {
     /// The newest revision that was deployed, which is where one goes back to.
     pub fn deployed(&self) -> Option<&ReleaseRevision> {
         self.revisions.iter().rev().find(|revision| revision.is_deployed())
+    }
+
+    /// True if the newest revision is pending, and helm was interrupted while it made it for the addon with this label.
+    ///
+    /// Helm gives the record of a rollback the labels of the revision that it goes back to, so that one is known by what it takes
+    /// back.
+    pub fn left_by(&self, label: &str) -> bool {
+        let is_ours =
+            |revision: &ReleaseRevision| revision.mark.as_ref().is_some_and(|mark| mark.addon == label);
+        let Some(newest) = self.newest().filter(|newest| newest.is_pending()) else { return false };
+        let mut before =
+            self.revisions.iter().rev().skip_while(|revision| revision.status == "pending-rollback");
+        let mut takes_back = || before.next().is_some_and(|before| is_ours(before) && !before.is_deployed());
+        is_ours(newest) || newest.status == "pending-rollback" && takes_back()
     }
 
     /// True if the newest revision is deployed and has the content with this digest.

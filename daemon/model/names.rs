@@ -51,12 +51,15 @@ pub const MANIFEST: &str = "windlass.dev/manifest";
 /// The annotation with which people allow that an object of a kind that is kept is deleted with its manifest.
 pub const PRUNE: &str = "windlass.dev/prune";
 /// Labels that Windlass gives to the record of a revision that it lets helm make: the beginning of its content's digest, the run
-/// and attempt, and the revision's number. Helm copies labels to later revisions, which the number tells apart.
+/// and attempt, for how many seconds helm may wait, and the revision's number. Helm copies labels to later revisions, which the number tells apart.
 pub const CONTENT: &str = "windlass.dev/content";
 pub const ATTEMPT: &str = "windlass.dev/attempt";
+pub const TIMEOUT: &str = "windlass.dev/timeout";
 pub const REVISION: &str = "windlass.dev/revision";
 /// The field manager of Helm.
 pub const HELM: &str = "helm";
+/// The label by which programs know who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The annotations by which Helm knows its objects, and the one that keeps an object when it leaves its chart.
 pub const RELEASE_NAME: &str = "meta.helm.sh/release-name";
 pub const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";

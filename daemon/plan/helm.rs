@@ -27,7 +27,6 @@ pub(super) fn look_at_release<'a>(
     if let Some(text) = of_others(release, &of.label) {
         survey.blockers.push(Reason::new(Key::AddonConflict, object(), text));
     }
-    survey.blockers.extend(unusable(read).map(|(key, text)| Reason::new(key, object(), text)));
     let (run, asked): (Vec<String>, Vec<String>) = images_of(read).into_iter().unzip();
     if release.has(&of.digest) {
         survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
@@ -37,6 +36,7 @@ pub(super) fn look_at_release<'a>(
         let versions = vec![AddonVersion::asked(addon, asked)];
         return survey.addons.push(SurveyedAddon { addon, versions, moves: Vec::new() });
     }
+    survey.blockers.extend(unusable(read).map(|(key, text)| Reason::new(key, object(), text)));
     if let Some(newest) = release.newest().filter(|newest| newest.mark.is_none()) {
         let text = format!("somebody else made the newest revision of {}: {}", of.release, newest.words());
         survey.risks.push(Reason::new(Key::AddonManager, object(), text));
@@ -77,8 +77,7 @@ pub(super) fn objection(release: &ReleaseRead) -> Option<(Key, String)> {
 /// Helm refuses to touch a release while an upgrade of it is on its way; whose that is decides who may end it.
 fn of_others(release: &ReleaseRead, label: &str) -> Option<String> {
     let newest = release.newest().filter(|newest| newest.is_pending())?;
-    let ours = newest.mark.as_ref().is_some_and(|mark| mark.addon == label);
-    (!ours).then(|| {
+    (!release.left_by(label)).then(|| {
         format!(
             "{} is {} by somebody else ({}): helm changes nothing until that has ended; `helm rollback {} -n {}` ends one \
              that was interrupted",

@@ -120,7 +120,8 @@ pub(super) fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
         ObjectStanding::AsAsked { drift: Some(drift) } => {
             Some(format!("{object} is not as applied: {drift}"))
         }
-        ObjectStanding::Missing { .. } if is_deployed => {
+        // A Job that is done may be taken away.
+        ObjectStanding::Missing { .. } if is_deployed && object.kind != "Job" => {
             Some(format!("{object} is not there any more: somebody deleted it"))
         }
         _ => None,

@@ -136,7 +136,10 @@ fn release_of(mv: &HelmMove, (from, to): (&str, &str)) -> AddonDiff {
         from: mv.revision.map(|_| from.to_owned()),
         to: Some(to.to_owned()),
     };
-    if mv.revision.is_some() {
+    if mv.revision.is_some() && from == to {
+        let field = Some("the chart's content or its values".to_owned());
+        diff.changed.insert(0, ObjectChange { field, from: None, to: None, ..release });
+    } else if mv.revision.is_some() {
         diff.changed.insert(0, release);
     } else {
         diff.added.insert(0, ObjectChange { field: None, to: None, ..release });

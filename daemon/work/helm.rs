@@ -59,11 +59,8 @@ fn has_failed(hand: &Hand<'_>, revision: &ReleaseRevision) -> bool {
 /// The newest revision, if helm was interrupted while it made it for this addon. Helm gives the record of a rollback the labels of
 /// the revision that it goes back to, so that one is known by what it takes back.
 fn interrupted<'a>(read: &ManifestsRead, release: &'a ReleaseRead) -> Option<&'a ReleaseRevision> {
-    let newest = release.newest().filter(|newest| newest.is_pending())?;
-    let before = release.revisions.iter().rev().nth(1);
-    let takes_back = newest.status == "pending-rollback"
-        && before.is_some_and(|before| is_ours(before, read) && !before.is_deployed());
-    (is_ours(newest, read) || takes_back).then_some(newest)
+    let newest = release.newest()?;
+    release.left_by(&read.question.label).then_some(newest)
 }
 
 /// Where the step stands: helm was started or not.
@@ -179,6 +176,7 @@ fn start(
         addon: read.question.label.clone(),
         content: noted(&of.objects.digest).to_owned(),
         attempt: noted_attempt(&hand.run.id, hand.progress.attempt),
+        timeout_seconds: mv.timeout_seconds,
     };
     let creates_namespace = !release.has_namespace;
     let takes_over = takes_over(read, release);
@@ -230,11 +228,11 @@ fn take_back(
     turn: Turn,
 ) -> Turn {
     let Some((read, _)) = self::read(hand, mv, of) else { return turn.moving() };
-    // This process has seen its helm end; another process's may still be at work.
-    let ended = hand.live.overlay.backoff.contains_key(&key(of));
-    let limit = SignedDuration::from_secs(mv.timeout_seconds) + MARGIN;
+    // Helm may be at work for whoever started it, also where its answer or its process was lost.
+    let noted = newest.mark.as_ref().map_or(0, |mark| mark.timeout_seconds);
+    let limit = SignedDuration::from_secs(mv.timeout_seconds.max(noted)) + MARGIN;
     let dead = later(release.pending_since.unwrap_or(hand.now), limit);
-    if !ended && dead > hand.now {
+    if dead > hand.now {
         let text = format!(
             "{} is {} by an interrupted helm, which may still be at work; it is taken back at {dead:.0}",
             of.release, newest.status

@@ -235,6 +235,8 @@ installed() {
 	check "the values are those of the file" same fast "$(data mode)"
 	check "the object of the chart's own kind is there" same 1 "$(kubectl -n shop get gadgets.example.com first -o jsonpath='{.spec.size}')"
 	check "all pods run the image" same "example.com/web:1.0.0" "$(kubectl -n shop get pods -o json | jq -r '[.items[].spec.containers[0].image] | unique | join(" ")')"
+	plan_of >"$work/plan"
+	check "at rest nothing is said of it" same "" "$(grep addon "$work/plan" || true)"
 	check "the revision's record says whose it is" same real.web "$(kubectl -n shop get secret sh.helm.release.v1.web.v1 -o jsonpath='{.metadata.labels.windlass\.dev/addon}')"
 }
 

@@ -227,6 +227,23 @@ async fn what_an_interrupted_helm_left_is_taken_back_once_it_is_certainly_dead()
     assert_eq!(images(&world), ["registry.example.com/web:v2"]);
 }
 
+/// The way back is interrupted, too, and again: helm notes on none of these whose they are.
+#[tokio::test(start_paused = true)]
+async fn a_way_back_that_is_interrupted_again_and_again_goes_on() {
+    let mut world = installed().await;
+    desire(&world, "v1.35.4", "1.1.0", ("v2", "works"), true);
+    for count in 2..=4 {
+        let process = world.start();
+        world.until("helm is at work", HOUR, |world| revisions(world).len() == count).await;
+        drop(process);
+    }
+    let expected = ["1 deployed", "2 pending-upgrade", "3 pending-rollback", "4 pending-rollback"];
+    assert_eq!(revisions(&world), expected);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    assert_eq!(revisions(&world).last().map(String::as_str), Some("6 deployed"));
+}
+
 /// A first installation has nothing to go back to.
 #[tokio::test(start_paused = true)]
 async fn an_interrupted_installation_begins_again_and_deletes_nothing() {

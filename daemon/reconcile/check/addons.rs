@@ -157,7 +157,8 @@ impl<'a> Check<'a> {
             revision.mark.as_ref().is_some_and(|mark| mark.addon == read.question.label)
         };
         let pending = newest.is_some_and(|newest| newest.status.starts_with("pending-"));
-        let left = pending && release.revisions.iter().rev().take(2).any(ours);
+        let before = release.revisions.iter().rev().find(|revision| revision.status != "pending-rollback");
+        let left = pending && (newest.is_some_and(ours) || before.is_some_and(ours));
         let deployed = release.revisions.iter().rev().find(|revision| revision.status == "deployed");
         match &call.act {
             HelmAct::Upgrade { archive, mark, .. } => {

@@ -100,6 +100,7 @@ workloads() {
 	workload Deployment login 2 'minAvailable: 1'
 	workload Deployment unguarded 4 ''
 	workload StatefulSet db 3 'maxUnavailable: 1'
+	workload Deployment names 2 ''
 	moves_by_rollout ledger
 	cat <<-YAML
 		---
@@ -203,6 +204,10 @@ repository() {
 		    - name: agent
 		      version: "2"
 		      image: {namespace: shop, workload: daemonset/agent, container: main}
+		    - name: names
+		      version: "2"
+		      after: [agent]
+		      image: {namespace: shop, workload: deployment/names, container: main}
 	YAML
 	always_open
 	commit_desired "$work" "real: workers to $TO"
@@ -297,15 +302,18 @@ verify_rollouts() {
 	check "no note of a rollout is left" same "" "$(kubectl get deployments --all-namespaces --selector windlass.dev/moving --output name)"
 }
 
-# The addon moves once, as a whole, and before any worker.
+# The network plugin's kind of addon moves first, then the one that follows it, each once and as a whole, and then the workers.
 verify_addon() {
-	local moved taken
+	local moved followed taken
 	check "the addon has its image" same "example.com/agent:2" "$(kubectl -n shop get daemonset agent -o jsonpath='{.spec.template.spec.containers[0].image}')"
 	check "all of its pods run it" same "example.com/agent:2" "$(kubectl -n shop get pods --selector app=agent -o json | jq -r '[.items[].spec.containers[0].image] | unique | join(" ")')"
 	check "its image was changed once" same 1 "$(ours 'select(.objectRef.resource == "daemonsets" and .verb == "patch" and .responseStatus.code == 200) | .verb' | wc -l)"
 	moved=$(ours 'select(.objectRef.resource == "daemonsets" and .verb == "patch") | .requestReceivedTimestamp' | head -1)
 	taken=$(ours 'select(.objectRef.resource == "nodes" and .verb == "patch") | .requestReceivedTimestamp' | sort | head -1)
-	check "it moved before the first worker was taken out" test "$moved" \< "$taken"
+	followed=$(ours 'select(.objectRef.resource == "deployments" and .objectRef.name == "names" and .verb == "patch" and .responseStatus.code == 200) | .requestReceivedTimestamp')
+	check "the addon that follows it has its image" same "example.com/names:2" "$(kubectl -n shop get pods --selector app=names -o json | jq -r '[.items[].spec.containers[0].image] | unique | join(" ")')"
+	check "it was changed once, after the first one" test "$(wc -l <<<"$followed")" = 1 -a "$moved" \< "$followed"
+	check "both moved before the first worker was taken out" test "$followed" \< "$taken"
 }
 
 # At rest the daemon writes nothing, neither to the cluster nor to git.

@@ -307,9 +307,6 @@ fn standing(
     live: Option<&Value>,
     tried: Tried,
 ) -> ObjectStanding {
-    if let Some(asked) = &question.release {
-        return standing_of_chart((asked, &question.take_over), manifest, live, tried);
-    }
     let Some(live) = live else {
         return match tried {
             Tried::Applied { .. } => ObjectStanding::Missing { no_place: None },
@@ -319,6 +316,9 @@ fn standing(
             Tried::Failed(why) => ObjectStanding::Unread(why),
         };
     };
+    if let Some(asked) = &question.release {
+        return standing_of_chart((asked, &question.take_over), manifest, live, tried);
+    }
     if is_as_asked(manifest, live) {
         let changed = match tried {
             Tried::Applied { object, .. } => !changes(&manifest.object, live, &object).is_empty(),

@@ -51,23 +51,14 @@ pub(super) fn release_read(
     }
 }
 
-/// How an object compares with what the chart makes.
+/// How an object that is there compares with what the chart makes.
 pub(super) fn standing_of_chart(
     (asked, take_over): (&ReleaseAsked, &[String]),
     manifest: &Manifest,
-    live: Option<&Value>,
+    live: &Value,
     tried: Tried,
 ) -> ObjectStanding {
     let object = &manifest.object;
-    let Some(live) = live else {
-        return match tried {
-            Tried::Applied { .. } => ObjectStanding::Missing { no_place: None },
-            Tried::NoPlace(words) => ObjectStanding::Missing { no_place: Some(words) },
-            Tried::Refused(words) => ObjectStanding::Refused(words),
-            Tried::Conflicts(fields) => ObjectStanding::Conflicts(fields),
-            Tried::Failed(why) => ObjectStanding::Unread(why),
-        };
-    };
     let Some(rendering) = asked.rendering.as_ref() else {
         return ObjectStanding::Unread(CallFailure::Other("its chart was not rendered".to_owned()));
     };

@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::back::{fails, image_back};
+use super::back::{fails, gives_image, image_back};
 use super::hand::Hand;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::{ImageMove, WorkloadRead};
 use crate::model::decision::{Decision, Gate, Key, Reason};
-use crate::model::effect::{Effect, EffectKey};
+use crate::model::effect::EffectKey;
 use crate::model::entry::{StepEvent, StepPhase};
 use crate::model::live::{Backoff, Phase, Pod, Probe, Progress};
 use crate::model::plan::AddonMove;
@@ -89,14 +89,7 @@ fn set_image(hand: &Hand<'_>, of: &ImageMove, turn: Turn, may: &Decision) -> Tur
         let text = format!("{} with a container {} is not there any more", of.workload, of.container);
         return turn.denies(Gate::Health, Reason::new(Key::AddonNotFound, hand.object(), text));
     };
-    let effect = Effect::SetImage {
-        workload: of.workload.clone(),
-        uid: read.uid.clone(),
-        resource_version: read.resource_version.clone(),
-        container: of.container.clone(),
-        init: runs.init,
-        image: of.image.clone(),
-    };
+    let effect = gives_image(of, (read, runs), &of.image);
     // What keeps the write from being done is told with the object; see `Merge::effect`.
     let lasts = hand.live.overlay.backoff.get(&EffectKey::workload(&of.workload)).is_some_and(Backoff::lasts);
     let turn = turn.effect(effect, hand.progress.intent);

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::hand::Hand;
 use super::turn::Turn;
-use crate::model::addon::{AddonMove, ImageMove, OnFailure, WorkloadRead};
+use crate::model::addon::{AddonMove, ContainerImage, ImageMove, OnFailure, WorkloadRead};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::effect::Effect;
 use crate::model::entry::StepEvent;
@@ -45,6 +45,22 @@ pub(super) fn is_too_late(
     (turn, late)
 }
 
+/// Gives the container of the move this image.
+pub(super) fn gives_image(
+    of: &ImageMove,
+    (read, runs): (&WorkloadRead, &ContainerImage),
+    image: &str,
+) -> Effect {
+    Effect::SetImage {
+        workload: of.workload.clone(),
+        uid: read.uid.clone(),
+        resource_version: read.resource_version.clone(),
+        container: of.container.clone(),
+        init: runs.init,
+        image: image.to_owned(),
+    }
+}
+
 /// Gives the container the image that it had, and watches its rollout to the end.
 pub(super) fn image_back(
     hand: &Hand<'_>,
@@ -57,14 +73,7 @@ pub(super) fn image_back(
         return went_back(hand, back, turn, format!("{} is not there any more", of.workload));
     };
     if runs.image == of.image {
-        let effect = Effect::SetImage {
-            workload: of.workload.clone(),
-            uid: read.uid.clone(),
-            resource_version: read.resource_version.clone(),
-            container: of.container.clone(),
-            init: runs.init,
-            image: of.image_from.clone(),
-        };
+        let effect = gives_image(of, (read, runs), &of.image_from);
         return turn.effect(effect, back.seq).moving();
     }
     if runs.image != of.image_from {

@@ -328,7 +328,7 @@ fn standing(
         return ObjectStanding::AsAsked { drift: changed.then(|| changed_by(live, MANAGER)) };
     }
     if let Some(owner) = other_program(live, &manifest.body, &question.take_over) {
-        return ObjectStanding::Owned(owner);
+        return ObjectStanding::Owned(format!("would be put back within minutes: {owner}"));
     }
     match tried {
         Tried::Applied { object, takes_over } => {

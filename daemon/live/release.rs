@@ -64,12 +64,12 @@ pub(super) fn standing_of_chart(
     };
     let taken: Vec<String> = take_over.iter().cloned().chain([HELM.to_owned()]).collect();
     if let Some(owner) = other_program(live, &manifest.body, &taken) {
-        return ObjectStanding::Owned(owner);
+        return ObjectStanding::Owned(format!("would be put back within minutes: {owner}"));
     }
     let last = rendering.last.get(object);
     if last.is_none() && !rendering.first.contains(object) && !is_of_release(asked, live) {
         let text =
-            format!("it is there already and is not one of {}: helm does not take it over", asked.release);
+            format!("is there already and is not one of {}: helm does not take it over", asked.release);
         return ObjectStanding::Owned(text);
     }
     match tried {

@@ -160,7 +160,7 @@ pub enum ObjectStanding {
     },
     /// Others manage fields that would get another value: the API server's words for each.
     Conflicts(Vec<String>),
-    /// Another program puts the object back to what it has: the program.
+    /// It belongs to another program, in words that follow its name: `would be put back within minutes: …`.
     Owned(String),
     /// The API server would not take it, in its words.
     Refused(String),
@@ -193,9 +193,7 @@ impl ObjectRead {
                 );
                 Some((Key::AddonConflict, text))
             }
-            ObjectStanding::Owned(owner) => {
-                Some((Key::AddonConflict, format!("{object} would be put back within minutes: {owner}")))
-            }
+            ObjectStanding::Owned(owner) => Some((Key::AddonConflict, format!("{object} {owner}"))),
             ObjectStanding::Refused(words) => {
                 Some((Key::AddonRefused, format!("the API server does not take {object}: {words}")))
             }

@@ -43,11 +43,11 @@ impl ClusterApi {
             Ok(revisions) => answer.revisions = revisions,
             Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
         }
-        match self.rendering(question, asked, &answer.revisions).await {
-            Ok(rendering) => answer.rendering = Some(rendering),
+        let rendering = match self.rendering(question, asked, &answer.revisions).await {
+            Ok(rendering) => rendering,
             Err(objection) => return unread(answer, objection),
-        }
-        let Some(rendering) = &answer.rendering else { return unread_nothing(answer) };
+        };
+        answer.rendering = Some(Arc::clone(&rendering));
         answer.revisions.clone_from(&rendering.revisions);
         if answer.revisions.is_empty() {
             let namespaces = Api::<Namespace>::all(self.client.clone());
@@ -56,7 +56,7 @@ impl ClusterApi {
                 Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
             }
         }
-        let same = asked.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, rendering));
+        let same = asked.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rendering));
         let mut all = AllManifests::default();
         rendering.objects.iter().for_each(|manifest| all.add(manifest));
         let of_objects = ManifestsQuestion {
@@ -64,7 +64,10 @@ impl ClusterApi {
             before: Arc::new(rendering.last.keys().cloned().collect()),
             all: Arc::new(all),
             known: if same { Arc::clone(&question.known) } else { Arc::default() },
-            release: Some(Arc::new(ReleaseAsked { rendering: Some(Arc::clone(rendering)), ..asked.clone() })),
+            release: Some(Arc::new(ReleaseAsked {
+                rendering: Some(Arc::clone(&rendering)),
+                ..asked.clone()
+            })),
             ..question.clone()
         };
         let objects = self.objects(&of_objects).await;
@@ -259,11 +262,8 @@ fn version_of(chart: &str) -> Option<String> {
 }
 
 fn unread(answer: ReleaseAnswer, objection: ReleaseObjection) -> ObjectsAnswer {
-    unread_nothing(ReleaseAnswer { objection: Some(objection), ..answer })
-}
-
-fn unread_nothing(answer: ReleaseAnswer) -> ObjectsAnswer {
-    ObjectsAnswer { objects: Vec::new(), gone: Vec::new(), release: Some(answer) }
+    let release = ReleaseAnswer { objection: Some(objection), ..answer };
+    ObjectsAnswer { objects: Vec::new(), gone: Vec::new(), release: Some(release) }
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub enum HelmError {
     Silent(u64),
 }
 
-/// Whoever runs helm.
+/// Runs helm for one cluster.
 pub trait HelmProgram: Send + Sync {
     fn run<'a>(&'a self, run: HelmRun<'a>) -> BoxFuture<'a, Result<HelmOutput, HelmError>>;
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::decision::Key;
 use super::failure::CallFailure;
 use super::manifest::{FoundObject, Manifest, ManifestsMove, ObjectRef};
 
@@ -75,7 +76,7 @@ pub struct ChartFiles {
     pub chart: BTreeMap<String, String>,
 }
 
-/// What is asked about a release, beside what is asked about its objects.
+/// The release that a look is about, and the chart and values that the file asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseAsked {
     pub release: ReleaseRef,
@@ -111,7 +112,7 @@ pub struct Rendering {
 }
 
 impl Rendering {
-    /// True if this helm sets every field that its chart has, whoever wrote it before; from its fourth major on it does not.
+    /// True for helm 3: it overwrites fields of other managers. Helm 4 refuses that.
     pub fn overwrites(&self) -> bool {
         self.program.starts_with("v3.")
     }
@@ -225,6 +226,26 @@ impl ReleaseRead {
         self.revisions.iter().rev().find(|revision| revision.is_deployed())
     }
 
+    /// Why nothing can be said of its objects; `unread` is the key where it could not be read at present.
+    pub fn told_objection(&self, unread: Key) -> Option<(Key, String)> {
+        Some(match self.objection.as_ref()? {
+            ReleaseObjection::NoProgram(words) => (Key::AddonHelmMissing, words.clone()),
+            ReleaseObjection::NoChart(words) => {
+                (Key::AddonChartMissing, format!("its chart cannot be had: {words}"))
+            }
+            ReleaseObjection::Refused(words) if words.contains("cannot be imported") => {
+                (Key::AddonConflict, format!("helm does not take it over: {words}"))
+            }
+            ReleaseObjection::Refused(words) => {
+                (Key::AddonRefused, format!("helm does not render its chart: {words}"))
+            }
+            ReleaseObjection::Unread(why) => {
+                let key = if why.is_missing_right() { Key::RightMissing } else { unread };
+                (key, format!("{} cannot be read: {}", self.release, why.words()))
+            }
+        })
+    }
+
     /// True if the newest revision is pending, and helm was interrupted while it made it for the addon with this label.
     ///
     /// Helm gives the record of a rollback the labels of the revision that it goes back to, so that one is known by what it takes
@@ -294,8 +315,8 @@ pub enum HelmAct {
     },
     /// `helm rollback` to this revision.
     Rollback { to: u64 },
-    /// Removes the record of a first revision that never was deployed. The objects that it made stay, and the next
-    /// installation takes them over.
+    /// Deletes the record of the newest revision, where no revision is deployed. The objects of the release stay, and the next
+    /// try takes them over.
     Forget { record: String, found: FoundObject },
 }
 

@@ -6,7 +6,7 @@ use super::compatible::AddonVersion;
 use super::manifests::{change, drifted, images_of, staying, taken_over, unusable};
 use crate::model::addon::{Addon, AddonWork};
 use crate::model::decision::{Key, Reason};
-use crate::model::helm::{AddonHelm, HelmMove, ReleaseObjection, ReleaseRead};
+use crate::model::helm::{AddonHelm, HelmMove, ReleaseRead};
 use crate::model::manifest::{ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding};
 
 pub(super) fn look_at_release<'a>(
@@ -21,7 +21,7 @@ pub(super) fn look_at_release<'a>(
         let text = format!("{} has not been looked at yet", of.release);
         return survey.blockers.push(Reason::new(Key::VersionUnknown, object(), text));
     };
-    if let Some((key, text)) = objection(release) {
+    if let Some((key, text)) = release.told_objection(Key::VersionUnknown) {
         return survey.blockers.push(Reason::new(key, object(), text));
     }
     if let Some(text) = of_others(release, &of.label) {
@@ -52,26 +52,6 @@ pub(super) fn look_at_release<'a>(
         versions: vec![runs, AddonVersion::asked(addon, asked)],
         moves: vec![PendingMove { from, to: addon.version.clone(), change }],
     });
-}
-
-/// Why nothing can be said of the release.
-pub(super) fn objection(release: &ReleaseRead) -> Option<(Key, String)> {
-    Some(match release.objection.as_ref()? {
-        ReleaseObjection::NoProgram(words) => (Key::AddonHelmMissing, words.clone()),
-        ReleaseObjection::NoChart(words) => {
-            (Key::AddonChartMissing, format!("its chart cannot be had: {words}"))
-        }
-        ReleaseObjection::Refused(words) if words.contains("cannot be imported") => {
-            (Key::AddonConflict, format!("helm does not take it over: {words}"))
-        }
-        ReleaseObjection::Refused(words) => {
-            (Key::AddonRefused, format!("helm does not render its chart: {words}"))
-        }
-        ReleaseObjection::Unread(why) => {
-            let key = if why.is_missing_right() { Key::RightMissing } else { Key::VersionUnknown };
-            (key, format!("{} cannot be read: {}", release.release, why.words()))
-        }
-    })
 }
 
 /// Helm refuses to touch a release while an upgrade of it is on its way; whose that is decides who may end it.

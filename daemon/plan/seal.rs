@@ -125,7 +125,7 @@ struct StageIntent<'a> {
     kind: StageKind,
     to: &'a Version,
     scopes: Vec<&'a str>,
-    /// Each addon with the version to which it moves here, where that does not follow from what is asked of it alone.
+    /// The versions to which addons move in this stage, where the cluster's file alone does not say so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addons: Vec<(&'a str, &'a str)>,
 }
@@ -263,7 +263,7 @@ fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<StageIntent<'a>> {
         .collect()
 }
 
-/// The moves of addons that do not follow from what is asked of them alone: to a version on the way, or before the last hop.
+/// The moves of addons that the cluster's file alone does not decide: to a version of `via`, or before the last hop.
 fn unusual<'a>(plan: &Plan, stage: &'a Stage, cluster: &Cluster) -> Vec<(&'a str, &'a str)> {
     let moves = stage.steps.iter().filter_map(|step| step.work.addon());
     let usual = |name: &str, to: &str| {

@@ -21,7 +21,7 @@ pub struct Settings {
     pub clock_ahead: SignedDuration,
     /// Images whose containers never become Ready.
     pub broken_images: BTreeSet<String>,
-    /// What nobody may do, as a verb and a resource: `patch deployments`. Only reviews of rights say so.
+    /// Verbs and resources, `patch deployments`, that a `SelfSubjectAccessReview` denies. The requests themselves are answered.
     pub denied: BTreeSet<String>,
 }
 

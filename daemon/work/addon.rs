@@ -2,18 +2,17 @@
 
 use jiff::SignedDuration;
 
-use super::back::{fails, gives_image, image_back};
+use super::back::{fails, gives_image, image_back, is_too_late};
 use super::hand::Hand;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::{ImageMove, WorkloadRead};
 use crate::model::decision::{Decision, Gate, Key, Reason};
 use crate::model::effect::EffectKey;
-use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::entry::StepPhase;
 use crate::model::live::{Backoff, Phase, Pod, Probe, Progress};
 use crate::model::plan::AddonMove;
 use crate::model::time::later;
-use crate::verify::STABLE;
 
 /// A workload was read within this before its image is changed, or its rollout is judged.
 pub(super) const READ: SignedDuration = SignedDuration::from_secs(5);
@@ -74,12 +73,8 @@ pub(super) fn advance(
 
 /// Changes the image, if every gate allows it; gives the step up untouched where a gate says so.
 fn set_image(hand: &Hand<'_>, of: &ImageMove, turn: Turn, may: &Decision) -> Turn {
-    let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
-    if !returns.is_empty() {
-        return turn.set_aside(&hand.step.id, false, returns);
-    }
-    if !may.allows() {
-        return turn.answers(may.objections().cloned());
+    if let Some(turn) = turn.kept_back(&hand.step.id, may) {
+        return turn;
     }
     let Some(read) = hand.live.addon_workloads.get(&of.workload).filter(|_| is_fresh(hand, of)) else {
         return unread(hand, of, turn);
@@ -120,21 +115,15 @@ fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Tu
         return turn.reached(id, StepPhase::Upgrading);
     }
     if let Some(since) = read.complete_since {
-        let well = later(since, STABLE);
-        if well <= hand.now {
-            return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
-        }
-        return turn.moving().wakes(well);
+        return turn.done_once_well(id, &mv.to, since, hand.now);
     }
     let words = || not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}"));
     if let Progress::Failed(why) = &read.progress {
         return failed(turn, format!("the rollout of {} does not go on: {why}{}", of.workload, words()));
     }
     // A rollout over many nodes takes its time: the limit counts from its last progress, and only while we look.
-    let mut turn = Turn { watched: Some(id.clone()), ..turn };
-    let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);
-    let limit = SignedDuration::from_secs(mv.timeout_seconds);
-    if turn.expired(watched.max(read.progressed), limit, hand.now) {
+    let (turn, late) = is_too_late(hand, mv, read.progressed, turn);
+    if late {
         let text =
             format!("the rollout of {} has not come further within its timeout{}", of.workload, words());
         return failed(turn, text);

@@ -30,7 +30,7 @@ pub(super) fn went_back(hand: &Hand<'_>, back: &GoingBack, turn: Turn, what: Str
     turn.failed(&hand.step.id, back.reasons.iter().cloned().chain([told]).collect())
 }
 
-/// Whether the way back takes longer than the move may. The limit counts only while we look.
+/// Whether an addon has not come further for longer than it may. The limit counts only while we look.
 pub(super) fn is_too_late(
     hand: &Hand<'_>,
     mv: &AddonMove,

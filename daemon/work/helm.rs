@@ -12,16 +12,14 @@ use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::AddonMove;
 use crate::model::decision::{Decision, Gate, Key, Reason};
 use crate::model::effect::{Effect, EffectKey};
-use crate::model::entry::{StepEvent, StepPhase};
+use crate::model::entry::StepPhase;
 use crate::model::helm::{
-    HelmAct, HelmCall, HelmMove, ReleaseMark, ReleaseObjection, ReleaseRead, ReleaseRevision, noted,
-    noted_attempt,
+    HelmAct, HelmCall, HelmMove, ReleaseMark, ReleaseRead, ReleaseRevision, noted, noted_attempt,
 };
 use crate::model::live::{Backoff, Probe};
 use crate::model::manifest::{ManifestsRead, ObjectRead, ObjectStanding};
 use crate::model::time::later;
 use crate::record::GoingBack;
-use crate::verify::STABLE;
 
 /// How much longer than helm's own limit an interrupted helm is waited for.
 const MARGIN: SignedDuration = SignedDuration::from_secs(60);
@@ -98,12 +96,8 @@ pub(super) fn upgrade(
     }
     match state {
         State::Unrolled => {
-            let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
-            if !returns.is_empty() {
-                return turn.set_aside(&hand.step.id, false, returns);
-            }
-            if !may.allows() {
-                return Turn { watched: None, ..turn }.answers(may.objections().cloned());
+            if let Some(turn) = turn.kept_back(&hand.step.id, may) {
+                return Turn { watched: None, ..turn };
             }
         }
         // Nothing is judged while a person has stopped the work, nor once a commit asks for something else.
@@ -151,7 +145,7 @@ fn start(
     let (turn, expired) = expires(hand, (mv, read), turn);
     let again = is_at_it_for_long(hand, mv);
     if expired || again {
-        let told = release.objection.as_ref().map(|objection| told(objection).1);
+        let told = release.told_objection(Key::ApiUnreachable).map(|(_, text)| text);
         let why = told.or_else(|| backoff.map(|backoff| backoff.why.words().to_owned()));
         let why = why.unwrap_or_else(|| "helm was not started".to_owned());
         let what = if again {
@@ -161,8 +155,7 @@ fn start(
         };
         return failed(hand, turn, format!("{what}; {why}"));
     }
-    if let Some(objection) = &release.objection {
-        let (key, text) = told(objection);
+    if let Some((key, text)) = release.told_objection(Key::ApiUnreachable) {
         return turn.moving().waits(Gate::Health, Reason::new(key, hand.object(), text));
     }
     if let Some(newest) = release.newest().filter(|newest| newest.is_pending()) {
@@ -207,18 +200,6 @@ fn call(mv: &AddonMove, (read, release): (&ManifestsRead, &ReleaseRead), act: He
     })
 }
 
-fn told(objection: &ReleaseObjection) -> (Key, String) {
-    match objection {
-        ReleaseObjection::NoProgram(words) => (Key::AddonHelmMissing, words.clone()),
-        ReleaseObjection::NoChart(words) => (Key::AddonChartMissing, words.clone()),
-        ReleaseObjection::Refused(words) => (Key::AddonRefused, words.clone()),
-        ReleaseObjection::Unread(why) => {
-            let key = if why.is_missing_right() { Key::RightMissing } else { Key::ApiUnreachable };
-            (key, why.words().to_owned())
-        }
-    }
-}
-
 /// Goes back to the last deployed revision once the helm that was interrupted is certainly dead. Helm upgrades nothing while a
 /// revision is pending.
 fn take_back(
@@ -228,7 +209,7 @@ fn take_back(
     turn: Turn,
 ) -> Turn {
     let Some((read, _)) = self::read(hand, mv, of) else { return turn.moving() };
-    // Helm may be at work for whoever started it, also where its answer or its process was lost.
+    // A daemon that was killed leaves its helm at work.
     let noted = newest.mark.as_ref().map_or(0, |mark| mark.timeout_seconds);
     let limit = SignedDuration::from_secs(mv.timeout_seconds.max(noted)) + MARGIN;
     let dead = later(release.pending_since.unwrap_or(hand.now), limit);
@@ -253,11 +234,11 @@ fn take_back(
         Some(call) => turn.effect(Effect::Helm(call), after),
         None => turn,
     };
-    waits(
-        hand,
-        turn,
-        format!("{} is taken back to its last deployed revision: helm was interrupted", of.release),
-    )
+    let text = match to {
+        Some(to) => format!("{} is taken back to revision {to}: helm was interrupted", of.release),
+        None => format!("helm was interrupted, and {} begins again: no revision is deployed", of.release),
+    };
+    waits(hand, turn, text)
 }
 
 /// Lets helm go back to the revision before the step, and watches its workloads.
@@ -321,11 +302,7 @@ fn follow_release(
         return turn.reached(id, StepPhase::Upgrading);
     }
     if let Some(since) = read.complete_since {
-        let well = later(since, STABLE);
-        if well <= hand.now {
-            return turn.event(id, StepEvent::Done { version: mv.to.clone(), evicted: 0, owes: Vec::new() });
-        }
-        return turn.moving().wakes(well);
+        return turn.done_once_well(id, &mv.to, since, hand.now);
     }
     let going = not_there_yet(hand, &of.objects, read);
     if let Some(why) = going.as_ref().and_then(super::manifests::Going::failure) {

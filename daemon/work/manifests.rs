@@ -1,9 +1,8 @@
 //! Moves an addon that is described by manifests: applies its objects, first those that others need, watches its workloads to
 //! the end of their rollouts, and deletes what the addon does not have any more.
 
-use jiff::SignedDuration;
-
 use super::addon::{READ, not_ready};
+use super::back::is_too_late;
 use super::hand::Hand;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
@@ -54,12 +53,8 @@ pub(super) fn apply(
     let turn = turn.probe(Probe::Manifests(read.question_again().into()), LOOK_AGAIN);
     match state {
         State::Unrolled => {
-            let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
-            if !returns.is_empty() {
-                return turn.set_aside(&hand.step.id, false, returns);
-            }
-            if !may.allows() {
-                return turn.answers(may.objections().cloned());
+            if let Some(turn) = turn.kept_back(&hand.step.id, may) {
+                return turn;
             }
         }
         // Nothing is judged while a person has stopped the work, nor once a commit asks for something else.
@@ -258,12 +253,7 @@ pub(super) fn not_there_yet(hand: &Hand<'_>, of: &ManifestsMove, read: &Manifest
 
 /// Whether the addon has not come further for longer than it may. The limit counts only while we look.
 pub(super) fn expires(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn) -> (Turn, bool) {
-    let id = &hand.step.id;
-    let mut turn = Turn { watched: Some(id.clone()), ..turn };
-    let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);
-    let limit = SignedDuration::from_secs(mv.timeout_seconds);
-    let expired = turn.expired(watched.max(read.progressed), limit, hand.now);
-    (turn, expired)
+    is_too_late(hand, mv, read.progressed, turn)
 }
 
 /// What of the step is not done, where no rollout and no answer is waited for.

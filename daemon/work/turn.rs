@@ -5,12 +5,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::state::State;
 use crate::model::claim::Claim;
-use crate::model::decision::{Answer, Gate, Key, Reason, Verdict};
+use crate::model::decision::{Answer, Decision, Gate, Key, Reason, Verdict};
 use crate::model::effect::{Effect, NodePatch};
 use crate::model::entry::{InterruptionEvent, StepEvent, StepPhase, What};
 use crate::model::live::{Live, Looked, Node, Probe};
 use crate::model::time::{earliest, later};
 use crate::model::work::StepId;
+use crate::verify::STABLE;
 
 /// How often a probe is repeated while its answer is needed.
 pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
@@ -67,6 +68,32 @@ impl Turn {
 
     pub(super) fn set_aside(self, step: &StepId, touched: bool, reasons: Vec<Reason>) -> Self {
         self.event(step, StepEvent::SetAside { touched, reasons })
+    }
+
+    /// Where a gate keeps a step from its first change: the step given up untouched, or what the gates answer. `None` if every
+    /// gate allows it.
+    pub(super) fn kept_back(&self, step: &StepId, may: &Decision) -> Option<Self> {
+        let returns: Vec<Reason> = may.returns().map(|answer| answer.reason.clone()).collect();
+        if !returns.is_empty() {
+            return Some(self.clone().set_aside(step, false, returns));
+        }
+        (!may.allows()).then(|| self.clone().answers(may.objections().cloned()))
+    }
+
+    /// The addon is done once it has been well for a while.
+    pub(super) fn done_once_well(
+        self,
+        step: &StepId,
+        version: &str,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        let well = later(since, STABLE);
+        if well <= now {
+            return self
+                .event(step, StepEvent::Done { version: version.to_owned(), evicted: 0, owes: Vec::new() });
+        }
+        self.moving().wakes(well)
     }
 
     /// The step failed for good, and the run halts.

@@ -11,7 +11,7 @@ use windlass::model::state::RunState;
 use windlass::serve::End;
 
 use crate::beside::{LENGTH, Slow, carry_on};
-use crate::scenario::helm;
+use crate::scenario::{helm, manifests};
 use crate::world::fixtures::workers_only;
 use crate::world::process::SECOND;
 use crate::world::{ALWAYS, CrashAt, World, cluster_yaml};
@@ -179,6 +179,32 @@ fn a_chart_goes_on_after_being_killed_before_and_after_any_effect() {
             });
             if !fenced {
                 assert!(index > 4, "a run of a chart has several effects, not {index}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn manifests_go_back_although_they_are_killed_before_and_after_any_effect() {
+    for when in [When::Before, When::After] {
+        for index in 0.. {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            let fenced = runtime.block_on(async {
+                let mut world = manifests::installed().await;
+                manifests::desire_broken(&world, "v1.35.4");
+                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
+                if fenced {
+                    let end = world.run().await;
+                    let log = world.log();
+                    assert_eq!(end, End::Idle(RunState::Halted), "{when:?} effect {index}: {log:#?}");
+                }
+                manifests::assert_is_back(&world);
+                fenced
+            });
+            if !fenced {
+                assert!(index > 12, "a run that goes back has many effects, not {index}");
                 break;
             }
         }

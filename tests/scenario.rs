@@ -36,7 +36,7 @@ mod failures_api;
 pub mod helm;
 mod limits;
 mod line;
-mod manifests;
+pub mod manifests;
 mod observe;
 mod pace;
 mod people;

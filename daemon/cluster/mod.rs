@@ -3,6 +3,7 @@
 
 mod addon;
 mod chart;
+mod evidence;
 mod file;
 mod helm;
 mod helm_call;

@@ -39,8 +39,12 @@ impl ClusterApi {
                 Ok(workload) => ProbeAnswer::Workload(workload),
                 Err(error) => ProbeAnswer::WorkloadUnread(error.failure()),
             }),
+            Probe::Evidence(question) => Ok(ProbeAnswer::Evidence(self.evidence(question).await)),
             Probe::Right(of) => self.right_to_patch(of).await.map(ProbeAnswer::Right),
             Probe::Manifests(question) => Ok(ProbeAnswer::Manifests(self.manifests(question).await)),
+            Probe::Earlier(of) => {
+                Ok(ProbeAnswer::Nothing(format!("the API server has no commit {}", of.commit.short())))
+            }
             Probe::Long(name) => {
                 Ok(ProbeAnswer::Nothing(format!("the API server does not know how far {name} has come")))
             }

@@ -66,8 +66,7 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 }
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
-    let (by_manifests, by_chart) = (fields.has("manifests"), fields.has("helm"));
-    let (one_content, read): (bool, ReadVersion) = match (by_manifests, by_chart) {
+    let (one_content, read): (bool, ReadVersion) = match (fields.has("manifests"), fields.has("helm")) {
         (true, _) => (true, any_version),
         (false, true) => (true, chart_version),
         (false, false) => (false, addon_version),
@@ -91,18 +90,7 @@ fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> 
     let requires = fields.optional("requires", requires);
     let timeout = fields
         .optional("timeout", |node, problems| length(defaults::SHORTEST, defaults::LONGEST, node, problems));
-    let on_failure = fields.optional("onFailure", |node, problems| {
-        let what = choice(&ON_FAILURE, &[], node, problems)?;
-        if by_manifests && what == OnFailure::Rollback {
-            problems.push_fix(
-                node.place,
-                "an addon by manifests does not go back by itself: what it was is in an earlier commit",
-                "remove it; to go back, commit the folder as it was",
-            );
-            return None;
-        }
-        Some(what)
-    });
+    let on_failure = fields.optional("onFailure", |node, problems| choice(&ON_FAILURE, &[], node, problems));
     fields.close(&[]);
     let addon = Addon {
         name: name?,

@@ -1,11 +1,14 @@
 //! What goes on beside a cluster's loop for longer than one call: watchers that feed it, and long work that it
 //! begins.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::Sender;
 
 use crate::clock::Clock;
-use crate::live::{Seen, WriteAnswer};
+use crate::live::{ProbeAnswer, Seen, WriteAnswer};
+use crate::model::addon::EarlierQuestion;
 use crate::model::live::LongState;
 
 /// Feeds what it sees into a loop for as long as the loop lives.
@@ -27,4 +30,9 @@ pub trait LongWork: Send + Sync {
 
     /// How far the work has come. The error says why that cannot be found out; nothing is known of the work then.
     fn look<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<LongState, String>>;
+}
+
+/// Reads what earlier commits of the desired branch ask for.
+pub trait EarlierCommits: Send + Sync {
+    fn addon(self: Arc<Self>, of: EarlierQuestion) -> BoxFuture<'static, ProbeAnswer>;
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
-pub use beside::{LongWork, Watcher};
+pub use beside::{EarlierCommits, LongWork, Watcher};
 
 use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
@@ -47,6 +47,7 @@ pub struct Edges {
     pub clock: Clock,
     watchers: Vec<Arc<dyn Watcher>>,
     long: Option<Arc<dyn LongWork>>,
+    earlier: Option<Arc<dyn EarlierCommits>>,
     count: Arc<AtomicU64>,
     /// Until when effects may be sent under the lease; `None` while it is not held.
     pub deadline: Arc<Mutex<Option<Timestamp>>>,
@@ -61,6 +62,7 @@ impl Edges {
             clock,
             watchers: Vec::new(),
             long: None,
+            earlier: None,
             count: Arc::default(),
             deadline: Arc::default(),
             unstopped: Arc::default(),
@@ -81,6 +83,13 @@ impl Edges {
         self
     }
 
+    /// Adds the reader of earlier commits.
+    #[must_use]
+    pub fn with_earlier_commits(mut self, earlier: Arc<dyn EarlierCommits>) -> Self {
+        self.earlier = Some(earlier);
+        self
+    }
+
     /// Starts everything that feeds a loop: the watches of the cluster, and the watchers beside them. They end when
     /// the set is dropped.
     pub fn watch(&self, seen: &Sender<Seen>) -> JoinSet<()> {
@@ -93,6 +102,9 @@ impl Edges {
 
     /// Asks one probe. A failure is an answer too: nothing is known.
     pub async fn ask(&self, probe: &Probe) -> ProbeAnswer {
+        if let (Probe::Earlier(of), Some(earlier)) = (probe, &self.earlier) {
+            return Arc::clone(earlier).addon(of.clone()).await;
+        }
         match (probe, &self.long) {
             (Probe::Long(name), Some(long)) => {
                 long.look(name).await.map_or_else(ProbeAnswer::Nothing, ProbeAnswer::Long)
@@ -107,6 +119,8 @@ impl Edges {
                 | Probe::Workload(_)
                 | Probe::Right(_)
                 | Probe::Manifests(_)
+                | Probe::Evidence(_)
+                | Probe::Earlier(_)
                 | Probe::Published,
                 _,
             ) => self.cluster.ask(probe, &self.clock).await,

@@ -144,8 +144,8 @@ impl Folder {
                 there && read.unready.is_none() && rolled
             });
         let seen = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {
-            let counts = |read: &ObjectRead| read.workload.as_ref().map(|of| of.counts);
-            objects.values().map(|read| (read.standing.clone(), counts(read))).collect()
+            let furthest = |read: &ObjectRead| read.workload.as_ref().map(|of| of.furthest);
+            objects.values().map(|read| (read.standing.clone(), furthest(read))).collect()
         };
         // Plans look at these, and not at counts of pods.
         let asked = |objects: &BTreeMap<ObjectRef, ObjectRead>| -> Vec<_> {

@@ -6,6 +6,7 @@ mod answer;
 mod budget;
 mod changes;
 mod convert;
+mod evidence;
 mod fold;
 mod kinds;
 mod manifest;
@@ -20,18 +21,21 @@ mod tests;
 mod volume;
 mod workload;
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job as KubeJob;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::Value;
 
+pub use evidence::ObjectsBefore;
 pub use fold::Folder;
 pub use kinds::{Kind, Object, Watch, Watched, watch_all};
 pub use manifest::{ObjectAnswer, ObjectsAnswer, There, Tried};
 pub use release::ReleaseAnswer;
 
-use crate::model::addon::WorkloadRef;
+use crate::model::addon::{Addon, WorkloadRef};
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{CallFailure, Lock, Probe, RefusalKind};
 use crate::model::manifest::ObjectRef;
@@ -88,6 +92,9 @@ pub enum ProbeAnswer {
     WorkloadUnread(CallFailure),
     /// Why our user may not do it; `None` if it may.
     Right(Option<String>),
+    Evidence(ObjectsBefore),
+    /// Why there is no such addon, if that cannot change.
+    Earlier(Result<Arc<Addon>, String>),
     Manifests(ObjectsAnswer),
     Nothing(String),
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::convert;
 use super::fold::Folder;
 use super::{NodeRead, ProbeAnswer};
+use crate::model::addon::EarlierAddon;
 use crate::model::effect::{EffectKey, LongState};
 use crate::model::live::{Id, Lock, Probe, Published, Uid};
 use crate::model::time::later;
@@ -76,6 +77,13 @@ impl Folder {
             (Probe::Manifests(question), ProbeAnswer::Manifests(answer)) => {
                 self.read_manifests(question, answer, asked, now);
             }
+            (Probe::Evidence(question), ProbeAnswer::Evidence(answer)) => {
+                self.read_evidence(question, answer, now);
+            }
+            (Probe::Earlier(of), ProbeAnswer::Earlier(found)) => {
+                let earlier = EarlierAddon { commit: of.commit.clone(), found };
+                self.live.earlier_addons.insert(of.addon.clone(), earlier);
+            }
             (Probe::Right(of), ProbeAnswer::Right(missing)) => {
                 if self.live.addon_rights.insert(of.clone(), missing.clone()) != Some(missing) {
                     self.live.nodes_generation += 1;
@@ -92,6 +100,8 @@ impl Folder {
                 | ProbeAnswer::WorkloadUnread(_)
                 | ProbeAnswer::Right(_)
                 | ProbeAnswer::Manifests(_)
+                | ProbeAnswer::Evidence(_)
+                | ProbeAnswer::Earlier(_)
                 | ProbeAnswer::Node(..),
             ) => {}
         }
@@ -99,6 +109,7 @@ impl Folder {
         self.live.overlay.in_flight.remove(&key);
         if let EffectKey::Probe(probe) = key {
             self.live.probed.insert(probe, asked);
+            self.forget_evidence(now);
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
+use super::CommitId;
 use super::fact::{Fact, Images};
 use super::helm::{AddonHelm, HelmMove, ReleaseAsked};
 use super::image::is_digest;
@@ -152,6 +153,21 @@ impl AddonWhen {
             Self::AfterNodes => "after the nodes",
         }
     }
+}
+
+/// The question what an earlier commit asks of an addon.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EarlierQuestion {
+    pub addon: String,
+    pub commit: CommitId,
+}
+
+/// An addon as an earlier commit has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlierAddon {
+    pub commit: CommitId,
+    /// Why there is nothing to go back to, if that cannot change.
+    pub found: Result<Arc<Addon>, String>,
 }
 
 /// The move of one addon.
@@ -303,15 +319,6 @@ impl AddonMove {
 
     pub fn kind(&self) -> AddonKind {
         self.change.kind()
-    }
-
-    /// What it would go back to; `None` if it was not there before.
-    pub fn way_back(&self) -> Option<String> {
-        match &self.change {
-            AddonWork::Image(of) => Some(of.image_from.clone()),
-            AddonWork::Manifests(_) => None,
-            AddonWork::Helm(of) => of.revision.map(|revision| format!("revision {revision}")),
-        }
     }
 
     pub fn image(&self) -> Option<&ImageMove> {

@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use std::sync::Arc;
 
-use super::addon::WorkloadRef;
+use super::addon::{EarlierQuestion, WorkloadRef};
+use super::evidence::EvidenceQuestion;
 use super::manifest::ManifestsQuestion;
 use super::version::Version;
 
@@ -31,6 +32,10 @@ pub enum Probe {
     Right(WorkloadRef),
     /// The objects of an addon.
     Manifests(Arc<ManifestsQuestion>),
+    /// The same objects as a whole, once before a run.
+    Evidence(Arc<EvidenceQuestion>),
+    /// What an earlier commit asks of an addon.
+    Earlier(EarlierQuestion),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

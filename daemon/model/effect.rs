@@ -338,6 +338,8 @@ impl EffectKey {
             }
             Self::Deployment(name) => format!("deployment/{name}"),
             Self::Workload(name) | Self::Object(name) | Self::Release(name) => name.clone(),
+            Self::Probe(Probe::Earlier(question)) => format!("addon/{}", question.addon),
+            Self::Probe(Probe::Evidence(question)) => format!("addon/{}", question.addon),
             Self::Probe(Probe::Manifests(question)) => format!("addon/{}", question.addon),
             Self::Probe(Probe::Workload(workload) | Probe::Right(workload)) => workload.to_string(),
             Self::Namespace => format!("namespace/{}", names::NAMESPACE),

@@ -61,6 +61,19 @@ pub enum ClusterEvent {
     Met { uid: String },
     /// The answers that the cluster waits for, written whenever they change. Empty when it waits for nothing.
     Waiting { answers: Vec<Answer> },
+    /// What somebody has changed by hand in the objects of addons, written when it changes. Empty when all of it is put right.
+    Drifted { objects: Vec<DriftedObject> },
+}
+
+/// An object of an addon that is not as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DriftedObject {
+    pub addon: String,
+    /// `configmap/kube-system/coredns`.
+    pub object: String,
+    /// What follows its name in a sentence.
+    pub text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

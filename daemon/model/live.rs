@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::addon::{WorkloadRead, WorkloadRef};
+use super::addon::{EarlierAddon, WorkloadRead, WorkloadRef};
 use super::claim::Claim;
 use super::desired::Selector;
+use super::evidence::Evidence;
 use super::manifest::{GoneObject, ManifestsRead};
 use super::time::later;
 use super::version::Version;
@@ -79,6 +80,10 @@ pub struct Live {
     pub addons_unread: BTreeMap<WorkloadRef, CallFailure>,
     /// The objects of addons by the addons' names, as they were last read.
     pub addon_manifests: BTreeMap<String, ManifestsRead>,
+    /// How the objects of addons were shortly before a run, by the addons' names.
+    pub evidence: BTreeMap<String, Arc<Evidence>>,
+    /// What earlier commits ask of addons that go back, by the addons' names.
+    pub earlier_addons: BTreeMap<String, EarlierAddon>,
     pub stop: Option<Note>,
     pub resume: Option<Note>,
     /// What the API endpoint says of itself, and since when it has answered every probe.
@@ -137,7 +142,8 @@ pub struct Node {
     pub to_be_deleted: bool,
     /// True if the node has the annotation that keeps the autoscaler from removing it.
     pub scale_down_disabled: bool,
-    pub network_unavailable: bool,
+    /// Since when the node says that it has no network, by the API server's clock; `None` if it does not say so.
+    pub network_unavailable: Option<Timestamp>,
     /// True if no kubelet of Kubernetes runs it: a virtual kubelet stands for another system, and its version says
     /// nothing about skew. Its `kubelet` is `None`.
     pub virtual_kubelet: bool,

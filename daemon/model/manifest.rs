@@ -277,6 +277,21 @@ impl ManifestsRead {
         versions.into_iter().collect::<Vec<_>>().join(", ")
     }
 
+    /// What somebody has changed by hand since it was applied, and in which words. It is told, and not overwritten.
+    pub fn drifted(&self) -> impl Iterator<Item = (&ObjectRef, String)> {
+        let is_deployed = self.release.as_ref().is_some_and(|release| release.has(&self.question.digest));
+        self.objects.iter().filter_map(move |(object, found)| match &found.standing {
+            ObjectStanding::AsAsked { drift: Some(drift) } => {
+                Some((object, format!("is not as applied: {drift}")))
+            }
+            // A Job that is done may be taken away.
+            ObjectStanding::Missing { .. } if is_deployed && object.kind != "Job" => {
+                Some((object, "is not there any more: somebody deleted it".to_owned()))
+            }
+            _ => None,
+        })
+    }
+
     pub fn unread(&self) -> Option<(&ObjectRef, &CallFailure)> {
         let objects = self.objects.iter().filter_map(|(object, read)| match &read.standing {
             ObjectStanding::Unread(why) => Some((object, why)),
@@ -307,7 +322,7 @@ impl GoneObject {
 }
 
 /// The move of an addon's objects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManifestsMove {
     /// Below the cluster's folder: `addons/coredns`; of objects that helm makes, where their chart comes from.

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod desired;
 pub mod effect;
 pub mod entry;
+pub mod evidence;
 mod fact;
 mod failure;
 pub mod group;

@@ -60,6 +60,22 @@ pub enum ObjectRank {
     Webhook,
 }
 
+impl WorkloadRef {
+    pub fn object(&self) -> ObjectRef {
+        let kind = match self.kind {
+            WorkloadKind::Deployment => "Deployment",
+            WorkloadKind::DaemonSet => "DaemonSet",
+            WorkloadKind::StatefulSet => "StatefulSet",
+        };
+        ObjectRef {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(self.namespace.clone()),
+            name: self.name.clone(),
+        }
+    }
+}
+
 impl ObjectRef {
     /// The API group; empty for the core group.
     pub fn group(&self) -> &str {

@@ -3,7 +3,7 @@
 use super::Inventory;
 use super::addons::{AddonSurvey, PendingMove, SurveyedAddon};
 use super::compatible::AddonVersion;
-use super::manifests::{change, drifted, images_of, staying, taken_over, unusable};
+use super::manifests::{change, images_of, staying, taken_over, told_drift, unusable};
 use crate::model::addon::{Addon, AddonWork};
 use crate::model::decision::{Key, Reason};
 use crate::model::helm::{AddonHelm, HelmMove, ReleaseRead};
@@ -29,7 +29,7 @@ pub(super) fn look_at_release<'a>(
     }
     let (run, asked): (Vec<String>, Vec<String>) = images_of(read).into_iter().unzip();
     if release.has(&of.digest) {
-        survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
+        survey.risks.extend(told_drift(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
         for (workload, found) in read.workloads() {
             survey.unchanged(addon, &workload.to_string(), found);
         }

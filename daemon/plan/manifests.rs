@@ -33,7 +33,7 @@ pub(super) fn look_at_objects<'a>(
             survey.risks.push(Reason::new(Key::AddonRefused, object(), text));
         }
     }
-    survey.risks.extend(drifted(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
+    survey.risks.extend(told_drift(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
     let (run, asked): (Vec<String>, Vec<String>) = images_of(read).into_iter().unzip();
     let change = change(&of.folder, read);
     if change.added.is_empty() && change.changed.is_empty() && change.removed.is_empty() {
@@ -113,20 +113,9 @@ pub(super) fn change(folder: &str, read: &ManifestsRead) -> ManifestsMove {
     }
 }
 
-/// What somebody has changed by hand since it was applied. It is told, and not overwritten.
-pub(super) fn drifted(read: &ManifestsRead) -> impl Iterator<Item = String> {
-    let is_deployed = read.release.as_ref().is_some_and(|release| release.has(&read.question.digest));
-    let objects = read.objects.iter().filter_map(move |(object, found)| match &found.standing {
-        ObjectStanding::AsAsked { drift: Some(drift) } => {
-            Some(format!("{object} is not as applied: {drift}"))
-        }
-        // A Job that is done may be taken away.
-        ObjectStanding::Missing { .. } if is_deployed && object.kind != "Job" => {
-            Some(format!("{object} is not there any more: somebody deleted it"))
-        }
-        _ => None,
-    });
-    objects.take(MOST_DRIFTED)
+/// What somebody has changed by hand, the first of it.
+pub(super) fn told_drift(read: &ManifestsRead) -> impl Iterator<Item = String> {
+    read.drifted().map(|(object, text)| format!("{object} {text}")).take(MOST_DRIFTED)
 }
 
 /// The images of the workloads that are asked for, each after the one of the same repository that runs.

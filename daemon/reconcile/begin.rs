@@ -16,10 +16,13 @@ use crate::model::version::Version;
 use crate::model::work::{MoveKind, Step};
 use crate::record::text::{count, list};
 use crate::verify::bound::{PROOF, lower_bound};
-use crate::work::Turn;
+use crate::work::{LOOK_AGAIN, Turn};
 
 /// How long after a run addons are not moved once more for the same commit.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// How old what the rollback point keeps of addons may be.
+const EVIDENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many nodes the cause of a run names.
 const MOST_CAUSES: usize = 3;
@@ -62,6 +65,12 @@ pub(super) fn begin(
         May::Begin => (turn.wants_lease, turn.moves) = (true, true),
     }
     if world.tenure.held.is_none() {
+        return (turn, None);
+    }
+    let since = world.now.saturating_sub(EVIDENCE).unwrap_or(world.now);
+    let missing = world.live.map(|live| live.evidence_missing(fresh, since)).unwrap_or_default();
+    if !missing.is_empty() {
+        turn.probes.extend(missing.into_iter().map(|probe| (probe, LOOK_AGAIN)));
         return (turn, None);
     }
     let id = world.record.next_run(&desired.commit);

@@ -6,6 +6,7 @@ mod ahead;
 mod begin;
 mod check;
 mod choose;
+mod drift;
 mod explain;
 mod intents;
 mod lease;

@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::merge::{Merge, Merged};
-use super::{Input, Tick, ahead, begin, choose, intents, lease, publish, settle, taint, waits};
+use super::{Input, Tick, ahead, begin, choose, drift, intents, lease, publish, settle, taint, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
 use crate::model::live::{JobState, Live, Probe};
 use crate::model::state::Tenure;
+use crate::model::work::Scope;
 use crate::record::Run;
 use crate::work::{self, Hand, LOOK_AGAIN, Turn};
 
@@ -73,12 +74,24 @@ fn look(input: &Input<'_>) -> Turn {
     for (cluster, addon) in
         clusters.flat_map(|cluster| cluster.addons.iter().map(move |addon| (cluster, addon)))
     {
+        // Its step asks about what it goes back to.
+        if goes_back(input, &addon.name) && addon.source.manifests().is_some() {
+            continue;
+        }
         let before = input.record.addon_objects.get(&addon.name);
         let kubernetes = addon.meets(live, &cluster.version);
         turn.probes.push((addon.probe(live, before, kubernetes), ADDONS));
         turn.probes.extend(addon.right_probe(live).map(|probe| (probe, RIGHTS)));
     }
     turn
+}
+
+/// True if the step of an addon takes it back to what it was.
+fn goes_back(input: &Input<'_>, addon: &str) -> bool {
+    let run = input.record.run.as_ref();
+    run.into_iter()
+        .flat_map(Run::in_progress)
+        .any(|(id, progress)| progress.goes_back.is_some() && id.scope == Scope::Addon(addon.to_owned()))
 }
 
 /// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.
@@ -238,6 +251,9 @@ fn finish(input: &Input<'_>, merged: Merged) -> Tick {
     let by_itself = moves && (input.live.stop.is_none() || on_a_host(input));
     // A process with `--until-idle` must not end before the reason for its wait is recorded.
     let unsaid = !tick.stands_by && waits::record(input, &mut tick, by_itself);
+    if !tick.stands_by {
+        drift::record_drift(input, &mut tick);
+    }
     let moving = by_itself || unsaid || !tick.entries.is_empty() || !tick.effects.is_empty();
     tick.status.state = waits::state(input, &tick, moving);
     tick

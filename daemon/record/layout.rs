@@ -30,6 +30,10 @@ pub(super) fn rollback_point_path(cluster: &str, id: &str) -> String {
     format!("{cluster}/rollback-points/{id}.yaml")
 }
 
+pub(super) fn evidence_path(cluster: &str, id: &str, addon: &str) -> String {
+    format!("{cluster}/rollback-points/{id}/addons/{addon}/objects.yaml")
+}
+
 /// The meaning of a path below the cluster's folder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PathMeaning<'a> {
@@ -70,9 +74,12 @@ mod tests {
         assert_eq!(meaning_of("c", &entry_path("c", Some("a-1"), 12_345)), PathMeaning::Entry);
         assert_eq!(meaning_of("c", &entry_path("c", None, 7)), PathMeaning::Entry);
         assert_eq!(meaning_of("c", &plan_path("c", "a-1")), PathMeaning::Plan { run: "a-1" });
-        for page in
-            [status_path("c"), report_path("c", "a-1"), rollback_point_path("c", "a-1"), "c/README.md".into()]
-        {
+        for page in [
+            status_path("c"),
+            report_path("c", "a-1"),
+            rollback_point_path("c", "a-1"),
+            evidence_path("c", "a-1", "web"),
+        ] {
             assert_eq!(meaning_of("c", &page), PathMeaning::Page, "{page}");
         }
         for stray in ["c/runs/a-1/notes.txt", "c/runs/x", "c/journal/x.yaml", "c/runs/a-1/journal/1.yaml"] {

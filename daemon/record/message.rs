@@ -38,7 +38,7 @@ pub fn message(cluster: &str, entries: &[Entry], after: &Record) -> String {
 /// How important an entry is for its commit; the subject is about the most important one.
 fn weight(what: &What) -> u8 {
     match what {
-        What::Cluster(ClusterEvent::Waiting { .. }) => 0,
+        What::Cluster(ClusterEvent::Waiting { .. } | ClusterEvent::Drifted { .. }) => 0,
         What::Run(RunEvent::Next { .. }) => 1,
         What::Step(_, StepEvent::Moved { .. }) => 2,
         What::Step(_, StepEvent::Started { .. }) => 3,
@@ -89,7 +89,7 @@ fn subject(entries: &[Entry], after: &Record) -> String {
         What::Step(id, event) => {
             step_subject(id, event, &alike, after).unwrap_or_else(|| several(first, alike.len()))
         }
-        What::Cluster(ClusterEvent::Waiting { .. })
+        What::Cluster(ClusterEvent::Waiting { .. } | ClusterEvent::Drifted { .. })
         | What::Run(
             RunEvent::RollbackPoint { .. }
             | RunEvent::Tainting { .. }

@@ -2,6 +2,7 @@
 //! next commit. The status has no state beside the journal.
 
 mod config_map;
+mod evidence;
 mod files;
 mod hop;
 mod layout;
@@ -33,7 +34,8 @@ use jiff::Timestamp;
 use crate::model::CommitId;
 use crate::model::decision::{Answer, Key, Reason};
 use crate::model::entry::{
-    Authored, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, What,
+    Authored, ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, RunEvent, RunOutcome,
+    StepEvent, What,
 };
 use crate::model::manifest::ObjectRef;
 use crate::model::plan::Plan;
@@ -41,6 +43,7 @@ use crate::model::version::Version;
 use crate::model::work::StepId;
 
 pub use config_map::{CONFIG_MAP_BYTES, ShownText, config_map_text};
+pub use evidence::evidence_file;
 pub use files::{WriteError, advance, files};
 pub use message::message;
 pub use read::{ReadError, journal, read};
@@ -83,6 +86,10 @@ pub struct Record {
     pub waiting: Vec<Since<Answer>>,
     /// When they were recorded last.
     pub waiting_at: Option<Timestamp>,
+    /// What somebody has changed by hand in the objects of addons.
+    pub drifted: Vec<Since<DriftedObject>>,
+    /// When that was recorded last.
+    pub drifted_at: Option<Timestamp>,
     /// The run in progress.
     pub run: Option<Run>,
     /// Ended runs, oldest first.
@@ -92,6 +99,8 @@ pub struct Record {
     /// The objects that runs have applied, by addon: after a whole step those of its plan, before that also those of the last
     /// whole one.
     pub addon_objects: AddonObjects,
+    /// Of each addon by manifests what was applied whole last, and by which commit.
+    pub addon_applied: BTreeMap<String, AppliedAddon>,
     pub rollback_points: Vec<String>,
     /// The desired commit of each rollback point, if it has one.
     pub rollback_commits: BTreeMap<String, CommitId>,
@@ -100,6 +109,13 @@ pub struct Record {
 
 /// The objects of each addon.
 pub type AddonObjects = BTreeMap<String, Arc<BTreeSet<ObjectRef>>>;
+
+/// What runs have applied of an addon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedAddon {
+    pub commit: CommitId,
+    pub digest: String,
+}
 
 /// A value, and since when it has been so.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +164,7 @@ impl Record {
         match &entry.what {
             What::Cluster(ClusterEvent::Met { uid }) => self.cluster_uid = Some(uid.clone()),
             What::Cluster(ClusterEvent::Waiting { answers }) => self.wait(answers, entry.at),
+            What::Cluster(ClusterEvent::Drifted { objects }) => self.note_drift(objects, entry.at),
             What::Commit(CommitEvent::Accepted { commit, version, by }) => {
                 self.accept(commit, version, entry.at);
                 self.accepted_by.clone_from(by);
@@ -242,7 +259,13 @@ impl Record {
         let all = Arc::make_mut(self.addon_objects.entry(mv.name.clone()).or_default());
         match event {
             StepEvent::Started { .. } => all.extend(of.objects.iter().cloned()),
-            StepEvent::Done { .. } => *all = of.objects.iter().cloned().collect(),
+            StepEvent::Done { .. } => {
+                *all = of.objects.iter().cloned().collect();
+                if let Some(run) = &self.run {
+                    let applied = AppliedAddon { commit: run.commit.clone(), digest: of.digest.clone() };
+                    self.addon_applied.insert(mv.name.clone(), applied);
+                }
+            }
             StepEvent::Moved { .. }
             | StepEvent::SetAside { .. }
             | StepEvent::GoesBack { .. }
@@ -283,6 +306,19 @@ impl Record {
         if let Some(run) = &mut self.run {
             run.log.wait(answers.iter(), at);
         }
+    }
+
+    /// Replaces what has drifted. An object that is changed once more keeps its time.
+    fn note_drift(&mut self, objects: &[DriftedObject], at: Timestamp) {
+        self.drifted_at = Some(at);
+        let before = std::mem::take(&mut self.drifted);
+        let since = |object: &DriftedObject| {
+            let same = before
+                .iter()
+                .find(|old| old.value.addon == object.addon && old.value.object == object.object);
+            same.map_or(at, |old| old.since)
+        };
+        self.drifted = objects.iter().map(|of| Since { value: of.clone(), since: since(of) }).collect();
     }
 
     /// Takes in halts and stops and their ends, for the record and for the run's log.

@@ -7,8 +7,8 @@ use super::text::{
 };
 use crate::model::decision::{Answer, Reason, Verdict};
 use crate::model::entry::{
-    ClusterEvent, CommitEvent, Entry, InterruptionEvent, LandedPod, RunEvent, RunOutcome, StepEvent,
-    StepPhase, What,
+    ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, LandedPod, RunEvent, RunOutcome,
+    StepEvent, StepPhase, What,
 };
 use crate::model::names::OUTDATED;
 use crate::model::plan::{Scope, StepId};
@@ -37,7 +37,19 @@ fn cluster(event: &ClusterEvent) -> String {
             format!("first contact with the cluster; its kube-system namespace has the UID {}", one_line(uid))
         }
         ClusterEvent::Waiting { answers } => waiting(answers),
+        ClusterEvent::Drifted { objects } => drifted(objects),
     }
+}
+
+fn drifted(objects: &[DriftedObject]) -> String {
+    if objects.is_empty() {
+        return "all objects of addons are as they were applied again".to_owned();
+    }
+    let told = |of: &DriftedObject| {
+        let [addon, object, text] = [&of.addon, &of.object, &of.text].map(|text| one_line(text));
+        format!("{object} of the addon {addon} {text}")
+    };
+    list(&objects.iter().map(told).collect::<Vec<_>>(), NAMED)
 }
 
 fn commit(event: &CommitEvent) -> String {

@@ -1,13 +1,15 @@
 //! The status from the record: equal records give equal bytes, whenever and wherever they are made.
 
 use super::status_types::{
-    API_VERSION, AcceptedCommit, ClusterPhase, HaltedSince, JournalEnd, KIND, LastRun, NodeState, NodeStatus,
-    RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor, ends_by_a_person,
+    API_VERSION, AcceptedCommit, ClusterPhase, DriftedSince, HaltedSince, JournalEnd, KIND, LastRun,
+    NodeState, NodeStatus, RefusedCommit, RollbackPointStatus, RunStatus, Status, StoppedSince, WaitingFor,
+    ends_by_a_person,
 };
 use super::text::{count, shorten};
 use super::yaml::{self, YamlError};
 use super::{EndedRun, Record, Run, Since, tally};
 use crate::model::decision::{Answer, Verdict};
+use crate::model::entry::DriftedObject;
 
 /// Runs up to this size list every node: a person reads that many lines, and the file stays below a few KiB.
 const NODES_IN_FULL: usize = 64;
@@ -46,6 +48,7 @@ pub fn status(cluster: &str, record: &Record) -> Status {
         }),
         waiting: objections().take(WAITING_LISTED).map(waiting_for).collect(),
         waiting_left_out: count(objections().skip(WAITING_LISTED).count()),
+        drifted: record.drifted.iter().map(drifted_since).collect(),
         run: record.run.as_ref().map(|run| run_status(run, record)),
         last_runs: record.ended.iter().rev().take(RUNS_LISTED).map(last_run).collect(),
         rollback_points: points
@@ -114,6 +117,11 @@ fn waiting_for(waiting: &Since<Answer>) -> WaitingFor {
         since: waiting.since,
         next: answer.next,
     }
+}
+
+fn drifted_since(drifted: &Since<DriftedObject>) -> DriftedSince {
+    let DriftedObject { addon, object, text } = drifted.value.clone();
+    DriftedSince { addon, object, text, since: drifted.since }
 }
 
 fn run_status(run: &Run, record: &Record) -> RunStatus {

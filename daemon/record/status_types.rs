@@ -39,6 +39,9 @@ pub struct Status {
     pub waiting: Vec<WaitingFor>,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waiting_left_out: u32,
+    /// What somebody has changed by hand in the objects of addons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifted: Vec<DriftedSince>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunStatus>,
     /// Newest first.
@@ -123,6 +126,17 @@ pub struct WaitingFor {
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+}
+
+/// An object of an addon that is not as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DriftedSince {
+    pub addon: String,
+    pub object: String,
+    /// What follows its name in a sentence.
+    pub text: String,
+    pub since: Timestamp,
 }
 
 impl Status {

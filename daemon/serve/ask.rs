@@ -1,11 +1,17 @@
 //! The messages between a cluster's loop and the repository's writer, the keeper.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::execute::EarlierCommits;
 use crate::git::GitError;
+use crate::live::ProbeAnswer;
+use crate::model::addon::{Addon, EarlierQuestion};
 use crate::model::decision::Reason;
 use crate::record::{ReadError, Record};
 
@@ -59,7 +65,12 @@ pub enum Ask {
     Append(Batch, Reply),
     /// Asks for the record of one cluster as it is on the remote now.
     Read(String, oneshot::Sender<Result<Record, RereadError>>),
+    /// Asks what an earlier commit of the desired branch asks of an addon of one cluster.
+    Earlier(String, EarlierQuestion, oneshot::Sender<Earlier>),
 }
+
+/// What an earlier commit asks of an addon; as a value of its own, why there is nothing that can be read there.
+pub type Earlier = Result<Result<Arc<Addon>, String>, RereadError>;
 
 /// Sends batches to the keeper.
 #[derive(Clone, Debug)]
@@ -92,6 +103,28 @@ impl Journal {
         let asked = self.asks.send(Ask::Read(cluster.to_owned(), reply)).await;
         asked.map_err(|_| RereadError::WriterEnded)?;
         answer.await.unwrap_or(Err(RereadError::WriterEnded))
+    }
+}
+
+/// Reads earlier commits for the loop of one cluster.
+pub(super) struct EarlierOf {
+    pub(super) journal: Journal,
+    pub(super) cluster: String,
+}
+
+impl EarlierCommits for EarlierOf {
+    fn addon(self: Arc<Self>, of: EarlierQuestion) -> BoxFuture<'static, ProbeAnswer> {
+        async move {
+            let (reply, answer) = oneshot::channel();
+            if self.journal.asks.send(Ask::Earlier(self.cluster.clone(), of, reply)).await.is_err() {
+                return ProbeAnswer::Nothing(RereadError::WriterEnded.to_string());
+            }
+            match answer.await.unwrap_or(Err(RereadError::WriterEnded)) {
+                Ok(found) => ProbeAnswer::Earlier(found),
+                Err(error) => ProbeAnswer::Nothing(words(&error)),
+            }
+        }
+        .boxed()
     }
 }
 

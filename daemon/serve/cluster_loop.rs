@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 
-use super::ask::{Journal, Trouble, words};
+use super::ask::{EarlierOf, Journal, Trouble, words};
 use super::idle::{self, End};
 use super::in_flight::{self, InFlight, LoopEvent};
 use super::lease::LeaseWatch;
@@ -94,6 +94,8 @@ pub async fn drive(
     settings: LoopSettings,
     record: Record,
 ) -> End {
+    let earlier = EarlierOf { journal: links.journal.clone(), cluster: settings.me.cluster.clone() };
+    let edges = edges.with_earlier_commits(Arc::new(earlier));
     let (seen_in, mut seen) = mpsc::channel(SEEN);
     let _watches = edges.watch(&seen_in);
     let mut this = Loop {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Ask, Batch, GitCallError, Journal, Lost, Reply, RereadError, Trouble, words};
+use super::ask::{Ask, Batch, Earlier, GitCallError, Journal, Lost, Reply, RereadError, Trouble, words};
 use super::vouch::{Trusted, tell_foreign, vouch};
 use super::wanted::{self, Known};
 use crate::clock::Clock;
 use crate::git::{Append, AppendError, CommitHash, GitError, Repository, Tag, Tips};
+use crate::model::addon::EarlierQuestion;
 use crate::model::decision::{Key, Reason};
 use crate::model::state::DesiredState;
 use crate::model::time::later;
@@ -147,6 +148,10 @@ impl Keeper {
                     // The loop that asked may have ended.
                     let _ = reply.send(read);
                 }
+                Ask::Earlier(cluster, of, reply) => {
+                    let found = self.earlier(cluster, of).await;
+                    let _ = reply.send(found);
+                }
             }
             ask = self.asks.try_recv().ok();
         }
@@ -196,6 +201,18 @@ impl Keeper {
             let path = changed.iter().find(|path| path.starts_with(&prefix)).cloned().unwrap_or_default();
             let _ = reply.send(Err(Lost::Overtaken { cluster: batch.cluster, path }));
         }
+    }
+
+    /// What an earlier commit of the desired branch asks of an addon.
+    async fn earlier(&self, cluster: String, of: EarlierQuestion) -> Earlier {
+        let (path, image, tip) =
+            (self.watching.path.clone(), self.known.image().map(str::to_owned), self.known.tip());
+        let work = move |repository: &mut Repository| {
+            let Some(tip) = tip else { return Ok(Err("the desired branch was not read yet".to_owned())) };
+            wanted::earlier_addon(repository, (&path, image.as_deref(), &tip), &cluster, &of)
+        };
+        let called = self.blocking(work).await.map_err(|source| RereadError::Call { source })?;
+        called.map_err(|source| RereadError::Git { source })
     }
 
     /// Runs one short call on a blocking thread. Virtual time stands still meanwhile.

@@ -10,6 +10,7 @@ use super::said;
 use crate::model::decision::{Key, Reason};
 use crate::model::effect::Effect;
 use crate::model::entry::{ClusterEvent, Entry, RunEvent, StepEvent, What};
+use crate::model::evidence::evidence_of;
 use crate::model::live::Live;
 use crate::model::plan::{Component, Plan};
 use crate::model::time::later;
@@ -68,7 +69,10 @@ impl Recorder {
         for what in all {
             let run = match (&what, &self.record.run) {
                 (What::Run(RunEvent::Started { commit, .. }), _) => Some(self.record.next_run(commit)),
-                (What::Commit(_) | What::Cluster(ClusterEvent::Met { .. }), _) => None,
+                (
+                    What::Commit(_) | What::Cluster(ClusterEvent::Met { .. } | ClusterEvent::Drifted { .. }),
+                    _,
+                ) => None,
                 (
                     What::Cluster(ClusterEvent::Waiting { .. })
                     | What::Run(_)
@@ -178,7 +182,7 @@ impl Recorder {
             }
             What::Step(_, StepEvent::Moved { .. } | StepEvent::Gone)
             | What::Run(RunEvent::Next { .. } | RunEvent::Landed { .. })
-            | What::Cluster(ClusterEvent::Waiting { .. }) => false,
+            | What::Cluster(ClusterEvent::Waiting { .. } | ClusterEvent::Drifted { .. }) => false,
             What::Cluster(ClusterEvent::Met { .. })
             | What::Commit(_)
             | What::Run(_)
@@ -220,6 +224,12 @@ impl Recorder {
             let point = record::rollback_point(id, run, &versions(live), before, unproven, now);
             let (path, bytes) = record::rollback_file(&self.cluster, &point)?;
             files.insert(path, bytes);
+            for question in evidence_of(&run.plan) {
+                if let Some(found) = live.evidence.get(&question.addon) {
+                    let (path, bytes) = record::evidence_file(&self.cluster, run, id, found)?;
+                    files.insert(path, bytes);
+                }
+            }
         }
         Ok(files)
     }

@@ -76,7 +76,8 @@ fn importance(what: &What) -> (Level, Option<&Reason>) {
             let level = if person.is_some() { Level::WARN } else { Level::INFO };
             (level, person.or(answers.first()).map(|answer: &Answer| &answer.reason))
         }
-        What::Cluster(ClusterEvent::Met { .. })
+        What::Cluster(ClusterEvent::Drifted { objects }) if !objects.is_empty() => (Level::WARN, None),
+        What::Cluster(ClusterEvent::Met { .. } | ClusterEvent::Drifted { .. })
         | What::Commit(CommitEvent::Accepted { .. })
         | What::Run(_)
         | What::Step(..)

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::desired::{self, File, Loaded};
 use crate::git::{Blob, CommitHash, GitError, Limits, Repository};
 use crate::model;
+use crate::model::addon::{Addon, EarlierQuestion};
 use crate::model::desired::Desired;
 use crate::model::entry::Authored;
 use crate::model::state::DesiredState;
@@ -57,6 +58,11 @@ impl Known {
     /// The image of the upgrade Jobs for cluster files that name none.
     pub(super) fn image(&self) -> Option<&str> {
         self.image.as_deref()
+    }
+
+    /// The tip of the desired branch that was read last.
+    pub(super) fn tip(&self) -> Option<CommitHash> {
+        self.tip
     }
 
     /// Names the clusters with a run that has begun and not ended.
@@ -222,6 +228,27 @@ pub(super) fn descends(repository: &Repository, of: &model::CommitId, tip: &Comm
 /// True if a branch with this tip has the commit.
 pub(super) fn is_on(repository: &Repository, of: &CommitHash, tip: &CommitHash) -> bool {
     of == tip || repository.is_descendant(of, tip).unwrap_or(false)
+}
+
+/// What an earlier commit of the desired branch asks of an addon. A commit that only the record names counts for nothing.
+pub(super) fn earlier_addon(
+    repository: &Repository,
+    (path, image, tip): (&str, Option<&str>, &CommitHash),
+    cluster: &str,
+    of: &EarlierQuestion,
+) -> Result<Result<Arc<Addon>, String>, GitError> {
+    let short = of.commit.short();
+    let commit = of.commit.0.parse::<CommitHash>().ok().filter(|commit| is_on(repository, commit, tip));
+    let Some(commit) = commit else {
+        return Ok(Err(format!("the desired branch does not have commit {short}")));
+    };
+    let files = read(repository, &commit, path)?;
+    let found = load(&of.commit, &files, image).clusters.remove(cluster).and_then(Result::ok);
+    let Some(desired) = found else {
+        return Ok(Err(format!("commit {short} is not valid for this cluster")));
+    };
+    let addon = desired.cluster.addons.into_iter().find(|addon| addon.name == of.addon);
+    Ok(addon.map(Arc::new).ok_or_else(|| format!("commit {short} does not have the addon")))
 }
 
 /// The files of one commit, by their path below the configured folder.

@@ -185,6 +185,7 @@ fn cluster(row: &StatusRow, ink: Ink) -> String {
         lines.add("done by", format_args!("not while {} blocks", one_line(&blocker.object)));
     }
     waiting(&mut lines, status);
+    drifted(&mut lines, status);
     if let Some(kept) = row.kept_nodes.as_ref().filter(|kept| !kept.is_empty()) {
         lines.add("people", KeptNode::words(kept));
     }
@@ -362,5 +363,19 @@ fn waiting(lines: &mut Lines, status: &Status) {
     let more = groups.len().saturating_sub(LINES) + status.waiting_left_out as usize;
     if more > 0 {
         lines.add("", format_args!("and {}", plural(more, "more reason")));
+    }
+}
+
+/// What people have changed by hand in the objects of addons.
+fn drifted(lines: &mut Lines, status: &Status) {
+    for (index, of) in status.drifted.iter().take(LINES).enumerate() {
+        let head = if index == 0 { "drift" } else { "" };
+        let [addon, object, text] = [&of.addon, &of.object, &of.text].map(|text| one_line(text));
+        let since = minute(of.since);
+        lines.add(head, format_args!("{object} of the addon {addon} {text} (recorded {since})"));
+    }
+    let more = status.drifted.len().saturating_sub(LINES);
+    if more > 0 {
+        lines.add("", format_args!("and {}", plural(more, "more object")));
     }
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::hand::Hand;
 use super::turn::Turn;
-use crate::model::addon::{AddonMove, ContainerImage, ImageMove, OnFailure, WorkloadRead};
+use crate::model::addon::{AddonMove, AddonWork, ContainerImage, ImageMove, OnFailure, WorkloadRead};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::effect::Effect;
 use crate::model::entry::StepEvent;
@@ -17,11 +17,23 @@ use crate::verify::STABLE;
 /// The move failed: it is taken back first if its file asks for that and there is something to go back to.
 pub(super) fn fails(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, why: String) -> Turn {
     let reasons = vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)];
-    let goes_back = mv.on_failure == OnFailure::Rollback && mv.way_back().is_some();
+    let goes_back = mv.on_failure == OnFailure::Rollback && has_way_back(hand, mv);
     if goes_back && hand.progress.goes_back.is_none() {
         return turn.event(&hand.step.id, StepEvent::GoesBack { reasons }).moving();
     }
     turn.failed(&hand.step.id, reasons)
+}
+
+/// True if something is known to which the addon can go back.
+fn has_way_back(hand: &Hand<'_>, mv: &AddonMove) -> bool {
+    match &mv.change {
+        AddonWork::Image(_) => true,
+        // Objects that were applied whole by an earlier commit, with another content.
+        AddonWork::Manifests(of) => {
+            hand.record.addon_applied.get(&mv.name).is_some_and(|applied| applied.digest != of.digest)
+        }
+        AddonWork::Helm(of) => of.revision.is_some(),
+    }
 }
 
 /// The way back has ended, well or not.

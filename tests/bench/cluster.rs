@@ -545,9 +545,11 @@ impl Cluster {
                 ProbeAnswer::Nothing("nothing new".to_owned())
             }
             Probe::Long(_) => ProbeAnswer::Nothing("no long work".to_owned()),
-            Probe::Right(_) | Probe::Workload(_) | Probe::Manifests(_) => {
-                ProbeAnswer::Nothing("no addons".to_owned())
-            }
+            Probe::Right(_)
+            | Probe::Workload(_)
+            | Probe::Manifests(_)
+            | Probe::Evidence(_)
+            | Probe::Earlier(_) => ProbeAnswer::Nothing("no addons".to_owned()),
         };
         self.folder.fold(Seen::Probed { probe, answer, asked: now }, now);
     }

@@ -97,6 +97,10 @@ fn event(what: &What, now: Timestamp) -> (String, Vec<String>) {
             let lines = answers.iter().map(|told| answer(told, now)).collect();
             ("cluster waiting".to_owned(), lines)
         }
+        What::Cluster(ClusterEvent::Drifted { objects }) => {
+            let lines = objects.iter().map(|of| format!("{} {} {}", of.addon, of.object, of.text)).collect();
+            ("cluster drifted".to_owned(), lines)
+        }
         What::Commit(event) => (format!("commit {}", variant(event)), Vec::new()),
         What::Run(RunEvent::Ended { reasons: why, .. }) => ("run ended".to_owned(), reasons(why)),
         What::Run(event) => (format!("run {}", variant(event)), Vec::new()),
@@ -223,6 +227,8 @@ fn probe(probe: &Probe) -> String {
         Probe::Published => "the published status".to_owned(),
         Probe::Long(name) => format!("the work {name}"),
         Probe::Workload(workload) => workload.to_string(),
+        Probe::Earlier(of) => format!("the addon {} at commit {}", of.addon, of.commit.short()),
+        Probe::Evidence(question) => format!("the objects of {} as a whole", question.addon),
         Probe::Right(of) => format!("right {of}"),
         Probe::Manifests(question) => format!("the objects of {}", question.addon),
     }

@@ -12,8 +12,8 @@ use windlass::model::desired::{
     DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered, PackageSource, Provider,
 };
 use windlass::model::entry::{
-    Baseline, ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
-    StepPhase, What,
+    Baseline, ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, RunEvent, RunOutcome,
+    StepEvent, StepPhase, What,
 };
 use windlass::model::plan::{
     Component, DrainLimits, Fact, Hop, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage, StageKind, Step,
@@ -178,7 +178,12 @@ fn cluster_event() -> impl Strategy<Value = ClusterEvent> {
     prop_oneof![
         text().prop_map(|uid| ClusterEvent::Met { uid }),
         vec(answer(), 0..4).prop_map(|answers| ClusterEvent::Waiting { answers }),
+        vec(drifted_object(), 0..4).prop_map(|objects| ClusterEvent::Drifted { objects }),
     ]
+}
+
+fn drifted_object() -> impl Strategy<Value = DriftedObject> {
+    (text(), text(), text()).prop_map(|(addon, object, text)| DriftedObject { addon, object, text })
 }
 
 fn commit_event() -> impl Strategy<Value = CommitEvent> {

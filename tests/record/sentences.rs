@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use windlass::model::decision::{Gate, Key};
 use windlass::model::entry::{
-    ClusterEvent, CommitEvent, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What,
+    ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
+    StepPhase, What,
 };
 use windlass::model::plan::{Component, Scope, Step, StepId, Work};
 use windlass::record::{self, sentence};
@@ -49,6 +50,14 @@ fn every_kind() -> Vec<What> {
         What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }),
         What::Cluster(ClusterEvent::Waiting { answers: vec![closed.clone()] }),
         What::Cluster(ClusterEvent::Waiting { answers: vec![closed; 5] }),
+        What::Cluster(ClusterEvent::Drifted {
+            objects: vec![DriftedObject {
+                addon: "web".into(),
+                object: "configmap/web/app".into(),
+                text: "is not as applied: changed by kubectl-edit (Update) at 2026-11-25T21:00:00Z".into(),
+            }],
+        }),
+        What::Cluster(ClusterEvent::Drifted { objects: Vec::new() }),
         What::Run(RunEvent::Started {
             commit: commit(NEW),
             from: v("v1.35.6"),

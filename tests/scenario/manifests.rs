@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use windlass::model::decision::Key;
+use windlass::model::entry::{ClusterEvent, What};
 use windlass::model::state::RunState;
-use windlass::record::{self, NodeState};
+use windlass::record::{self, ClusterPhase, NodeState};
 use windlass::serve::End;
 use windlass::sim::{self, How, Kind, When};
 
@@ -52,7 +53,19 @@ spec:
 
 /// Commits the addon at a version of Kubernetes, and its files.
 fn desire(world: &World, kubernetes: &str, version: &str, files: &[(&str, Option<&str>)]) -> String {
-    let cluster = cluster_yaml(kubernetes, &SPEC.replace("VERSION", version));
+    desire_with(world, kubernetes, version, "", files)
+}
+
+/// The same with another line for the addon.
+fn desire_with(
+    world: &World,
+    kubernetes: &str,
+    version: &str,
+    more: &str,
+    files: &[(&str, Option<&str>)],
+) -> String {
+    let spec = SPEC.replace("timeout: 5m", &format!("timeout: 5m{more}")).replace("VERSION", version);
+    let cluster = cluster_yaml(kubernetes, &spec);
     let paths: Vec<String> =
         files.iter().map(|(path, _)| format!("desired-state/demo/addons/proxy/{path}")).collect();
     let mut all = vec![
@@ -77,7 +90,7 @@ async fn world() -> World {
 }
 
 /// A world in which the addon has its first version.
-async fn installed() -> World {
+pub async fn installed() -> World {
     let mut world = world().await;
     let (settings, carrier) = (SETTINGS.replace("MODE", "fast"), carrier("v1"));
     let files =
@@ -142,7 +155,8 @@ async fn kubernetes_and_the_addon_are_one_run_and_what_the_folder_lost_is_delete
     let last = writes.iter().rposition(|write| write.contains("deployments/proxy")).unwrap();
     let deleted = writes.iter().position(|write| write.contains(" delete ")).unwrap();
     assert!(last < deleted, "pods of before may need what is deleted: {writes:#?}");
-    let point = world.record_files().into_iter().rfind(|(path, _)| path.contains("rollback-points"));
+    let is_point = |path: &str| path.contains("rollback-points") && !path.contains("/addons/");
+    let point = world.record_files().into_iter().rfind(|(path, _)| is_point(path));
     let point = point.unwrap().1;
     assert!(point.contains("kind: manifests") && point.contains("objects: 3"), "{point}");
     world.assert_invariants();
@@ -186,6 +200,29 @@ async fn what_somebody_changed_by_hand_is_told_and_not_overwritten() {
     world.pass(HOUR * 2).await;
     assert_eq!(written(&world).len(), writes, "{:#?}", written(&world));
     assert_eq!(config_maps(&world)[1]["data"]["mode"], "mine");
+    let status = record::read_status(&world.record_files()["demo/status.yaml"]).unwrap();
+    let [drifted] = status.drifted.as_slice() else { panic!("{status:#?}") };
+    assert_eq!((drifted.addon.as_str(), drifted.object.as_str()), ("proxy", "configmap/proxy/settings"));
+    assert!(drifted.text.starts_with("is not as applied: "), "{}", drifted.text);
+    assert_eq!(status.phase, ClusterPhase::AsDesired);
+    let told = |world: &World| {
+        let told = |what: &What| matches!(what, What::Cluster(ClusterEvent::Drifted { .. }));
+        world.journal().iter().filter(|entry| told(&entry.what)).count()
+    };
+    assert_eq!(told(&world), 1);
+    let set = |world: &World, mode: &str| {
+        world.change(Kind::ConfigMap, "proxy", "settings", |tree| tree["data"]["mode"] = json!(mode));
+    };
+    set(&world, "fast");
+    world.pass(MINUTE * 2).await;
+    let status = record::read_status(&world.record_files()["demo/status.yaml"]).unwrap();
+    assert_eq!((status.drifted, told(&world)), (Vec::new(), 2));
+    // What comes and goes is not told all the time.
+    set(&world, "mine");
+    world.pass(MINUTE * 2).await;
+    assert_eq!(told(&world), 2);
+    world.pass(MINUTE * 10).await;
+    assert_eq!(told(&world), 3);
     process.end().await;
 }
 
@@ -366,4 +403,93 @@ async fn an_object_without_a_place_is_waited_for_and_halts_at_its_timeout() {
     let end = world.run().await;
     world.assert_done(&end, "v1.35.4");
     assert_eq!(names(&config_maps(&world)), ["old"]);
+}
+
+const EXTRA: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: extra, namespace: proxy}
+";
+
+/// Asks for a version that does not start, and that goes back.
+pub fn desire_broken(world: &World, kubernetes: &str) {
+    let (settings, carrier) = (SETTINGS.replace("MODE", "slow"), carrier("v9"));
+    let files = [
+        ("a.yaml", Some(settings.as_str())),
+        ("b.yaml", Some(carrier.as_str())),
+        ("old.yaml", None),
+        ("extra.yaml", Some(EXTRA)),
+    ];
+    desire_with(world, kubernetes, "v9", ", onFailure: rollback", &files);
+}
+
+pub fn assert_is_back(world: &World) {
+    assert_eq!(image(world), "registry.example.com/proxy:v1");
+    let maps = config_maps(world);
+    assert_eq!(names(&maps), ["old", "settings"], "{:#?}", world.log());
+    assert_eq!(maps[1]["data"]["mode"], "fast");
+    world.assert_halted(Key::AddonNotRolledOut, "it went back to v1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn manifests_go_back_to_the_commit_that_was_applied_last() {
+    let mut world = installed().await;
+    // A commit that changes nothing of the addon comes between.
+    world.commit(&[("README.md", Some("nothing"))], "demo");
+    desire_broken(&world, "v1.36.3");
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
+    assert_is_back(&world);
+    world.assert_in_service("w1", "v1.35.4");
+    let writes = written(&world).len();
+    world.run().await;
+    world.pass(HOUR).await;
+    assert_eq!(written(&world).len(), writes, "a halted addon costs no write");
+    // A commit that mends it ends the halt.
+    desire(&world, "v1.36.3", "v2", &[("b.yaml", Some(carrier("v2").as_str()))]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_eq!(image(&world), "registry.example.com/proxy:v2");
+    assert_eq!(names(&config_maps(&world)), ["extra", "settings"]);
+    world.assert_invariants();
+}
+
+/// Nothing was applied whole before, so there is nothing to go back to.
+#[tokio::test(start_paused = true)]
+async fn a_first_version_that_fails_stays_and_halts() {
+    let mut world = world().await;
+    desire_broken(&world, "v1.36.3");
+    let end = world.run().await;
+    assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
+    world.assert_halted(Key::AddonNotRolledOut, "deployment/proxy/proxy");
+    assert_eq!(image(&world), "registry.example.com/proxy:v9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rollback_point_keeps_the_objects_as_they_were_without_secrets() {
+    let mut world = installed().await;
+    let secret = "apiVersion: v1
+kind: Secret
+metadata: {name: token, namespace: proxy}
+stringData: {token: c2VjcmV0LXRva2Vu}
+";
+    desire(&world, "v1.35.4", "v1", &[("secret.yaml", Some(secret))]);
+    let end = world.run().await;
+    world.assert_done(&end, "v1.35.4");
+    world.change(Kind::ConfigMap, "proxy", "settings", |tree| tree["data"]["mode"] = json!("mine"));
+    desire(&world, "v1.35.4", "v2", &[("b.yaml", Some(carrier("v2").as_str()))]);
+    world.run().await;
+    let files = world.record_files();
+    let run = world.record().ended.last().unwrap().run.clone();
+    let text = &files[&format!("demo/rollback-points/{run}/addons/proxy/objects.yaml")];
+    for part in [
+        "# The objects of the addon proxy as the cluster had them at ",
+        "# secret/proxy/token: left out, because it is a Secret\n",
+        "image: registry.example.com/proxy:v1\n",
+        "mode: mine\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for part in ["secret-token", "c2VjcmV0", "managedFields", "resourceVersion", "status:"] {
+        assert!(!text.contains(part), "{part}: {text}");
+    }
 }

@@ -109,7 +109,7 @@ impl Narrator {
                 | RunEvent::Landed { .. }
                 | RunEvent::Next { .. },
             )
-            | What::Cluster(ClusterEvent::Met { .. })
+            | What::Cluster(ClusterEvent::Met { .. } | ClusterEvent::Drifted { .. })
             | What::Interruption(InterruptionEvent::Resumed { .. } | InterruptionEvent::StopEnded) => {
                 told("daemon", Tone::Plain)
             }

@@ -1,7 +1,7 @@
 //! Checks the effects and entries of addons.
 
 use super::Check;
-use crate::model::addon::{AddonWork, ImageMove};
+use crate::model::addon::{AddonManifests, AddonWork, ImageMove};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
 use crate::model::helm::{HelmAct, ReleaseRevision};
@@ -81,18 +81,17 @@ impl<'a> Check<'a> {
     pub(super) fn apply_object(&mut self, effect: &Effect, after: u64) {
         let Effect::Apply { object, address, found, body, takes_over } = effect else { return };
         let name = object.to_string();
-        let Some((mv, of)) = self.addon_step(&name, after, AddonMove::manifests) else { return };
-        let addons = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
-        let asked = addons.filter(|addon| addon.name == mv.name).find_map(|addon| {
-            let manifests = addon.source.manifests()?;
-            manifests.objects.iter().find(|manifest| manifest.object == *object)
-        });
+        let Some((mv, _)) = self.addon_step(&name, after, AddonMove::manifests) else { return };
+        let asked = self.manifests_asked(mv);
+        let manifest =
+            asked.and_then(|asked| asked.objects.iter().find(|manifest| manifest.object == *object));
         self.require(
-            asked.is_some_and(|manifest| manifest.body == *body),
+            manifest.is_some_and(|manifest| manifest.body == *body),
             &name,
             "its file has another content",
         );
-        let read = self.live().manifests_of(&mv.name, &of.digest).and_then(|read| read.objects.get(object));
+        let read = asked.and_then(|asked| self.live().manifests_of(&mv.name, &asked.digest));
+        let read = read.and_then(|read| read.objects.get(object));
         let same = read.is_some_and(|read| read.found == *found && read.address.as_ref() == Some(address));
         self.require(same, &name, "it is not as it was read");
         let may = read.is_some_and(|read| match &read.standing {
@@ -112,8 +111,11 @@ impl<'a> Check<'a> {
         let Effect::DeleteObject { object, address, found } = effect else { return };
         let name = object.to_string();
         let Some((mv, of)) = self.addon_step(&name, after, AddonMove::manifests) else { return };
-        self.require(of.removed.contains(object), &name, "it is deleted, and its step does not remove it");
-        let read = self.live().manifests_of(&mv.name, &of.digest);
+        let asked = self.manifests_asked(mv);
+        // On the way back goes what the step has added, and what else the earlier commit does not have.
+        let of_step = asked.is_some_and(|asked| asked.digest != of.digest) || of.removed.contains(object);
+        self.require(of_step, &name, "it is deleted, and its step does not remove it");
+        let read = asked.and_then(|asked| self.live().manifests_of(&mv.name, &asked.digest));
         let ours = read.and_then(|read| read.gone.get(object)).is_some_and(|gone| match gone {
             GoneObject::Ours(at, read) => at == address && read == found,
             GoneObject::Leaving | GoneObject::Kept | GoneObject::Absent | GoneObject::Unread(_) => false,
@@ -183,6 +185,33 @@ impl<'a> Check<'a> {
                 self.require(same, &name, "another record is removed than that of the newest revision");
             }
         }
+    }
+
+    /// True if the record or the frozen plan names what the addon was before the step.
+    pub(super) fn has_way_back(&self, mv: &AddonMove) -> bool {
+        match &mv.change {
+            AddonWork::Image(_) => true,
+            AddonWork::Manifests(_) => self.record().addon_applied.contains_key(&mv.name),
+            AddonWork::Helm(of) => of.revision.is_some(),
+        }
+    }
+
+    /// The manifests of the commit that says what is applied now: the desired one, or on the way back the one with which the
+    /// addon was applied last.
+    fn manifests_asked(&self, mv: &AddonMove) -> Option<&'a AddonManifests> {
+        let goes_back = self
+            .run()
+            .into_iter()
+            .flat_map(Run::in_progress)
+            .any(|(_, progress)| progress.goes_back.is_some());
+        if goes_back {
+            let applied = self.record().addon_applied.get(&mv.name)?;
+            let earlier = self.live().earlier_addons.get(&mv.name)?;
+            let found = earlier.found.as_ref().ok().filter(|_| earlier.commit == applied.commit);
+            return found?.source.manifests();
+        }
+        let addons = &self.desired()?.cluster.addons;
+        addons.iter().find(|addon| addon.name == mv.name)?.source.manifests()
     }
 
     /// The step in progress that changes this object, if it is the only step of an addon and may change something.

@@ -78,21 +78,32 @@ pub(super) fn workload_read(
     };
     let (images, counts) = (images(meta, pod), counts(object));
     let same = before.filter(|before| before.images == images);
+    let generation = meta.generation.unwrap_or_default();
+    let rollout = same.filter(|before| before.generation == generation);
+    let furthest = rollout.map_or(counts, |before| further(before.furthest, counts));
     WorkloadRead {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        generation: meta.generation.unwrap_or_default(),
+        generation,
         complete_since: (progress == Progress::Complete).then(|| match before {
             Some(_) => same.and_then(|before| before.complete_since).unwrap_or(now),
             // A daemon that is started again and again would never see it complete for long.
             None => status_changed(meta).map_or(now, |at| at.min(now)),
         }),
-        progressed: same.filter(|before| before.counts == counts).map_or(now, |before| before.progressed),
+        progressed: rollout
+            .filter(|before| before.furthest == furthest)
+            .map_or(now, |before| before.progressed),
         progress,
         counts,
+        furthest,
         stays: stays(object),
         images,
     }
+}
+
+/// The counts of a rollout when it had come furthest. Where another number of pods is wanted, it begins anew.
+fn further(before: [i32; 3], now: [i32; 3]) -> [i32; 3] {
+    if before.first() == now.first() { before.max(now) } else { now }
 }
 
 fn counts(object: &WorkloadObject) -> [i32; 3] {

@@ -77,7 +77,8 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         to_be_deleted: meta.deletion_timestamp.is_some() || taints().any(being_removed),
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
-            .is_some_and(|condition| condition.status == "True"),
+            .filter(|condition| condition.status == "True")
+            .map(|condition| condition.last_transition_time.as_ref().map_or(now, |time| time.0)),
         virtual_kubelet,
     })
 }
@@ -173,6 +174,7 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
             claims: claims(name, spec, shared),
             ending: ending(meta, status),
             server: component.and_then(|component| server(object, component, shared)),
+            restarted: restarted(status),
         }
         .kept(),
     })
@@ -239,6 +241,17 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
     containers.peek().is_some()
         && containers
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+}
+
+/// When a container that had ended was started again last. It counts as such while it runs.
+fn restarted(status: Option<&v1::PodStatus>) -> Option<Timestamp> {
+    let containers =
+        status?.container_statuses.iter().flatten().filter(|container| container.restart_count > 0);
+    let started = containers.filter_map(|container| {
+        let running = container.state.as_ref()?.running.as_ref()?;
+        Some(running.started_at.as_ref()?.0)
+    });
+    started.max()
 }
 
 fn ending(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Ending> {

@@ -58,10 +58,13 @@ pub struct WorkloadRead {
     pub progress: Progress,
     /// Since when every look has found the rollout complete with these images, by our clock.
     pub complete_since: Option<Timestamp>,
-    /// When its counts of updated or available pods, or its images, were last seen to change, by our clock.
+    /// When it last came further than ever before with this generation and these images, by our clock. Pods that come and go are
+    /// no progress.
     pub progressed: Timestamp,
     /// How many pods it wants, how many are of the present template, and how many are available.
     pub counts: [i32; 3],
+    /// The same when it had come furthest.
+    pub furthest: [i32; 3],
     /// Why nothing would replace its pods; `None` if its controller does.
     pub stays: Option<&'static str>,
 }

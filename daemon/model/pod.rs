@@ -101,6 +101,8 @@ pub struct Seldom {
     pub claims: Box<[Id]>,
     pub ending: Option<Ending>,
     pub server: Option<Server>,
+    /// When a container of it that had ended was started again last, by its kubelet's clock.
+    pub restarted: Option<Timestamp>,
 }
 
 impl Seldom {
@@ -148,6 +150,11 @@ impl Pod {
     /// Set for a static pod of the control plane.
     pub fn server(&self) -> Option<&Server> {
         self.seldom.as_ref()?.server.as_ref()
+    }
+
+    /// When a container of it that had ended was started again last.
+    pub fn restarted(&self) -> Option<Timestamp> {
+        self.seldom.as_ref()?.restarted
     }
 
     pub fn finished(&self) -> bool {

@@ -62,7 +62,7 @@ pub fn kubelet(
         );
     };
     let mut missing = Vec::new();
-    if node.ready != Ready::True || node.network_unavailable {
+    if node.ready != Ready::True || node.network_unavailable.is_some() {
         missing.push(Reason::new(Key::NodeNotReady, &*object, "it is not Ready"));
     }
     missing.extend(daemon_sets(live, node, baseline));

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::back::{fails, gives_image, image_back, is_too_late};
 use super::hand::Hand;
+use super::settled::unsettled;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::{ImageMove, WorkloadRead};
@@ -114,10 +115,14 @@ fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Tu
     if hand.progress.phase < StepPhase::Upgrading {
         return turn.reached(id, StepPhase::Upgrading);
     }
-    if let Some(since) = read.complete_since {
+    let unsettled = unsettled(hand, [read]);
+    if let Some(since) = read.complete_since.filter(|_| unsettled.is_none()) {
         return turn.done_once_well(id, &mv.to, since, hand.now);
     }
-    let words = || not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}"));
+    let words = || match &unsettled {
+        Some(why) => format!("; {why}"),
+        None => not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}")),
+    };
     if let Progress::Failed(why) = &read.progress {
         return failed(turn, format!("the rollout of {} does not go on: {why}{}", of.workload, words()));
     }
@@ -128,7 +133,7 @@ fn follow(hand: &Hand<'_>, (mv, of): (&AddonMove, &ImageMove), turn: Turn) -> Tu
             format!("the rollout of {} has not come further within its timeout{}", of.workload, words());
         return failed(turn, text);
     }
-    let text = format!("{} rolls out {}", of.workload, mv.to);
+    let text = unsettled.unwrap_or_else(|| format!("{} rolls out {}", of.workload, mv.to));
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, object, text))
 }
 

@@ -6,7 +6,9 @@ use jiff::SignedDuration;
 use super::addon::READ;
 use super::back::{fails, is_too_late, release_is_back, went_back};
 use super::hand::Hand;
-use super::manifests::{comparing, expires, failed, not_there_yet, objection};
+use super::manifests::failed;
+use super::objects::{Going, comparing, expires, not_there_yet, objection};
+use super::settled::unsettled;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::AddonMove;
@@ -301,14 +303,16 @@ fn follow_release(
     if hand.progress.phase < StepPhase::Upgrading {
         return turn.reached(id, StepPhase::Upgrading);
     }
-    if let Some(since) = read.complete_since {
+    let unsettled = unsettled(hand, read.workloads().map(|(_, workload)| workload));
+    if let Some(since) = read.complete_since.filter(|_| unsettled.is_none()) {
         return turn.done_once_well(id, &mv.to, since, hand.now);
     }
-    let going = not_there_yet(hand, &of.objects, read);
-    if let Some(why) = going.as_ref().and_then(super::manifests::Going::failure) {
+    let going = unsettled.map(Going::Waits).filter(|_| read.complete_since.is_some());
+    let going = going.or_else(|| not_there_yet(hand, &of.objects, read));
+    if let Some(why) = going.as_ref().and_then(Going::failure) {
         return fails(hand, mv, turn, why.to_owned());
     }
-    let text = going.map_or_else(|| missing(read), super::manifests::Going::words);
+    let text = going.map_or_else(|| missing(read), Going::words);
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
         return fails(hand, mv, turn, format!("it has not come further within its timeout; {text}"));

@@ -188,7 +188,7 @@ impl Then<'_> {
             "uncordoned" => node.unschedulable = false,
             "readyFor" => node.ready_since = self.since(detail),
             "kubeletFor" => node.kubelet_since = self.since(detail),
-            "networkDown" => node.network_unavailable = true,
+            "networkDown" => node.network_unavailable = Some(Timestamp::UNIX_EPOCH),
             "noAnswer" => node.ready = Ready::Unknown,
             _ => {
                 let Some(ClaimState::Ours(claim)) = &mut node.claim else {

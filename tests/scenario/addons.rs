@@ -191,6 +191,70 @@ async fn a_rollout_that_does_not_come_goes_back_where_its_file_says_so() {
     world.assert_done(&end, "v1.36.3");
 }
 
+/// Its pods are available, and their container ends again and again: the rollout is complete, and the addon is not well.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_again_and_again_halts_the_run() {
+    for mended in [true, false] {
+        let mut world = world().await;
+        world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+        let mut process = world.start();
+        world.until("it rolls out", HOUR, |world| coredns(world).ends_with("v1.12.1")).await;
+        let of_image = |pod: &&Value| {
+            let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+            image.ends_with("coredns:v1.12.1")
+        };
+        let pods = |world: &World| world.list("/api/v1/namespaces/kube-system/pods");
+        world.until("new pods run", HOUR, |world| pods(world).iter().filter(of_image).count() == 2).await;
+        for count in 1..if mended { 6 } else { 40 } {
+            let pod = pods(&world).iter().find(of_image).unwrap()["metadata"]["name"].clone();
+            let now = world.clock.now().to_string();
+            world.change(Kind::Pod, "kube-system", pod.as_str().unwrap(), |tree| {
+                tree["status"]["containerStatuses"] = json!([{"name": "coredns", "image": "", "imageID": "", "ready": true,
+                    "restartCount": count, "state": {"running": {"startedAt": now}}}]);
+            });
+            world.pass(SECOND * 10).await;
+            let said = process.says(Key::AddonRolling, "addon/coredns");
+            assert!(said || world.record().halted.is_some(), "{:#?}", process.view().answers);
+        }
+        let end = process.ended().await;
+        if mended {
+            world.assert_done(&end, "v1.35.4");
+        } else {
+            assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
+            world.assert_halted(Key::AddonNotRolledOut, "ended, and was started again at");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_loses_its_network_to_a_plugin_is_waited_for() {
+    let mut world = world().await;
+    world.change(Kind::DaemonSet, "kube-system", "cilium", |tree| {
+        tree["spec"]["template"]["spec"]["priorityClassName"] = json!("system-node-critical");
+    });
+    world.pass(MINUTE).await;
+    world.desire_with("v1.35.4", &addons("v1.18.3", "v1.11.3"));
+    let mut process = world.start();
+    let moved = |world: &World| image(world, "daemonsets", "agent").ends_with("v1.18.3");
+    world.until("it rolls out", HOUR, moved).await;
+    let network = |world: &World, status: &str| {
+        let since = world.clock.now().to_string();
+        world.change(Kind::Node, "", "w1", |tree| {
+            let conditions = tree["status"]["conditions"].as_array_mut().unwrap();
+            conditions.retain(|condition| condition["type"] != "NetworkUnavailable");
+            conditions
+                .push(json!({"type": "NetworkUnavailable", "status": status, "lastTransitionTime": since}));
+        });
+    };
+    network(&world, "True");
+    world.pass(MINUTE * 3).await;
+    assert!(world.record().run.is_some(), "{:#?}", world.log());
+    assert!(process.says(Key::AddonRolling, "addon/cilium"), "{:#?}", process.view().answers);
+    network(&world, "False");
+    let end = process.ended().await;
+    world.assert_done(&end, "v1.35.4");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_takes_a_bad_version_back_does_not_wait_for_its_rollout() {
     let mut world = world().await;

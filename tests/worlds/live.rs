@@ -86,6 +86,7 @@ pub fn workload(words: &str) -> Option<WorkloadRead> {
         complete_since: Some(Timestamp::UNIX_EPOCH),
         progressed: Timestamp::UNIX_EPOCH,
         counts: [1, 1, 1],
+        furthest: [1, 1, 1],
         stays: None,
     };
     for word in words.split_whitespace() {
@@ -131,7 +132,7 @@ fn plain_node(name: &str) -> Node {
         allocatable: Allocatable { cpu: 400, memory: 4_000, pods: 110 },
         to_be_deleted: false,
         scale_down_disabled: false,
-        network_unavailable: false,
+        network_unavailable: None,
         virtual_kubelet: false,
     }
 }

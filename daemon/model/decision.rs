@@ -378,6 +378,7 @@ keys! {
     AddonUnsupported => "addonUnsupported",
     AddonUnknown => "addonUnknown",
     AddonVersionMissing => "addonVersionMissing",
+    AddonNotice => "addonNotice",
     AddonOlderThanKubeadm => "addonOlderThanKubeadm",
     AddonRolling => "addonRolling",
     AddonConflict => "addonConflict",

@@ -185,6 +185,7 @@ fn objections(
                 .extend(older.map(|text| Reason::new(Key::AddonOlderThanKubeadm, &object, text)));
         }
     }
+    risks.extend(paths::notices(surveyed).into_iter().map(|text| (Key::AddonNotice, text)));
     schedule.risks.extend(risks.into_iter().map(|(key, text)| Reason::new(key, &object, text)));
     let missing = paths::missing(surveyed, timeline).into_iter();
     schedule.blockers.extend(missing.map(|text| Reason::new(Key::AddonVersionMissing, &object, text)));

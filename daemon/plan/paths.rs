@@ -31,6 +31,29 @@ pub(super) fn missing(surveyed: &SurveyedAddon, timeline: &Timeline) -> BTreeSet
     missing
 }
 
+/// What its project asks people to do themselves for the moves of an addon.
+pub(super) fn notices(surveyed: &SurveyedAddon) -> BTreeSet<String> {
+    let kind = surveyed.moves.first().map(|mv| mv.change.kind());
+    let pairs = surveyed.versions.windows(2).filter_map(|pair| Some((pair.first()?, pair.last()?)));
+    let told = pairs.flat_map(|(before, after)| {
+        let moves = after.known().filter_map(|(known, to)| {
+            let (_, from) = before.known().find(|(other, _)| other.addon == known.addon)?;
+            Some((known, numbers(from)?, numbers(to)?))
+        });
+        let told = moves.flat_map(|(known, from, to)| {
+            let about = known
+                .notices
+                .iter()
+                .filter(move |row| kind.is_some_and(|kind| row.is_about(kind, &from, &to)));
+            about.map(|row| {
+                format!("{}, from {} to {}: {}", known.addon, before.version, after.version, row.text)
+            })
+        });
+        told.collect::<Vec<_>>()
+    });
+    told.collect()
+}
+
 /// What to do about versions that are missing.
 fn remedy(named: &str, by_hand: bool) -> String {
     if by_hand { format!("commit {named} first") } else { format!("name {named} in `via`") }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 pub use crate::model::addon::numbers;
-use crate::model::addon::{repository, requirement};
+use crate::model::addon::{AddonKind, repository, requirement};
 
 const DATA: &str = include_str!("compatibility.yaml");
 
@@ -20,6 +20,9 @@ pub struct KnownAddon {
     /// From how far back its versions are reached.
     #[serde(default)]
     pub upgrades: Vec<Reach>,
+    /// What people have to do themselves for some upgrades.
+    #[serde(default)]
+    pub notices: Vec<UpgradeNotice>,
     /// What kubeadm installs with a minor.
     #[serde(default)]
     pub kubeadm: Vec<Installed>,
@@ -40,6 +43,20 @@ pub struct Reach {
     /// True if the way back is tested over as many.
     #[serde(default)]
     pub back: bool,
+}
+
+/// What a project asks people to do themselves for an upgrade, or a way back, between some versions.
+#[derive(Debug, Deserialize)]
+pub struct UpgradeNotice {
+    from: String,
+    to: String,
+    /// True if it is about moves to another minor only.
+    #[serde(default)]
+    minor: bool,
+    /// The kinds of addons that it concerns; empty for all.
+    #[serde(default)]
+    kinds: Vec<AddonKind>,
+    pub text: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +90,18 @@ impl KnownAddon {
     /// What is known of the way to this version.
     pub fn reach(&self, to: &semver::Version) -> Option<&Reach> {
         self.upgrades.iter().find(|row| requirement(&row.to).is_some_and(|range| range.matches(to)))
+    }
+}
+
+impl UpgradeNotice {
+    /// True if it concerns a move between these versions.
+    pub fn is_about(&self, kind: AddonKind, from: &semver::Version, to: &semver::Version) -> bool {
+        let within = |range: &str, version| requirement(range).is_some_and(|range| range.matches(version));
+        let minor = (from.major, from.minor) != (to.major, to.minor);
+        (self.kinds.is_empty() || self.kinds.contains(&kind))
+            && (minor || !self.minor)
+            && within(&self.from, from)
+            && within(&self.to, to)
     }
 }
 
@@ -113,6 +142,9 @@ mod tests {
             for row in &known.upgrades {
                 assert!(requirement(&row.to).is_some() && row.minors > 0, "{row:?}");
             }
+            for row in &known.notices {
+                assert!(requirement(&row.from).is_some() && requirement(&row.to).is_some(), "{row:?}");
+            }
             for row in &known.kubeadm {
                 assert!(numbers(&row.version).is_some() && row.kubernetes.starts_with("1."), "{row:?}");
             }
@@ -120,7 +152,7 @@ mod tests {
         let rows: Vec<serde_json::Value> = serde_saphyr::from_str(DATA).unwrap();
         let mut stated = 0;
         for known in &rows {
-            let lists = ["versions", "kubeadm", "upgrades"]
+            let lists = ["versions", "kubeadm", "upgrades", "notices"]
                 .map(|list| known[list].as_array().cloned().unwrap_or_default());
             for row in lists.iter().flatten() {
                 let source = row["source"].as_str().unwrap_or_default();
@@ -131,6 +163,28 @@ mod tests {
             }
         }
         assert!(stated > 60, "{stated} rows");
+    }
+
+    #[test]
+    fn a_notice_is_about_some_moves() {
+        let about = |image: &str, kind, from: &str, to: &str| -> Vec<&str> {
+            let (from, to) = (numbers(from).unwrap(), numbers(to).unwrap());
+            let notices = known_of(image).unwrap().notices.iter();
+            let words = notices.filter(|notice| notice.is_about(kind, &from, &to));
+            words.map(|notice| notice.text.split_whitespace().next().unwrap()).collect()
+        };
+        let (cilium, calico) = ("quay.io/cilium/cilium:1", "docker.io/calico/node:1");
+        for (image, kind, from, to, first_words) in [
+            (cilium, AddonKind::Helm, "1.17.9", "1.18.3", vec!["a", "the"]),
+            (cilium, AddonKind::Image, "1.18.1", "1.18.3", vec![]),
+            (cilium, AddonKind::Helm, "1.18.1", "1.17.9", vec!["a", "the"]),
+            (calico, AddonKind::Manifests, "3.27.4", "3.28.0", vec!["the", "use"]),
+            (calico, AddonKind::Helm, "3.31.0", "3.32.0", vec!["neither", "use"]),
+            (calico, AddonKind::Image, "3.32.0", "3.33.0", vec!["neither", "use", "most"]),
+            (calico, AddonKind::Image, "3.28.0", "3.27.4", vec!["neither", "use"]),
+        ] {
+            assert_eq!(about(image, kind, from, to), first_words, "{image} {kind:?} {from} {to}");
+        }
     }
 
     #[test]

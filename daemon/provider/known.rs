@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 pub use crate::model::addon::numbers;
 use crate::model::addon::{repository, requirement};
+use crate::model::installed::InstalledAddon;
+use crate::model::version::{Maturity, Version};
 
 const DATA: &str = include_str!("compatibility.yaml");
 
@@ -20,6 +22,9 @@ pub struct KnownAddon {
     /// From how far back its versions are reached.
     #[serde(default)]
     pub upgrades: Vec<Reach>,
+    /// How far it may be from the API servers, by its version.
+    #[serde(default)]
+    pub skew: Vec<Skew>,
     /// What kubeadm installs with a minor.
     #[serde(default)]
     pub kubeadm: Vec<Installed>,
@@ -42,11 +47,46 @@ pub struct Reach {
     pub back: bool,
 }
 
+/// It is never newer than an API server, and at most so many minors older. Its versions are those of Kubernetes.
+#[derive(Debug, Deserialize)]
+pub struct Skew {
+    pub versions: String,
+    pub older: u64,
+}
+
 #[derive(Debug, Deserialize)]
 pub struct Installed {
     /// `1.36`.
     pub kubernetes: String,
     pub version: String,
+    /// What the first patches of the minor install, where that is older.
+    #[serde(default)]
+    pub first: Option<String>,
+}
+
+/// What kubeadm installs with this version of Kubernetes; `None` if that is not known.
+pub fn installed_with(addon: InstalledAddon, to: &Version) -> Option<String> {
+    match addon {
+        InstalledAddon::KubeProxy => Some(to.to_string()),
+        InstalledAddon::CoreDns => row_of(addon, to).map(|row| row.version.clone()),
+    }
+}
+
+/// What every kubeadm of this minor installs at least; `None` if that is not known, as before the release of a minor.
+pub fn installed_at_least(addon: InstalledAddon, to: &Version) -> Option<String> {
+    match addon {
+        InstalledAddon::KubeProxy => Some(to.to_string()),
+        InstalledAddon::CoreDns => {
+            let row = row_of(addon, to).filter(|_| to.maturity == Maturity::Release)?;
+            Some(row.first.as_ref().unwrap_or(&row.version).clone())
+        }
+    }
+}
+
+fn row_of(addon: InstalledAddon, to: &Version) -> Option<&'static Installed> {
+    let known = all_known().iter().find(|known| known.addon == addon.name())?;
+    let minor = format!("{}.{}", to.major, to.minor);
+    known.kubeadm.iter().find(|row| row.kubernetes == minor)
 }
 
 fn all_known() -> &'static [KnownAddon] {
@@ -73,6 +113,13 @@ impl KnownAddon {
     /// What is known of the way to this version.
     pub fn reach(&self, to: &semver::Version) -> Option<&Reach> {
         self.upgrades.iter().find(|row| requirement(&row.to).is_some_and(|range| range.matches(to)))
+    }
+}
+
+impl KnownAddon {
+    /// How far this version may be from the API servers; `None` if nothing is said of it.
+    pub fn skew_of(&self, version: &semver::Version) -> Option<&Skew> {
+        self.skew.iter().find(|row| requirement(&row.versions).is_some_and(|range| range.matches(version)))
     }
 }
 
@@ -113,14 +160,19 @@ mod tests {
             for row in &known.upgrades {
                 assert!(requirement(&row.to).is_some() && row.minors > 0, "{row:?}");
             }
+            for row in &known.skew {
+                assert!(requirement(&row.versions).is_some() && row.older > 0, "{row:?}");
+            }
             for row in &known.kubeadm {
                 assert!(numbers(&row.version).is_some() && row.kubernetes.starts_with("1."), "{row:?}");
+                let first = row.first.as_deref().map(numbers);
+                assert!(first.is_none_or(|first| first < numbers(&row.version)), "{row:?}");
             }
         }
         let rows: Vec<serde_json::Value> = serde_saphyr::from_str(DATA).unwrap();
         let mut stated = 0;
         for known in &rows {
-            let lists = ["versions", "kubeadm", "upgrades"]
+            let lists = ["versions", "kubeadm", "upgrades", "skew"]
                 .map(|list| known[list].as_array().cloned().unwrap_or_default());
             for row in lists.iter().flatten() {
                 let source = row["source"].as_str().unwrap_or_default();
@@ -131,6 +183,25 @@ mod tests {
             }
         }
         assert!(stated > 60, "{stated} rows");
+    }
+
+    #[test]
+    fn what_kubeadm_installs_depends_on_the_version() {
+        let least = |addon, to: &str| installed_at_least(addon, &to.parse().unwrap());
+        let (dns, proxy) = (InstalledAddon::CoreDns, InstalledAddon::KubeProxy);
+        for (addon, to, version) in [
+            (proxy, "v1.36.3", Some("v1.36.3")),
+            (proxy, "v1.99.0", Some("v1.99.0")),
+            (dns, "v1.36.3", Some("v1.14.2")),
+            // The first patches of 1.31 install an older one, and no patch asks for less.
+            (dns, "v1.31.0", Some("v1.11.1")),
+            (dns, "v1.31.9", Some("v1.11.1")),
+            // What a candidate installs may not be what the release does.
+            (dns, "v1.37.0-rc.1", None),
+            (dns, "v1.99.0", None),
+        ] {
+            assert_eq!(least(addon, to).as_deref(), version, "{} {to}", addon.name());
+        }
     }
 
     #[test]

@@ -190,8 +190,8 @@ fn kubeadm_can_skip_the_phases_of_its_addons_since_1_32() {
 /// What kubeadm itself says, where the binaries of the real clusters lie in the user's cache.
 #[test]
 fn the_real_kubeadm_has_the_phases_that_a_file_may_skip() {
-    let Some(home) = std::env::var_os("HOME") else { return };
-    let Ok(folders) = std::fs::read_dir(PathBuf::from(home).join(".cache/windlass/kubernetes")) else {
+    let Some(home) = std::env::home_dir() else { return };
+    let Ok(folders) = std::fs::read_dir(home.join(".cache/windlass/kubernetes")) else {
         return;
     };
     for kubeadm in folders.map(|folder| folder.unwrap().path().join("bin/kubeadm")) {

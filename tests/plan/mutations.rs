@@ -140,7 +140,7 @@ fn checks_that_are_missing_or_of_something_else() {
         of(plan, at, &|of| of.workload.name = "cilium".into());
     });
     says("has another name than what it checks", &|plan, at| {
-        of(plan, at, &|of| of.container = "agent".into())
+        of(plan, at, &|of| of.container = "agent".into());
     });
     says("goes to another version than its stage", &|plan, at| of(plan, at, &|of| of.to.patch += 1));
     let mut skipping = desired.clone();

@@ -29,7 +29,7 @@ fn addons(cilium: &str, coredns: &str) -> String {
     )
 }
 
-/// The file has CoreDNS, so kubeadm leaves it out.
+/// The file has `CoreDNS`, so kubeadm leaves it out.
 fn desire(world: &World, version: &str, more: &str) {
     let cluster = cluster_yaml(version, more);
     world.desire_within(ALWAYS, &cluster.replace("kubeadm: {", "kubeadm: {skipPhases: [addon/coredns], "));

@@ -12,6 +12,7 @@ use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     PackageSource, Pool, Provider, Selector,
 };
+use windlass::model::installed::SkippedPhase;
 use windlass::model::label_value::label_value;
 use windlass::model::plan::{Component, NodeMove, NodeRef, Scope, Stage, StageKind, Step, Work};
 use windlass::provider::{
@@ -23,7 +24,12 @@ const ROLES: [Role; 4] =
 
 fn kubeadm(from: PackageSource, ignore: &[&str]) -> Kubeadm {
     let ignore_preflight_errors = ignore.iter().map(|name| (*name).to_owned()).collect();
-    Kubeadm { from, image: Some("docker.io/library/busybox:test".into()), ignore_preflight_errors }
+    Kubeadm {
+        from,
+        image: Some("docker.io/library/busybox:test".into()),
+        ignore_preflight_errors,
+        skip_phases: Vec::new(),
+    }
 }
 
 fn folder() -> PackageSource {
@@ -137,6 +143,67 @@ fn the_real_scripts_are_clean_for_shellcheck() {
     if has("shellcheck") {
         let output = Command::new("shellcheck").arg("--external-sources").args(&files).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+/// Workers have no such phase, and a kubelet is replaced without kubeadm.
+#[test]
+fn phases_are_skipped_on_control_plane_nodes_alone() {
+    let skipping = Kubeadm {
+        skip_phases: vec![SkippedPhase::CoreDns, SkippedPhase::KubeProxy],
+        ..kubeadm(folder(), &["Mem"])
+    };
+    let line = |role: Role, kubeadm: &Kubeadm| {
+        let step = step("cp1", role.component(), "v1.36.3");
+        let script = jobs().script(&order(&step, role, kubeadm, 1));
+        script.lines().find(|line| line.starts_with("upgrade()")).unwrap_or_default().to_owned()
+    };
+    let flags = "--skip-phases='addon/coredns,addon/kube-proxy' --ignore-preflight-errors='Mem'";
+    for (role, command) in [
+        (Role::FirstControlPlane, format!("upgrade() {{ run kubeadm upgrade apply 'v1.36.3' -y {flags}; }}")),
+        (Role::OtherControlPlane, format!("upgrade() {{ run kubeadm upgrade node {flags}; }}")),
+        (
+            Role::WorkerKubelet,
+            "upgrade() { run kubeadm upgrade node --ignore-preflight-errors='Mem'; }".to_owned(),
+        ),
+        (Role::ControlPlaneKubelet, String::new()),
+    ] {
+        assert_eq!(line(role, &skipping), command, "{role:?}");
+        assert!(!line(role, &kubeadm(folder(), &[])).contains("skip"), "{role:?}");
+    }
+}
+
+#[test]
+fn kubeadm_can_skip_the_phases_of_its_addons_since_1_32() {
+    let can = capabilities(Provider::Kubeadm).can_skip_phases;
+    for (version, known) in [
+        ("v1.30.14", false),
+        ("v1.31.14", false),
+        ("v1.32.0", true),
+        ("v1.36.3", true),
+        ("v1.37.0-rc.1", true),
+    ] {
+        assert_eq!(can(&version.parse().unwrap()), known, "{version}");
+    }
+}
+
+/// What kubeadm itself says, where the binaries of the real clusters lie in the user's cache.
+#[test]
+fn the_real_kubeadm_has_the_phases_that_a_file_may_skip() {
+    let Some(home) = std::env::home_dir() else { return };
+    let Ok(folders) = std::fs::read_dir(home.join(".cache/windlass/kubernetes")) else {
+        return;
+    };
+    for kubeadm in folders.map(|folder| folder.unwrap().path().join("bin/kubeadm")) {
+        for command in ["apply", "node"] {
+            let Ok(output) = Command::new(&kubeadm).args(["upgrade", command, "--help"]).output() else {
+                continue;
+            };
+            let help = String::from_utf8_lossy(&output.stdout).into_owned();
+            for word in ["--skip-phases ", "\naddon ", "\n  /coredns ", "\n  /kube-proxy "] {
+                assert!(help.contains(word), "{} upgrade {command}: {help}", kubeadm.display());
+            }
+        }
     }
 }
 

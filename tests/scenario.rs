@@ -10,6 +10,7 @@
 //! * `control_plane`: hops, version skew, and the control plane as one unit
 //! * `drain`, `drain_blocked`, `drain_surge`: pods on their way out, drains that cannot go on, and pods that move by a rollout
 //! * `failures`, `failures_api`: nodes, Jobs and git; the API server
+//! * `kubeadm`: what kubeadm moves itself with the control plane
 //! * `line`: requests and watches that are lost or late on their way
 //! * `limits`: how many nodes and pods may be out at once
 //! * `observe`: clusters that are only looked at, and what is published of any
@@ -34,6 +35,7 @@ mod drain_surge;
 mod failures;
 mod failures_api;
 pub mod helm;
+mod kubeadm;
 mod limits;
 mod line;
 pub mod manifests;

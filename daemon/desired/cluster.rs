@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::addon::addons;
 use super::defaults;
 use super::fields::{Fields, list};
-use super::kubeadm::kubeadm;
+use super::kubeadm::{KubeadmRead, kubeadm};
 use super::problem::{Place, Problems, quoted};
 use super::selector::{labels, selector};
 use super::tree::YamlNode;
 use super::values::{MAX_COUNT, choice, count, flag, length, limit, name, sentence, version};
 use crate::model::addon::Addon;
 use crate::model::desired::{
-    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Kubeadm, Mode, OnBlocked,
+    Cluster, ControlPlane, ControlPlaneDrain, Drain, DrainWhen, ForeignCordon, Mode, OnBlocked,
     OnNotRecovered, Pool, Provider, Selector,
 };
 use crate::model::version::Version;
@@ -128,8 +128,12 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
             );
         });
     }
-    if let (Provider::External, Some((_, place))) = (provider, drain) {
-        problems.within("controlPlane.drain", place, |problems| {
+    let skips = settings.as_ref().and_then(|(read, _)| read.skips).filter(|_| used);
+    let of_ours =
+        [("controlPlane.drain", drain.map(|(_, place)| place)), ("controlPlane.kubeadm.skipPhases", skips)];
+    for (key, place) in of_ours.into_iter().filter(|_| provider == Provider::External) {
+        let Some(place) = place else { continue };
+        problems.within(key, place, |problems| {
             problems.push_fix(
                 place,
                 "somebody else moves this control plane, so this setting has no effect",
@@ -138,7 +142,7 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
         });
     }
     let drain = drain.map_or(defaults::CONTROL_PLANE_DRAIN, |(drain, _)| drain);
-    let kubeadm = settings.map(|(settings, _)| settings).unwrap_or_default();
+    let kubeadm = settings.map(|(read, _)| read.settings).unwrap_or_default();
     Some(Spec {
         mode: mode.unwrap_or(defaults::MODE),
         version: version?.0,
@@ -150,7 +154,7 @@ fn spec(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Spec> {
     })
 }
 
-type KubeadmSettings = (Kubeadm, Place);
+type KubeadmSettings = (KubeadmRead, Place);
 
 struct ControlPlaneRead {
     provider: Provider,

@@ -2,11 +2,12 @@
 //! each leaves no room for a second meaning.
 
 use super::fields::{Fields, list};
-use super::problem::{Problems, quoted};
+use super::problem::{Place, Problems, quoted};
 use super::tree::YamlNode;
-use super::values::text;
+use super::values::{choice, text};
 use crate::model::desired::{Kubeadm, PackageSource};
 use crate::model::image::image_complaint;
+use crate::model::installed::{InstalledAddon, SkippedPhase};
 
 /// The longest folder on a host, and the longest name of a check.
 const MAX_PATH: usize = 255;
@@ -15,11 +16,22 @@ const MAX_IGNORED: usize = 20;
 
 impl Default for Kubeadm {
     fn default() -> Self {
-        Self { from: PackageSource::Packages, image: None, ignore_preflight_errors: Vec::new() }
+        Self {
+            from: PackageSource::Packages,
+            image: None,
+            ignore_preflight_errors: Vec::new(),
+            skip_phases: Vec::new(),
+        }
     }
 }
 
-pub(super) fn kubeadm(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Kubeadm> {
+/// The settings, and where they name the phases that are left out.
+pub(super) struct KubeadmRead {
+    pub(super) settings: Kubeadm,
+    pub(super) skips: Option<Place>,
+}
+
+pub(super) fn kubeadm(node: &YamlNode, problems: &mut Problems<'_>) -> Option<KubeadmRead> {
     let mut fields = Fields::open(node, problems)?;
     let from = fields.optional("from", from).unwrap_or(PackageSource::Packages);
     let image = fields.optional("image", image);
@@ -30,8 +42,17 @@ pub(super) fn kubeadm(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Ku
         }
         Some(names)
     });
+    let place = fields.place_of("skipPhases");
+    let skipped = fields.optional("skipPhases", skip_phases);
     fields.close(&[]);
-    Some(Kubeadm { from, image, ignore_preflight_errors: ignored.unwrap_or_default() })
+    let skips = skipped.as_ref().map(|_| place);
+    let settings = Kubeadm {
+        from,
+        image,
+        ignore_preflight_errors: ignored.unwrap_or_default(),
+        skip_phases: skipped.unwrap_or_default(),
+    };
+    Some(KubeadmRead { settings, skips })
 }
 
 /// `packages`, or an absolute folder on the host.
@@ -76,6 +97,28 @@ fn image(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
         "write it as in registry.example.com/windlass:0.1.0, or with @sha256:<64 hex digits>",
     );
     None
+}
+
+/// Phases of `kubeadm upgrade` by name, each once. Only those of addons: without another one the control plane would be half moved.
+fn skip_phases(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec<SkippedPhase>> {
+    let known = SkippedPhase::ALL.map(|phase| (phase.as_str(), phase));
+    let read =
+        list(node, problems, |node, problems| Some((choice(&known, &[], node, problems)?, node.place)))?;
+    let mut phases: Vec<SkippedPhase> = Vec::new();
+    for (phase, place) in read {
+        let before = phases.iter().find(|before| {
+            InstalledAddon::ALL.into_iter().any(|addon| before.skips(addon) && phase.skips(addon))
+        });
+        if let Some(before) = before {
+            problems.push_fix(
+                place,
+                format_args!("{} repeats `{before}`, which is in the list already", quoted(phase.as_str())),
+                "remove one of the two",
+            );
+        }
+        phases.push(phase);
+    }
+    Some(phases)
 }
 
 /// One of kubeadm's checks by name; `all` is refused.

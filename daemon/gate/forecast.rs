@@ -22,6 +22,9 @@ const WORKER: SignedDuration = SignedDuration::from_mins(5);
 /// What an addon takes, about.
 const ADDON: SignedDuration = SignedDuration::from_mins(2);
 
+/// What the checks of what kubeadm moves take, about.
+const CHECK: SignedDuration = SignedDuration::from_mins(1);
+
 /// More nodes than a person reads.
 const MOST_NAMED: usize = 5;
 
@@ -155,6 +158,8 @@ fn length(
     let times = |length: SignedDuration, count: usize| length * i32::try_from(count).unwrap_or(i32::MAX);
     match stage.kind {
         StageKind::AwaitControlPlane => SignedDuration::ZERO,
+        // Side by side.
+        StageKind::Checks => CHECK,
         StageKind::AddonsBeforeControlPlane
         | StageKind::AddonsAfterControlPlane
         | StageKind::AddonsAfterNodes => times(ADDON, stage.steps.len()),

@@ -107,6 +107,9 @@ fn unmet(fact: &Fact) -> String {
         Fact::HasImage(workload, container, images) => {
             format!("the container {container} of {workload} is not known to have the image {}", images.first)
         }
+        Fact::HasVersion(workload, container, version) => {
+            format!("the container {container} of {workload} is not known to have {version} or later")
+        }
         Fact::RolledOut(workload) => format!("{workload} is not rolled out"),
         Fact::Applied(addon, _) => format!("the objects of addon {addon} are not known to be applied"),
         Fact::Removed(addon, object) => {

@@ -16,7 +16,7 @@ use crate::model::live::{Live, Node};
 use crate::model::plan::{Plan, PoolLimits, Stage};
 use crate::model::state::{DesiredState, Identity, RunState, Tenure};
 use crate::model::time::later;
-use crate::model::work::Step;
+use crate::model::work::{Step, WorkKind};
 use crate::record::{Record, Run, StepRecord};
 
 /// The states of the other clusters of this repository, by name.
@@ -182,10 +182,10 @@ impl<'a> Question<'a> {
         self.live()?.nodes.get(of.name.as_str()).filter(|node| *node.uid == *of.uid)
     }
 
-    /// `node/w1`, `addon/coredns`, or the cluster for a question without either.
+    /// `node/w1`, `addon/coredns`, `check/kube-proxy`, or the cluster for a question without any of them.
     pub(super) fn object(&self) -> String {
         match self.step {
-            Some(step) if step.node().is_some() || step.work.addon().is_some() => step.id.object(),
+            Some(step) if step.work.kind() != WorkKind::AwaitControlPlane => step.id.object(),
             Some(_) | None => self.world.object(),
         }
     }
@@ -198,7 +198,7 @@ impl<'a> Question<'a> {
         self.run()?.steps.get(&self.step?.id)
     }
 
-    /// True if the step only waits for a control plane that an external provider moves.
+    /// True if the step only waits for what another program does.
     pub(super) fn only_waits(&self) -> bool {
         self.step.is_some_and(|step| step.id.kind.only_waits())
     }

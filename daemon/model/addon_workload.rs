@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::addon::{image_version, numbers};
 use super::rollout::Progress;
 
 /// The kinds of workload whose images an addon can move.
@@ -78,6 +79,13 @@ pub struct ContainerImage {
 }
 
 impl WorkloadRead {
+    /// True if the image of this container has at least this version. An image whose version is no number has none.
+    #[must_use]
+    pub fn has_version(&self, container: &str, least: &str) -> bool {
+        let has = self.images.get(container).and_then(|runs| numbers(image_version(&runs.image)));
+        has.zip(numbers(least)).is_some_and(|(has, least)| has >= least)
+    }
+
     /// True if pods of an earlier template are left, or none of the present one were made.
     #[must_use]
     pub fn is_half_way(&self) -> bool {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::into_plain;
 
-pub use super::moment::Moment;
+pub use super::moment::{Moment, Verdict};
 
 /// A reason: a key for programs and runbooks, a sentence for people, and the object it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,17 +25,6 @@ impl Reason {
     pub fn new(key: Key, object: impl Into<String>, text: impl Into<String>) -> Self {
         Self { key, object: into_plain(object.into()), text: into_plain(text.into()) }
     }
-}
-
-/// How strict an answer is. The variants are ordered: the strictest answer wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    Allow,
-    /// Not now. Time or a change in the cluster can change the answer.
-    Wait,
-    /// Not until a person acts.
-    Deny,
 }
 
 /// One gate's answer.
@@ -380,6 +369,8 @@ keys! {
     AddonVersionMissing => "addonVersionMissing",
     AddonNotice => "addonNotice",
     AddonOlderThanKubeadm => "addonOlderThanKubeadm",
+    AddonMovedByNobody => "addonMovedByNobody",
+    PhaseNotSkippable => "phaseNotSkippable",
     AddonRolling => "addonRolling",
     AddonConflict => "addonConflict",
     AddonRefused => "addonRefused",
@@ -387,6 +378,7 @@ keys! {
     AddonHelmMissing => "addonHelmMissing",
     AddonChartMissing => "addonChartMissing",
     AddonNotRolledOut => "addonNotRolledOut",
+    CheckFailed => "checkFailed",
     // lease, record and repository
     LeaseElsewhere => "leaseElsewhere",
     LeaseSilent => "leaseSilent",

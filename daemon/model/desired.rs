@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CommitId;
 use super::addon::Addon;
+use super::installed::{InstalledAddon, SkippedPhase};
 use super::labels::Labels;
 use super::version::Version;
 
@@ -87,6 +88,17 @@ pub struct Kubeadm {
     #[serde(default)]
     pub image: Option<String>,
     pub ignore_preflight_errors: Vec<String>,
+    /// The phases that its upgrade of a control plane node leaves out. Not written where there is none, so that a plan
+    /// without it has the digest that it always had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip_phases: Vec<SkippedPhase>,
+}
+
+impl Kubeadm {
+    /// True if kubeadm does not move this addon with the control plane.
+    pub fn skips(&self, addon: InstalledAddon) -> bool {
+        self.skip_phases.iter().any(|phase| phase.skips(addon))
+    }
 }
 
 /// Where the kubeadm, kubelet and kubectl of the next version come from.

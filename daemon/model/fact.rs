@@ -20,6 +20,8 @@ pub enum Fact {
     Ready(String),
     /// This container of this workload has this image, or one that a later step of the same plan gives it.
     HasImage(WorkloadRef, String, Images),
+    /// The image of this container of this workload has at least this version.
+    HasVersion(WorkloadRef, String, String),
     /// Every pod that the workload wants is of its present template and available, and there are no others.
     RolledOut(WorkloadRef),
     /// All objects of this addon are applied as the content with this digest asks.
@@ -102,6 +104,7 @@ impl Fact {
             Self::RunsAtLeast(..)
             | Self::ControlPlaneAtLeast(_)
             | Self::HasImage(..)
+            | Self::HasVersion(..)
             | Self::Applied(..)
             | Self::Removed(..) => true,
             Self::Ready(_) | Self::RolledOut(_) | Self::AppliedAndReady(..) | Self::Exists(_) => false,

@@ -320,6 +320,13 @@ impl Live {
                 });
                 Truth::of(read)
             }
+            Fact::HasVersion(workload, container, version) => {
+                let read = self.addon_workloads.get(workload);
+                let has = |read: &Option<WorkloadRead>| {
+                    read.as_ref().is_some_and(|read| read.has_version(container, version))
+                };
+                Truth::of(read.map(has))
+            }
             Fact::RolledOut(workload) => {
                 let read = self.addon_workloads.get(workload);
                 Truth::of(

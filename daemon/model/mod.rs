@@ -16,6 +16,7 @@ mod failure;
 pub mod group;
 pub mod helm;
 pub mod image;
+pub mod installed;
 mod jobs;
 pub mod label_value;
 mod labels;

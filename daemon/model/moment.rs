@@ -1,4 +1,6 @@
-//! The moments of a step at which the gates are asked.
+//! The moments of a step at which the gates are asked, and how strict an answer is.
+
+use serde::{Deserialize, Serialize};
 
 /// At which moment of a step the gates are asked. A step is asked at several: what was true when its intent was
 /// written may be false when its node is claimed.
@@ -14,4 +16,15 @@ pub enum Moment {
     Change,
     /// May a step in progress go on? Without a step: may the run go on at all?
     GoOn,
+}
+
+/// How strict an answer is. The variants are ordered: the strictest answer wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    Allow,
+    /// Not now. Time or a change in the cluster can change the answer.
+    Wait,
+    /// Not until a person acts.
+    Deny,
 }

@@ -132,6 +132,8 @@ pub enum StageKind {
     ControlPlane,
     /// The kubelets of the control plane nodes, one at a time, after all control plane components.
     ControlPlaneKubelets,
+    /// Waits until what kubeadm moves with the control plane has come, side by side.
+    Checks,
     /// Addons that move after the control plane and before the workers, one at a time.
     AddonsAfterControlPlane,
     /// The workers of all pools, the canaries of each pool first, within the limits.
@@ -208,6 +210,7 @@ impl StageKind {
         match self {
             Self::AddonsBeforeControlPlane
             | Self::AwaitControlPlane
+            | Self::Checks
             | Self::AddonsAfterControlPlane
             | Self::Workers
             | Self::AddonsAfterNodes => false,
@@ -226,7 +229,11 @@ impl StageKind {
             Self::AddonsBeforeControlPlane => Some(AddonWhen::BeforeControlPlane),
             Self::AddonsAfterControlPlane => Some(AddonWhen::AfterControlPlane),
             Self::AddonsAfterNodes => Some(AddonWhen::AfterNodes),
-            Self::AwaitControlPlane | Self::ControlPlane | Self::ControlPlaneKubelets | Self::Workers => None,
+            Self::AwaitControlPlane
+            | Self::ControlPlane
+            | Self::ControlPlaneKubelets
+            | Self::Checks
+            | Self::Workers => None,
         }
     }
 

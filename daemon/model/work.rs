@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::desired::Provider;
+use super::installed::InstalledCheck;
 use super::version::Version;
 
 pub use super::addon::AddonMove;
@@ -79,6 +80,7 @@ pub enum WorkKind {
     Kubelet,
     AwaitControlPlane,
     Addon,
+    Check,
 }
 
 impl WorkKind {
@@ -88,23 +90,25 @@ impl WorkKind {
             Self::Kubelet => "kubelet",
             Self::AwaitControlPlane => "awaitControlPlane",
             Self::Addon => "addon",
+            Self::Check => "check",
         }
     }
 
-    /// What it moves, as people call it; `of` is the name of the step's node, or of its addon.
+    /// What it moves, as people call it; `of` is the name of the step's node, or of its addon or check.
     pub fn moved_thing(self, of: &str) -> String {
         match self {
             Self::Addon => format!("the addon {of}"),
+            Self::Check => format!("the check of {of}"),
             Self::ControlPlane => format!("the control plane of {of}"),
             Self::Kubelet => of.to_owned(),
             Self::AwaitControlPlane => "the hosted control plane".to_owned(),
         }
     }
 
-    /// Whether it takes nothing out and writes nothing to the cluster: an external system does the work.
+    /// Whether it takes nothing out and writes nothing to the cluster: another program does the work.
     pub fn only_waits(self) -> bool {
         match self {
-            Self::AwaitControlPlane => true,
+            Self::AwaitControlPlane | Self::Check => true,
             Self::ControlPlane | Self::Kubelet | Self::Addon => false,
         }
     }
@@ -124,11 +128,11 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// `node/w1`, `addon/coredns`, or `cluster` for work without either.
+    /// `node/w1`, `addon/coredns`, `check/kube-proxy`, or `cluster` for work without any of them.
     pub fn object(&self) -> String {
         match (&self.node, &self.scope) {
             (Some(node), _) => format!("node/{}", node.name),
-            (None, Scope::Addon(_)) => self.scope.to_string(),
+            (None, Scope::Addon(_) | Scope::Check(_)) => self.scope.to_string(),
             (None, _) => "cluster".to_owned(),
         }
     }
@@ -138,7 +142,7 @@ impl StepId {
     }
 }
 
-/// `general/v1.36.3/w1@0b1c…/kubelet`, `addon/coredns/v1.12.1`.
+/// `general/v1.36.3/w1@0b1c…/kubelet`, `addon/coredns/v1.12.1`, `check/kube-proxy/v1.36.3`.
 impl fmt::Display for StepId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.scope, self.to)?;
@@ -147,7 +151,7 @@ impl fmt::Display for StepId {
         }
         match self.kind {
             // Its scope has said it.
-            WorkKind::Addon => Ok(()),
+            WorkKind::Addon | WorkKind::Check => Ok(()),
             kind => write!(out, "/{}", kind.as_str()),
         }
     }
@@ -180,6 +184,8 @@ pub enum Work {
     AwaitControlPlane { from: Version, to: Version },
     /// Gives the container of a workload another image.
     Addon(AddonMove),
+    /// Waits until what kubeadm has moved with the control plane has come.
+    Check(InstalledCheck),
 }
 
 /// The move of one component of one node.
@@ -203,6 +209,7 @@ impl Work {
             Self::Kubelet(_) => WorkKind::Kubelet,
             Self::AwaitControlPlane { .. } => WorkKind::AwaitControlPlane,
             Self::Addon(_) => WorkKind::Addon,
+            Self::Check(_) => WorkKind::Check,
         }
     }
 
@@ -211,7 +218,7 @@ impl Work {
         match self {
             Self::ControlPlane(mv) => Some((Component::ControlPlane, mv)),
             Self::Kubelet(mv) => Some((Component::Kubelet, mv)),
-            Self::AwaitControlPlane { .. } | Self::Addon(_) => None,
+            Self::AwaitControlPlane { .. } | Self::Addon(_) | Self::Check(_) => None,
         }
     }
 
@@ -221,6 +228,7 @@ impl Work {
             Self::ControlPlane(mv) | Self::Kubelet(mv) => (&mv.from, &mv.to),
             Self::AwaitControlPlane { from, to } => (from, to),
             Self::Addon(mv) => (&mv.kubernetes, &mv.kubernetes),
+            Self::Check(of) => (&of.from, &of.to),
         }
     }
 }
@@ -230,7 +238,7 @@ impl Work {
     pub fn target(&self) -> String {
         match self {
             Self::Addon(mv) => mv.to.clone(),
-            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } => {
+            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } | Self::Check(_) => {
                 self.versions().1.to_string()
             }
         }
@@ -239,7 +247,18 @@ impl Work {
     pub fn addon(&self) -> Option<&AddonMove> {
         match self {
             Self::Addon(mv) => Some(mv),
-            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } => None,
+            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } | Self::Check(_) => {
+                None
+            }
+        }
+    }
+
+    pub fn check(&self) -> Option<&InstalledCheck> {
+        match self {
+            Self::Check(of) => Some(of),
+            Self::ControlPlane(_) | Self::Kubelet(_) | Self::AwaitControlPlane { .. } | Self::Addon(_) => {
+                None
+            }
         }
     }
 }

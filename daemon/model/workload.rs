@@ -1,5 +1,6 @@
 //! Controllers of pods: what is kept of them, and the way from a pod to its top-level controller and back.
 
+use super::addon_workload::{WorkloadKind, WorkloadRef};
 use super::live::{Id, Live};
 use super::pod::{Owner, OwnerKind, Pod};
 use super::rollout::Rollout;
@@ -33,6 +34,18 @@ impl Live {
             || format!("owner/{uid}"),
             |w| format!("{}/{}/{}", w.kind.noun(), w.namespace, w.name),
         )
+    }
+
+    /// The controller with this kind and name, with its UID.
+    pub fn workload_of(&self, of: &WorkloadRef) -> Option<(&Id, &Workload)> {
+        let kind = match of.kind {
+            WorkloadKind::Deployment => OwnerKind::Deployment,
+            WorkloadKind::DaemonSet => OwnerKind::DaemonSet,
+            WorkloadKind::StatefulSet => OwnerKind::StatefulSet,
+        };
+        self.workloads.iter().find(|(_, workload)| {
+            workload.kind == kind && *workload.name == *of.name && *workload.namespace == *of.namespace
+        })
     }
 
     /// The pods of a top-level owner: for a Deployment those of all its `ReplicaSet`s.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inventory;
 use super::addons::{AddonSurvey, SurveyedAddon};
+use super::installed::older_than_kubeadm;
 use super::paths;
 use super::place::{Cost, MinorsPresent, Timeline, cheapest};
 use crate::model::addon::{Addon, image_version, requirement};
@@ -67,12 +68,12 @@ impl AddonVersion {
         missing.collect()
     }
 
-    fn cost(&self, present: &MinorsPresent) -> Cost {
-        Cost {
-            forbidden: self.forbidden(&present.servers).len(),
-            doubtful: self.doubtful(&present.servers).len(),
-            early: 0,
+    fn cost(&self, present: &MinorsPresent, follows: bool) -> Cost {
+        let mut forbidden = self.forbidden(&present.servers);
+        if !follows {
+            forbidden.extend(self.unskewed(&present.servers));
         }
+        Cost { forbidden: forbidden.len(), doubtful: self.doubtful(&present.servers).len(), early: 0 }
     }
 }
 
@@ -100,9 +101,11 @@ pub(super) fn schedule(inventory: &Inventory, survey: &AddonSurvey, timeline: &T
         let turns = if surveyed.moves.is_empty() {
             Vec::new()
         } else {
-            let cost = |version: usize, from, to| {
-                let version = surveyed.versions.get(version);
-                version.map_or_else(Cost::default, |version| version.cost(&timeline.present(from, to)))
+            let cost = |index: usize, from, to| {
+                let Some(version) = surveyed.versions.get(index) else { return Cost::default() };
+                // What runs now does not stay behind if kubeadm moves it.
+                let follows = index == 0 && inventory.moves_with_hops(surveyed.addon, version);
+                version.cost(&timeline.present(from, to), follows)
             };
             cheapest(&may, surveyed.moves.len(), cost).unwrap_or_default()
         };
@@ -168,6 +171,9 @@ fn objections(
             );
             schedule.blockers.push(Reason::new(Key::AddonUnsupported, &object, text));
         }
+        let follows = index == 0 && inventory.moves_with_hops(surveyed.addon, version);
+        let skew = version.out_of_skew(&present.servers).filter(|_| !follows);
+        schedule.blockers.extend(skew.map(|text| Reason::new(Key::AddonUnsupported, &object, text)));
         let new = index > 0 || last == 0;
         if new && moves && version.requires.is_none() && version.known().next().is_none() {
             let text = format!(
@@ -179,7 +185,7 @@ fn objections(
         if new {
             let opening = index.checked_sub(1).and_then(|before| timeline.openings.get(*places.get(before)?));
             let to = opening.filter(|_| index < last).map_or(inventory.target(), |opening| &opening.at);
-            let older = paths::older_than_kubeadm(inventory, version, to);
+            let older = older_than_kubeadm(inventory, (surveyed.addon, version), to);
             schedule
                 .blockers
                 .extend(older.map(|text| Reason::new(Key::AddonOlderThanKubeadm, &object, text)));

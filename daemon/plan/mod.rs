@@ -5,6 +5,7 @@ mod addons;
 mod check;
 mod compatible;
 mod helm;
+mod installed;
 mod manifests;
 mod means;
 mod node;
@@ -16,6 +17,7 @@ mod refuse;
 mod risk;
 mod rolled;
 mod seal;
+mod skew;
 mod vouch;
 
 use std::collections::BTreeMap;
@@ -84,6 +86,8 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
     let (hops, stages) =
         if blockers.is_empty() { route.with_addons(schedule.steps) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
+    blockers.extend(installed::phases_not_skippable(&inventory, &stages));
+    let left = installed::moved_by_nobody(&inventory, &addons, &stages);
     blockers.extend(addons.blockers.into_iter().chain(schedule.blockers));
     if !stages.is_empty() {
         blockers.extend(addons.unfinished);
@@ -92,7 +96,8 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
         .into_iter()
         .chain(means::risks(&desired.cluster, &hops, &stages))
         .chain(addons.risks)
-        .chain(schedule.risks);
+        .chain(schedule.risks)
+        .chain(left);
     let risks = risks.collect();
     Plan {
         cluster: desired.cluster.name.clone(),

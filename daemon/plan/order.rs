@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::installed::checks;
 use super::node::{self, Move};
 use super::patches::newest_known;
 use super::place::{AddonOpening, MinorsPresent, Timeline};
@@ -173,6 +174,9 @@ impl<'a> Walk<'a> {
         let late = self
             .behind(to, |member, kubelet| passing && member.node.control_plane && !kubelet.same_minor(to));
         self.control_plane_kubelets_to(to, late);
+        if passing {
+            self.push(StageKind::Checks, to, checks(self.inventory, at, to));
+        }
     }
 
     fn move_control_plane(&mut self, at: &Version, to: &Version) -> Vec<Step> {
@@ -208,6 +212,10 @@ impl<'a> Walk<'a> {
         }
         let (control_plane, workers) = late.into_iter().partition(|member| member.node.control_plane);
         self.control_plane_kubelets_to(target, control_plane);
+        let last = self.hops.last().filter(|_| moves).map(|hop| hop.from.clone());
+        if let Some(from) = last.filter(|_| self.inventory.provider().moves_control_plane()) {
+            self.push(StageKind::Checks, target, checks(self.inventory, &from, target));
+        }
         self.open(AddonWhen::AfterControlPlane, target, target, false);
         self.workers_to(target, workers);
         self.open(AddonWhen::AfterNodes, target, target, false);

@@ -1,17 +1,15 @@
 //! The versions that are missing on the way of an addon: those over which its project does not support a jump, and those with which
-//! alone a minor of Kubernetes can be passed. Also what kubeadm installs by itself.
+//! alone a minor of Kubernetes can be passed.
 
 use std::collections::BTreeSet;
 
 use semver::Version as Numbers;
 
-use super::Inventory;
 use super::addons::SurveyedAddon;
 use super::compatible::AddonVersion;
 use super::place::Timeline;
 use crate::model::addon::AddonKind;
 use crate::model::text::list;
-use crate::model::version::Version;
 use crate::provider::{KnownAddon, Reach, numbers};
 
 /// More missing minors than a person reads.
@@ -126,26 +124,4 @@ fn passed(versions: &[AddonVersion], timeline: &Timeline, by_hand: bool) -> Opti
             remedy("one of these versions", by_hand)
         ))
     })
-}
-
-/// kubeadm moves `CoreDNS` and kube-proxy when it moves the control plane. A file that asks for less would take that back.
-pub(super) fn older_than_kubeadm(
-    inventory: &Inventory,
-    version: &AddonVersion,
-    to: &Version,
-) -> Option<String> {
-    // What the provider of this control plane installs when it moves it.
-    let moves = inventory.control_plane.values().flatten().any(|runs| runs.is_before(to));
-    let by_kubeadm = moves && inventory.provider().installs_addons;
-    let older = |(known, version): (&KnownAddon, &str)| {
-        let installed =
-            known.kubeadm.iter().find(|row| row.kubernetes == format!("{}.{}", to.major, to.minor))?;
-        (numbers(version)? < numbers(&installed.version)?).then(|| {
-            format!(
-                "kubeadm installs {} {} with Kubernetes 1.{}, and its file asks for {}, which is older: write {} or later",
-                known.addon, installed.version, to.minor, version, installed.version
-            )
-        })
-    };
-    version.known().filter(|_| by_kubeadm).find_map(older)
 }

@@ -250,7 +250,9 @@ fn sha256(what: &impl Serialize) -> Result<String, serde_json::Error> {
 /// may change before the window.
 fn order<'a>(plan: &'a Plan, cluster: &'a Cluster) -> Vec<StageIntent<'a>> {
     let last = |stage: &&Stage| stage.kind == StageKind::Workers && stage.to == plan.to;
-    let before = plan.stages.iter().filter(|stage| !last(stage)).map(|stage| {
+    // Which workloads are there to be checked may change before the window, too, and a check changes nothing.
+    let covered = plan.stages.iter().filter(|stage| !last(stage) && stage.kind != StageKind::Checks);
+    let before = covered.map(|stage| {
         let taking_part = |name: &&str| stage.steps.iter().any(|step| step.id.scope.name() == *name);
         let scopes =
             [Scope::CONTROL_PLANE].into_iter().chain(cluster.pools.iter().map(|pool| pool.name.as_str()));

@@ -1,10 +1,12 @@
 //! Compares the frozen plan of a run with the desired state of the commit that the run names. Everyone who can push to
 //! the record's branch can change a frozen plan, so nothing that runs on a host is taken from there alone.
 
+use super::installed::check_step;
 use super::node::drains_between;
 use super::{SealError, limits, seal};
 use crate::model::addon::{Addon, AddonSource, AddonWork, image_version, requirement};
 use crate::model::desired::{Cluster, Desired};
+use crate::model::installed::InstalledAddon;
 use crate::model::plan::{AddonMove, Component, Fact, Plan, Scope, Stage, StageKind, Step};
 use crate::provider::{self, of_minor};
 
@@ -60,6 +62,12 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
         return addon_belongs(plan, stage, step, mv, cluster);
     }
     let hop = plan.hops.get(stage.hop).is_some_and(|hop| hop.to == stage.to);
+    if let Some(of) = step.work.check() {
+        let known = InstalledAddon::ALL.into_iter().find(|addon| addon.workload() == of.workload);
+        let from = plan.hops.get(stage.hop).map(|hop| &hop.from);
+        let asked = known.zip(from).map(|(addon, from)| check_step(addon, from, &stage.to));
+        return hop && stage.kind == StageKind::Checks && asked.as_ref() == Some(step);
+    }
     let Some((component, mv)) = step.work.node_move() else {
         return hop && stage.kind == StageKind::AwaitControlPlane && *step.to() == stage.to;
     };
@@ -76,7 +84,8 @@ fn belongs(plan: &Plan, stage: &Stage, step: &Step, cluster: &Cluster) -> bool {
         StageKind::AwaitControlPlane | StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             Some(cluster.control_plane.provider)
         }
-        StageKind::AddonsBeforeControlPlane
+        StageKind::Checks
+        | StageKind::AddonsBeforeControlPlane
         | StageKind::AddonsAfterControlPlane
         | StageKind::AddonsAfterNodes => None,
     };

@@ -18,4 +18,5 @@ pub(super) const EXTERNAL: Capabilities = Capabilities {
     // minutes of an opening.
     control_plane_step: SignedDuration::from_mins(5),
     installs_addons: false,
+    can_skip_phases: |_| false,
 };

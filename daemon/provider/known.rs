@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 pub use crate::model::addon::numbers;
 use crate::model::addon::{AddonKind, repository, requirement};
+use crate::model::installed::InstalledAddon;
+use crate::model::version::{Maturity, Version};
 
 const DATA: &str = include_str!("compatibility.yaml");
 
@@ -23,6 +25,9 @@ pub struct KnownAddon {
     /// What people have to do themselves for some upgrades.
     #[serde(default)]
     pub notices: Vec<UpgradeNotice>,
+    /// How far it may be from the API servers, by its version.
+    #[serde(default)]
+    pub skew: Vec<Skew>,
     /// What kubeadm installs with a minor.
     #[serde(default)]
     pub kubeadm: Vec<Installed>,
@@ -59,11 +64,46 @@ pub struct UpgradeNotice {
     pub text: String,
 }
 
+/// It is never newer than an API server, and at most so many minors older. Its versions are those of Kubernetes.
+#[derive(Debug, Deserialize)]
+pub struct Skew {
+    pub versions: String,
+    pub older: u64,
+}
+
 #[derive(Debug, Deserialize)]
 pub struct Installed {
     /// `1.36`.
     pub kubernetes: String,
     pub version: String,
+    /// What the first patches of the minor install, where that is older.
+    #[serde(default)]
+    pub first: Option<String>,
+}
+
+/// What kubeadm installs with this version of Kubernetes; `None` if that is not known.
+pub fn installed_with(addon: InstalledAddon, to: &Version) -> Option<String> {
+    match addon {
+        InstalledAddon::KubeProxy => Some(to.to_string()),
+        InstalledAddon::CoreDns => row_of(addon, to).map(|row| row.version.clone()),
+    }
+}
+
+/// What every kubeadm of this minor installs at least; `None` if that is not known, as before the release of a minor.
+pub fn installed_at_least(addon: InstalledAddon, to: &Version) -> Option<String> {
+    match addon {
+        InstalledAddon::KubeProxy => Some(to.to_string()),
+        InstalledAddon::CoreDns => {
+            let row = row_of(addon, to).filter(|_| to.maturity == Maturity::Release)?;
+            Some(row.first.as_ref().unwrap_or(&row.version).clone())
+        }
+    }
+}
+
+fn row_of(addon: InstalledAddon, to: &Version) -> Option<&'static Installed> {
+    let known = all_known().iter().find(|known| known.addon == addon.name())?;
+    let minor = format!("{}.{}", to.major, to.minor);
+    known.kubeadm.iter().find(|row| row.kubernetes == minor)
 }
 
 fn all_known() -> &'static [KnownAddon] {
@@ -102,6 +142,13 @@ impl UpgradeNotice {
             && (minor || !self.minor)
             && within(&self.from, from)
             && within(&self.to, to)
+    }
+}
+
+impl KnownAddon {
+    /// How far this version may be from the API servers; `None` if nothing is said of it.
+    pub fn skew_of(&self, version: &semver::Version) -> Option<&Skew> {
+        self.skew.iter().find(|row| requirement(&row.versions).is_some_and(|range| range.matches(version)))
     }
 }
 
@@ -145,14 +192,19 @@ mod tests {
             for row in &known.notices {
                 assert!(requirement(&row.from).is_some() && requirement(&row.to).is_some(), "{row:?}");
             }
+            for row in &known.skew {
+                assert!(requirement(&row.versions).is_some() && row.older > 0, "{row:?}");
+            }
             for row in &known.kubeadm {
                 assert!(numbers(&row.version).is_some() && row.kubernetes.starts_with("1."), "{row:?}");
+                let first = row.first.as_deref().map(numbers);
+                assert!(first.is_none_or(|first| first < numbers(&row.version)), "{row:?}");
             }
         }
         let rows: Vec<serde_json::Value> = serde_saphyr::from_str(DATA).unwrap();
         let mut stated = 0;
         for known in &rows {
-            let lists = ["versions", "kubeadm", "upgrades", "notices"]
+            let lists = ["versions", "kubeadm", "upgrades", "skew", "notices"]
                 .map(|list| known[list].as_array().cloned().unwrap_or_default());
             for row in lists.iter().flatten() {
                 let source = row["source"].as_str().unwrap_or_default();
@@ -184,6 +236,25 @@ mod tests {
             (calico, AddonKind::Image, "3.28.0", "3.27.4", vec!["neither", "use"]),
         ] {
             assert_eq!(about(image, kind, from, to), first_words, "{image} {kind:?} {from} {to}");
+        }
+    }
+
+    #[test]
+    fn what_kubeadm_installs_depends_on_the_version() {
+        let least = |addon, to: &str| installed_at_least(addon, &to.parse().unwrap());
+        let (dns, proxy) = (InstalledAddon::CoreDns, InstalledAddon::KubeProxy);
+        for (addon, to, version) in [
+            (proxy, "v1.36.3", Some("v1.36.3")),
+            (proxy, "v1.99.0", Some("v1.99.0")),
+            (dns, "v1.36.3", Some("v1.14.2")),
+            // The first patches of 1.31 install an older one, and no patch asks for less.
+            (dns, "v1.31.0", Some("v1.11.1")),
+            (dns, "v1.31.9", Some("v1.11.1")),
+            // What a candidate installs may not be what the release does.
+            (dns, "v1.37.0-rc.1", None),
+            (dns, "v1.99.0", None),
+        ] {
+            assert_eq!(least(addon, to).as_deref(), version, "{} {to}", addon.name());
         }
     }
 

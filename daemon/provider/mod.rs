@@ -18,7 +18,9 @@ use crate::model::plan::{Component, NodeMove, Stage, StageKind, Step, StepId};
 use crate::model::version::Version;
 
 pub use job::{REFUSED, job_name, namespace, nothing_was_changed};
-pub use known::{KnownAddon, Reach, Statement, known_of, numbers, of_minor};
+pub use known::{
+    KnownAddon, Reach, Statement, installed_at_least, installed_with, known_of, numbers, of_minor,
+};
 
 /// What a provider can do. The only place that distinguishes providers by name.
 pub fn capabilities(provider: Provider) -> &'static Capabilities {
@@ -47,6 +49,8 @@ pub struct Capabilities {
     pub control_plane_step: SignedDuration,
     /// True if it moves `CoreDNS` and kube-proxy when it moves a control plane.
     pub installs_addons: bool,
+    /// Whether the program that moves a control plane to this version can leave addons out.
+    pub can_skip_phases: fn(&Version) -> bool,
 }
 
 /// Who upgrades a component.
@@ -172,6 +176,7 @@ impl HostJobs {
     fn roles(&self, kind: StageKind) -> &'static [Role] {
         match kind {
             StageKind::AwaitControlPlane
+            | StageKind::Checks
             | StageKind::AddonsBeforeControlPlane
             | StageKind::AddonsAfterControlPlane
             | StageKind::AddonsAfterNodes => &[],
@@ -240,6 +245,7 @@ pub fn scripts(cluster: &Cluster, stages: &[Stage]) -> Vec<Script> {
     for Stage { kind, to, .. } in stages {
         let (component, providers) = match kind {
             StageKind::AwaitControlPlane
+            | StageKind::Checks
             | StageKind::AddonsBeforeControlPlane
             | StageKind::AddonsAfterControlPlane
             | StageKind::AddonsAfterNodes => continue,

@@ -61,7 +61,9 @@ fn next<'a>(world: &'a World<'a>, live: &'a Live, books: Books<'a>, desired: &De
         StageKind::AddonsBeforeControlPlane
         | StageKind::AddonsAfterControlPlane
         | StageKind::AddonsAfterNodes => chooser.addon(index),
-        StageKind::AwaitControlPlane => chooser.unit(&run.not_started(index).collect::<Vec<_>>()),
+        StageKind::AwaitControlPlane | StageKind::Checks => {
+            chooser.unit(&run.not_started(index).collect::<Vec<_>>())
+        }
         StageKind::ControlPlane | StageKind::ControlPlaneKubelets => {
             let stages = run.plan.stages.iter().enumerate();
             let of_hop = stages.filter(|(_, other)| other.hop == stage.hop && other.kind.is_control_plane());
@@ -151,7 +153,7 @@ impl<'a> Chooser<'a> {
             return;
         }
         // Waiting for an external provider's control plane writes nothing to the cluster, so it needs no lease.
-        if steps.iter().any(|step| !step.id.kind.only_waits()) {
+        if steps.iter().any(|step| step.id.kind != WorkKind::AwaitControlPlane) {
             self.turn.wants_lease = true;
             if self.world.tenure.held.is_none() {
                 self.turn.moves = true;

@@ -4,7 +4,7 @@
 use crate::model::entry::{StepEvent, What};
 use crate::model::live::{ClaimState, Live};
 use crate::model::plan::Plan;
-use crate::model::work::{Fact, Standing, Step, Truth};
+use crate::model::work::{Fact, Standing, Step, Truth, WorkKind};
 use crate::record::Run;
 use crate::verify::owners;
 use crate::work::Turn;
@@ -31,8 +31,11 @@ pub(super) fn takes_out(live: &Live, step: &Step) -> bool {
     !is_gone(live, step) && !is_done(live, step)
 }
 
-/// True if the step is done without having begun. A node that still has a claim is returned first.
+/// True if the step is done without having begun. A node that still has a claim is returned first, and a check looks for itself.
 fn is_done(live: &Live, step: &Step) -> bool {
+    if step.id.kind == WorkKind::Check {
+        return false;
+    }
     let claimed = step.node().and_then(|node| live.nodes.get(node)).is_some_and(|node| node.claim.is_some());
     !claimed && step.standing(|fact| live.truth(fact)) == Standing::Done
 }

@@ -45,7 +45,8 @@ impl Run {
         let of_hop = self.plan.stages.iter().enumerate().filter(move |(_, stage)| stage.hop == hop);
         let control_plane = of_hop.filter(|(_, stage)| match stage.kind {
             StageKind::AwaitControlPlane | StageKind::ControlPlane | StageKind::ControlPlaneKubelets => true,
-            StageKind::Workers
+            StageKind::Checks
+            | StageKind::Workers
             | StageKind::AddonsBeforeControlPlane
             | StageKind::AddonsAfterControlPlane
             | StageKind::AddonsAfterNodes => false,

@@ -11,7 +11,7 @@ use crate::model::entry::{
     StepEvent, StepPhase, What,
 };
 use crate::model::names::OUTDATED;
-use crate::model::plan::{Scope, StepId};
+use crate::model::plan::{Scope, StepId, WorkKind};
 
 /// How many objections one sentence names.
 const NAMED: usize = 3;
@@ -103,6 +103,9 @@ fn step_sentence(id: &StepId, event: &StepEvent) -> String {
     match event {
         StepEvent::Started { pods, baseline } => started(id, *pods, baseline.len()),
         StepEvent::Moved { phase, .. } => moved(&thing, *phase),
+        StepEvent::Done { version, .. } if id.kind == WorkKind::Check => {
+            format!("{thing} passed: {version} is rolled out")
+        }
         StepEvent::Done { version, evicted, owes } => {
             let pods = match evicted {
                 0 => String::new(),
@@ -139,8 +142,10 @@ fn interruption(event: &InterruptionEvent) -> String {
 
 fn started(id: &StepId, pods: u32, workloads: usize) -> String {
     let start = format!("{} {}", start(id), thing(id));
-    if id.kind.only_waits() {
-        return format!("{start} to run {}", id.to);
+    match id.kind {
+        WorkKind::AwaitControlPlane => return format!("{start} to run {}", id.to),
+        WorkKind::Check => return format!("{start}, which kubeadm moves with {}", id.to),
+        WorkKind::ControlPlane | WorkKind::Kubelet | WorkKind::Addon => {}
     }
     match &id.scope {
         Scope::ControlPlane => format!("{start}: control plane nodes are upgraded one at a time"),
@@ -208,8 +213,8 @@ fn step_outcome(event: &StepEvent) -> &'static str {
 /// What a step moves, in words.
 pub(super) fn thing(id: &StepId) -> String {
     let of = match &id.scope {
-        Scope::Addon(name) => name,
-        Scope::ControlPlane | Scope::Pool(_) | Scope::Check(_) => id.node_name().unwrap_or("the cluster"),
+        Scope::Addon(name) | Scope::Check(name) => name,
+        Scope::ControlPlane | Scope::Pool(_) => id.node_name().unwrap_or("the cluster"),
     };
     id.kind.moved_thing(&one_line(of))
 }

@@ -76,6 +76,7 @@ pub fn stage(kind: StageKind) -> &'static str {
         StageKind::AwaitControlPlane => "hosted control plane",
         StageKind::ControlPlane => "control plane components",
         StageKind::ControlPlaneKubelets => "control plane kubelets",
+        StageKind::Checks => "checks",
         StageKind::Workers => "workers",
         StageKind::AddonsBeforeControlPlane => "addons before the control plane",
         StageKind::AddonsAfterControlPlane => "addons after the control plane",

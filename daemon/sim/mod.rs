@@ -47,6 +47,6 @@ pub use faults::{Faults, How, When};
 pub use object::{Key, Object};
 pub use resource::{Kind, RESOURCES, Resource};
 pub use server::{NowFn, Server, SleepUntilFn, kubeconfig};
-pub use settings::{Effect, Settings, Timings, UpgradeRule};
+pub use settings::{Brings, Effect, Settings, Timings, UpgradeRule};
 pub use status::Refusal;
 pub use watch::{Polled, Subscription};

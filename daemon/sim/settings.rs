@@ -1,5 +1,6 @@
 //! What a caller may choose: the seed, the version, how long things take, and what upgrade Jobs do to a node.
 
+use super::resource::Kind;
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ pub struct Settings {
     pub version: String,
     pub timings: Timings,
     pub rules: Vec<UpgradeRule>,
+    /// What changes with the last control plane node.
+    pub brings: Vec<Brings>,
     /// Changes kept per kind. A watch that resumes from before them is answered with 410.
     pub history: usize,
     /// Off: a plain store, as in front of a cluster whose controllers are all down.
@@ -32,6 +35,7 @@ impl Default for Settings {
             version: "v1.36.3".to_owned(),
             timings: Timings::default(),
             rules: Vec::new(),
+            brings: Vec::new(),
             history: 20_000,
             controllers: true,
             pods_per_node: 110,
@@ -109,6 +113,15 @@ pub struct UpgradeRule {
     /// The label of the pod that holds the version to go to.
     pub version_label: String,
     pub effect: Effect,
+}
+
+/// A workload of `kube-system` whose first container gets another image once the last control plane node runs a version.
+#[derive(Clone, Debug)]
+pub struct Brings {
+    pub kind: Kind,
+    pub name: String,
+    /// By the version that the control plane runs.
+    pub image: fn(&str) -> String,
 }
 
 /// What an upgrade Job does to its node once its pod has run its course.

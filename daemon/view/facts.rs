@@ -12,6 +12,8 @@ pub enum Component {
     ControlPlane,
     Kubelet,
     Addon,
+    /// What kubeadm moves with the control plane is looked at.
+    Check,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +27,8 @@ pub enum Fact {
     Ready(String),
     /// This container of this workload has this image, or one that a later step gives it: a list, if there is a later one.
     HasImage(String, String, Images),
+    /// The image of this container of this workload has at least this version.
+    HasVersion(String, String, String),
     /// Every pod of the workload is of its present template and available.
     RolledOut(String),
     /// All objects of the addon are applied as the content with this digest asks.
@@ -47,6 +51,14 @@ impl Component {
 }
 
 impl Fact {
+    /// The workload whose rollout it is about.
+    pub(super) fn rolled_out(&self) -> Option<&str> {
+        match self {
+            Self::RolledOut(workload) => Some(workload),
+            _ => None,
+        }
+    }
+
     pub(super) fn of(fact: &plan::Fact) -> Self {
         match fact {
             plan::Fact::RunsAtLeast(component, node, version) => {
@@ -56,6 +68,9 @@ impl Fact {
             plan::Fact::Ready(node) => Self::Ready(node.clone()),
             plan::Fact::HasImage(workload, container, images) => {
                 Self::HasImage(workload.to_string(), container.clone(), images.clone())
+            }
+            plan::Fact::HasVersion(workload, container, version) => {
+                Self::HasVersion(workload.to_string(), container.clone(), version.clone())
             }
             plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
             plan::Fact::Applied(addon, digest) => Self::Applied(addon.clone(), digest.clone()),

@@ -122,6 +122,8 @@ pub enum StageKind {
     AwaitControlPlane,
     ControlPlane,
     ControlPlaneKubelets,
+    /// What kubeadm moves with the control plane is waited for.
+    Checks,
     Workers,
     AddonsBeforeControlPlane,
     AddonsAfterControlPlane,
@@ -132,7 +134,7 @@ pub enum StageKind {
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     pub id: String,
-    /// `controlPlane`, or the name of the pool or addon.
+    /// `controlPlane`, or the name of the pool, addon or check.
     pub pool: String,
     /// Empty, like UID and zone, for a control plane without visible nodes.
     pub node: String,
@@ -275,6 +277,7 @@ impl Stage {
             plan::StageKind::AwaitControlPlane => StageKind::AwaitControlPlane,
             plan::StageKind::ControlPlane => StageKind::ControlPlane,
             plan::StageKind::ControlPlaneKubelets => StageKind::ControlPlaneKubelets,
+            plan::StageKind::Checks => StageKind::Checks,
             plan::StageKind::Workers => StageKind::Workers,
             plan::StageKind::AddonsBeforeControlPlane => StageKind::AddonsBeforeControlPlane,
             plan::StageKind::AddonsAfterControlPlane => StageKind::AddonsAfterControlPlane,
@@ -297,6 +300,7 @@ impl Step {
             zone: mv.map(|mv| mv.zone.clone()).unwrap_or_default(),
             component: match step.work {
                 plan::Work::Addon(_) => Component::Addon,
+                plan::Work::Check(_) => Component::Check,
                 _ => step.component().map_or(Component::ControlPlane, Component::of),
             },
             provider: mv.map(|mv| mv.provider),
@@ -307,6 +311,18 @@ impl Step {
             expects: step.expects.iter().map(Fact::of).collect(),
             achieves: step.achieves.iter().map(Fact::of).collect(),
         }
+    }
+}
+
+impl Step {
+    /// What a check waits for.
+    pub(super) fn check_words(&self) -> String {
+        let least = self.achieves.iter().find_map(|fact| match fact {
+            Fact::HasVersion(_, _, version) => Some(format!("{version} or later, ")),
+            _ => None,
+        });
+        let workload = self.achieves.iter().find_map(Fact::rolled_out).unwrap_or_default();
+        format!("waits for {}all pods of {workload}", least.unwrap_or_default())
     }
 }
 

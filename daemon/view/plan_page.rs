@@ -276,14 +276,14 @@ fn rows_of(page: &PlanPage, stage: &Stage) -> Vec<PlanRow> {
             let drained = drained(&all);
             vec![row("control plane kubelets", &all, format!("one at a time, {drained}"))]
         }
+        StageKind::Checks => {
+            all.iter().map(|step| row(&format!("check {}", step.pool), &[], step.check_words())).collect()
+        }
         StageKind::AddonsBeforeControlPlane
         | StageKind::AddonsAfterControlPlane
         | StageKind::AddonsAfterNodes => {
             let addon = |step: &&Step| {
-                let workload = step.achieves.iter().find_map(|fact| match fact {
-                    Fact::RolledOut(workload) => Some(workload.as_str()),
-                    _ => None,
-                });
+                let workload = step.achieves.iter().find_map(Fact::rolled_out);
                 let objects = page.addons.iter().find(|addon| addon.name == step.pool && addon.to == step.to);
                 let what = match (workload, objects) {
                     (Some(workload), _) => format!("in {workload}"),

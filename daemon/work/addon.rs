@@ -7,7 +7,7 @@ use super::hand::Hand;
 use super::settled::unsettled;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
-use crate::model::addon::{ImageMove, WorkloadRead};
+use crate::model::addon::{ImageMove, WorkloadRead, WorkloadRef};
 use crate::model::decision::{Decision, Gate, Key, Reason};
 use crate::model::effect::EffectKey;
 use crate::model::entry::StepPhase;
@@ -37,16 +37,16 @@ fn workload<'a>(hand: &Hand<'a>, of: &ImageMove) -> Option<&'a WorkloadRead> {
     hand.live.addon_workloads.get(&of.workload)?.as_ref()
 }
 
-fn is_fresh(hand: &Hand<'_>, of: &ImageMove) -> bool {
-    let read = hand.live.probed.get(&Probe::Workload(of.workload.clone()));
-    let answered = !hand.live.addons_unread.contains_key(&of.workload);
+pub(super) fn is_fresh(hand: &Hand<'_>, of: &WorkloadRef) -> bool {
+    let read = hand.live.probed.get(&Probe::Workload(of.clone()));
+    let answered = !hand.live.addons_unread.contains_key(of);
     answered && read.is_some_and(|at| later(*at, READ) > hand.now)
 }
 
 /// The workload was not read of late; why, if its last look failed.
-fn unread(hand: &Hand<'_>, of: &ImageMove, turn: Turn) -> Turn {
-    let Some(why) = hand.live.addons_unread.get(&of.workload) else { return turn.moving() };
-    let text = format!("{} cannot be read: {}", of.workload, why.words());
+pub(super) fn unread(hand: &Hand<'_>, of: &WorkloadRef, turn: Turn) -> Turn {
+    let Some(why) = hand.live.addons_unread.get(of) else { return turn.moving() };
+    let text = format!("{of} cannot be read: {}", why.words());
     if why.is_missing_right() {
         return turn.denies(Gate::Health, Reason::new(Key::RightMissing, hand.object(), text));
     }
@@ -64,7 +64,7 @@ pub(super) fn advance(
         State::Unrolled => set_image(hand, of, turn, may),
         // Nothing is judged while a person has stopped the work, nor by an old picture.
         _ if may.objects(Gate::Stop) => turn.moving(),
-        _ if !is_fresh(hand, of) => unread(hand, of, turn),
+        _ if !is_fresh(hand, &of.workload) => unread(hand, &of.workload, turn),
         _ => match &hand.progress.goes_back {
             Some(back) => image_back(hand, (mv, of, workload(hand, of)), back, turn),
             None => follow(hand, (mv, of), turn),
@@ -77,8 +77,9 @@ fn set_image(hand: &Hand<'_>, of: &ImageMove, turn: Turn, may: &Decision) -> Tur
     if let Some(turn) = turn.kept_back(&hand.step.id, may) {
         return turn;
     }
-    let Some(read) = hand.live.addon_workloads.get(&of.workload).filter(|_| is_fresh(hand, of)) else {
-        return unread(hand, of, turn);
+    let Some(read) = hand.live.addon_workloads.get(&of.workload).filter(|_| is_fresh(hand, &of.workload))
+    else {
+        return unread(hand, &of.workload, turn);
     };
     let runs = read.as_ref().and_then(|read| Some((read, read.images.get(&of.container)?)));
     let Some((read, runs)) = runs else {

@@ -49,10 +49,19 @@ pub(super) fn is_too_late(
     progressed: Timestamp,
     turn: Turn,
 ) -> (Turn, bool) {
+    is_without_progress(hand, SignedDuration::from_secs(mv.timeout_seconds), progressed, turn)
+}
+
+/// The same for any limit.
+pub(super) fn is_without_progress(
+    hand: &Hand<'_>,
+    limit: SignedDuration,
+    progressed: Timestamp,
+    turn: Turn,
+) -> (Turn, bool) {
     let id = &hand.step.id;
     let mut turn = Turn { watched: Some(id.clone()), ..turn };
     let watched = hand.live.overlay.watched.get(id).copied().unwrap_or(hand.now);
-    let limit = SignedDuration::from_secs(mv.timeout_seconds);
     let late = turn.expired(watched.max(progressed), limit, hand.now);
     (turn, late)
 }

@@ -5,6 +5,7 @@
 mod addon;
 mod await_control_plane;
 mod back;
+mod check;
 mod control_plane;
 mod drain;
 mod earlier;
@@ -37,7 +38,7 @@ pub use turn::{LOOK_AGAIN, Turn};
 pub fn standing(hand: &Hand<'_>) -> State {
     match &hand.step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => state::state(hand, mv),
-        Work::AwaitControlPlane { .. } => State::Awaiting,
+        Work::AwaitControlPlane { .. } | Work::Check(_) => State::Awaiting,
         Work::Addon(mv) => match &mv.change {
             AddonWork::Image(of) => addon::image_state(hand, of),
             AddonWork::Manifests(of) => manifests::objects_state(hand, mv, of),
@@ -53,6 +54,7 @@ pub fn advance(hand: &Hand<'_>, state: State, may: &Decision) -> Turn {
         Work::ControlPlane(mv) => control_plane::advance(hand, mv, state, may),
         Work::Kubelet(mv) => kubelet::advance(hand, mv, state, may),
         Work::AwaitControlPlane { to, .. } => await_control_plane::advance(hand, to),
+        Work::Check(of) => check::look_at_installed(hand, of, may),
         Work::Addon(mv) => match &mv.change {
             AddonWork::Image(of) => addon::advance(hand, (mv, of), state, may),
             AddonWork::Manifests(of) => manifests::apply(hand, (mv, of), state, may),

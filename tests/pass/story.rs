@@ -272,7 +272,7 @@ fn phases(step: &Step) -> Vec<StepPhase> {
         StepPhase::Returned,
     ];
     let passed = |phase: &StepPhase| match step.id.kind {
-        WorkKind::AwaitControlPlane => *phase == StepPhase::Started,
+        WorkKind::AwaitControlPlane | WorkKind::Check => *phase == StepPhase::Started,
         WorkKind::Addon => matches!(phase, StepPhase::Started | StepPhase::Upgrading),
         WorkKind::ControlPlane | WorkKind::Kubelet => *phase != StepPhase::Drained || step.drains(),
     };

@@ -6,7 +6,7 @@ use windlass::model::live::Live;
 
 use crate::worlds::{Marks, Sight, Wish};
 
-pub use crate::worlds::{add_node, desired, pool, set_control_plane};
+pub use crate::worlds::{add_node, add_pod, desired, pool, set_control_plane};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,6 +2,7 @@
 
 use windlass::model::decision::Key;
 use windlass::model::desired::{Desired, Limit, Provider};
+use windlass::model::installed::{InstalledCheck, SkippedPhase};
 use windlass::model::live::Live;
 use windlass::model::plan::{Component, Fact, NodeMove, Plan, Scope, StageKind, Step, Work, WorkKind};
 use windlass::model::version::Version;
@@ -57,7 +58,9 @@ fn version(text: &str) -> Version {
 fn rework(step: &mut Step, change: impl FnOnce(&mut NodeMove)) {
     match &mut step.work {
         Work::ControlPlane(mv) | Work::Kubelet(mv) => change(mv),
-        Work::AwaitControlPlane { .. } | Work::Addon(_) => panic!("{} moves no node", step.id),
+        Work::AwaitControlPlane { .. } | Work::Addon(_) | Work::Check(_) => {
+            panic!("{} moves no node", step.id)
+        }
     }
     step.id = Step::new(step.id.scope.clone(), step.work.clone(), Vec::new(), Vec::new()).id;
 }
@@ -95,6 +98,55 @@ fn something_left_out() {
     });
     caught("has no digest", |plan| plan.digest.clear());
     caught("has no digest", |plan| plan.asked.clear());
+}
+
+/// What kubeadm moves with the control plane is checked in each hop, by its name and version, and nothing else is.
+#[test]
+fn checks_that_are_missing_or_of_something_else() {
+    let case = Case::read(
+        "{about: x, desired: {version: v1.36.3, pools: [{name: a, select: p=a}]},
+          live: {nodes: {cp1: control-plane v1.34.4, w1: p=a v1.34.4},
+                 pods: {kube-system/kube-proxy-1: w1 daemonset/kube-proxy}}}",
+    );
+    let (desired, live) = (case.desired(), case.live());
+    let plan = sealed(&desired, &live);
+    assert_eq!(check(&plan, &desired, &live), []);
+    let checks: Vec<usize> =
+        (0..plan.stages.len()).filter(|index| plan.stages[*index].kind == StageKind::Checks).collect();
+    assert_eq!(checks.len(), 2, "one for each hop");
+    let says = |words: &str, spoil: &dyn Fn(&mut Plan, usize)| {
+        let mut plan = plan.clone();
+        spoil(&mut plan, checks[1]);
+        let findings = check(&plan, &desired, &live);
+        assert!(findings.iter().any(|finding| finding.text.contains(words)), "{words}: {findings:#?}");
+    };
+    let of = |plan: &mut Plan, at: usize, change: &dyn Fn(&mut InstalledCheck)| {
+        let step = &mut plan.stages[at].steps[0];
+        let Work::Check(of) = &mut step.work else { unreachable!() };
+        change(of);
+        let achieves = of.achieves();
+        *step = Step::new(step.id.scope.clone(), step.work.clone(), step.expects.clone(), achieves);
+    };
+    says("does not check what kubeadm moves in it", &|plan, at| drop(plan.stages.remove(at)));
+    says("comes before the control plane of its hop", &|plan, at| {
+        let stage = plan.stages.remove(at);
+        plan.stages.insert(0, stage);
+    });
+    says("comes too late", &|plan, at| plan.stages.swap(at, at + 1));
+    says("does not end with its version running", &|plan, at| {
+        of(plan, at, &|of| of.version = Some("v1.35.4".into()));
+    });
+    says("checks what kubeadm does not move with this control plane", &|plan, at| {
+        of(plan, at, &|of| of.workload.name = "cilium".into());
+    });
+    says("has another name than what it checks", &|plan, at| {
+        of(plan, at, &|of| of.container = "agent".into());
+    });
+    says("goes to another version than its stage", &|plan, at| of(plan, at, &|of| of.to.patch += 1));
+    let mut skipping = desired.clone();
+    skipping.cluster.control_plane.kubeadm.skip_phases = vec![SkippedPhase::KubeProxy];
+    let findings = check(&plan, &skipping, &live);
+    assert!(findings.iter().any(|finding| finding.text.contains("kubeadm does not move")), "{findings:#?}");
 }
 
 #[test]

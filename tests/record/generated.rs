@@ -15,6 +15,7 @@ use windlass::model::entry::{
     Baseline, ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, RunEvent, RunOutcome,
     StepEvent, StepPhase, What,
 };
+use windlass::model::installed::{InstalledAddon, InstalledCheck, SkippedPhase};
 use windlass::model::plan::{
     Component, DrainLimits, Fact, Hop, NodeMove, NodeRef, Plan, PoolLimits, Scope, Stage, StageKind, Step,
     StepId, Work, WorkKind,
@@ -139,7 +140,9 @@ fn scope() -> impl Strategy<Value = Scope> {
 }
 
 fn step_id() -> impl Strategy<Value = StepId> {
-    let kind = select(&[WorkKind::ControlPlane, WorkKind::Kubelet, WorkKind::AwaitControlPlane][..]);
+    let kind = select(
+        &[WorkKind::ControlPlane, WorkKind::Kubelet, WorkKind::AwaitControlPlane, WorkKind::Check][..],
+    );
     (scope(), text(), option::of(node()), kind).prop_map(|(scope, to, node, kind)| StepId {
         scope,
         to,
@@ -247,6 +250,11 @@ fn work() -> impl Strategy<Value = Work> {
         node_move.clone().prop_map(Work::ControlPlane),
         node_move.prop_map(Work::Kubelet),
         (version(), version()).prop_map(|(from, to)| Work::AwaitControlPlane { from, to }),
+        (version(), version(), option::of(text())).prop_map(|(from, to, version)| {
+            let of = InstalledAddon::KubeProxy;
+            let (workload, container) = (of.workload(), of.name().to_owned());
+            Work::Check(InstalledCheck { workload, container, from, to, version })
+        }),
     ]
 }
 
@@ -325,15 +333,22 @@ fn plan() -> impl Strategy<Value = Plan> {
         StageKind::AwaitControlPlane,
         StageKind::ControlPlane,
         StageKind::ControlPlaneKubelets,
+        StageKind::Checks,
         StageKind::Workers,
     ];
     let stage = (select(kinds.to_vec()), 0_usize..4, version(), vec(step(), 0..4))
         .prop_map(|(kind, hop, to, steps)| Stage { kind, hop, to, steps });
     let hop = (version(), version()).prop_map(|(from, to)| Hop { from, to });
     let source = prop_oneof![Just(PackageSource::Packages), text().prop_map(PackageSource::Folder)];
-    let kubeadm = (source, text(), vec(text(), 0..3)).prop_map(|(from, image, ignore_preflight_errors)| {
-        Kubeadm { from, image: Some(image), ignore_preflight_errors }
-    });
+    let phases = vec(select(SkippedPhase::ALL.to_vec()), 0..2);
+    let kubeadm = (source, text(), vec(text(), 0..3), phases).prop_map(
+        |(from, image, ignore_preflight_errors, skip_phases)| Kubeadm {
+            from,
+            image: Some(image),
+            ignore_preflight_errors,
+            skip_phases,
+        },
+    );
     let head = (text(), text(), version(), version(), text(), text(), kubeadm);
     let body = (vec(hop, 0..3), vec(stage, 0..4), btree_map(text(), limits(), 0..3), option::of(limit()));
     (head, body, vec(reason(), 0..3), vec(reason(), 0..3)).prop_map(|(head, body, risks, blockers)| {

@@ -7,6 +7,7 @@ use windlass::model::entry::{
     ClusterEvent, CommitEvent, DriftedObject, Entry, InterruptionEvent, RunEvent, RunOutcome, StepEvent,
     StepPhase, What,
 };
+use windlass::model::installed::{InstalledAddon, InstalledCheck};
 use windlass::model::plan::{Component, Scope, Step, StepId, Work};
 use windlass::record::{self, sentence};
 
@@ -19,6 +20,15 @@ use super::story::{
 fn hosted() -> StepId {
     let work = Work::AwaitControlPlane { from: v("v1.35.6"), to: v("v1.36.3") };
     Step::new(Scope::ControlPlane, work, Vec::new(), Vec::new()).id
+}
+
+/// The check of what kubeadm moves with the control plane.
+fn checked() -> StepId {
+    let (from, to) = (v("v1.35.6"), v("v1.36.3"));
+    let of = InstalledAddon::CoreDns;
+    let check =
+        InstalledCheck { workload: of.workload(), container: of.name().into(), from, to, version: None };
+    Step::new(Scope::Check(of.name().into()), Work::Check(check), Vec::new(), Vec::new()).id
 }
 
 fn every_kind() -> Vec<What> {
@@ -73,6 +83,9 @@ fn every_kind() -> Vec<What> {
         done("cp1", Component::ControlPlane),
         What::Step(hosted(), StepEvent::Started { pods: 0, baseline: BTreeMap::new() }),
         What::Step(hosted(), StepEvent::Done { version: "v1.36.3".into(), evicted: 0, owes: Vec::new() }),
+        What::Step(checked(), StepEvent::Started { pods: 0, baseline: BTreeMap::new() }),
+        What::Step(checked(), StepEvent::Done { version: "v1.14.2".into(), evicted: 0, owes: Vec::new() }),
+        What::Step(checked(), StepEvent::Failed { reasons: why() }),
         set_aside("w1", true),
         set_aside("w1", false),
         failed("w1"),

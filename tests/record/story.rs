@@ -92,6 +92,7 @@ pub fn plan(workers: usize) -> Plan {
             from: PackageSource::Packages,
             image: Some("windlass:0.1.0".to_owned()),
             ignore_preflight_errors: Vec::new(),
+            skip_phases: Vec::new(),
         },
         risks: vec![reason(Key::Unmanaged, "pod/shop/debug", "the pod debug has no owner and would be lost")],
         blockers: Vec::new(),

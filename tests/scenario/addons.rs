@@ -11,7 +11,7 @@ use windlass::sim::{self, How, Kind, When};
 
 use crate::world::fixtures::window;
 use crate::world::process::{HOUR, MINUTE, SECOND};
-use crate::world::{World, cluster_yaml, rules};
+use crate::world::{ALWAYS, World, cluster_yaml, rules};
 
 const BROKEN: &str = "registry.example.com/coredns:v9";
 
@@ -27,6 +27,12 @@ fn addons(cilium: &str, coredns: &str) -> String {
        image: {{namespace: kube-system, workload: daemonset/cilium, container: agent}}}}
 "
     )
+}
+
+/// The file has `CoreDNS`, so kubeadm leaves it out.
+fn desire(world: &World, version: &str, more: &str) {
+    let cluster = cluster_yaml(version, more);
+    world.desire_within(ALWAYS, &cluster.replace("kubeadm: {", "kubeadm: {skipPhases: [addon/coredns], "));
 }
 
 fn carrier(kind: &str, name: &str, container: &str, image: &str, spec: &Value) -> Value {
@@ -78,7 +84,7 @@ fn moved(world: &World) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn kubernetes_the_network_plugin_and_dns_are_one_run_in_the_right_order() {
     let mut world = world().await;
-    world.desire_with("v1.36.3", &addons("v1.18.3", "v1.12.1"));
+    desire(&world, "v1.36.3", &addons("v1.18.3", "v1.12.1"));
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
     assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
@@ -130,7 +136,7 @@ async fn addons_alone_are_a_run_and_keep_to_the_window() {
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on() {
     let mut world = world().await;
-    world.desire_with("v1.36.3", &addons("v1.17.8", "v9"));
+    desire(&world, "v1.36.3", &addons("v1.17.8", "v9"));
     let end = world.run().await;
     assert_eq!(end, End::Idle(RunState::Halted), "{:#?}", world.log());
     world.assert_halted(Key::AddonNotRolledOut, "does not go on");
@@ -140,7 +146,7 @@ async fn a_rollout_that_does_not_come_halts_and_a_commit_that_changes_it_goes_on
     let addon = &status.run.as_ref().unwrap().addons[0];
     assert_eq!((addon.name.as_str(), addon.from.as_str(), addon.to.as_str()), ("coredns", "v1.11.3", "v9"));
     assert_eq!((addon.state, addon.reasons[0].key), (NodeState::Failed, Key::AddonNotRolledOut));
-    world.desire_with("v1.36.3", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.36.3", &addons("v1.17.8", "v1.12.1"));
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
     assert_eq!(coredns(&world), "registry.example.com/coredns:v1.12.1");
@@ -156,7 +162,7 @@ async fn a_right_that_is_missing_is_told_before_the_run_begins() {
     world.create(carrier("Deployment", "coredns", "coredns", "registry.example.com/coredns:v1.11.3", &spec));
     world.create(carrier("DaemonSet", "cilium", "agent", "quay.example.com/cilium:v1.17.8", &json!({})));
     world.pass(MINUTE).await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v1.12.1"));
     assert_eq!(world.run().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
     world.assert_waits(
         Key::RightMissing,
@@ -172,7 +178,7 @@ async fn a_rollout_that_does_not_come_goes_back_where_its_file_says_so() {
     let mut world = world().await;
     let back =
         |coredns: &str| addons("v1.17.8", coredns).replace("timeout: 5m", "timeout: 5m, onFailure: rollback");
-    world.desire_with("v1.36.3", &back("v9"));
+    desire(&world, "v1.36.3", &back("v9"));
     let mut process = world.start();
     world.until("the bad image rolls out", HOUR, |world| coredns(world) == BROKEN).await;
     world.until("it goes back", HOUR, |world| coredns(world).ends_with("v1.11.3")).await;
@@ -186,7 +192,7 @@ async fn a_rollout_that_does_not_come_goes_back_where_its_file_says_so() {
     assert_eq!(moved(&world), ["coredns", "coredns"]);
     let log = world.log();
     assert!(log.iter().any(|line| line.contains("failed and goes back")), "{log:#?}");
-    world.desire_with("v1.36.3", &back("v1.12.1"));
+    desire(&world, "v1.36.3", &back("v1.12.1"));
     let end = world.run().await;
     world.assert_done(&end, "v1.36.3");
 }
@@ -258,10 +264,10 @@ async fn a_node_that_loses_its_network_to_a_plugin_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_takes_a_bad_version_back_does_not_wait_for_its_rollout() {
     let mut world = world().await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v9"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v9"));
     let process = world.daemon();
     world.until("the bad image rolls out", HOUR, |world| coredns(world) == BROKEN).await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.11.3"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v1.11.3"));
     world.until("the good one is back", MINUTE, |world| coredns(world).ends_with("v1.11.3")).await;
     world.until("and its run has ended", MINUTE * 5, |world| world.record().ended.len() == 2).await;
     assert!(world.record().run.is_none() && world.record().halted.is_none(), "{:#?}", world.log());
@@ -271,7 +277,7 @@ async fn a_commit_that_takes_a_bad_version_back_does_not_wait_for_its_rollout() 
 #[tokio::test(start_paused = true)]
 async fn what_somebody_changes_during_the_rollout_is_not_fought_over() {
     let mut world = world().await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v1.12.1"));
     let mut process = world.start();
     world.until("the image is set", HOUR, |world| coredns(world).ends_with("v1.12.1")).await;
     world.change(Kind::Deployment, "kube-system", "coredns", |tree| {
@@ -286,7 +292,7 @@ async fn what_somebody_changes_during_the_rollout_is_not_fought_over() {
 #[tokio::test(start_paused = true)]
 async fn who_sets_an_image_back_after_its_run_is_not_fought_every_few_minutes() {
     let mut world = world().await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v1.12.1"));
     let process = world.daemon();
     for _ in 0..40 {
         world.pass(MINUTE * 3).await;
@@ -304,7 +310,7 @@ async fn who_sets_an_image_back_after_its_run_is_not_fought_every_few_minutes() 
 #[tokio::test(start_paused = true)]
 async fn a_forged_plan_gives_no_container_another_repository() {
     let mut world = world().await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v1.12.1"));
     let mut process = world.start();
     world.until("the run has begun", HOUR, |world| world.record().run.is_some()).await;
     world.change(Kind::Deployment, "kube-system", "coredns", |tree| {
@@ -324,7 +330,7 @@ async fn a_workload_that_is_not_there_keeps_the_run_from_beginning() {
     let mut world = world().await;
     world.erase(Kind::Deployment, "kube-system", "coredns");
     world.pass(MINUTE).await;
-    world.desire_with("v1.36.3", &addons("v1.17.8", "v1.12.1"));
+    desire(&world, "v1.36.3", &addons("v1.17.8", "v1.12.1"));
     let end = world.run().await;
     assert_eq!(end, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
     world.assert_waits(Key::AddonNotFound, "addon/coredns", "there is no deployment/kube-system/coredns");
@@ -334,7 +340,7 @@ async fn a_workload_that_is_not_there_keeps_the_run_from_beginning() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_in_the_middle_of_a_rollout_judges_nothing() {
     let mut world = world().await;
-    world.desire_with("v1.35.4", &addons("v1.17.8", "v9"));
+    desire(&world, "v1.35.4", &addons("v1.17.8", "v9"));
     let process = world.daemon();
     world.until("the image is set", HOUR, |world| coredns(world) == BROKEN).await;
     world.note("windlass-stop", "the database team asked");
@@ -350,7 +356,7 @@ async fn a_lost_answer_and_a_conflict_are_got_over() {
     let status = |code, reason| How::Status { code, reason, message: "not now".to_owned() };
     for how in [How::AppliedButTimedOut, status(409, "Conflict"), status(500, "InternalError")] {
         let mut world = world().await;
-        world.desire_with("v1.35.4", &addons("v1.17.8", "v1.12.1"));
+        desire(&world, "v1.35.4", &addons("v1.17.8", "v1.12.1"));
         let when = When { verb: "patch", resource: "deployments", ..When::default() };
         world.faults(|faults, _| faults.on(when, 0, 2, how.clone()));
         let end = world.run().await;

@@ -12,6 +12,7 @@ use windlass::model::desired::{
     Cluster, ControlPlane, ControlPlaneDrain, Desired, Drain, DrainWhen, ForeignCordon, Kubeadm, Limit, Mode,
     OnBlocked, PackageSource, Policies, Pool, Provider, Selector,
 };
+use windlass::model::installed::SkippedPhase;
 use windlass::model::version::Version;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Wish {
     /// The image of the upgrade Jobs; `no` for none.
     #[serde(default)]
     image: Option<String>,
+    /// `kubeadm.skipPhases`.
+    #[serde(default)]
+    skip_phases: Vec<SkippedPhase>,
     #[serde(default)]
     pools: Vec<PoolWish>,
     #[serde(default)]
@@ -43,6 +47,9 @@ struct AddonWish {
     version: String,
     /// `daemonset/kube-system/cilium`.
     workload: String,
+    /// The name of the addon, if nothing is said.
+    #[serde(default)]
+    container: Option<String>,
     #[serde(default)]
     repository: Option<String>,
     #[serde(default)]
@@ -112,6 +119,7 @@ impl Wish {
         if let Some(image) = &self.image {
             desired.cluster.control_plane.kubeadm.image = Some(image.clone()).filter(|image| image != "no");
         }
+        desired.cluster.control_plane.kubeadm.skip_phases.clone_from(&self.skip_phases);
         desired.cluster.addons = self.addons.iter().map(AddonWish::addon).collect();
         desired.cluster.max_unavailable = self.max.map(Limit::Count);
         desired.cluster.etcd_unproven = Some(self.unproven.clone()).filter(|reason| reason != "no");
@@ -120,9 +128,9 @@ impl Wish {
 }
 
 impl AddonWish {
-    /// The container has the name of the addon.
     fn addon(&self) -> Addon {
-        let (workload, container) = (workload_ref(&self.workload), self.name.clone());
+        let container = self.container.clone().unwrap_or_else(|| self.name.clone());
+        let workload = workload_ref(&self.workload);
         Addon {
             name: self.name.clone(),
             version: self.version.clone(),
@@ -180,6 +188,7 @@ pub fn desired(version: Version, pools: Vec<Pool>) -> Desired {
         from: PackageSource::Packages,
         image: Some(IMAGE.to_owned()),
         ignore_preflight_errors: Vec::new(),
+        skip_phases: Vec::new(),
     };
     let cluster = Cluster {
         name: "prod-eu".to_owned(),

@@ -70,6 +70,7 @@ pub(super) struct Narrator {
 enum Part {
     ControlPlane,
     ControlPlaneKubelets,
+    Checks,
     Addons,
     Workers,
 }
@@ -164,7 +165,7 @@ impl Narrator {
             }
             (Some(Part::Workers), Some(pods)) => format!("cordoned; {} to move", plural(*pods, "pod")),
             // The intents of a control plane are written together; pods that were there then may have moved.
-            (Some(Part::ControlPlaneKubelets | Part::Addons | Part::Workers) | None, _) => {
+            (Some(Part::ControlPlaneKubelets | Part::Checks | Part::Addons | Part::Workers) | None, _) => {
                 "cordoned".to_owned()
             }
         }
@@ -180,7 +181,8 @@ impl Narrator {
             Scope::ControlPlane if step.kind == WorkKind::Kubelet => Part::ControlPlaneKubelets,
             Scope::ControlPlane => Part::ControlPlane,
             Scope::Addon(_) => Part::Addons,
-            Scope::Pool(_) | Scope::Check(_) => Part::Workers,
+            Scope::Check(_) => Part::Checks,
+            Scope::Pool(_) => Part::Workers,
         };
         if self.part == Some(part) {
             return Vec::new();
@@ -189,6 +191,7 @@ impl Narrator {
         let text = match part {
             Part::ControlPlane => "the control plane components, strictly one node at a time",
             Part::ControlPlaneKubelets => "the kubelets of the control plane, strictly one at a time",
+            Part::Checks => "what kubeadm has moved with the control plane, to the end of its rollout",
             Part::Addons => "the addons, one at a time, each watched to the end of its rollout",
             Part::Workers => "the workers of all pools, each pool's canary first, within every limit",
         };

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::model::version::Version;
+use crate::sim::{Brings, Kind};
 
 pub(super) const NAMESPACES: &[&str] = &["batch", "data", "monitoring", "platform", "shop"];
 
@@ -95,6 +96,16 @@ impl DemoWorkload {
     }
 }
 
+/// What kubeadm moves with the control plane. Its `CoreDNS` is that of the minor to which the demo goes.
+pub(super) fn brought() -> Vec<Brings> {
+    let kube_proxy = |version: &str| format!("registry.k8s.io/kube-proxy:{version}");
+    let coredns = |_: &str| "registry.k8s.io/coredns/coredns:v1.14.2".to_owned();
+    vec![
+        Brings { kind: Kind::DaemonSet, name: "kube-proxy".to_owned(), image: kube_proxy },
+        Brings { kind: Kind::Deployment, name: "coredns".to_owned(), image: coredns },
+    ]
+}
+
 pub(super) fn all(version: &Version) -> Vec<DemoWorkload> {
     let coredns = DemoWorkload::deployment("kube-system", "coredns", 2).on(Placement::ControlPlane);
     vec![
@@ -150,4 +161,4 @@ pub(super) fn nightly_job() -> Value {
 }
 
 /// It ends about a minute after the drain of its node has begun.
-const JOB_SECONDS: u32 = 1140;
+const JOB_SECONDS: u32 = 1260;

@@ -71,6 +71,7 @@ fn settings(version: &Version) -> Settings {
             ..Timings::default()
         },
         rules: vec![rule("control-plane", Effect::ControlPlane), rule("kubelet", Effect::Kubelet)],
+        brings: workloads::brought(),
         ..Settings::default()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::PlanCheck;
 use crate::model::addon::{
-    Addon, AddonManifests, AddonSource, AddonWork, ImageMove, repository, requirement,
+    Addon, AddonManifests, AddonSource, AddonWork, ImageMove, numbers, repository, requirement,
 };
 use crate::model::decision::Key;
 use crate::model::helm::{AddonHelm, HelmMove};
@@ -98,6 +98,11 @@ impl<'a> PlanCheck<'a> {
             step,
             "runs with API servers that its file excludes",
         );
+        let proxy =
+            mv.image().is_some_and(|of| repository(&of.image).rsplit('/').next() == Some("kube-proxy"));
+        let newer =
+            |server: &Version| numbers(&mv.to).is_some_and(|to| proxy && to.minor > u64::from(server.minor));
+        self.require(told || !servers.iter().any(newer), step, "makes kube-proxy newer than an API server");
     }
 
     /// Everything that is applied is in the file; what is deleted is not, and was applied by Windlass for this very addon.

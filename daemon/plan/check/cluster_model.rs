@@ -17,6 +17,8 @@ pub(super) struct ClusterModel<'a> {
     pub(super) kubelets: BTreeMap<&'a str, Version>,
     /// What addons' steps have given their containers so far, by workload and container.
     pub(super) images: BTreeMap<(&'a WorkloadRef, &'a str), &'a str>,
+    /// What was checked so far, with the version that it has at least.
+    pub(super) checked: BTreeMap<&'a WorkloadRef, Option<&'a str>>,
     /// The digests of the manifests that addons' steps have applied so far, by addon.
     pub(super) manifests: BTreeMap<&'a str, &'a str>,
 }
@@ -40,7 +42,13 @@ impl<'a> ClusterModel<'a> {
         }
         let kubelets =
             live.nodes.values().filter_map(|node| Some((&*node.name, node.kubelet.clone()?))).collect();
-        Self { control_plane, kubelets, images: BTreeMap::new(), manifests: BTreeMap::new() }
+        Self {
+            control_plane,
+            kubelets,
+            images: BTreeMap::new(),
+            checked: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+        }
     }
 
     pub(super) fn oldest_api_server(&self) -> Option<&Version> {
@@ -91,7 +99,13 @@ impl<'a> ClusterModel<'a> {
                 Truth::of(Some(self.manifests.get(addon.as_str()) == Some(&digest.as_str())))
             }
             Fact::Removed(addon, _) => Truth::of(Some(self.manifests.contains_key(addon.as_str()))),
-            Fact::RolledOut(workload) => Truth::of(Some(live.addon_workloads.contains_key(workload))),
+            Fact::HasVersion(workload, _, version) => {
+                Truth::of(Some(self.checked.get(workload) == Some(&Some(version.as_str()))))
+            }
+            Fact::RolledOut(workload) => {
+                let there = live.addon_workloads.contains_key(workload);
+                Truth::of(Some(there || self.checked.contains_key(workload)))
+            }
             Fact::Ready(node) => Truth::of(Some(live.nodes.contains_key(node.as_str()))),
             Fact::Exists(of) => {
                 Truth::of(Some(live.nodes.get(of.name.as_str()).is_some_and(|node| *node.uid == *of.uid)))

@@ -3,9 +3,11 @@
 
 use super::PlanCheck;
 use crate::model::addon::AddonWork;
+use crate::model::installed::InstalledAddon;
 use crate::model::manifest::ObjectRef;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
+use crate::provider::installed_at_least;
 
 impl<'a> PlanCheck<'a> {
     /// The record knows a step only by its id. If the id did not follow from the work, the record of one step could
@@ -35,6 +37,7 @@ impl<'a> PlanCheck<'a> {
                 self.expects_api_servers(step, |version| version.reaches(&certain));
             }
             Work::Addon(mv) => self.expects_api_servers(step, |version| *version == mv.kubernetes),
+            Work::Check(of) => self.expects_api_servers(step, |version| *version == of.to),
             Work::AwaitControlPlane { .. } => {}
         }
     }
@@ -52,6 +55,7 @@ impl<'a> PlanCheck<'a> {
             Fact::RunsAtLeast(..)
             | Fact::Ready(_)
             | Fact::HasImage(..)
+            | Fact::HasVersion(..)
             | Fact::RolledOut(_)
             | Fact::Applied(..)
             | Fact::AppliedAndReady(..)
@@ -90,11 +94,21 @@ impl<'a> PlanCheck<'a> {
                     (_, None) => false,
                 }
             }
+            Work::Check(of) => {
+                let known = InstalledAddon::ALL.into_iter().find(|addon| addon.workload() == of.workload);
+                let least = known.and_then(|addon| installed_at_least(addon, &of.to));
+                let has =
+                    least.map(|least| Fact::HasVersion(of.workload.clone(), of.container.clone(), least));
+                let asked: Vec<Fact> =
+                    has.into_iter().chain([Fact::RolledOut(of.workload.clone())]).collect();
+                step.achieves == asked
+            }
             Work::AwaitControlPlane { to, .. } => step.achieves.iter().any(|fact| match fact {
                 Fact::ControlPlaneAtLeast(version) => version.reaches(&self.certain(to)),
                 Fact::RunsAtLeast(..)
                 | Fact::Ready(_)
                 | Fact::HasImage(..)
+                | Fact::HasVersion(..)
                 | Fact::RolledOut(_)
                 | Fact::Applied(..)
                 | Fact::AppliedAndReady(..)

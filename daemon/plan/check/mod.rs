@@ -5,6 +5,7 @@
 mod addons;
 mod cluster_model;
 mod facts;
+mod installed;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ pub fn check(plan: &Plan, desired: &Desired, live: &Live) -> Vec<Reason> {
     for (number, stage) in plan.stages.iter().enumerate() {
         check.stage(number, stage);
     }
+    check.nothing_unchecked();
     check.end();
     check.findings.into_iter().take(MOST_FINDINGS).collect()
 }
@@ -96,6 +98,11 @@ impl<'a> PlanCheck<'a> {
                     self.kubelet(step, stage);
                 }
             }
+            StageKind::Checks => {
+                for step in &stage.steps {
+                    self.installed(step);
+                }
+            }
             StageKind::Workers => {
                 self.control_plane_first(&object, stage);
                 self.canaries(stage);
@@ -121,8 +128,11 @@ impl<'a> PlanCheck<'a> {
         let mut seen = BTreeSet::new();
         for step in &stage.steps {
             // An addon may go through several versions in one stage.
-            let what = (step.node(), step.work.addon().map(|mv| (mv.name.as_str(), mv.to.as_str())));
+            let checked = step.work.check().map(|of| (of.container.as_str(), ""));
+            let of_addon = step.work.addon().map(|mv| (mv.name.as_str(), mv.to.as_str()));
+            let what = (step.node(), of_addon.or(checked));
             let text = match what {
+                (_, Some((_, ""))) => "it is checked twice in one stage",
                 (_, Some(_)) => "the addon is moved to one version twice in one stage",
                 (_, None) => "the node is moved twice in one stage",
             };

@@ -47,6 +47,7 @@ impl PlanCheck<'_> {
             let moves_control_plane = stages.any(|stage| match stage.kind {
                 StageKind::AwaitControlPlane | StageKind::ControlPlane => true,
                 StageKind::ControlPlaneKubelets
+                | StageKind::Checks
                 | StageKind::Workers
                 | StageKind::AddonsBeforeControlPlane
                 | StageKind::AddonsAfterControlPlane
@@ -75,7 +76,7 @@ impl PlanCheck<'_> {
             self.require(
                 ordered,
                 &object,
-                "comes too late: control plane components, control plane kubelets, workers, addons where they ask for it, hop by hop",
+                "comes too late: control plane components, control plane kubelets, checks, workers, addons where they ask for it, hop by hop",
             );
         }
     }
@@ -84,7 +85,9 @@ impl PlanCheck<'_> {
     fn limits(&mut self) {
         let plan = self.plan;
         for step in plan.steps() {
-            let present = plan.limits(&step.id.scope).is_some() || step.work.addon().is_some();
+            let present = plan.limits(&step.id.scope).is_some()
+                || step.work.addon().is_some()
+                || step.work.check().is_some();
             self.require(present, &format!("pool/{}", step.id.scope.name()), "its limits are missing");
         }
         for pool in &self.cluster.pools {

@@ -22,6 +22,7 @@ pub(super) const KUBEADM: Capabilities = Capabilities {
     // `kubeadm upgrade apply` takes about three minutes on a small machine. An estimate; nothing measures it yet.
     control_plane_step: SignedDuration::from_mins(5),
     installs_addons: true,
+    can_skip_phases: script::can_skip_phases,
 };
 
 const JOBS: HostJobs = HostJobs {

@@ -58,9 +58,11 @@ fn head(role: Role, kubeadm: &Kubeadm, to: &Version) -> String {
     }
     let command = match role {
         Role::FirstControlPlane => {
-            format!("kubeadm upgrade apply {} -y{}", quote(&to.to_string()), maturity(to))
+            format!("kubeadm upgrade apply {} -y{}{}", quote(&to.to_string()), maturity(to), skipped(kubeadm))
         }
-        Role::OtherControlPlane | Role::WorkerKubelet => "kubeadm upgrade node".to_owned(),
+        // kubeadm moves its addons on the node whose API server is the last to run the new version.
+        Role::OtherControlPlane => format!("kubeadm upgrade node{}", skipped(kubeadm)),
+        Role::WorkerKubelet => "kubeadm upgrade node".to_owned(),
         Role::ControlPlaneKubelet => return head,
     };
     let _ = writeln!(head, "upgrade() {{ run {command}{}; }}", ignored(kubeadm));
@@ -74,6 +76,20 @@ fn maturity(to: &Version) -> &'static str {
         Maturity::Rc(_) => " --allow-release-candidate-upgrades",
         Maturity::Alpha(_) | Maturity::Beta(_) => " --allow-experimental-upgrades",
     }
+}
+
+/// True if the kubeadm of this version can leave out the phases of addons, on the first control plane node and on the others.
+/// Before 1.32 `upgrade apply` had no phases, and those of `upgrade node` had none for addons.
+pub(super) fn can_skip_phases(to: &Version) -> bool {
+    (to.major, to.minor) >= (1, 32)
+}
+
+fn skipped(kubeadm: &Kubeadm) -> String {
+    if kubeadm.skip_phases.is_empty() {
+        return String::new();
+    }
+    let phases: Vec<_> = kubeadm.skip_phases.iter().map(|phase| phase.as_str()).collect();
+    format!(" --skip-phases={}", quote(&phases.join(",")))
 }
 
 fn ignored(kubeadm: &Kubeadm) -> String {

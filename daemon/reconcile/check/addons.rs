@@ -1,13 +1,20 @@
 //! Checks the effects and entries of addons.
 
+use jiff::SignedDuration;
+
 use super::Check;
-use crate::model::addon::{AddonManifests, AddonWork, ImageMove};
+use crate::model::addon::{AddonManifests, AddonWork, ImageMove, WorkloadRead};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
 use crate::model::helm::{HelmAct, ReleaseRevision};
+use crate::model::live::Probe;
 use crate::model::manifest::{GoneObject, ObjectRef, ObjectStanding};
+use crate::model::time::later;
 use crate::model::work::{AddonMove, StepId};
 use crate::record::{GoingBack, Run, StepRecord};
+
+/// What was read longer ago may have changed.
+const JUST_READ: SignedDuration = SignedDuration::from_secs(10);
 
 impl<'a> Check<'a> {
     /// An image is changed only for the step in progress of its addon, to what the frozen plan has, and under its intent.
@@ -40,6 +47,18 @@ impl<'a> Check<'a> {
             .in_progress()
             .filter(|(id, _)| run.find(id).is_some_and(|(_, step)| step.work.addon().is_some()));
         self.require(others.count() <= 1, &object, "two addons are on their way at once");
+    }
+
+    /// What kubeadm moves is there with its version, and its rollout was complete when it was last read, a moment ago.
+    pub(super) fn check_passed(&self, id: &StepId) -> bool {
+        let Some(of) = self.run().and_then(|run| run.find(id)?.1.work.check()) else { return false };
+        let read = self.live().addon_workloads.get(&of.workload).and_then(Option::as_ref);
+        let seen = self.live().probed.get(&Probe::Workload(of.workload.clone()));
+        let fresh = seen.is_some_and(|at| later(*at, JUST_READ) > self.input.now);
+        let has = |read: &WorkloadRead| {
+            of.version.as_ref().is_none_or(|least| read.has_version(&of.container, least))
+        };
+        fresh && read.is_some_and(|read| has(read) && read.complete_since.is_some())
     }
 
     /// What fails goes back to what its plan says that it was, once that is written down.

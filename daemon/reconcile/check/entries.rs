@@ -9,7 +9,7 @@ use crate::model::desired::Mode;
 use crate::model::entry::{CommitEvent, InterruptionEvent, RunEvent, RunOutcome, StepEvent, StepPhase, What};
 use crate::model::live::Node;
 use crate::model::plan::StageKind;
-use crate::model::work::{Fact, NodeRef, Scope, StepId};
+use crate::model::work::{Fact, NodeRef, Scope, StepId, WorkKind};
 use crate::record::StepEnd;
 
 impl<'a> Check<'a> {
@@ -191,6 +191,7 @@ impl<'a> Check<'a> {
                 let arrived = match (self.addon_of(id), &id.node) {
                     (Some(mv), _) => self.addon_arrived(mv, true),
                     (None, Some(_)) => self.has_arrived(id),
+                    (None, None) if id.kind == WorkKind::Check => self.check_passed(id),
                     (None, None) => self.control_plane_arrived(id),
                 };
                 self.require(arrived, &object, "it is called done and does not run the target");
@@ -329,6 +330,7 @@ impl<'a> Check<'a> {
             Fact::RunsAtLeast(..)
             | Fact::Ready(_)
             | Fact::HasImage(..)
+            | Fact::HasVersion(..)
             | Fact::RolledOut(_)
             | Fact::Applied(..)
             | Fact::AppliedAndReady(..)

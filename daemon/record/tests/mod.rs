@@ -45,9 +45,10 @@ fn step(node: &str, to: &str, kind: StageKind) -> Step {
         }
         StageKind::ControlPlane => (Scope::ControlPlane, Work::ControlPlane(node_move(node, to))),
         StageKind::ControlPlaneKubelets => (Scope::ControlPlane, Work::Kubelet(node_move(node, to))),
-        StageKind::AddonsBeforeControlPlane
+        StageKind::Checks
+        | StageKind::AddonsBeforeControlPlane
         | StageKind::AddonsAfterControlPlane
-        | StageKind::AddonsAfterNodes => unreachable!("no test here has addons"),
+        | StageKind::AddonsAfterNodes => unreachable!("no test here has addons or checks"),
         StageKind::Workers => {
             let pool = if node.starts_with("db") { "db" } else { "general" };
             (Scope::Pool(pool.to_owned()), Work::Kubelet(node_move(node, to)))
@@ -84,6 +85,7 @@ fn plan() -> Plan {
             from: PackageSource::Packages,
             image: Some("windlass:0.1.0".to_owned()),
             ignore_preflight_errors: Vec::new(),
+            skip_phases: Vec::new(),
         },
         risks: Vec::new(),
         blockers: Vec::new(),

@@ -115,10 +115,11 @@ impl Cluster {
         let limit = value_at(owner.tree(), &["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"]);
         let limit = super::budget::scaled(limit.unwrap_or(&json!(1)), pods.len()).max(1);
         let out = pods.iter().filter(|pod| !pod.healthy()).count();
-        let old = pods
-            .iter()
-            .filter(|pod| pod.healthy() && pod.label(REVISION).is_some_and(|label| label != revision));
-        for pod in old.take(limit.saturating_sub(out)) {
+        let old = pods.iter().filter(|pod| pod.label(REVISION).is_some_and(|label| label != revision));
+        let (well, unwell): (Vec<&&Arc<Object>>, Vec<&&Arc<Object>>) = old.partition(|pod| pod.healthy());
+        // A pod that is out already takes nothing further out.
+        let unwell = unwell.into_iter().filter(|pod| !pod.deleting);
+        for pod in unwell.chain(well.into_iter().take(limit.saturating_sub(out))) {
             self.delete_pod(pod, None, at);
         }
     }

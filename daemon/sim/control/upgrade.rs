@@ -73,7 +73,7 @@ impl Cluster {
 
     /// Stops one static pod, starts its successor, and goes on to the next.
     pub(super) fn replace_static_pod(&mut self, name: &str, version: &str, place: usize, at: Timestamp) {
-        let Some(component) = REPLACED.get(place) else { return };
+        let Some(component) = REPLACED.get(place) else { return self.bring(version, at) };
         let key = Key::new("kube-system", &format!("{component}-{name}"));
         let after = time::after(at, self.settings.timings.static_pod_restart);
         self.later(Task::StaticPod(name.into(), version.into(), place + 1), after);
@@ -95,6 +95,28 @@ impl Cluster {
         if let Some(new) = self.store.get(Kind::Pod, &key) {
             let task = Task::StaticPodReady(key.clone(), Arc::clone(&new.uid));
             self.later(task, after);
+        }
+    }
+
+    /// Changes what comes with the control plane, once no API server of another version is left.
+    fn bring(&mut self, version: &str, at: Timestamp) {
+        let pods = self.store.range(Kind::Pod, "kube-system", None);
+        let servers = pods.filter(|pod| pod.label("component") == Some("kube-apiserver"));
+        let image = |pod: &Arc<Object>| {
+            let containers = list(pod.tree(), &["spec", "containers"]);
+            containers.first().map(|first| text(first, &["image"]).to_owned()).unwrap_or_default()
+        };
+        let images: Vec<String> = servers.map(image).collect();
+        if version.is_empty() || images.iter().any(|image| !image.ends_with(&format!(":{version}"))) {
+            return;
+        }
+        for brings in self.settings.brings.clone() {
+            let image = (brings.image)(version);
+            self.edit(brings.kind, &Key::new("kube-system", &brings.name), at, |tree| {
+                if let Some(of) = tree.pointer_mut("/spec/template/spec/containers/0/image") {
+                    *of = image.into();
+                }
+            });
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) type Served = BTreeMap<String, (String, bool)>;
 pub(super) type ServedVersions = BTreeMap<String, Result<Served, CallError>>;
 
 /// Why there is no address for an object.
-enum NoAddress {
+pub(super) enum NoAddress {
     /// The API server does not serve its kind.
     NoKind(String),
     /// Its manifest is wrong.
@@ -281,7 +281,7 @@ impl ClusterApi {
         }
     }
 
-    fn api_of(&self, object: &ObjectRef, address: &ObjectAddress) -> Api<DynamicObject> {
+    pub(super) fn api_of(&self, object: &ObjectRef, address: &ObjectAddress) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: object.group().to_owned(),
             version: address.api_version.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -298,12 +298,12 @@ impl ClusterApi {
 
 /// Under which versions an object is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Versions {
+pub(super) enum Versions {
     Own,
     OfGroup,
 }
 
-fn address(
+pub(super) fn address(
     object: &ObjectRef,
     served: &ServedVersions,
     versions: Versions,

@@ -320,12 +320,16 @@ impl Live {
                     read.map(|read| read.as_ref().is_some_and(|read| read.progress == Progress::Complete)),
                 )
             }
-            Fact::Applied(addon, digest) => {
-                Truth::of(self.manifests_of(addon, digest).map(ManifestsRead::is_applied))
+            Fact::Applied(addon, contents) => {
+                let read = self.addon_manifests.get(addon);
+                Truth::of(read.and_then(|read| read.has_applied(contents)))
             }
-            Fact::AppliedAndReady(addon, digest) => {
-                let read = self.manifests_of(addon, digest);
-                Truth::of(read.map(|read| read.is_applied() && read.complete_since.is_some()))
+            Fact::AppliedAndReady(addon, contents) => {
+                let read = self.addon_manifests.get(addon);
+                let read = read.filter(|read| contents.contains(&read.question.digest));
+                Truth::of(
+                    read.and_then(|read| Some(read.has_applied(contents)? && read.complete_since.is_some())),
+                )
             }
             Fact::Removed(addon, object) => {
                 let read = self.addon_manifests.get(addon);

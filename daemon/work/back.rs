@@ -17,7 +17,7 @@ use crate::verify::STABLE;
 /// The move failed: it is taken back first if its file asks for that and there is something to go back to.
 pub(super) fn fails(hand: &Hand<'_>, mv: &AddonMove, turn: Turn, why: String) -> Turn {
     let reasons = vec![Reason::new(Key::AddonNotRolledOut, hand.object(), why)];
-    let goes_back = mv.on_failure == OnFailure::Rollback && mv.way_back().is_some();
+    let goes_back = mv.on_failure == OnFailure::Rollback && mv.has_way_back();
     if goes_back && hand.progress.goes_back.is_none() {
         return turn.event(&hand.step.id, StepEvent::GoesBack { reasons }).moving();
     }

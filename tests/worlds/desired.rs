@@ -14,6 +14,8 @@ use windlass::model::desired::{
 };
 use windlass::model::version::Version;
 
+use super::charts;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Wish {
@@ -41,8 +43,9 @@ pub struct Wish {
 struct AddonWish {
     name: String,
     version: String,
-    /// `daemonset/kube-system/cilium`.
-    workload: String,
+    /// `daemonset/kube-system/cilium`; the addon is a chart where there is none.
+    #[serde(default)]
+    workload: Option<String>,
     #[serde(default)]
     repository: Option<String>,
     #[serde(default)]
@@ -122,16 +125,22 @@ impl Wish {
 impl AddonWish {
     /// The container has the name of the addon.
     fn addon(&self) -> Addon {
-        let (workload, container) = (workload_ref(&self.workload), self.name.clone());
+        let image = |workload: &String| AddonImage {
+            workload: workload_ref(workload),
+            container: self.name.clone(),
+            repository: self.repository.clone(),
+        };
+        let via: Vec<AddonVia> = self.via.iter().map(|via| between(via)).collect();
+        let versions = via.iter().map(|via| via.version.as_str()).chain([self.version.as_str()]);
+        let source = match &self.workload {
+            Some(workload) => AddonSource::Image(image(workload)),
+            None => AddonSource::Helm(charts::asked(&self.name, versions)),
+        };
         Addon {
             name: self.name.clone(),
             version: self.version.clone(),
-            via: self.via.iter().map(|via| between(via)).collect(),
-            source: AddonSource::Image(AddonImage {
-                workload,
-                container,
-                repository: self.repository.clone(),
-            }),
+            via: via.clone(),
+            source,
             when: self.when,
             after: self.after.clone(),
             requires: self.requires.clone(),

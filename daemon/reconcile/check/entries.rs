@@ -207,7 +207,7 @@ impl<'a> Check<'a> {
             StepEvent::GoesBack { .. } => {
                 let asked = self
                     .addon_of(id)
-                    .is_some_and(|mv| mv.on_failure == OnFailure::Rollback && mv.way_back().is_some());
+                    .is_some_and(|mv| mv.on_failure == OnFailure::Rollback && mv.has_way_back());
                 self.require(asked, &object, "it goes back, and its file does not ask for that");
                 let going = known.filter(|known| known.end.is_none() && known.goes_back.is_none());
                 self.require(going.is_some(), &object, "it goes back and was not in progress");

@@ -22,23 +22,51 @@ pub(super) struct RenderedChart {
     pub(super) first: BTreeSet<ObjectRef>,
     pub(super) again: BTreeMap<ObjectRef, serde_json::Value>,
     pub(super) archive: Option<String>,
+    /// For which version of Kubernetes it was rendered.
+    pub(super) kubernetes: String,
 }
 
+/// How helm says that a chart does not support a version of Kubernetes (`kubeVersion`).
+const UNSUPPORTED: &str = "incompatible with Kubernetes";
+
 impl ClusterApi {
-    /// What a version of the chart makes, twice: what differs then is drawn anew each time.
+    /// What a version of the chart makes, for the first version of Kubernetes that it supports.
     pub(super) async fn render(
         &self,
         (asked, version): (&ReleaseAsked, &AskedVersion),
         (folder, program): (&Path, &str),
+        with: (bool, &[String]),
+        places: &Places<'_>,
+    ) -> Result<RenderedChart, ReleaseObjection> {
+        let chart = self.chart(asked, &version.version, folder).await?;
+        let of_run = (folder, program);
+        let first = self.render_for(&version.kubernetes, (asked, &chart), of_run, with, places).await;
+        let unsupported = |tried: &Result<_, ReleaseObjection>| matches!(tried, Err(ReleaseObjection::Refused(words)) if words.contains(UNSUPPORTED));
+        if unsupported(&first) {
+            for other in &version.others {
+                let tried = self.render_for(other, (asked, &chart), of_run, with, places).await;
+                if !unsupported(&tried) {
+                    return tried;
+                }
+            }
+        }
+        first
+    }
+
+    /// What a chart makes, twice: what differs then is drawn anew each time.
+    async fn render_for(
+        &self,
+        kubernetes: &str,
+        (asked, (chart, archive)): (&ReleaseAsked, &(String, Option<String>)),
+        (folder, program): (&Path, &str),
         (is_upgrade, apis): (bool, &[String]),
         places: &Places<'_>,
     ) -> Result<RenderedChart, ReleaseObjection> {
-        let (chart, archive) = self.chart(asked, &version.version, folder).await?;
         let mut arguments =
-            vec!["template", asked.release.name.as_str(), &chart, "--namespace", places.namespace];
-        arguments.extend(["--kube-version", version.kubernetes.as_str()]);
+            vec!["template", asked.release.name.as_str(), chart, "--namespace", places.namespace];
+        arguments.extend(["--kube-version", kubernetes]);
         arguments.extend(apis.iter().flat_map(|apis| ["--api-versions", apis.as_str()]));
-        arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(&version.kubernetes, program).await]);
+        arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(kubernetes, program).await]);
         arguments.push("--include-crds");
         if is_upgrade {
             arguments.push("--is-upgrade");
@@ -62,7 +90,13 @@ impl ClusterApi {
         let again = again.iter().filter(|of| differs(of));
         let again = again.map(|of| (of.object.clone(), manifest_of(of, &asked.release, "").body)).collect();
         let first = objects.iter().filter(|of| of.first).map(|of| of.object.clone()).collect();
-        Ok(RenderedChart { objects: manifests_of(&objects, asked), first, again, archive })
+        Ok(RenderedChart {
+            objects: manifests_of(&objects, asked),
+            first,
+            again,
+            archive: archive.clone(),
+            kubernetes: kubernetes.to_owned(),
+        })
     }
 
     /// How helm renders: with the objects that the chart looks up in the cluster, if it then still renders for the version of

@@ -199,19 +199,21 @@ impl ClusterApi {
         let of_run = (folder.path(), program.as_str());
         let rendered = if as_asked {
             let objects = manifests_of(&last, asked);
-            RenderedChart { objects, first: BTreeSet::new(), again: BTreeMap::new(), archive: None }
+            let (kubernetes, again) = (first.kubernetes.clone(), BTreeMap::new());
+            RenderedChart { objects, first: BTreeSet::new(), again, archive: None, kubernetes }
         } else {
             self.render((asked, first), of_run, (!revisions.is_empty(), &apis), &places).await?
         };
         let mut after = Vec::new();
         for version in later {
             let rendered = self.render((asked, version), of_run, (true, &apis), &places).await;
-            let RenderedChart { objects, first, again, archive } =
+            let RenderedChart { objects, first, again, archive, kubernetes } =
                 rendered.map_err(|objection| objection.of_version(&version.version))?;
-            after.push(LaterRendering { asked: (*version).clone(), archive, objects, first, again });
+            let asked = version.rendered_for(&kubernetes);
+            after.push(LaterRendering { asked, archive, objects, first, again });
         }
         Ok(Arc::new(Rendering {
-            asked: (*first).clone(),
+            asked: first.rendered_for(&rendered.kubernetes),
             as_asked,
             archive: rendered.archive,
             objects: rendered.objects,

@@ -283,6 +283,7 @@ mod tests {
                 version: "2.0.0".to_owned(),
                 digest: "sha256:2".to_owned(),
                 kubernetes: "v1.36.3".to_owned(),
+                others: Vec::new(),
             },
             archive: None,
             first: ["crd", "new-crd"].map(|name| manifest(name, &new).object).into(),

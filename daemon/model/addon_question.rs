@@ -56,7 +56,11 @@ impl Addon {
                 let asked = ReleaseAsked {
                     release: of.release.clone(),
                     chart: of.chart.clone(),
-                    versions: self.asked_versions(of, self.meets(live, target), steps),
+                    versions: self.asked_versions(
+                        of,
+                        (self.meets(live, target), &passed(live, target)),
+                        steps,
+                    ),
                     files: Arc::clone(&of.files),
                     rendering: read.and_then(ManifestsRead::rendering).cloned(),
                 };
@@ -85,23 +89,47 @@ impl Addon {
 
     /// The versions of its chart that are looked at, each for what the API servers run when its step comes. In a run that is the
     /// version of one step.
-    fn asked_versions(&self, of: &AddonHelm, meets: &Version, steps: &AddonSteps<'_>) -> Vec<AskedVersion> {
-        let asked = |version: &String, kubernetes: &Version| AskedVersion {
+    fn asked_versions(
+        &self,
+        of: &AddonHelm,
+        (meets, passed): (&Version, &[String]),
+        steps: &AddonSteps<'_>,
+    ) -> Vec<AskedVersion> {
+        let asked = |version: &String, kubernetes: &Version, others: Vec<String>| AskedVersion {
             version: version.clone(),
             digest: of.digests.get(version).cloned().unwrap_or_default(),
             kubernetes: kubernetes.to_string(),
+            others,
         };
         let planned: &[&AddonMove] = match steps {
             AddonSteps::Begun(mv) if mv.helm().is_some_and(|step| step.follows_from_chart(of, &mv.to)) => {
-                return vec![asked(&mv.to, &mv.kubernetes)];
+                return vec![asked(&mv.to, &mv.kubernetes, Vec::new())];
             }
             AddonSteps::Begun(_) => &[],
             AddonSteps::Planned(moves) => moves,
         };
         let versions = self.via.iter().map(|via| &via.version).chain([&self.version]);
         let step = |version: &String| planned.iter().find(|mv| mv.to == *version);
-        versions.map(|version| asked(version, step(version).map_or(meets, |mv| &mv.kubernetes))).collect()
+        let known = |version: &String| match step(version) {
+            Some(mv) => asked(version, &mv.kubernetes, Vec::new()),
+            None => asked(version, meets, passed.to_vec()),
+        };
+        versions.map(known).collect()
     }
+}
+
+/// The versions of Kubernetes from the one that runs to the target, the newest first.
+fn passed(live: &Live, target: &Version) -> Vec<String> {
+    // The API server may not have been asked yet.
+    let kubelets = || Version::oldest(live.nodes.values().filter_map(|node| node.kubelet.as_ref()));
+    let Some(runs) = live.api.version.as_ref().or_else(kubelets) else { return Vec::new() };
+    let between = (runs.minor + 1..target.minor).rev().map(|minor| Version::new(target.major, minor, 0));
+    [target.clone()]
+        .into_iter()
+        .chain(between)
+        .chain([runs.clone()])
+        .map(|version| version.to_string())
+        .collect()
 }
 
 impl Probe {

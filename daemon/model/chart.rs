@@ -58,6 +58,22 @@ pub struct AskedVersion {
     pub digest: String,
     /// For which version of Kubernetes the chart is rendered: `1.36.3`.
     pub kubernetes: String,
+    /// Those for which it is rendered if it does not support that one. None once a plan says which one it meets.
+    pub others: Vec<String>,
+}
+
+impl AskedVersion {
+    /// True if this is what was rendered.
+    fn is_rendered_as(&self, known: &Self) -> bool {
+        let kubernetes = self.kubernetes == known.kubernetes || self.others.contains(&known.kubernetes);
+        self.version == known.version && self.digest == known.digest && kubernetes
+    }
+
+    /// The same, for the one version of Kubernetes for which it was rendered.
+    #[must_use]
+    pub fn rendered_for(&self, kubernetes: &str) -> Self {
+        Self { kubernetes: kubernetes.to_owned(), others: Vec::new(), ..self.clone() }
+    }
 }
 
 /// The release that a look is about, and the charts and values that the file asks for.
@@ -117,9 +133,10 @@ impl Rendering {
         let ahead = asked.ahead_of(&self.installed);
         let Some((first, later)) = ahead.split_first() else { return false };
         // What is deployed was rendered for the Kubernetes of its time.
-        let same = if self.as_asked { first.digest == self.asked.digest } else { **first == self.asked };
+        let same =
+            if self.as_asked { first.digest == self.asked.digest } else { first.is_rendered_as(&self.asked) };
         same && later.len() <= self.later.len()
-            && later.iter().zip(&self.later).all(|(asked, known)| **asked == known.asked)
+            && later.iter().zip(&self.later).all(|(asked, known)| asked.is_rendered_as(&known.asked))
     }
 
     /// True for helm 3: it overwrites fields of other managers. Helm 4 refuses that.

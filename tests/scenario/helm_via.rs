@@ -232,6 +232,19 @@ async fn a_version_between_that_the_repository_has_not_keeps_the_run_from_beginn
     assert_eq!(world.record().ended.len(), 1);
 }
 
+/// Which Kubernetes it meets is known from the plan, and the plan from what it renders.
+#[tokio::test(start_paused = true)]
+async fn a_version_between_may_support_the_minor_alone_that_is_passed() {
+    let mut world = installed().await;
+    let carrier = CARRIER.replace("IMAGE", "registry.example.com/web:v2");
+    world.helm.publish_for("2.0.0", "v1.35.", &[("carrier.yaml", carrier.as_str())]);
+    world.desire_with("v1.36.3", &web("3.0.0", VIA));
+    let end = world.run().await;
+    world.assert_done(&end, "v1.36.3");
+    assert_order(&world);
+    assert_eq!(runs(&world), ["upgrade web web-2.0.0.tgz", "upgrade web web-3.0.0.tgz"]);
+}
+
 /// Helm would refuse it in the middle of the run.
 #[tokio::test(start_paused = true)]
 async fn an_object_of_somebody_else_that_a_later_version_adds_keeps_the_run_from_beginning() {

@@ -114,6 +114,14 @@ impl FakeHelm {
         self.charts.lock().unwrap().insert(version.to_owned(), files);
     }
 
+    /// The same of a chart that supports only the versions of Kubernetes that begin so.
+    pub fn publish_for(&self, version: &str, kubernetes: &str, templates: &[(&str, &str)]) {
+        self.publish(version, templates);
+        let mut charts = self.charts.lock().unwrap();
+        let about = charts.get_mut(version).unwrap().get_mut("Chart.yaml").unwrap();
+        *about = format!("{about}kubeVersion: {kubernetes}\n");
+    }
+
     /// What a person does by hand.
     pub async fn by_hand(&self, arguments: &[&str]) -> HelmOutput {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -349,6 +357,17 @@ impl HelmProgram for FakeHelm {
                     let (chart, values) =
                         (chart_files(run.folder, &arguments[2]), option(arguments, "--values"));
                     let kubernetes = option(arguments, "--kube-version").unwrap();
+                    let supported =
+                        chart["Chart.yaml"].lines().find_map(|line| line.strip_prefix("kubeVersion: "));
+                    if let Some(supported) = supported.filter(|supported| !kubernetes.starts_with(supported))
+                    {
+                        return Ok(said(
+                            false,
+                            format!(
+                                "chart requires kubeVersion: {supported} which is incompatible with Kubernetes {kubernetes}"
+                            ),
+                        ));
+                    }
                     said(true, rendered(&chart, run.folder, &arguments[1], values, kubernetes))
                 }
                 command @ ("upgrade" | "rollback") => {

@@ -157,6 +157,7 @@ fn asked_version(addon: &str, of: &Version) -> AskedVersion {
         version: of.name.clone(),
         digest: digest(addon, &of.name),
         kubernetes: of.kubernetes.clone(),
+        others: Vec::new(),
     }
 }
 

@@ -10,12 +10,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::worlds::charts;
 use case::Case;
 use windlass::diff::diff;
 use windlass::gate::Forecast;
 use windlass::model::addon::{AddonWork, ImageMove};
 use windlass::model::decision::{Answer, Gate, Key, Reason};
 use windlass::model::desired::{Desired, Limit, PackageSource};
+use windlass::model::helm::HelmMove;
 use windlass::model::installed::SkippedPhase;
 use windlass::model::live::{Live, Ready};
 use windlass::model::plan::{AddonMove, Component, Fact, Plan, Standing, Step, Truth, Work};
@@ -178,6 +180,62 @@ fn a_plan_that_skips_a_version_of_an_addon_does_not_follow_from_its_commit() {
     });
 }
 
+/// The same of a chart: whoever changes its steps in the frozen plan is found out by the commit, or by what was rendered.
+#[test]
+fn a_plan_that_changes_the_versions_of_a_chart_is_found_out() {
+    let (_, desired, live) = load(&cases_folder().join("addons-by-charts-through-versions"));
+    let plan = proposal(&desired, &live).unwrap();
+    assert_eq!((plan.blockers.as_slice(), misfit(&plan, &desired).unwrap()), ([].as_slice(), None));
+    let refused = |what: &str, by_commit: bool, change: &dyn Fn(&str, &mut HelmMove)| {
+        let mut changed = plan.clone();
+        for step in changed.stages.iter_mut().flat_map(|stage| &mut stage.steps) {
+            let Work::Addon(mv) = &mut step.work else { continue };
+            if let AddonWork::Helm(of) = &mut mv.change {
+                change(&mv.to, of);
+            }
+            step.achieves = mv.achieves();
+        }
+        let scripts = scripts(&desired.cluster, &changed.stages);
+        let changed = seal(changed, &desired.cluster, &scripts).unwrap();
+        assert_eq!(misfit(&changed, &desired).unwrap().is_some(), by_commit, "{what}");
+        assert_ne!(check(&changed, &desired, &live), [], "{what}");
+    };
+    refused("with another content", true, &|_, of| of.objects.digest.push('0'));
+    refused("with another later content", true, &|_, of| of.later.push("sha256:0".to_owned()));
+    refused("without a later content", true, &|_, of| of.later.clear());
+    refused("as though nothing came before it", true, &|_, of| of.follows = false);
+    refused("back to another revision", true, &|to, of| {
+        of.revision = of.revision.or((to == "1.20.1").then_some(3));
+    });
+    // No commit has the archives.
+    for version in ["1.19.5", "1.20.1"] {
+        refused("with another archive", false, &|to, of| {
+            of.archive.as_mut().filter(|_| to == version).unwrap_or(&mut String::new()).push('0');
+        });
+    }
+    refused("with other objects", false, &|to, of| {
+        of.objects.objects.truncate(usize::from(to != "1.20.1"));
+    });
+    let archives = |change: &dyn Fn(&mut HelmMove)| {
+        let mut changed = plan.clone();
+        for step in changed.stages.iter_mut().flat_map(|stage| &mut stage.steps) {
+            if let Work::Addon(AddonMove { change: AddonWork::Helm(of), .. }) = &mut step.work {
+                change(of);
+            }
+        }
+        seal(changed, &desired.cluster, &some_scripts()).unwrap().digest
+    };
+    let same = archives(&|_| {});
+    for follows in [false, true] {
+        let other = archives(&|of| {
+            if of.follows == follows {
+                of.archive = Some("sha256:other".to_owned());
+            }
+        });
+        assert_ne!(other, same, "the digest covers every archive");
+    }
+}
+
 /// Every step in its order, with what it expects beyond the node itself.
 fn listed(plan: &Plan) -> String {
     let mut out = String::new();
@@ -239,7 +297,8 @@ fn carry_out(live: &mut Live, step: &Step) {
             Fact::RolledOut(workload) => {
                 live.addon_workloads.entry(workload.clone()).or_insert_with(|| read_workload("c=image:1"));
             }
-            Fact::Applied(..) | Fact::AppliedAndReady(..) | Fact::Removed(..) | Fact::Exists(_) => {}
+            Fact::Applied(addon, contents) => charts::give(live, addon, &contents.first),
+            Fact::AppliedAndReady(..) | Fact::Removed(..) | Fact::Exists(_) => {}
         }
     }
 }

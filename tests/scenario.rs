@@ -1,7 +1,7 @@
 //! Whole upgrades on the simulator, from a commit to the record. The files are named after what their tests show:
 //!
-//! * `addons`, `addons_via`, `manifests`, `helm`: what moves with the cluster, in its order, through the versions between, and to the end of
-//!   its rollout
+//! * `addons`, `addons_via`, `manifests`, `helm`, `helm_via`: what moves with the cluster, in its order, through the versions between, and
+//!   to the end of its rollout
 //! * `calendar`: what may begin within a window, and what a close leaves to be done
 //! * `canary`: who goes first, and who waits for it
 //! * `claims`: claims that were removed, changed or copied
@@ -35,6 +35,7 @@ mod drain_surge;
 mod failures;
 mod failures_api;
 pub mod helm;
+mod helm_via;
 mod kubeadm;
 mod limits;
 mod line;

@@ -6,6 +6,8 @@
 //! labels, `emptyDir`, `grace:600`, `doNotDisrupt`, `done`, `orphan`. A budget is what it selects, `allows:0`,
 //! `healthy:3/2` (those that are, and those that have to be) and `never`. Every other word is a mark, for those who know more about a world than what there is.
 
+#[path = "worlds/charts.rs"]
+pub mod charts;
 #[path = "worlds/desired.rs"]
 mod desired;
 #[path = "worlds/live.rs"]

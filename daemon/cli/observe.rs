@@ -11,14 +11,20 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterApi};
 use crate::config::{Clusters, Environment};
 use crate::live::{Folder, Kind, Seen};
-use crate::model::desired::Cluster;
+use crate::model::addon::Addon;
+use crate::model::desired::Desired;
 use crate::model::live::{CallFailure, Live, Probe};
-use crate::record::AddonObjects;
+use crate::model::plan::Plan;
+use crate::plan;
+use crate::reconcile::addon_steps;
+use crate::record::{AddonObjects, Run};
 
 /// How long listing a large cluster may take; a cluster that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How many events wait while others are folded.
 const SEEN: usize = 4096;
+/// How often charts are rendered again: a plan that follows from other renderings may come to ask for others once more.
+const MOST_RENDERED: usize = 3;
 
 /// Which cluster a command means, as kubeconfigs know it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -49,11 +55,20 @@ impl Kube {
     }
 }
 
-/// Lists everything once, and asks what no list answers; the addons of `desired` are read, and `before` are the objects that runs have
-/// applied for them.
+/// What a look at the addons of a cluster follows from.
+#[derive(Clone, Copy)]
+pub struct AddonsAsked<'a> {
+    pub desired: &'a Desired,
+    /// The objects that runs have applied for them.
+    pub before: &'a AddonObjects,
+    /// The run in progress.
+    pub run: Option<&'a Run>,
+}
+
+/// Lists everything once, and asks what no list answers; addons are read if they are asked for.
 pub async fn observe(
     cluster: &ClusterApi,
-    (desired, before): (Option<&Cluster>, &AddonObjects),
+    addons: Option<AddonsAsked<'_>>,
     clock: &Clock,
 ) -> anyhow::Result<Live> {
     let mut folder = Folder::default();
@@ -86,20 +101,50 @@ pub async fn observe(
     for probe in [Probe::ClusterUid, Probe::Api, Probe::Lock] {
         ask(cluster, probe, &mut folder, clock).await;
     }
-    if let Some(desired) = desired {
-        for addon in &desired.addons {
-            let meets = addon.meets(&folder.live, &desired.version);
-            let probe = addon.probe(&folder.live, before.get(&addon.name), meets);
-            ask(cluster, probe, &mut folder, clock).await;
-            if let Some(probe) = addon.right_probe(&folder.live) {
-                ask(cluster, probe, &mut folder, clock).await;
-            }
-        }
+    if let Some(asked) = addons {
+        look_at_addons(cluster, asked, &mut folder, clock).await;
     }
     // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for
     // every API server behind the endpoint.
     folder.live.api.agreed |= folder.live.lock.as_ref().is_none_or(|lock| lock.heard.is_none());
     Ok(folder.live)
+}
+
+/// Asks about each addon, and once more about charts whose steps come where the API servers run another version of Kubernetes than
+/// the one for which they were rendered. The plan says that.
+async fn look_at_addons(
+    cluster: &ClusterApi,
+    AddonsAsked { desired, before, run }: AddonsAsked<'_>,
+    folder: &mut Folder,
+    clock: &Clock,
+) {
+    let addons = &desired.cluster.addons;
+    let question = |addon: &Addon, fresh: Option<&Plan>, live: &Live| {
+        let steps = addon_steps(run, fresh, &addon.name);
+        addon.probe(live, before.get(&addon.name), (&desired.cluster.version, &steps))
+    };
+    for addon in addons {
+        let probe = question(addon, None, &folder.live);
+        ask(cluster, probe, folder, clock).await;
+        if let Some(probe) = addon.right_probe(&folder.live) {
+            ask(cluster, probe, folder, clock).await;
+        }
+    }
+    let fresh = plan::plan(desired, &folder.live);
+    for of in fresh.checks() {
+        ask(cluster, Probe::Workload(of.workload.clone()), folder, clock).await;
+    }
+    for _ in 0..MOST_RENDERED {
+        let fresh = plan::plan(desired, &folder.live);
+        let probes = addons.iter().map(|addon| question(addon, Some(&fresh), &folder.live));
+        let probes: Vec<Probe> = probes.filter(|probe| probe.is_outgrown(&folder.live)).collect();
+        if probes.is_empty() {
+            break;
+        }
+        for probe in probes {
+            ask(cluster, probe, folder, clock).await;
+        }
+    }
 }
 
 async fn ask(cluster: &ClusterApi, probe: Probe, folder: &mut Folder, clock: &Clock) {
@@ -127,11 +172,11 @@ fn lacks_rights(folder: &Folder) -> bool {
 pub async fn look(
     kube: &Kube,
     name: &str,
-    desired: (Option<&Cluster>, &AddonObjects),
+    addons: Option<AddonsAsked<'_>>,
     config: Option<&Path>,
     environment: &Environment,
     clock: &Clock,
 ) -> anyhow::Result<Live> {
     let cluster = kube.connect(name, config, environment).await?;
-    observe(&cluster, desired, clock).await.with_context(|| format!("looking at cluster {name}"))
+    observe(&cluster, addons, clock).await.with_context(|| format!("looking at cluster {name}"))
 }

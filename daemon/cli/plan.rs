@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use futures::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 
-use super::observe::{self, Kube};
+use super::observe::{self, AddonsAsked, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
@@ -156,8 +156,8 @@ async fn planned(
 ) -> anyhow::Result<PlanPage> {
     let config = args.repository.config.as_deref();
     let name = &desired.cluster.name;
-    let of_addons = (Some(&desired.cluster), before);
-    let live = observe::look(&args.kube, name, of_addons, config, environment, clock).await?;
+    let of_addons = AddonsAsked { desired: &desired, before, run: None };
+    let live = observe::look(&args.kube, name, Some(of_addons), config, environment, clock).await?;
     let changes = diff::diff(&desired, &live);
     let fresh = plan::proposal(&desired, &live)?;
     let mut scripts = Vec::new();

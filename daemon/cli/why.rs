@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
 use super::Output;
-use super::observe::{self, Kube};
+use super::observe::{self, AddonsAsked, Kube};
 use super::source::{self, Source};
 use crate::clock::Clock;
 use crate::config::{Environment, RepositoryFlags, RepositorySettings};
@@ -106,7 +106,8 @@ async fn looked(
     if !named && environment.kubeconfigs.is_empty() {
         return Ok((None, Some("no kubeconfig is named".to_owned())));
     }
-    let of_addons = (desired.map(|desired| &desired.cluster), &record.addon_objects);
+    let (before, run) = (&record.addon_objects, record.run.as_ref());
+    let of_addons = desired.map(|desired| AddonsAsked { desired, before, run });
     match observe::look(&args.kube, name, of_addons, config, environment, clock).await {
         Ok(live) => Ok((Some(live), None)),
         Err(error) if named => Err(error),

@@ -1,41 +1,72 @@
 //! Pulls charts and lets helm render them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::ClusterApi;
 use super::helm_program::{HelmRun, LOOK};
 use super::helm_run::{CHART, VALUES, no_program, numbers, owned, words};
-use super::rendering::{Places, Rendered, manifest_of, objects_of};
-use crate::model::helm::{Chart, ReleaseAsked, ReleaseObjection};
+use super::rendering::{Places, Rendered, manifest_of, manifests_of, objects_of};
+use crate::model::helm::{AskedVersion, Chart, ReleaseAsked, ReleaseObjection};
 use crate::model::live::CallFailure;
-use crate::model::manifest::ObjectRef;
+use crate::model::manifest::{Manifest, ObjectRef};
 use crate::model::text::one_line;
 
 /// What is known of the objects that a release has, or would have.
 pub(super) struct RenderedChart {
-    pub(super) objects: Vec<Rendered>,
+    pub(super) objects: Arc<[Manifest]>,
+    /// Those of them that the chart has in `crds/`.
+    pub(super) first: BTreeSet<ObjectRef>,
     pub(super) again: BTreeMap<ObjectRef, serde_json::Value>,
     pub(super) archive: Option<String>,
+    /// For which version of Kubernetes it was rendered.
+    pub(super) kubernetes: String,
 }
 
+/// How helm says that a chart does not support a version of Kubernetes (`kubeVersion`).
+const UNSUPPORTED: &str = "incompatible with Kubernetes";
+
 impl ClusterApi {
-    /// What the chart makes, twice: what differs then is drawn anew each time.
+    /// What a version of the chart makes, for the first version of Kubernetes that it supports.
     pub(super) async fn render(
         &self,
-        asked: &ReleaseAsked,
+        (asked, version): (&ReleaseAsked, &AskedVersion),
+        (folder, program): (&Path, &str),
+        with: (bool, &[String]),
+        places: &Places<'_>,
+    ) -> Result<RenderedChart, ReleaseObjection> {
+        let chart = self.chart(asked, &version.version, folder).await?;
+        let of_run = (folder, program);
+        let first = self.render_for(&version.kubernetes, (asked, &chart), of_run, with, places).await;
+        let unsupported = |tried: &Result<_, ReleaseObjection>| matches!(tried, Err(ReleaseObjection::Refused(words)) if words.contains(UNSUPPORTED));
+        if unsupported(&first) {
+            for other in &version.others {
+                let tried = self.render_for(other, (asked, &chart), of_run, with, places).await;
+                if !unsupported(&tried) {
+                    return tried;
+                }
+            }
+        }
+        first
+    }
+
+    /// What a chart makes, twice: what differs then is drawn anew each time.
+    async fn render_for(
+        &self,
+        kubernetes: &str,
+        (asked, (chart, archive)): (&ReleaseAsked, &(String, Option<String>)),
         (folder, program): (&Path, &str),
         (is_upgrade, apis): (bool, &[String]),
         places: &Places<'_>,
     ) -> Result<RenderedChart, ReleaseObjection> {
-        let (chart, archive) = self.chart(asked, folder).await?;
         let mut arguments =
-            vec!["template", asked.release.name.as_str(), &chart, "--namespace", places.namespace];
-        arguments.extend(["--kube-version", asked.kubernetes.as_str()]);
+            vec!["template", asked.release.name.as_str(), chart, "--namespace", places.namespace];
+        arguments.extend(["--kube-version", kubernetes]);
         arguments.extend(apis.iter().flat_map(|apis| ["--api-versions", apis.as_str()]));
-        arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(asked, program).await]);
+        arguments.extend(["--no-hooks", "--skip-tests", self.dry_run(kubernetes, program).await]);
         arguments.push("--include-crds");
         if is_upgrade {
             arguments.push("--is-upgrade");
@@ -58,27 +89,30 @@ impl ClusterApi {
             |of: &Rendered| objects.iter().any(|other| other.object == of.object && other.value != of.value);
         let again = again.iter().filter(|of| differs(of));
         let again = again.map(|of| (of.object.clone(), manifest_of(of, &asked.release, "").body)).collect();
-        Ok(RenderedChart { objects, again, archive })
+        let first = objects.iter().filter(|of| of.first).map(|of| of.object.clone()).collect();
+        Ok(RenderedChart {
+            objects: manifests_of(&objects, asked),
+            first,
+            again,
+            archive: archive.clone(),
+            kubernetes: kubernetes.to_owned(),
+        })
     }
 
     /// How helm renders: with the objects that the chart looks up in the cluster, if it then still renders for the version of
     /// Kubernetes that is asked for. From its fourth major on helm takes that of the API server instead.
-    async fn dry_run(&self, asked: &ReleaseAsked, program: &str) -> &'static str {
+    async fn dry_run(&self, kubernetes: &str, program: &str) -> &'static str {
         let takes_servers = numbers(program).is_some_and(|(major, _)| major >= 4);
         let meets = !takes_servers
-            || self
-                .oldest_answer()
-                .await
-                .ok()
-                .flatten()
-                .is_some_and(|runs| runs.to_string() == asked.kubernetes);
+            || self.oldest_answer().await.ok().flatten().is_some_and(|runs| runs.to_string() == kubernetes);
         if meets { "--dry-run=server" } else { "--dry-run=client" }
     }
 
-    /// Where the chart lies in the folder of the run, and the digest of its archive.
+    /// Where a version of the chart lies in the folder of the run, and the digest of its archive.
     pub(super) async fn chart(
         &self,
         asked: &ReleaseAsked,
+        version: &str,
         folder: &Path,
     ) -> Result<(String, Option<String>), ReleaseObjection> {
         let (named, repository): (&str, &[&str]) = match &asked.chart {
@@ -91,8 +125,9 @@ impl ClusterApi {
                 "a folder for the chart cannot be made: {error}"
             )))
         };
-        std::fs::create_dir_all(folder.join("pulled")).map_err(unable)?;
-        let mut arguments = vec!["pull", named, "--version", &asked.version, "--destination", "pulled"];
+        let into = format!("pulled/{version}");
+        std::fs::create_dir_all(folder.join(&into)).map_err(unable)?;
+        let mut arguments = vec!["pull", named, "--version", version, "--destination", &into];
         arguments.extend(repository);
         let run = HelmRun { arguments: owned(arguments), folder, limit: LOOK };
         let output = self.helm_run(run).await.map_err(|error| no_program(&error))?;
@@ -100,14 +135,14 @@ impl ClusterApi {
             return Err(ReleaseObjection::NoChart(words(&output.stderr)));
         }
         let pulled = || -> std::io::Result<Option<(String, Vec<u8>)>> {
-            let Some(entry) = std::fs::read_dir(folder.join("pulled"))?.next() else { return Ok(None) };
+            let Some(entry) = std::fs::read_dir(folder.join(&into))?.next() else { return Ok(None) };
             let path = entry?.path();
             let bytes = std::fs::read(&path)?;
             Ok(Some((path.display().to_string(), bytes)))
         };
         match pulled() {
             Ok(Some((path, bytes))) => {
-                self.is_version(asked, folder, &path).await?;
+                self.is_version(version, folder, &path).await?;
                 Ok((path, Some(format!("sha256:{:x}", Sha256::digest(bytes)))))
             }
             Ok(None) => Err(ReleaseObjection::NoChart("helm pulled no archive".to_owned())),
@@ -118,22 +153,17 @@ impl ClusterApi {
     }
 
     /// Helm takes the closest version where a repository has not the very one.
-    async fn is_version(
-        &self,
-        asked: &ReleaseAsked,
-        folder: &Path,
-        path: &str,
-    ) -> Result<(), ReleaseObjection> {
+    async fn is_version(&self, asked: &str, folder: &Path, path: &str) -> Result<(), ReleaseObjection> {
         let about = self.look(folder, ["show", "chart", path]).await?;
         let version =
             about.lines().find_map(|line| line.strip_prefix("version:")).map(str::trim).unwrap_or_default();
         let plain = |version: &str| version.trim_matches(['"', '\'']).trim_start_matches('v').to_owned();
-        if plain(version) == plain(&asked.version) {
+        if plain(version) == plain(asked) {
             return Ok(());
         }
         Err(ReleaseObjection::NoChart(format!(
             "its repository has no version {} and gives {} instead",
-            asked.version,
+            asked,
             one_line(version)
         )))
     }

@@ -1,6 +1,6 @@
 //! Asks about a release of Helm: what its records say, and how its objects compare with what its chart makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,15 +11,17 @@ use serde::Deserialize;
 
 use super::chart::RenderedChart;
 use super::helm_run::{asked_folder, words};
-use super::rendering::{Places, Rendered, manifest_of, objects_of};
+use super::manifest::{Versions, address};
+use super::rendering::{Places, Rendered, manifests_of, objects_of};
 use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectsAnswer, ReleaseAnswer};
+use crate::model::addon::NO_VERSION;
 use crate::model::helm::{
-    ReleaseAsked, ReleaseMark, ReleaseObjection, ReleaseRef, ReleaseRevision, Rendering,
+    LaterRendering, ReleaseAsked, ReleaseMark, ReleaseObjection, ReleaseRef, ReleaseRevision, Rendering,
 };
 use crate::model::live::CallFailure;
-use crate::model::manifest::{AllManifests, FoundObject, ManifestsQuestion};
-use crate::model::names::{ADDON, ATTEMPT, CONTENT, REVISION, TIMEOUT};
+use crate::model::manifest::{AllManifests, FoundObject, ManifestsQuestion, ObjectRef};
+use crate::model::names::{ADDON, ATTEMPT, CONTENT, RELEASE_NAME, RELEASE_NAMESPACE, REVISION, TIMEOUT};
 
 /// One row of `helm history`.
 #[derive(Deserialize)]
@@ -37,13 +39,14 @@ impl ClusterApi {
             rendering: None,
             objection: None,
             has_namespace: true,
+            foreign: Vec::new(),
             question: Arc::new(question.clone()),
         };
         match self.revisions(&asked.release).await {
             Ok(revisions) => answer.revisions = revisions,
             Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
         }
-        let rendering = match self.rendering(question, asked, &answer.revisions).await {
+        let rendering = match self.rendering(asked, &answer.revisions).await {
             Ok(rendering) => rendering,
             Err(objection) => return unread(answer, objection),
         };
@@ -56,15 +59,22 @@ impl ClusterApi {
                 Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
             }
         }
+        match self.foreign(&asked.release, &rendering).await {
+            Ok(foreign) => answer.foreign = foreign,
+            Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
+        }
         let same = asked.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rendering));
         let mut all = AllManifests::default();
         rendering.objects.iter().for_each(|manifest| all.add(manifest));
+        // The versions that come later are not compared with the cluster: the step before them changes it.
         let of_objects = ManifestsQuestion {
+            digest: rendering.asked.digest.clone(),
             objects: Arc::clone(&rendering.objects),
             before: Arc::new(rendering.last.keys().cloned().collect()),
             all: Arc::new(all),
             known: if same { Arc::clone(&question.known) } else { Arc::default() },
             release: Some(Arc::new(ReleaseAsked {
+                versions: vec![rendering.asked.clone()],
                 rendering: Some(Arc::clone(&rendering)),
                 ..asked.clone()
             })),
@@ -73,6 +83,40 @@ impl ClusterApi {
         let objects = self.objects(&of_objects).await;
         answer.question = Arc::new(of_objects);
         ObjectsAnswer { release: Some(answer), ..objects }
+    }
+
+    /// The objects that later versions add, and that are there already without being of the release. No step before changes that.
+    async fn foreign(
+        &self,
+        release: &ReleaseRef,
+        rendering: &Rendering,
+    ) -> Result<Vec<ObjectRef>, CallError> {
+        let known = |object: &ObjectRef| {
+            rendering.last.contains_key(object)
+                || rendering.objects.iter().any(|manifest| manifest.object == *object)
+        };
+        let later = rendering.later.iter().flat_map(|later| {
+            let objects = later.objects.iter().map(|manifest| &manifest.object);
+            objects.filter(|object| !later.first.contains(*object))
+        });
+        let added: BTreeSet<&ObjectRef> = later.filter(|object| !known(object)).collect();
+        let served = self.served(added.iter().map(|object| &object.api_version)).await;
+        let mut foreign = Vec::new();
+        for object in added {
+            // What has no place is not there.
+            let Ok(address) = address(object, &served, Versions::Own) else { continue };
+            let found = call(self.api_of(object, &address).get_metadata_opt(&object.name)).await?;
+            let is = |key: &str, value: &str| {
+                found
+                    .as_ref()
+                    .is_some_and(|found| found.annotations().get(key).is_some_and(|has| has == value))
+            };
+            let ours = is(RELEASE_NAME, &release.name) && is(RELEASE_NAMESPACE, &release.namespace);
+            if found.is_some() && !ours {
+                foreign.push(object.clone());
+            }
+        }
+        Ok(foreign)
     }
 
     /// The revisions of a release, oldest first, without what only helm knows of them.
@@ -114,20 +158,17 @@ impl ClusterApi {
         Ok(all)
     }
 
-    /// The objects of the newest revision if it is as asked, else those that the chart makes.
+    /// The objects of the newest revision if it is as asked, else those that the chart makes with the version that is next, and with
+    /// each that comes after it.
     async fn rendering(
         &self,
-        question: &ManifestsQuestion,
         asked: &ReleaseAsked,
         revisions: &[ReleaseRevision],
     ) -> Result<Arc<Rendering>, ReleaseObjection> {
-        let as_asked =
-            revisions.last().is_some_and(|newest| newest.is_deployed() && newest.has(&question.digest));
-        let kubernetes = (!as_asked).then(|| asked.kubernetes.clone());
         if let Some(known) = &asked.rendering
-            && known.kubernetes == kubernetes
             && known.revisions.len() == revisions.len()
             && known.revisions.iter().zip(revisions).all(|(known, now)| known.found == now.found)
+            && known.answers(asked)
         {
             return Ok(Arc::clone(known));
         }
@@ -148,28 +189,41 @@ impl ClusterApi {
             Some(revision) => self.made(&asked.release, folder.path(), revision, &places).await?,
             None => Vec::new(),
         };
-        let rendered = if as_asked {
-            RenderedChart { objects: last.clone(), again: BTreeMap::new(), archive: None }
-        } else {
-            let apis = api_versions(&kinds);
-            self.render(asked, (folder.path(), &program), (!revisions.is_empty(), &apis), &places).await?
+        let installed = installed(&told, asked);
+        let ahead = asked.ahead_of(&installed);
+        let Some((first, later)) = ahead.split_first() else {
+            return Err(ReleaseObjection::Refused("no version of its chart is asked for".to_owned()));
         };
-        let deployed = deployed.and_then(|revision| version_of(revision.chart.as_deref()?));
-        let chart = asked.chart.to_string();
-        let objects = rendered.objects.iter().map(|of| manifest_of(of, &asked.release, &chart)).collect();
-        let first = rendered.objects.iter().filter(|of| of.first).map(|of| of.object.clone()).collect();
-        let last =
-            last.iter().map(|of| (of.object.clone(), manifest_of(of, &asked.release, &chart).body)).collect();
+        let as_asked = told.last().is_some_and(|newest| newest.is_deployed() && newest.has(&first.digest));
+        let apis = api_versions(&kinds);
+        let of_run = (folder.path(), program.as_str());
+        let rendered = if as_asked {
+            let objects = manifests_of(&last, asked);
+            let (kubernetes, again) = (first.kubernetes.clone(), BTreeMap::new());
+            RenderedChart { objects, first: BTreeSet::new(), again, archive: None, kubernetes }
+        } else {
+            self.render((asked, first), of_run, (!revisions.is_empty(), &apis), &places).await?
+        };
+        let mut after = Vec::new();
+        for version in later {
+            let rendered = self.render((asked, version), of_run, (true, &apis), &places).await;
+            let RenderedChart { objects, first, again, archive, kubernetes } =
+                rendered.map_err(|objection| objection.of_version(&version.version))?;
+            let asked = version.rendered_for(&kubernetes);
+            after.push(LaterRendering { asked, archive, objects, first, again });
+        }
         Ok(Arc::new(Rendering {
-            program,
-            revisions: told,
-            kubernetes,
+            asked: first.rendered_for(&rendered.kubernetes),
+            as_asked,
             archive: rendered.archive,
-            objects,
-            first,
-            last,
+            objects: rendered.objects,
+            first: rendered.first,
             again: rendered.again,
-            deployed,
+            last: manifests_of(&last, asked).iter().map(|of| (of.object.clone(), of.body.clone())).collect(),
+            later: after,
+            program,
+            installed,
+            revisions: told,
         }))
     }
 
@@ -251,6 +305,19 @@ fn api_versions(kinds: &[(String, String, bool)]) -> Vec<String> {
 
 /// Linux takes no argument of 128 KiB.
 const LONGEST_ARGUMENT: usize = 100 * 1024;
+
+/// The version from which the release moves on: that of its deployed revision, or where none is deployed, of the last one that was.
+fn installed(revisions: &[ReleaseRevision], asked: &ReleaseAsked) -> String {
+    let deployed = revisions.iter().rev().find(|revision| revision.is_deployed());
+    let Some(from) = deployed.or_else(|| revisions.iter().rev().find(|revision| revision.was_deployed()))
+    else {
+        return NO_VERSION.to_owned();
+    };
+    if let Some(of) = asked.versions.iter().find(|of| from.has(&of.digest)) {
+        return of.version.clone();
+    }
+    from.chart.as_deref().and_then(version_of).unwrap_or_else(|| "unknown".to_owned())
+}
 
 /// The version in the name of a chart: `web-1.2.3`.
 fn version_of(chart: &str) -> Option<String> {

@@ -53,12 +53,12 @@ impl ClusterApi {
         let (chart, labels, to);
         let mut arguments = match &of.act {
             HelmAct::Upgrade { archive, mark, creates_namespace, takes_over } => {
-                let pulled = self.chart(asked, folder.path()).await?;
+                let pulled = self.chart(asked, &of.version, folder.path()).await?;
                 if pulled.1 != *archive {
                     let text = format!(
                         "the archive of {} {} is another one than the plan has: {}, and not {}",
                         asked.chart,
-                        asked.version,
+                        of.version,
                         pulled.1.as_deref().unwrap_or("none"),
                         archive.as_deref().unwrap_or("none")
                     );

@@ -1,11 +1,12 @@
 //! Reads what helm renders: plain objects of Kubernetes, as helm itself reads them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::helm::ReleaseRef;
+use crate::model::helm::{ReleaseAsked, ReleaseRef};
 use crate::model::manifest::{Manifest, ObjectRef};
 use crate::model::names::{MANAGED_BY, RELEASE_NAME, RELEASE_NAMESPACE};
 
@@ -113,6 +114,12 @@ fn items(object: Value) -> Vec<Value> {
         Some(items) if is_list => items.clone(),
         _ => vec![object],
     }
+}
+
+/// The objects as helm sends them.
+pub(super) fn manifests_of(objects: &[Rendered], asked: &ReleaseAsked) -> Arc<[Manifest]> {
+    let chart = asked.chart.to_string();
+    objects.iter().map(|of| manifest_of(of, &asked.release, &chart)).collect()
 }
 
 /// An object as helm sends it: with its namespace, and with the marks by which helm knows it.

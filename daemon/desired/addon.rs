@@ -66,23 +66,21 @@ pub(super) fn addons(node: &YamlNode, problems: &mut Problems<'_>) -> Option<Vec
 }
 
 fn addon(name: Option<String>, place: Place, mut fields: Fields<'_, '_, '_>) -> Option<PlacedAddon> {
-    let (one_content, read): (bool, ReadVersion) = match (fields.has("manifests"), fields.has("helm")) {
-        (true, _) => (true, any_version),
-        (false, true) => (true, chart_version),
-        (false, false) => (false, addon_version),
+    let read: ReadVersion = match (fields.has("manifests"), fields.has("helm")) {
+        (true, _) => any_version,
+        (false, true) => chart_version,
+        (false, false) => addon_version,
     };
     let version = fields.required("version", "version: \"v1.12.1\"", read);
-    let between = fields.optional("via", |node, problems| {
-        if one_content {
-            no_via(node.place, problems);
-            return None;
-        }
-        via(node, problems, read)
-    });
+    let between = fields.optional("via", |node, problems| via(node, problems, read));
     if let (Some(between), Some(version)) = (&between, &version) {
         check_via(between, version, fields.problems());
     }
     let source = source(name.as_deref(), &mut fields);
+    if let Some(source) = source.as_ref().filter(|source| fields.has("via") && !source.has_versions()) {
+        let place = fields.place_of("via");
+        no_via(source, place, fields.problems());
+    }
     let when = fields.optional("when", |node, problems| choice(&WHEN, &[], node, problems));
     let after = fields.optional("after", |node, problems| {
         list(node, problems, |node, problems| Some((super::values::name(node, problems)?, node.place)))

@@ -79,7 +79,7 @@ pub(super) fn helm(addon: Option<&str>, node: &YamlNode, problems: &mut Problems
         values,
         files: Arc::default(),
         label: String::new(),
-        digest: String::new(),
+        digests: BTreeMap::new(),
     })
 }
 
@@ -257,7 +257,9 @@ pub(super) fn attach_charts(cluster: &mut Cluster, files: &[ChartFile<'_>]) -> V
                 }
             }
         }
-        of.digest = digest(&addon.version, &label, of, &given);
+        let versions = addon.via.iter().map(|via| &via.version).chain([&addon.version]);
+        let digest = |version: &String| digest(version, &label, of, &given);
+        of.digests = versions.map(|version| (version.clone(), digest(version))).collect();
         of.files = Arc::new(given);
         of.label = label;
     }

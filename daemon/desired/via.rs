@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::fields::{Fields, list};
 use super::problem::{Place, Problems, quoted};
 use super::tree::{Value, YamlNode};
-use crate::model::addon::{AddonVia, numbers, requirement};
+use crate::model::addon::{AddonSource, AddonVia, numbers, requirement};
 
 /// More versions between two than anybody leaves out.
 const MOST: usize = 20;
@@ -59,12 +59,24 @@ fn kubernetes(node: &YamlNode, problems: &mut Problems<'_>) -> Option<String> {
     None
 }
 
-/// The folder of an addon by manifests has one content at a time.
-pub(super) fn no_via(place: Place, problems: &mut Problems<'_>) {
+/// The files of a commit are there once, so an addon that lies among them has no versions between.
+pub(super) fn no_via(source: &AddonSource, place: Place, problems: &mut Problems<'_>) {
+    let (text, or) = match source {
+        AddonSource::Manifests(_) => {
+            ("an addon by manifests has no `via`: its folder has the content of one version", "")
+        }
+        AddonSource::Helm(_) => (
+            "a chart in the repository has no `via`: its folder has the content of one version",
+            "write `repository` or `oci`, or ",
+        ),
+        AddonSource::Image(_) => return,
+    };
     problems.push_fix(
         place,
-        "an addon by manifests or a chart has no `via`: a commit has the content of one version",
-        "commit it version by version, each commit once the run of the one before it has ended",
+        text,
+        format_args!(
+            "{or}commit it version by version, each commit once the run of the one before it has ended"
+        ),
     );
 }
 

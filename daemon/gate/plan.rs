@@ -2,9 +2,10 @@
 
 use super::{Moment, Question, World};
 use crate::diff::{Membership, membership};
-use crate::model::addon::{AddonSource, AddonWork, ImageMove, image_version, numbers};
+use crate::model::addon::{AddonMove, AddonSource, AddonWork, ImageMove, image_version, numbers};
 use crate::model::decision::{Answer, Gate, Key, Reason};
 use crate::model::desired::Desired;
+use crate::model::helm::HelmMove;
 use crate::model::live::Node;
 use crate::model::plan::{Plan, StageKind};
 use crate::model::work::{Component, Scope};
@@ -147,7 +148,9 @@ fn other_addon(question: &Question<'_>) -> Option<Reason> {
             )
         }
         (AddonSource::Manifests(of), AddonWork::Manifests(mv)) if mv.follows_from(of) => return None,
-        (AddonSource::Helm(of), AddonWork::Helm(mv)) if mv.follows_from_chart(of) => return None,
+        (AddonSource::Helm(of), AddonWork::Helm(change)) if change.follows_from_chart(of, to) => {
+            return release_off_path(question, mv, change).filter(|_| !addon.via.is_empty());
+        }
         (AddonSource::Image(_) | AddonSource::Manifests(_) | AddonSource::Helm(_), _) => {
             "the plan of its run has another content than its files".to_owned()
         }
@@ -171,6 +174,25 @@ fn off_path(question: &Question<'_>, mv: &ImageMove, runs: &str) -> Option<Reaso
     let text = format!(
         "its step goes from the image {} to {}, and somebody has given it {runs} since the plan was made",
         mv.image_from, mv.image
+    );
+    Some(Reason::new(Key::AddonManager, question.object(), text))
+}
+
+/// The same for a release. Once helm was started for the step, it goes on.
+fn release_off_path(question: &Question<'_>, mv: &AddonMove, change: &HelmMove) -> Option<Reason> {
+    let read = question.live()?.addon_manifests.get(&mv.name)?;
+    let (release, runs) = (read.release.as_ref()?, read.rendering()?.installed.as_str());
+    if question.moment == Moment::GoOn || runs == mv.from || release.has(&change.objects.digest) {
+        return None;
+    }
+    if let (Some(from), Some(runs), Some(to)) = (numbers(&mv.from), numbers(runs), numbers(&mv.to))
+        && ((from <= runs && runs <= to) || (to <= runs && runs <= from))
+    {
+        return None;
+    }
+    let text = format!(
+        "its step goes from {} to {}, and somebody has given {} the version {runs} since the plan was made",
+        mv.from, mv.to, change.release
     );
     Some(Reason::new(Key::AddonManager, question.object(), text))
 }

@@ -1,6 +1,6 @@
 //! Folds what is known of a release of Helm, and compares its objects with what its chart makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,11 +9,13 @@ use serde_json::Value;
 use super::changes::changes;
 use super::manifest::Tried;
 use super::owner::{changed_by, mark, other_program};
-use crate::model::helm::{ReleaseAsked, ReleaseObjection, ReleaseRead, ReleaseRevision, Rendering};
+use crate::model::helm::{
+    LaterRendering, LaterVersion, ReleaseAsked, ReleaseObjection, ReleaseRead, ReleaseRevision, Rendering,
+};
 use crate::model::live::CallFailure;
 use crate::model::manifest::{
-    FieldChange, FoundObject, GoneObject, Manifest, ManifestsQuestion, ManifestsRead, ObjectAddress,
-    ObjectRef, ObjectStanding,
+    FieldChange, FoundObject, GoneObject, Manifest, ManifestsMove, ManifestsQuestion, ManifestsRead,
+    ObjectAddress, ObjectRef, ObjectStanding,
 };
 use crate::model::names::{HELM, RELEASE_NAME, RELEASE_NAMESPACE, RESOURCE_POLICY};
 
@@ -24,6 +26,8 @@ pub struct ReleaseAnswer {
     pub rendering: Option<Arc<Rendering>>,
     pub objection: Option<ReleaseObjection>,
     pub has_namespace: bool,
+    /// What later versions add, and others have made already.
+    pub foreign: Vec<ObjectRef>,
     /// What was asked about its objects.
     pub question: Arc<ManifestsQuestion>,
 }
@@ -40,14 +44,25 @@ pub(super) fn release_read(
         revisions.last().filter(|newest| newest.is_pending()).map(|newest| newest.found.clone())
     };
     let since = before.filter(|before| pending(&before.revisions) == pending(&answer.revisions));
+    // Nothing of a rendering changes after it was made.
+    let known = before.filter(|before| match (&before.rendering, &answer.rendering) {
+        (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+        _ => false,
+    });
+    let later = match known {
+        Some(known) => Arc::clone(&known.later),
+        None => answer.rendering.iter().flat_map(|rendering| later_versions(asked, rendering)).collect(),
+    };
     ReleaseRead {
         release: asked.release.clone(),
+        later,
         pending_since: pending(&answer.revisions)
             .map(|_| since.and_then(|before| before.pending_since).unwrap_or(now)),
         revisions: answer.revisions,
         rendering: answer.rendering,
         objection: answer.objection,
         has_namespace: answer.has_namespace,
+        foreign: answer.foreign,
     }
 }
 
@@ -81,15 +96,14 @@ pub(super) fn standing_of_chart(
             if let Some(again) = rendering.again.get(object) {
                 mask(object, (&manifest.body, again), &mut fields);
             }
-            let as_rendered = rendering.kubernetes.is_none();
-            match (fields.is_empty(), as_rendered) {
+            match (fields.is_empty(), rendering.as_asked) {
                 (true, _) => ObjectStanding::AsAsked { drift: None },
                 (false, true) => ObjectStanding::AsAsked { drift: Some(changed_by(live, HELM)) },
                 (false, false) => ObjectStanding::Differs { changes: fields, takes_over },
             }
         }
         // What is deployed was changed since.
-        Tried::Conflicts(_) | Tried::Refused(_) | Tried::NoPlace(_) if rendering.kubernetes.is_none() => {
+        Tried::Conflicts(_) | Tried::Refused(_) | Tried::NoPlace(_) if rendering.as_asked => {
             ObjectStanding::AsAsked { drift: Some(changed_by(live, HELM)) }
         }
         // A helm that sends whole objects does not mind what an apply does.
@@ -141,6 +155,62 @@ fn mask(object: &ObjectRef, (first, second): (&Value, &Value), fields: &mut [Fie
     }
 }
 
+/// What each version that comes after the compared one changes, by the renderings alone.
+fn later_versions(asked: &ReleaseAsked, rendering: &Rendering) -> Vec<LaterVersion> {
+    let folder = asked.chart.to_string();
+    let mut before = (&*rendering.objects, &rendering.first);
+    let mut all = Vec::with_capacity(rendering.later.len());
+    for version in &rendering.later {
+        all.push(later_version(&folder, before, version));
+        before = (&*version.objects, &version.first);
+    }
+    all
+}
+
+/// What a version changes of the objects of the version before it. What a chart has in `crds/` helm makes with the first revision
+/// only, and never deletes.
+fn later_version(
+    folder: &str,
+    (before, first_before): (&[Manifest], &BTreeSet<ObjectRef>),
+    version: &LaterRendering,
+) -> LaterVersion {
+    let had = |object: &ObjectRef| before.iter().find(|manifest| manifest.object.is_same_as(object));
+    let has = |object: &ObjectRef| version.objects.iter().any(|manifest| manifest.object.is_same_as(object));
+    let (mut added, mut diffs, mut left) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for manifest in version.objects.iter() {
+        let object = &manifest.object;
+        let Some(known) = had(object) else {
+            let list = if version.first.contains(object) { &mut left } else { &mut added };
+            list.push(object.clone());
+            continue;
+        };
+        let mut fields = changes(object, &known.body, &manifest.body);
+        if let Some(again) = version.again.get(object) {
+            mask(object, (&manifest.body, again), &mut fields);
+        }
+        if !fields.is_empty() && version.first.contains(object) {
+            left.push(object.clone());
+        } else if !fields.is_empty() {
+            diffs.insert(object.clone(), fields);
+        }
+    }
+    let is_kept = |manifest: &Manifest| mark(&manifest.body, "annotations", RESOURCE_POLICY) == Some("keep");
+    let goes = |manifest: &&Manifest| {
+        !has(&manifest.object) && !first_before.contains(&manifest.object) && !is_kept(manifest)
+    };
+    let change = ManifestsMove {
+        folder: folder.to_owned(),
+        digest: version.asked.digest.clone(),
+        objects: version.objects.iter().map(|manifest| manifest.object.clone()).collect(),
+        added,
+        changed: diffs.keys().cloned().collect(),
+        removed: before.iter().filter(goes).map(|manifest| manifest.object.clone()).collect(),
+        stuck: Vec::new(),
+        diffs,
+    };
+    LaterVersion { change, left }
+}
+
 /// An object that the chart does not have any more. Helm deletes it, unless it is to be kept.
 pub(super) fn gone_from_chart(found: Result<Option<(ObjectAddress, Value)>, CallFailure>) -> GoneObject {
     match found {
@@ -155,5 +225,81 @@ pub(super) fn gone_from_chart(found: Result<Option<(ObjectAddress, Value)>, Call
             let (uid, resource_version) = (text("/metadata/uid"), text("/metadata/resourceVersion"));
             GoneObject::Ours(address, FoundObject { uid, resource_version })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::helm::{AskedVersion, LaterRendering};
+
+    fn manifest(name: &str, data: &Value) -> Manifest {
+        let object = ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: name.to_owned(),
+        };
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": data});
+        Manifest { object, place: String::new(), body, digest: String::new() }
+    }
+
+    fn kept(mut of: Manifest) -> Manifest {
+        of.body["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+        of
+    }
+
+    fn names<'a>(objects: impl IntoIterator<Item = &'a ObjectRef>) -> Vec<&'a str> {
+        objects.into_iter().map(|object| object.name.as_str()).collect()
+    }
+
+    /// What is compared is one rendering with the next. Helm leaves alone what a chart has in `crds/`, and keeps what says so.
+    #[test]
+    fn a_later_version_changes_what_its_rendering_changes() {
+        let [old, new] = [json!({"a": "1"}), json!({"a": "2"})];
+        let before = [
+            manifest("same", &old),
+            manifest("changed", &old),
+            manifest("drawn", &json!({"a": "x"})),
+            manifest("gone", &old),
+            kept(manifest("kept", &old)),
+            manifest("crd", &old),
+            manifest("old-crd", &old),
+        ];
+        let first_before = ["crd", "old-crd"].map(|name| manifest(name, &old).object).into();
+        let objects = [
+            manifest("same", &old),
+            manifest("changed", &new),
+            manifest("drawn", &json!({"a": "y"})),
+            manifest("added", &new),
+            manifest("crd", &new),
+            manifest("new-crd", &new),
+        ];
+        let drawn = manifest("drawn", &json!({"a": "z"}));
+        let version = LaterRendering {
+            asked: AskedVersion {
+                version: "2.0.0".to_owned(),
+                digest: "sha256:2".to_owned(),
+                kubernetes: "v1.36.3".to_owned(),
+                others: Vec::new(),
+            },
+            archive: None,
+            first: ["crd", "new-crd"].map(|name| manifest(name, &new).object).into(),
+            again: [(drawn.object, drawn.body)].into(),
+            objects: objects.into(),
+        };
+        let LaterVersion { change, left } = later_version("web", (&before, &first_before), &version);
+        assert_eq!(names(&change.added), ["added"]);
+        assert_eq!(names(&change.changed), ["changed", "drawn"]);
+        assert_eq!(names(&change.removed), ["gone"]);
+        assert_eq!(names(&left), ["crd", "new-crd"]);
+        assert_eq!(change.digest, "sha256:2");
+        let to = |name: &str| {
+            let of = change.diffs.iter().find(|(object, _)| object.name == name);
+            of.and_then(|(_, fields)| fields.first()?.to.clone())
+        };
+        assert_eq!((to("changed").as_deref(), to("drawn").as_deref()), (Some("2"), Some("(drawn anew)")));
     }
 }

@@ -1,6 +1,5 @@
 //! Addons: what people ask of them, and what the cluster shows of the workloads that they run in.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -8,15 +7,15 @@ use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::CommitId;
-use super::fact::{Fact, Images};
-use super::helm::{AddonHelm, HelmMove, ReleaseAsked};
+use super::fact::{Fact, OrLater};
+use super::helm::{AddonHelm, HelmMove};
 use super::image::is_digest;
-use super::live::{Live, Probe};
-use super::manifest::{AllManifests, Manifest, ManifestsMove, ManifestsQuestion, ObjectRef};
+use super::manifest::{AllManifests, Manifest, ManifestsMove};
 use super::version::Version;
 
+pub use super::addon_question::AddonSteps;
 pub use super::addon_workload::{ContainerImage, WorkloadKind, WorkloadRead, WorkloadRef};
-pub use super::via::{AddonVia, numbers};
+pub use super::via::{AddonVia, NO_VERSION, ahead, numbers};
 
 /// Something that runs in the cluster and moves by the same commits, windows and runs as the cluster itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,12 +67,13 @@ impl AddonSource {
         }
     }
 
-    /// The digest of all that is asked for, where that is more than an image.
-    pub fn digest(&self) -> Option<&str> {
+    /// True if one commit can have several versions of it: images and charts lie elsewhere under each version, and the files of a
+    /// commit are there once.
+    pub fn has_versions(&self) -> bool {
         match self {
-            Self::Image(_) => None,
-            Self::Manifests(of) => Some(&of.digest),
-            Self::Helm(of) => Some(&of.digest),
+            Self::Image(_) => true,
+            Self::Manifests(_) => false,
+            Self::Helm(of) => of.chart.is_pulled(),
         }
     }
 }
@@ -222,84 +222,17 @@ pub struct ImageMove {
 
 impl ImageMove {
     /// The image that it gives, and those that come after it.
-    pub fn images(&self) -> Images {
-        Images { first: self.image.clone(), later: self.later.clone() }
-    }
-}
-
-impl Addon {
-    /// The version of Kubernetes that the addon meets when it moves.
-    pub fn meets<'a>(&self, live: &'a Live, target: &'a Version) -> &'a Version {
-        match self.when {
-            AddonWhen::BeforeControlPlane => live.api.version.as_ref().unwrap_or(target),
-            AddonWhen::AfterControlPlane | AddonWhen::AfterNodes => target,
-        }
-    }
-
-    /// The question whether the image may be changed, while it is not the one that is asked for.
-    pub fn right_probe(&self, live: &Live) -> Option<Probe> {
-        let of = self.source.image()?;
-        let runs = live.addon_workloads.get(&of.workload)?.as_ref()?.images.get(&of.container)?;
-        let differs = !is_as(&runs.image, &of.asked(&self.version, &runs.image));
-        differs.then(|| Probe::Right(of.workload.clone()))
-    }
-
-    /// The question that shows how the addon is. `before` are the objects that runs have applied for it, and `kubernetes` is
-    /// what the API servers run when it moves.
-    pub fn probe(
-        &self,
-        live: &Live,
-        before: Option<&Arc<BTreeSet<ObjectRef>>>,
-        kubernetes: &Version,
-    ) -> Probe {
-        match &self.source {
-            AddonSource::Image(image) => Probe::Workload(image.workload.clone()),
-            AddonSource::Manifests(of) => Probe::Manifests(Arc::new(ManifestsQuestion {
-                addon: self.name.clone(),
-                label: of.label.clone(),
-                digest: of.digest.clone(),
-                objects: Arc::clone(&of.objects),
-                all: Arc::clone(&of.all),
-                take_over: Arc::clone(&of.take_over),
-                before: before.map(Arc::clone).unwrap_or_default(),
-                known: live
-                    .manifests_of(&self.name, &of.digest)
-                    .map(|read| Arc::clone(&read.known))
-                    .unwrap_or_default(),
-                release: None,
-            })),
-            AddonSource::Helm(of) => {
-                let read = live.manifests_of(&self.name, &of.digest);
-                let asked = ReleaseAsked {
-                    release: of.release.clone(),
-                    chart: of.chart.clone(),
-                    version: self.version.clone(),
-                    files: Arc::clone(&of.files),
-                    kubernetes: kubernetes.to_string(),
-                    rendering: read.and_then(|read| read.release.as_ref()?.rendering.clone()),
-                };
-                Probe::Manifests(Arc::new(ManifestsQuestion {
-                    addon: self.name.clone(),
-                    label: of.label.clone(),
-                    digest: of.digest.clone(),
-                    objects: [].into(),
-                    all: Arc::default(),
-                    take_over: Arc::clone(&of.take_over),
-                    before: Arc::default(),
-                    known: read.map(|read| Arc::clone(&read.known)).unwrap_or_default(),
-                    release: Some(Arc::new(asked)),
-                }))
-            }
-        }
+    pub fn images(&self) -> OrLater {
+        OrLater { first: self.image.clone(), later: self.later.clone() }
     }
 }
 
 impl AddonMove {
     /// The facts that hold once it has come to its end.
     pub fn achieves(&self) -> Vec<Fact> {
-        let of = match &self.change {
-            AddonWork::Manifests(of) => of,
-            AddonWork::Helm(of) => &of.objects,
+        let (of, contents) = match &self.change {
+            AddonWork::Manifests(of) => (of, OrLater::alone(&of.digest)),
+            AddonWork::Helm(of) => (&of.objects, of.contents()),
             AddonWork::Image(of) => {
                 return vec![
                     Fact::HasImage(of.workload.clone(), of.container.clone(), of.images()),
@@ -309,8 +242,8 @@ impl AddonMove {
         };
         let removed = of.removed.iter().map(|object| Fact::Removed(self.name.clone(), object.clone()));
         [
-            Fact::Applied(self.name.clone(), of.digest.clone()),
-            Fact::AppliedAndReady(self.name.clone(), of.digest.clone()),
+            Fact::Applied(self.name.clone(), contents.clone()),
+            Fact::AppliedAndReady(self.name.clone(), contents),
         ]
         .into_iter()
         .chain(removed)

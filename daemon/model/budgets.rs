@@ -4,8 +4,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Operator, Selector};
-use super::live::{Budget, Id};
+use super::live::Id;
 use super::pod::Pod;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    pub resource_version: u64,
+    pub selector: Option<Selector>,
+    pub disruptions_allowed: i32,
+    pub current_healthy: i32,
+    pub desired_healthy: i32,
+    /// How many pods it covers, as its owners want them.
+    pub expected: i32,
+    /// True if the status was computed from the present spec.
+    pub observed: bool,
+    /// True if the disruption controller could not compute the status (`SyncFailed`).
+    pub sync_failed: bool,
+    pub always_allow_unhealthy: bool,
+    /// Names of pods whose eviction was accepted and that are not gone yet.
+    pub disrupted: BTreeSet<Id>,
+    /// Why it can never allow a disruption while the workload has its present size; see `live::budget`.
+    pub never: Option<String>,
+}
+
+impl Budget {
+    /// True if the budget covers a pod of its namespace.
+    pub fn selects(&self, pod: &Pod) -> bool {
+        self.selector.as_ref().is_some_and(|selector| selector.selects(&pod.labels))
+    }
+}
 
 /// A budget with its namespace and name.
 pub type NamedBudget<'a> = (&'a (Id, Id), &'a Budget);

@@ -19,41 +19,43 @@ pub enum Fact {
     /// The node is Ready.
     Ready(String),
     /// This container of this workload has this image, or one that a later step of the same plan gives it.
-    HasImage(WorkloadRef, String, Images),
+    HasImage(WorkloadRef, String, OrLater),
     /// The image of this container of this workload has at least this version.
     HasVersion(WorkloadRef, String, String),
     /// Every pod that the workload wants is of its present template and available, and there are no others.
     RolledOut(WorkloadRef),
-    /// All objects of this addon are applied as the content with this digest asks.
-    Applied(String, String),
+    /// All objects of this addon are applied as the content with this digest asks, or one that a later step of the same plan gives
+    /// it.
+    Applied(String, OrLater),
     /// The same, and every pod that their workloads want is of the present template and available.
-    AppliedAndReady(String, String),
+    AppliedAndReady(String, OrLater),
     /// This object, which the addon does not have any more, is not there.
     Removed(String, ObjectRef),
     /// A node with this name and UID exists.
     Exists(NodeRef),
 }
 
-/// An image, and those that come after it in the same plan. In files it is a text, or a list if others come after it.
+/// An image or the digest of a content, and those that come after it in the same plan. In files it is a text, or a list if others
+/// come after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "WrittenImages", into = "WrittenImages")]
-pub struct Images {
+#[serde(from = "WrittenOrLater", into = "WrittenOrLater")]
+pub struct OrLater {
     pub first: String,
     pub later: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum WrittenImages {
+enum WrittenOrLater {
     One(String),
     Several(Vec<String>),
 }
 
-impl From<WrittenImages> for Images {
-    fn from(written: WrittenImages) -> Self {
+impl From<WrittenOrLater> for OrLater {
+    fn from(written: WrittenOrLater) -> Self {
         match written {
-            WrittenImages::One(first) => Self { first, later: Vec::new() },
-            WrittenImages::Several(all) => {
+            WrittenOrLater::One(first) => Self { first, later: Vec::new() },
+            WrittenOrLater::Several(all) => {
                 let mut all = all.into_iter();
                 Self { first: all.next().unwrap_or_default(), later: all.collect() }
             }
@@ -61,19 +63,29 @@ impl From<WrittenImages> for Images {
     }
 }
 
-impl From<Images> for WrittenImages {
-    fn from(images: Images) -> Self {
-        if images.later.is_empty() {
-            return Self::One(images.first);
+impl From<OrLater> for WrittenOrLater {
+    fn from(all: OrLater) -> Self {
+        if all.later.is_empty() {
+            return Self::One(all.first);
         }
-        Self::Several([images.first].into_iter().chain(images.later).collect())
+        Self::Several([all.first].into_iter().chain(all.later).collect())
     }
 }
 
-impl Images {
+impl OrLater {
+    /// One that nothing comes after.
     #[must_use]
-    pub fn contains(&self, image: &str) -> bool {
-        self.first == image || self.later.iter().any(|later| later == image)
+    pub fn alone(first: &str) -> Self {
+        Self { first: first.to_owned(), later: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn contains(&self, one: &str) -> bool {
+        self.all().any(|known| known == one)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        [&self.first].into_iter().chain(&self.later).map(String::as_str)
     }
 }
 
@@ -124,7 +136,7 @@ mod tests {
             Fact::HasImage(
                 serde_json::from_str(of).unwrap(),
                 "c".into(),
-                Images { first: "i:1".into(), later },
+                OrLater { first: "i:1".into(), later },
             )
         };
         for (later, written) in [(vec![], r#""i:1""#), (vec!["i:2", "i:3"], r#"["i:1","i:2","i:3"]"#)] {

@@ -1,16 +1,21 @@
 //! Releases of Helm: what people ask of them, and what their records in the cluster show.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::decision::Key;
+use super::fact::OrLater;
 use super::failure::CallFailure;
-use super::manifest::{FoundObject, Manifest, ManifestsMove, ObjectRef};
+use super::manifest::{FoundObject, ManifestsMove, ObjectRef};
+use super::via::NO_VERSION;
+
+pub use super::chart::{
+    AskedVersion, Chart, ChartFiles, LaterRendering, LaterVersion, ReleaseAsked, Rendering,
+};
 
 /// A release, by the namespace of its records and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,29 +32,6 @@ impl fmt::Display for ReleaseRef {
     }
 }
 
-/// Where a chart comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Chart {
-    /// A chart repository by its address, and the name of the chart there.
-    Repository { url: String, name: String },
-    /// The whole reference in a registry: `oci://registry.example.com/charts/web`.
-    Oci(String),
-    /// A folder below the cluster's.
-    Folder(String),
-}
-
-/// `cilium of https://helm.cilium.io`, `oci://registry.example.com/charts/web`, `addons/web/chart`.
-impl fmt::Display for Chart {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Repository { url, name } => write!(out, "{name} of {url}"),
-            Self::Oci(reference) => out.write_str(reference),
-            Self::Folder(folder) => out.write_str(folder),
-        }
-    }
-}
-
 /// A chart and its values, for one release.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddonHelm {
@@ -63,59 +45,9 @@ pub struct AddonHelm {
     pub files: Arc<ChartFiles>,
     /// The value of the label that the records of the release bear.
     pub label: String,
-    /// Of the version, the release, where the chart comes from, the values, and of a folder's files.
-    pub digest: String,
-}
-
-/// The files of a release that lie in the repository.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChartFiles {
-    /// The text of the file of values.
-    pub values: Option<String>,
-    /// Of a chart in a folder: every file by its path in that folder.
-    pub chart: BTreeMap<String, String>,
-}
-
-/// The release that a look is about, and the chart and values that the file asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReleaseAsked {
-    pub release: ReleaseRef,
-    pub chart: Chart,
-    pub version: String,
-    pub files: Arc<ChartFiles>,
-    /// For which version of Kubernetes the chart is rendered: `1.36.3`.
-    pub kubernetes: String,
-    /// What an earlier look found, where nothing of it need be asked again.
-    pub rendering: Option<Arc<Rendering>>,
-}
-
-/// The objects that a chart makes, and what they are compared with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rendering {
-    /// The version of the program: `v3.22.0`.
-    pub program: String,
-    /// The records of the release at that time.
-    pub revisions: Vec<ReleaseRevision>,
-    /// For which version of Kubernetes it was rendered; `None` if the objects are those of the newest revision.
-    pub kubernetes: Option<String>,
-    /// The SHA-256 of the chart's archive; `None` if the chart is a folder of the repository.
-    pub archive: Option<String>,
-    pub objects: Arc<[Manifest]>,
-    /// Those of them that helm makes with the first revision and never changes: what the chart has in `crds/`.
-    pub first: BTreeSet<ObjectRef>,
-    /// The objects of the last revision that was deployed, as helm rendered them.
-    pub last: BTreeMap<ObjectRef, Value>,
-    /// What two renderings of the same input do not have in common, by object: the second rendering.
-    pub again: BTreeMap<ObjectRef, Value>,
-    /// The version of the chart that was deployed last.
-    pub deployed: Option<String>,
-}
-
-impl Rendering {
-    /// True for helm 3: it overwrites fields of other managers. Helm 4 refuses that.
-    pub fn overwrites(&self) -> bool {
-        self.program.starts_with("v3.")
-    }
+    /// By each version that the addon has: of the version, the release, where the chart comes from, the values, and of a folder's
+    /// files.
+    pub digests: BTreeMap<String, String>,
 }
 
 /// A release as its records show it.
@@ -125,6 +57,10 @@ pub struct ReleaseRead {
     /// Oldest first.
     pub revisions: Vec<ReleaseRevision>,
     pub rendering: Option<Arc<Rendering>>,
+    /// What each version changes that comes after the one that was compared.
+    pub later: Arc<[LaterVersion]>,
+    /// The objects that later versions add, and that are there already without being of the release.
+    pub foreign: Vec<ObjectRef>,
     /// Why nothing can be said of its objects, in the words of people or of helm.
     pub objection: Option<ReleaseObjection>,
     /// True if its namespace exists.
@@ -143,6 +79,19 @@ pub enum ReleaseObjection {
     /// Helm does not render the chart.
     Refused(String),
     Unread(CallFailure),
+}
+
+impl ReleaseObjection {
+    /// The same of a version that is not the next one.
+    #[must_use]
+    pub fn of_version(self, version: &str) -> Self {
+        let of = |words: String| format!("of {version}: {words}");
+        match self {
+            Self::NoChart(words) => Self::NoChart(of(words)),
+            Self::Refused(words) => Self::Refused(of(words)),
+            Self::NoProgram(_) | Self::Unread(_) => self,
+        }
+    }
 }
 
 /// One revision of a release.
@@ -195,6 +144,11 @@ impl ReleaseRevision {
 
     pub fn is_deployed(&self) -> bool {
         self.status == "deployed"
+    }
+
+    /// True if it is deployed, or was before another one took its place.
+    pub fn was_deployed(&self) -> bool {
+        self.is_deployed() || self.status == "superseded"
     }
 
     /// True if helm was told to end before it was done. It notes that as a failure.
@@ -260,6 +214,17 @@ impl ReleaseRead {
         is_ours(newest) || newest.status == "pending-rollback" && takes_back()
     }
 
+    /// The version of the chart from which it moves on.
+    pub fn installed(&self) -> &str {
+        self.rendering.as_ref().map_or(NO_VERSION, |rendering| &rendering.installed)
+    }
+
+    /// The revision that was deployed before the newest one with this content: where a step goes back to.
+    pub fn before(&self, digest: &str) -> Option<&ReleaseRevision> {
+        let mut older = self.revisions.iter().rev().skip_while(|revision| !revision.has(digest));
+        older.find(|revision| revision.was_deployed() && !revision.has(digest))
+    }
+
     /// True if the newest revision is deployed and has the content with this digest.
     pub fn has(&self, digest: &str) -> bool {
         self.newest().is_some_and(|newest| newest.is_deployed() && newest.has(digest))
@@ -284,18 +249,29 @@ pub struct HelmMove {
     /// The revision that was deployed before; `None` if the release is installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// True if a step before it in the same plan brings the version from which it starts. Then its objects are compared with those of
+    /// that version and not with the cluster, and it goes back to what that step leaves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows: bool,
+    /// The digests of the contents that later steps of the same plan give it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<String>,
     /// What the rendering changes.
     pub objects: ManifestsMove,
 }
 
 impl HelmMove {
-    /// True if it installs this chart with these values, and no other.
-    pub fn follows_from_chart(&self, asked: &AddonHelm) -> bool {
-        let from_repository = matches!(asked.chart, Chart::Repository { .. } | Chart::Oci(_));
+    /// The content that it gives, and those that come after it.
+    pub fn contents(&self) -> OrLater {
+        OrLater { first: self.objects.digest.clone(), later: self.later.clone() }
+    }
+
+    /// True if it installs this version of the chart with these values, and no other.
+    pub fn follows_from_chart(&self, asked: &AddonHelm, version: &str) -> bool {
         self.release == asked.release
-            && self.objects.digest == asked.digest
+            && asked.digests.get(version) == Some(&self.objects.digest)
             && self.objects.folder == asked.chart.to_string()
-            && self.archive.is_some() == from_repository
+            && self.archive.is_some() == asked.chart.is_pulled()
     }
 }
 
@@ -324,8 +300,69 @@ pub enum HelmAct {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HelmCall {
     pub asked: Arc<ReleaseAsked>,
+    /// The version of the chart that an upgrade brings.
+    pub version: String,
     pub act: HelmAct,
     /// The number of the newest revision; 0 if there is none.
     pub newest: u64,
     pub timeout_seconds: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Revisions as `status content`; a dash for one that Windlass did not make.
+    fn read(revisions: &[&str]) -> ReleaseRead {
+        let revision = |(index, words): (usize, &&str)| {
+            let (status, content) = words.split_once(' ').unwrap();
+            let mark = ReleaseMark {
+                addon: "prod.web".to_owned(),
+                content: content.to_owned(),
+                attempt: "run.1".to_owned(),
+                timeout_seconds: 60,
+            };
+            ReleaseRevision {
+                number: index as u64 + 1,
+                status: status.to_owned(),
+                mark: (content != "-").then_some(mark),
+                record: String::new(),
+                found: FoundObject { uid: String::new(), resource_version: String::new() },
+                chart: None,
+                description: None,
+            }
+        };
+        ReleaseRead {
+            release: ReleaseRef { namespace: "shop".to_owned(), name: "web".to_owned() },
+            revisions: revisions.iter().enumerate().map(revision).collect(),
+            rendering: None,
+            later: [].into(),
+            foreign: Vec::new(),
+            objection: None,
+            has_namespace: true,
+            pending_since: None,
+        }
+    }
+
+    /// The second step of a run goes from the content `b` to `c`.
+    #[test]
+    fn a_step_goes_back_to_what_was_deployed_before_it() {
+        for (revisions, before) in [
+            (&["superseded a", "superseded b", "deployed c"][..], Some(2)),
+            (&["superseded a", "deployed b", "failed c"], Some(2)),
+            // It was interrupted, and what was taken back is as good.
+            (&["superseded b", "pending-upgrade c", "superseded -", "deployed c"], Some(3)),
+            // It is on its way back, and is there.
+            (&["superseded a", "superseded b", "superseded c", "pending-rollback -"], Some(2)),
+            (&["superseded a", "superseded b", "superseded c", "deployed -"], Some(2)),
+            // A second attempt after the first one went back.
+            (&["superseded b", "failed c", "superseded -", "deployed c"], Some(3)),
+            (&["deployed c"], None),
+            (&["failed a", "deployed c"], None),
+            (&["deployed b"], None),
+        ] {
+            let before_step = read(revisions).before("sha256:c").map(|revision| revision.number);
+            assert_eq!(before_step, before, "{revisions:?}");
+        }
+    }
 }

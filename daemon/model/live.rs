@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::addon::{EarlierAddon, WorkloadRead, WorkloadRef};
 use super::claim::Claim;
-use super::desired::Selector;
 use super::evidence::Evidence;
 use super::manifest::{GoneObject, ManifestsRead};
 use super::time::later;
@@ -16,7 +15,7 @@ use super::version::Version;
 use super::work::{Component, Fact, Truth};
 
 pub use super::asked::{Api, Heard, Lock, Note, Probe};
-pub use super::budgets::{Budgets, NamedBudget};
+pub use super::budgets::{Budget, Budgets, NamedBudget};
 pub use super::effect::LongState;
 pub use super::failure::CallFailure;
 pub use super::jobs::Jobs;
@@ -163,26 +162,6 @@ pub struct Published {
 pub enum ClaimState {
     Ours(Claim),
     Unreadable(String),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Budget {
-    pub resource_version: u64,
-    pub selector: Option<Selector>,
-    pub disruptions_allowed: i32,
-    pub current_healthy: i32,
-    pub desired_healthy: i32,
-    /// How many pods it covers, as its owners want them.
-    pub expected: i32,
-    /// True if the status was computed from the present spec.
-    pub observed: bool,
-    /// True if the disruption controller could not compute the status (`SyncFailed`).
-    pub sync_failed: bool,
-    pub always_allow_unhealthy: bool,
-    /// Names of pods whose eviction was accepted and that are not gone yet.
-    pub disrupted: BTreeSet<Id>,
-    /// Why it can never allow a disruption while the workload has its present size; see `live::budget`.
-    pub never: Option<String>,
 }
 
 /// A volume that is attached to a node, or on its way.
@@ -333,12 +312,16 @@ impl Live {
                     read.map(|read| read.as_ref().is_some_and(|read| read.progress == Progress::Complete)),
                 )
             }
-            Fact::Applied(addon, digest) => {
-                Truth::of(self.manifests_of(addon, digest).map(ManifestsRead::is_applied))
+            Fact::Applied(addon, contents) => {
+                let read = self.addon_manifests.get(addon);
+                Truth::of(read.and_then(|read| read.has_applied(contents)))
             }
-            Fact::AppliedAndReady(addon, digest) => {
-                let read = self.manifests_of(addon, digest);
-                Truth::of(read.map(|read| read.is_applied() && read.complete_since.is_some()))
+            Fact::AppliedAndReady(addon, contents) => {
+                let read = self.addon_manifests.get(addon);
+                let read = read.filter(|read| contents.contains(&read.question.digest));
+                Truth::of(
+                    read.and_then(|read| Some(read.has_applied(contents)? && read.complete_since.is_some())),
+                )
             }
             Fact::Removed(addon, object) => {
                 let read = self.addon_manifests.get(addon);
@@ -389,12 +372,5 @@ impl Node {
             Some(ClaimState::Unreadable(_)) | None => false,
         };
         self.unschedulable && !ours
-    }
-}
-
-impl Budget {
-    /// True if the budget covers a pod of its namespace.
-    pub fn selects(&self, pod: &Pod) -> bool {
-        self.selector.as_ref().is_some_and(|selector| selector.selects(&pod.labels))
     }
 }

@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use super::addon::{AddonManifests, WorkloadRead};
 use super::decision::Key;
+use super::fact::OrLater;
 use super::failure::CallFailure;
-use super::helm::{ReleaseAsked, ReleaseRead};
+use super::helm::{ReleaseAsked, ReleaseRead, Rendering};
 use super::rollout::Progress;
 use super::text::list;
+use super::via::NO_VERSION;
 
 pub use super::object::{FoundObject, ObjectAddress, ObjectRank, ObjectRef};
 
@@ -246,18 +248,24 @@ impl ManifestsRead {
     /// The same question with what is known by now.
     pub fn question_again(&self) -> ManifestsQuestion {
         let release = self.question.release.as_ref().map(|asked| {
-            let rendering = self.release.as_ref().and_then(|release| release.rendering.clone());
-            Arc::new(ReleaseAsked { rendering, ..(**asked).clone() })
+            Arc::new(ReleaseAsked { rendering: self.rendering().cloned(), ..(**asked).clone() })
         });
         ManifestsQuestion { known: Arc::clone(&self.known), release, ..(*self.question).clone() }
     }
 
-    /// True if everything that is asked for was applied.
-    pub fn is_applied(&self) -> bool {
+    /// What helm makes of its chart, if it was rendered.
+    pub fn rendering(&self) -> Option<&Arc<Rendering>> {
+        self.release.as_ref()?.rendering.as_ref()
+    }
+
+    /// True if one of these contents was applied. Of a release its records tell that, whichever content was asked about last;
+    /// otherwise it is not known of another content than that.
+    pub fn has_applied(&self, contents: &OrLater) -> Option<bool> {
         if let Some(release) = &self.release {
-            return release.has(&self.question.digest);
+            return Some(contents.all().any(|content| release.has(content)));
         }
-        self.objects.values().all(|read| matches!(read.standing, ObjectStanding::AsAsked { .. }))
+        let as_asked = |read: &ObjectRead| matches!(read.standing, ObjectStanding::AsAsked { .. });
+        contents.contains(&self.question.digest).then(|| self.objects.values().all(as_asked))
     }
 
     /// The workloads, in the order of their names.
@@ -307,8 +315,6 @@ impl ManifestsRead {
 
 /// The version of an addon whose objects others have applied.
 const UNKNOWN_VERSION: &str = "unknown";
-/// The version of an addon of which nothing is there.
-const NO_VERSION: &str = "none";
 
 impl GoneObject {
     pub fn is_ours(&self) -> bool {

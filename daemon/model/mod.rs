@@ -2,9 +2,11 @@
 //! Each term is defined here once, and no stage has its own copy.
 
 pub mod addon;
+mod addon_question;
 mod addon_workload;
 mod asked;
 mod budgets;
+mod chart;
 pub mod claim;
 pub mod decision;
 pub mod desired;

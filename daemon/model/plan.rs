@@ -9,6 +9,7 @@ use super::CommitId;
 use super::addon::AddonWhen;
 use super::decision::Reason;
 use super::desired::{DrainWhen, ForeignCordon, Kubeadm, Limit, OnBlocked, OnNotRecovered};
+use super::installed::InstalledCheck;
 use super::version::Version;
 
 pub use super::work::{
@@ -187,6 +188,11 @@ impl DrainLimits {
 }
 
 impl Plan {
+    /// The checks of what the provider moves with the control plane.
+    pub fn checks(&self) -> impl Iterator<Item = &InstalledCheck> {
+        self.steps().filter_map(|step| step.work.check())
+    }
+
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|stage| &stage.steps)
     }

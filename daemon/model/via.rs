@@ -2,6 +2,9 @@
 
 use super::addon::Addon;
 
+/// The version of an addon of which nothing is there.
+pub const NO_VERSION: &str = "none";
+
 /// A version on the way of an addon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddonVia {
@@ -12,17 +15,11 @@ pub struct AddonVia {
 
 impl Addon {
     /// The versions through which it goes from the one that runs, in their order; the last is the one that is asked for.
-    ///
-    /// Of `via`, what comes before the version that runs is left out, and what does not lie between that and the last one.
     #[must_use]
     pub fn path_from(&self, runs: &str) -> Vec<AddonVia> {
-        let begun = self.via.iter().position(|via| via.version == runs).map_or(0, |at| at + 1);
-        let between = |via: &&AddonVia| match (numbers(runs), numbers(&via.version), numbers(&self.version)) {
-            (Some(from), Some(via), Some(to)) => (from < via && via < to) || (to < via && via < from),
-            _ => true,
-        };
         let last = AddonVia { version: self.version.clone(), requires: self.requires.clone() };
-        self.via.iter().skip(begun).filter(between).cloned().chain([last]).collect()
+        let all: Vec<&AddonVia> = self.via.iter().chain([&last]).collect();
+        ahead(&all, |via| &via.version, runs).into_iter().cloned().collect()
     }
 
     /// True if the file asks for this version, at the end or on the way.
@@ -39,6 +36,22 @@ impl Addon {
         }
         self.via.iter().find(|via| via.version == version)?.requires.as_deref()
     }
+}
+
+/// Of versions in their order, those that are ahead of the one that runs. The last one always is.
+///
+/// What comes before the version that runs is left out, and what does not lie between that and the last one. What is not there yet
+/// begins with the last one.
+pub fn ahead<'a, T>(versions: &[&'a T], name: impl Fn(&'a T) -> &'a str, runs: &str) -> Vec<&'a T> {
+    let Some((last, via)) = versions.split_last() else { return Vec::new() };
+    let begun = via.iter().position(|version| name(version) == runs).map_or(0, |at| at + 1);
+    let begun = if runs == NO_VERSION { via.len() } else { begun };
+    let (from, to) = (numbers(runs), numbers(name(last)));
+    let between = |version: &&'a T| match (&from, numbers(name(version)), &to) {
+        (Some(from), Some(via), Some(to)) => (*from < via && via < *to) || (*to < via && via < *from),
+        _ => true,
+    };
+    via.iter().skip(begun).copied().filter(between).chain([*last]).collect()
 }
 
 /// `v1.12.1` and `1.12.1-build` as numbers; `None` for a version that is none.
@@ -72,6 +85,9 @@ mod tests {
             ("1.18.3", vec!["1.16.19", "1.17.9"], "1.17.10", vec!["1.17.10"]),
             (&d1, vec![&d2], &d3, vec![&d2, &d3]),
             (&d2, vec![&d1, &d2], &d3, vec![&d3]),
+            ("unknown", vec!["1.17.9"], "1.18.3", vec!["1.17.9", "1.18.3"]),
+            // What is not there yet is installed as it is asked for.
+            (NO_VERSION, vec!["1.16.19", "1.17.9"], "1.18.3", vec!["1.18.3"]),
         ] {
             let addon = Addon {
                 name: "a".into(),

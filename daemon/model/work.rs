@@ -9,7 +9,7 @@ use super::installed::InstalledCheck;
 use super::version::Version;
 
 pub use super::addon::AddonMove;
-pub use super::fact::{Fact, Images, Truth};
+pub use super::fact::{Fact, OrLater, Truth};
 
 /// The part of a node that a step moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inventory;
 use super::addons::{AddonSurvey, SurveyedAddon};
+use super::helm::rendered_for_another;
 use super::installed::older_than_kubeadm;
 use super::paths;
 use super::place::{Cost, MinorsPresent, Timeline, cheapest};
@@ -118,6 +119,10 @@ pub(super) fn schedule(inventory: &Inventory, survey: &AddonSurvey, timeline: &T
     let mut schedule = AddonSchedule::default();
     for (surveyed, turns) in &placed {
         objections(inventory, surveyed, timeline, turns, &mut schedule);
+        let at = |turn: &usize| timeline.openings.get(*turn).map(|opening| &opening.at);
+        let moves = surveyed.moves.iter().zip(turns);
+        let steps = moves.filter_map(|(mv, turn)| Some((mv.to.as_str(), at(turn)?)));
+        schedule.blockers.extend(rendered_for_another(inventory, surveyed.addon, steps));
     }
     for (index, opening) in timeline.openings.iter().enumerate() {
         for (surveyed, turns) in &placed {

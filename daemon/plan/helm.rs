@@ -3,11 +3,12 @@
 use super::Inventory;
 use super::addons::{AddonSurvey, PendingMove, SurveyedAddon};
 use super::compatible::AddonVersion;
-use super::manifests::{change, images_of, staying, taken_over, told_drift, unusable};
-use crate::model::addon::{Addon, AddonWork};
+use super::manifests::{change, images_asked, images_of, staying, taken_over, told_drift, unusable};
+use crate::model::addon::{Addon, AddonVia, AddonWork};
 use crate::model::decision::{Key, Reason};
-use crate::model::helm::{AddonHelm, HelmMove, ReleaseRead};
+use crate::model::helm::{AddonHelm, HelmMove, ReleaseRead, Rendering};
 use crate::model::manifest::{ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding};
+use crate::model::version::Version;
 
 pub(super) fn look_at_release<'a>(
     inventory: &Inventory,
@@ -16,10 +17,14 @@ pub(super) fn look_at_release<'a>(
     of: &AddonHelm,
 ) {
     let object = || format!("addon/{}", addon.name);
-    let read = inventory.live.manifests_of(&addon.name, &of.digest);
-    let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
+    let unseen = || {
         let text = format!("{} has not been looked at yet", of.release);
-        return survey.blockers.push(Reason::new(Key::VersionUnknown, object(), text));
+        Reason::new(Key::VersionUnknown, object(), text)
+    };
+    let read = inventory.live.addon_manifests.get(&addon.name);
+    let read = read.filter(|read| of.digests.values().any(|digest| *digest == read.question.digest));
+    let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
+        return survey.blockers.push(unseen());
     };
     if let Some((key, text)) = release.told_objection(Key::VersionUnknown) {
         return survey.blockers.push(Reason::new(key, object(), text));
@@ -28,7 +33,7 @@ pub(super) fn look_at_release<'a>(
         survey.blockers.push(Reason::new(Key::AddonConflict, object(), text));
     }
     let (run, asked): (Vec<String>, Vec<String>) = images_of(read).into_iter().unzip();
-    if release.has(&of.digest) {
+    if of.digests.get(&addon.version).is_some_and(|digest| release.has(digest)) {
         survey.risks.extend(told_drift(read).map(|text| Reason::new(Key::AddonDrifted, object(), text)));
         for (workload, found) in read.workloads() {
             survey.unchanged(addon, &workload.to_string(), found);
@@ -36,6 +41,38 @@ pub(super) fn look_at_release<'a>(
         let versions = vec![AddonVersion::asked(addon, asked)];
         return survey.addons.push(SurveyedAddon { addon, versions, moves: Vec::new() });
     }
+    let from = release.installed().to_owned();
+    let path = addon.path_from(&from);
+    // In a run only the version of one step is looked at.
+    let Some(rendering) = release.rendering.as_ref().filter(|rendering| is_whole(rendering, &path)) else {
+        return survey.blockers.push(unseen());
+    };
+    speak_against(survey, addon, of, (read, release, rendering));
+    let images = [asked].into_iter().chain(rendering.later.iter().map(|later| images_asked(&later.objects)));
+    let ahead = path.into_iter().zip(images);
+    let ahead =
+        ahead.map(|(via, images)| AddonVersion { version: via.version, images, requires: via.requires });
+    let requires = addon.requires_of(&from).map(str::to_owned);
+    let versions = [AddonVersion { version: from, images: run, requires }].into_iter().chain(ahead);
+    let versions: Vec<AddonVersion> = versions.collect();
+    let moves =
+        versions.windows(2).zip(changes_of(of, read, release, rendering)).filter_map(|(pair, change)| {
+            let [from, to] = pair else { return None };
+            let (from, to) = (from.version.clone(), to.version.clone());
+            Some(PendingMove { from, to, change: AddonWork::Helm(Box::new(change)) })
+        });
+    let moves = moves.collect();
+    survey.addons.push(SurveyedAddon { addon, versions, moves });
+}
+
+/// What is known against the move, beside the versions.
+fn speak_against(
+    survey: &mut AddonSurvey<'_>,
+    addon: &Addon,
+    of: &AddonHelm,
+    (read, release, rendering): (&ManifestsRead, &ReleaseRead, &Rendering),
+) {
+    let object = || format!("addon/{}", addon.name);
     survey.blockers.extend(unusable(read).map(|(key, text)| Reason::new(key, object(), text)));
     if let Some(newest) = release.newest().filter(|newest| newest.mark.is_none()) {
         let text = format!("somebody else made the newest revision of {}: {}", of.release, newest.words());
@@ -44,14 +81,44 @@ pub(super) fn look_at_release<'a>(
     survey.risks.extend(left_alone(read, release).map(|text| Reason::new(Key::AddonManager, object(), text)));
     survey.risks.extend(taken_over(read).map(|text| Reason::new(Key::AddonManager, object(), text)));
     survey.blockers.extend(staying(read).map(|text| Reason::new(Key::AddonNotRolledOut, object(), text)));
-    let from = installed(release);
-    let change = AddonWork::Helm(Box::new(of_release(of, read, release)));
-    let runs = AddonVersion { version: from.clone(), images: run, requires: None };
-    survey.addons.push(SurveyedAddon {
-        addon,
-        versions: vec![runs, AddonVersion::asked(addon, asked)],
-        moves: vec![PendingMove { from, to: addon.version.clone(), change }],
-    });
+    survey.blockers.extend(release.foreign.iter().map(|foreign| {
+        let text = format!(
+            "{foreign}, which a later version adds, is there already and is not one of {}: helm does not take it over",
+            of.release
+        );
+        Reason::new(Key::AddonConflict, object(), text)
+    }));
+    survey
+        .risks
+        .extend(left_later(rendering, release).map(|text| Reason::new(Key::AddonManager, object(), text)));
+}
+
+/// True if all versions of the path were rendered.
+fn is_whole(rendering: &Rendering, path: &[AddonVia]) -> bool {
+    let rendered = rendering.asked_versions().map(|asked| asked.version.as_str());
+    rendered.eq(path.iter().map(|via| via.version.as_str()))
+}
+
+/// Why the chart has to be rendered once more: a step comes where the API servers run another version than the one for which its
+/// chart was rendered.
+pub(super) fn rendered_for_another<'a>(
+    inventory: &'a Inventory<'_>,
+    addon: &'a Addon,
+    steps: impl Iterator<Item = (&'a str, &'a Version)>,
+) -> Option<Reason> {
+    let rendering = inventory.live.addon_manifests.get(&addon.name)?.rendering()?;
+    let mut steps = steps;
+    steps.find_map(|(to, at)| {
+        let asked = rendering.asked_versions().find(|asked| asked.version == to)?;
+        (asked.kubernetes != at.to_string()).then(|| {
+            let text = format!(
+                "{to} was rendered for Kubernetes {}, and its step comes where the API servers run {at}: it is being rendered \
+                 for that",
+                asked.kubernetes
+            );
+            Reason::new(Key::VersionUnknown, format!("addon/{}", addon.name), text)
+        })
+    })
 }
 
 /// Helm refuses to touch a release while an upgrade of it is on its way; whose that is decides who may end it.
@@ -70,20 +137,47 @@ fn of_others(release: &ReleaseRead, label: &str) -> Option<String> {
     })
 }
 
-/// The version of the chart that is installed.
-fn installed(release: &ReleaseRead) -> String {
-    let rendering = release.rendering.as_ref();
-    let version = rendering.and_then(|rendering| rendering.deployed.clone());
-    version.unwrap_or_else(|| if release.deployed().is_some() { "unknown" } else { "none" }.to_owned())
+/// The move to each version that was rendered: of the first by what the API server says, of the others by what their renderings
+/// show.
+fn changes_of(
+    of: &AddonHelm,
+    read: &ManifestsRead,
+    release: &ReleaseRead,
+    rendering: &Rendering,
+) -> Vec<HelmMove> {
+    let later: Vec<String> = rendering.later.iter().map(|later| later.asked.digest.clone()).collect();
+    let first = HelmMove {
+        release: of.release.clone(),
+        archive: rendering.archive.clone(),
+        revision: release.deployed().map(|revision| revision.number),
+        follows: false,
+        later: later.clone(),
+        objects: kept(release, change(&of.chart.to_string(), read)),
+    };
+    let others = rendering.later.iter().zip(release.later.iter()).enumerate();
+    let others = others.map(|(index, (rendered, version))| HelmMove {
+        release: of.release.clone(),
+        archive: rendered.archive.clone(),
+        revision: None,
+        follows: true,
+        later: later.iter().skip(index + 1).cloned().collect(),
+        objects: version.change.clone(),
+    });
+    [first].into_iter().chain(others).collect()
 }
 
-fn of_release(of: &AddonHelm, read: &ManifestsRead, release: &ReleaseRead) -> HelmMove {
-    HelmMove {
-        release: of.release.clone(),
-        archive: release.rendering.as_ref().and_then(|rendering| rendering.archive.clone()),
-        revision: release.deployed().map(|revision| revision.number),
-        objects: kept(release, change(&of.chart.to_string(), read)),
-    }
+/// What later versions have in `crds/`, and those before them have not, or not so.
+fn left_later<'a>(rendering: &'a Rendering, release: &'a ReleaseRead) -> impl Iterator<Item = String> + 'a {
+    let later = rendering.later.iter().zip(release.later.iter());
+    let left =
+        later.flat_map(|(rendered, version)| version.left.iter().map(move |object| (rendered, object)));
+    left.map(|(rendered, object)| {
+        format!(
+            "helm neither makes nor changes {object}, which the chart has in `crds/` and which is new or another one with {}: \
+             apply it by an addon of manifests, and name that in `after`",
+            rendered.asked.version
+        )
+    })
 }
 
 /// The change without what helm does not do: it makes what a chart has in `crds/` with the first revision, where it is not there,

@@ -1,12 +1,15 @@
 //! What kubeadm moves by itself when it moves a control plane, `CoreDNS` and kube-proxy, and how the addons of the file stand to
 //! that.
 
+use std::collections::BTreeSet;
+
 use super::Inventory;
 use super::addons::AddonSurvey;
 use super::compatible::AddonVersion;
 use crate::model::addon::{Addon, AddonSource};
 use crate::model::decision::{Key, Reason};
 use crate::model::installed::{InstalledAddon, InstalledCheck};
+use crate::model::live::CallFailure;
 use crate::model::plan::{Fact, Scope, Stage, StageKind, Step, Work};
 use crate::model::text::list;
 use crate::model::version::Version;
@@ -93,6 +96,18 @@ pub(super) fn phases_not_skippable(inventory: &Inventory, stages: &[Stage]) -> O
         );
         Reason::new(Key::PhaseNotSkippable, format!("cluster/{}", inventory.cluster.name), text)
     })
+}
+
+/// The checks that could not be made, because our user may not read what they are about.
+pub(super) fn not_readable(inventory: &Inventory, stages: &[Stage]) -> BTreeSet<Reason> {
+    let checked = stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| step.work.check());
+    let unread = checked.filter_map(|of| Some((of, inventory.live.addons_unread.get(&of.workload)?)));
+    let refused = unread.filter(|(_, why)| why.is_missing_right());
+    let reason = |(of, why): (&InstalledCheck, &CallFailure)| {
+        let text = format!("{} could not be looked at after the hop: {}", of.workload, why.words());
+        Reason::new(Key::RightMissing, of.workload.to_string(), text)
+    };
+    refused.map(reason).collect()
 }
 
 /// The addons that kubeadm leaves out, and that no addon of the file moves either.

@@ -1,6 +1,6 @@
 //! The addons that are described by manifests: what an apply would add, change and remove, and what keeps it from that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inventory;
 use super::addons::{AddonSurvey, PendingMove, SurveyedAddon};
@@ -8,7 +8,9 @@ use super::compatible::AddonVersion;
 use crate::model::addon::{Addon, AddonManifests, AddonWork, repository};
 use crate::model::decision::{Key, Reason};
 use crate::model::live::Progress;
-use crate::model::manifest::{ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding, StuckWorkload};
+use crate::model::manifest::{
+    Manifest, ManifestsMove, ManifestsRead, ObjectRef, ObjectStanding, StuckWorkload,
+};
 
 /// How many objects of an addon are named as drifted.
 const MOST_DRIFTED: usize = 5;
@@ -120,7 +122,23 @@ pub(super) fn told_drift(read: &ManifestsRead) -> impl Iterator<Item = String> {
 
 /// The images of the workloads that are asked for, each after the one of the same repository that runs.
 pub(super) fn images_of(read: &ManifestsRead) -> BTreeMap<String, String> {
-    let asked = read.question.objects.iter().flat_map(|manifest| {
+    let asked = images_asked(&read.question.objects);
+    let runs: Vec<&str> = read
+        .workloads()
+        .flat_map(|(_, workload)| workload.images.values().map(|image| image.image.as_str()))
+        .collect();
+    asked
+        .into_iter()
+        .map(|asked| {
+            let same = runs.iter().find(|runs| repository(runs) == repository(&asked));
+            (same.map_or_else(|| asked.clone(), |same| (*same).to_owned()), asked)
+        })
+        .collect()
+}
+
+/// The images of the workloads among objects, each once.
+pub(super) fn images_asked(objects: &[Manifest]) -> Vec<String> {
+    let images = objects.iter().flat_map(|manifest| {
         let containers = ["initContainers", "containers"].map(|list| {
             let path = format!("/spec/template/spec/{list}");
             manifest.body.pointer(&path).and_then(serde_json::Value::as_array)
@@ -128,14 +146,5 @@ pub(super) fn images_of(read: &ManifestsRead) -> BTreeMap<String, String> {
         let containers = containers.into_iter().flatten().flatten();
         containers.filter_map(|container| container.get("image")?.as_str()).collect::<Vec<_>>()
     });
-    let runs: Vec<&str> = read
-        .workloads()
-        .flat_map(|(_, workload)| workload.images.values().map(|image| image.image.as_str()))
-        .collect();
-    asked
-        .map(|asked| {
-            let same = runs.iter().find(|runs| repository(runs) == repository(asked));
-            ((*same.unwrap_or(&asked)).to_owned(), asked.to_owned())
-        })
-        .collect()
+    images.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
 }

@@ -87,6 +87,7 @@ pub fn plan(desired: &Desired, live: &Live) -> Plan {
         if blockers.is_empty() { route.with_addons(schedule.steps) } else { Default::default() };
     blockers.extend(refuse::before_stages(&inventory, &stages));
     blockers.extend(installed::phases_not_skippable(&inventory, &stages));
+    blockers.extend(installed::not_readable(&inventory, &stages));
     let left = installed::moved_by_nobody(&inventory, &addons, &stages);
     blockers.extend(addons.blockers.into_iter().chain(schedule.blockers));
     if !stages.is_empty() {

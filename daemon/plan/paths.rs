@@ -8,7 +8,6 @@ use semver::Version as Numbers;
 use super::addons::SurveyedAddon;
 use super::compatible::AddonVersion;
 use super::place::Timeline;
-use crate::model::addon::AddonKind;
 use crate::model::text::list;
 use crate::provider::{KnownAddon, Reach, numbers};
 
@@ -18,7 +17,7 @@ const MOST_NAMED: usize = 5;
 /// What is missing on the way from the version that runs to the one that is asked for.
 pub(super) fn missing(surveyed: &SurveyedAddon, timeline: &Timeline) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
-    let by_hand = surveyed.moves.first().is_some_and(|mv| mv.change.kind() == AddonKind::Manifests);
+    let by_hand = !surveyed.addon.source.has_versions();
     for pair in surveyed.versions.windows(2) {
         let [before, after] = pair else { continue };
         missing.extend(jump(before, after, by_hand));

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::model::addon::{Addon, AddonManifests, AddonSource, AddonVia, AddonWhen, OnFailure, WorkloadRef};
 use crate::model::desired::{Cluster, ControlPlaneDrain, Kubeadm, Limit, Operator, Pool, Provider, Selector};
 use crate::model::helm::{AddonHelm, Chart, ReleaseRef};
-use crate::model::plan::{Plan, PoolLimits, Scope, Stage, StageKind};
+use crate::model::plan::{AddonMove, Plan, PoolLimits, Scope, Stage, StageKind};
 use crate::model::version::Version;
 use crate::provider::Script;
 
@@ -47,9 +47,10 @@ struct Intent<'a> {
     scripts: &'a [Script],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     addons: Vec<AddonIntent<'a>>,
-    /// The digests of the charts' archives, which no commit has.
+    /// The digests of the charts' archives, which no commit has: by the addon's name, and of a version of `via` by the name and that
+    /// version.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    archives: BTreeMap<&'a str, &'a str>,
+    archives: BTreeMap<String, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -160,7 +161,7 @@ pub fn seal(mut plan: Plan, cluster: &Cluster, scripts: &[Script]) -> Result<Pla
         etcd_unproven: cluster.etcd_unproven.as_deref(),
         scripts,
         addons: addons(cluster),
-        archives: archives(&plan),
+        archives: archives(&plan, cluster),
     };
     let digest =
         sha256(&intent).map_err(|source| SealError::Intent { cluster: cluster.name.clone(), source })?;
@@ -189,9 +190,13 @@ pub fn asked(cluster: &Cluster) -> Result<String, SealError> {
     sha256(&asked).map_err(|source| SealError::Asked { cluster: cluster.name.clone(), source })
 }
 
-fn archives(plan: &Plan) -> BTreeMap<&str, &str> {
+fn archives<'a>(plan: &'a Plan, cluster: &Cluster) -> BTreeMap<String, &'a str> {
+    let asked =
+        |mv: &AddonMove| cluster.addons.iter().any(|addon| addon.name == mv.name && addon.version == mv.to);
+    // No name of an addon has a space.
+    let key = |mv: &AddonMove| if asked(mv) { mv.name.clone() } else { format!("{} {}", mv.name, mv.to) };
     let moves = plan.steps().filter_map(|step| step.work.addon());
-    moves.filter_map(|mv| Some((mv.name.as_str(), mv.helm()?.archive.as_deref()?))).collect()
+    moves.filter_map(|mv| Some((key(mv), mv.helm()?.archive.as_deref()?))).collect()
 }
 
 fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
@@ -206,7 +211,9 @@ fn addons(cluster: &Cluster) -> Vec<AddonIntent<'_>> {
             AddonSource::Manifests(AddonManifests { folder, digest, take_over, .. }) => {
                 SourceIntent::Manifests { folder, digest, take_over }
             }
-            AddonSource::Helm(AddonHelm { release, chart, values, digest, take_over, .. }) => {
+            // The digests of the versions between have nothing that this one has not, but their versions.
+            AddonSource::Helm(AddonHelm { release, chart, values, digests, take_over, .. }) => {
+                let digest = digests.get(version).map_or("", String::as_str);
                 SourceIntent::Helm { release, chart, values: values.as_deref(), digest, take_over }
             }
         };

@@ -122,7 +122,14 @@ fn addon_belongs(plan: &Plan, stage: &Stage, step: &Step, mv: &AddonMove, cluste
                     .eq(&later.iter().map(|later| of.asked(later, &mv.image_from)).collect::<Vec<_>>())
         }
         (AddonSource::Manifests(of), AddonWork::Manifests(mv)) => mv.follows_from(of),
-        (AddonSource::Helm(of), AddonWork::Helm(mv)) => mv.follows_from_chart(of),
+        (AddonSource::Helm(of), AddonWork::Helm(mv)) => {
+            let first = plan.steps().find(|other| other.id.scope == step.id.scope);
+            let digests = later.iter().map(|later| of.digests.get(*later));
+            mv.follows_from_chart(of, version)
+                && mv.follows == first.is_some_and(|first| first.id != step.id)
+                && !(mv.follows && mv.revision.is_some())
+                && digests.eq(mv.later.iter().map(Some))
+        }
         (AddonSource::Image(_) | AddonSource::Manifests(_) | AddonSource::Helm(_), _) => false,
     };
     // Before everything else every addon may move.

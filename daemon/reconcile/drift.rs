@@ -38,7 +38,7 @@ fn drifted(input: &Input<'_>) -> Option<Vec<DriftedObject>> {
         let digest = match &addon.source {
             AddonSource::Image(_) => continue,
             AddonSource::Manifests(of) => &of.digest,
-            AddonSource::Helm(of) => &of.digest,
+            AddonSource::Helm(of) => of.digests.get(&addon.version)?,
         };
         let read = input.live.manifests_of(&addon.name, digest)?;
         if read.unread().is_some() {

@@ -40,7 +40,7 @@ pub use crate::model::names::LEASE;
 pub use check::check;
 pub use lease::{deadline, release, tenure};
 pub use outlook::{MOST_ROUNDS, outlook};
-pub use tick::tick;
+pub use tick::{addon_steps, tick};
 pub use withhold::checked_tick;
 
 /// Everything that a pass reads.

@@ -5,9 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::merge::{Merge, Merged};
 use super::{Input, Tick, ahead, begin, choose, drift, intents, lease, publish, settle, taint, waits};
 use crate::gate::{self, Books, Moment, Question, Sources, World};
+use crate::model::addon::AddonSteps;
 use crate::model::decision::Gate;
 use crate::model::desired::Mode;
 use crate::model::live::{JobState, Live, Probe};
+use crate::model::plan::{Plan, Step};
 use crate::model::state::Tenure;
 use crate::model::work::Scope;
 use crate::record::Run;
@@ -69,6 +71,9 @@ fn look(input: &Input<'_>) -> Turn {
         turn.probes.push((Probe::Api, AGREEING));
         turn.moves = true;
     }
+    // Whether it may be read shows before the run that has to.
+    let checks = input.fresh.into_iter().flat_map(Plan::checks);
+    turn.probes.extend(checks.map(|of| (Probe::Workload(of.workload.clone()), ADDONS)));
     let desired = input.state.desired.as_deref().filter(|_| live.complete);
     let clusters = desired.into_iter().map(|desired| &desired.cluster);
     for (cluster, addon) in
@@ -79,8 +84,11 @@ fn look(input: &Input<'_>) -> Turn {
             continue;
         }
         let before = input.record.addon_objects.get(&addon.name);
-        let kubernetes = addon.meets(live, &cluster.version);
-        turn.probes.push((addon.probe(live, before, kubernetes), ADDONS));
+        let steps = addon_steps(input.record.run.as_ref(), input.fresh, &addon.name);
+        let probe = addon.probe(live, before, (&cluster.version, &steps));
+        // The plan has come to need another rendering since.
+        let every = if probe.is_outgrown(live) { LOOK_AGAIN } else { ADDONS };
+        turn.probes.push((probe, every));
         turn.probes.extend(addon.right_probe(live).map(|probe| (probe, RIGHTS)));
     }
     turn
@@ -92,6 +100,18 @@ fn goes_back(input: &Input<'_>, addon: &str) -> bool {
     run.into_iter()
         .flat_map(Run::in_progress)
         .any(|(id, progress)| progress.goes_back.is_some() && id.scope == Scope::Addon(addon.to_owned()))
+}
+
+/// The steps of an addon that decide what is asked about it: of the run in progress, else of the present plan.
+pub fn addon_steps<'a>(run: Option<&'a Run>, fresh: Option<&'a Plan>, addon: &str) -> AddonSteps<'a> {
+    let of_addon = |step: &&'a Step| step.work.addon().is_some_and(|mv| mv.name == addon);
+    let Some(run) = run else {
+        let steps = fresh.into_iter().flat_map(Plan::steps).filter(of_addon);
+        return AddonSteps::Planned(steps.filter_map(|step| step.work.addon()).collect());
+    };
+    let begun = run.plan.steps().filter(of_addon).filter(|step| run.steps.contains_key(&step.id)).last();
+    let step = begun.or_else(|| run.plan.steps().find(of_addon));
+    step.and_then(|step| step.work.addon()).map_or_else(|| AddonSteps::Planned(Vec::new()), AddonSteps::Begun)
 }
 
 /// Concludes nothing from an incomplete picture; reports what git and the record say, and which kinds cannot be listed.

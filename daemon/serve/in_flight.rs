@@ -92,7 +92,8 @@ impl InFlight {
         if overlay.in_flight.get(&key).is_some_and(|until| until > now) {
             return;
         }
-        overlay.in_flight.insert(key, later(now, LOST_AFTER));
+        let within = LOST_AFTER.saturating_mul(looks(&probe));
+        overlay.in_flight.insert(key, later(now, within));
         let edges = self.edges.clone();
         self.tasks.spawn(async move {
             let answer = edges.ask(&probe).await;
@@ -111,6 +112,13 @@ impl InFlight {
             }
         });
     }
+}
+
+/// How many looks a question is: each version of a chart is pulled and rendered.
+fn looks(probe: &Probe) -> i32 {
+    let Probe::Manifests(question) = probe else { return 1 };
+    let versions = question.release.as_ref().map_or(1, |asked| asked.versions.len().max(1));
+    i32::try_from(versions).unwrap_or(i32::MAX)
 }
 
 /// Forgets effects and probes whose deadline has passed. The watches show what came of them.

@@ -23,6 +23,9 @@ pub struct AddonChange {
     pub when: AddonWhen,
     /// Which of the hops its step belongs to, counted from one.
     pub hop: usize,
+    /// The version whose rendering its objects are compared with; absent if they are compared with the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<String>,
     pub diff: AddonDiff,
     pub risks: Vec<Reason>,
 }
@@ -78,6 +81,7 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
     let moves = plan.stages.iter().filter_map(of_stage).flatten();
     let change = |(when, hop, mv): (AddonWhen, usize, plan::AddonMove)| {
         let object = format!("addon/{}", mv.name);
+        let follows = mv.helm().is_some_and(|of| of.follows);
         let diff = match mv.change {
             AddonWork::Image(of) => {
                 let changed = ObjectChange {
@@ -94,6 +98,7 @@ pub(super) fn addons_of(plan: &plan::Plan) -> Vec<AddonChange> {
         AddonChange {
             risks: plan.risks.iter().filter(|risk| risk.object == object).cloned().collect(),
             diff,
+            compared_with: follows.then(|| mv.from.clone()),
             name: mv.name,
             from: mv.from,
             to: mv.to,
@@ -130,16 +135,17 @@ fn objects_of(mv: &ManifestsMove) -> AddonDiff {
 /// The release itself, and what its chart changes of its objects.
 fn release_of(mv: &HelmMove, (from, to): (&str, &str)) -> AddonDiff {
     let mut diff = objects_of(&mv.objects);
+    let is_there = mv.follows || mv.revision.is_some();
     let release = ObjectChange {
         object: mv.release.to_string(),
         field: Some(format!("chart {}: version", mv.objects.folder)),
-        from: mv.revision.map(|_| from.to_owned()),
+        from: is_there.then(|| from.to_owned()),
         to: Some(to.to_owned()),
     };
-    if mv.revision.is_some() && from == to {
+    if is_there && from == to {
         let field = Some("the chart's content or its values".to_owned());
         diff.changed.insert(0, ObjectChange { field, from: None, to: None, ..release });
-    } else if mv.revision.is_some() {
+    } else if is_there {
         diff.changed.insert(0, release);
     } else {
         diff.added.insert(0, ObjectChange { field: None, to: None, ..release });
@@ -151,6 +157,13 @@ fn release_of(mv: &HelmMove, (from, to): (&str, &str)) -> AddonDiff {
 pub(super) fn difference(addon: &AddonChange) -> Vec<String> {
     let diff = &addon.diff;
     let mut lines: Vec<String> = Vec::new();
+    lines.extend(addon.compared_with.iter().map(|version| {
+        format!(
+            "# the rendering of {} compared with that of {}; its step compares it with the cluster",
+            plain(&addon.to),
+            plain(version)
+        )
+    }));
     lines.extend(diff.added.iter().map(|change| format!("+ {} is added", plain(&change.object))));
     for change in &diff.changed {
         let object = plain(&change.object);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model::plan;
 use crate::model::version::Version;
-use crate::model::work::Images;
+use crate::model::work::OrLater;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,15 +26,16 @@ pub enum Fact {
     /// The node is Ready.
     Ready(String),
     /// This container of this workload has this image, or one that a later step gives it: a list, if there is a later one.
-    HasImage(String, String, Images),
+    HasImage(String, String, OrLater),
     /// The image of this container of this workload has at least this version.
     HasVersion(String, String, String),
     /// Every pod of the workload is of its present template and available.
     RolledOut(String),
-    /// All objects of the addon are applied as the content with this digest asks.
-    Applied(String, String),
+    /// All objects of the addon are applied as the content with this digest asks, or one that a later step gives it: a list, if
+    /// there is a later one.
+    Applied(String, OrLater),
     /// The same, and every pod of their workloads is of its present template and available.
-    AppliedAndReady(String, String),
+    AppliedAndReady(String, OrLater),
     /// The object, which the addon does not have any more, is not there.
     Removed(String, String),
     /// The node exists with this UID.
@@ -73,9 +74,9 @@ impl Fact {
                 Self::HasVersion(workload.to_string(), container.clone(), version.clone())
             }
             plan::Fact::RolledOut(workload) => Self::RolledOut(workload.to_string()),
-            plan::Fact::Applied(addon, digest) => Self::Applied(addon.clone(), digest.clone()),
-            plan::Fact::AppliedAndReady(addon, digest) => {
-                Self::AppliedAndReady(addon.clone(), digest.clone())
+            plan::Fact::Applied(addon, contents) => Self::Applied(addon.clone(), contents.clone()),
+            plan::Fact::AppliedAndReady(addon, contents) => {
+                Self::AppliedAndReady(addon.clone(), contents.clone())
             }
             plan::Fact::Removed(addon, object) => Self::Removed(addon.clone(), object.to_string()),
             plan::Fact::Exists(node) => Self::Exists(node.name.clone(), node.uid.clone()),

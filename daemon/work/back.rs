@@ -32,7 +32,7 @@ fn has_way_back(hand: &Hand<'_>, mv: &AddonMove) -> bool {
         AddonWork::Manifests(of) => {
             hand.record.addon_applied.get(&mv.name).is_some_and(|applied| applied.digest != of.digest)
         }
-        AddonWork::Helm(of) => of.revision.is_some(),
+        AddonWork::Helm(of) => of.follows || of.revision.is_some(),
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::addon::{is_fresh, not_ready, unread};
 use super::back::is_without_progress;
 use super::hand::Hand;
+use super::settled::unsettled;
 use super::state::State;
 use super::turn::{LOOK_AGAIN, Turn};
 use crate::model::addon::{WorkloadRead, image_version};
@@ -34,7 +35,9 @@ pub(super) fn look_at_installed(hand: &Hand<'_>, of: &InstalledCheck, may: &Deci
     let arrived =
         |read: &&WorkloadRead| of.version.as_ref().is_none_or(|least| read.has_version(&of.container, least));
     let here = read.filter(arrived);
-    if let Some((read, since)) = here.and_then(|read| Some((read, read.complete_since?))) {
+    let unsettled = unsettled(hand, here);
+    let complete = here.and_then(|read| Some((read, read.complete_since?)));
+    if let Some((read, since)) = complete.filter(|_| unsettled.is_none()) {
         return turn.done_once_well(&hand.step.id, version_of(of, read), since, hand.now);
     }
     let failed = |turn: Turn, why: String| {
@@ -56,8 +59,8 @@ pub(super) fn look_at_installed(hand: &Hand<'_>, of: &InstalledCheck, may: &Deci
         };
         return failed(turn, here.map_or_else(missing, stuck));
     }
-    let text =
-        here.map_or_else(missing, |read| format!("{} rolls out {}", of.workload, version_of(of, read)));
+    let rolls = |read| format!("{} rolls out {}", of.workload, version_of(of, read));
+    let text = unsettled.unwrap_or_else(|| here.map_or_else(missing, rolls));
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }
 
@@ -76,5 +79,7 @@ fn found(of: &InstalledCheck, read: Option<&WorkloadRead>) -> String {
 }
 
 fn evidence(hand: &Hand<'_>, read: &WorkloadRead) -> String {
-    not_ready(hand, read).map_or_else(String::new, |words| format!("; {words}"))
+    not_ready(hand, read)
+        .or_else(|| unsettled(hand, [read]))
+        .map_or_else(String::new, |words| format!("; {words}"))
 }

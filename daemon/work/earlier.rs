@@ -5,7 +5,7 @@ use super::back::went_back;
 use super::hand::Hand;
 use super::objects::{Carried, carry, comparing, is_recent, objection};
 use super::turn::{LOOK_AGAIN, Turn};
-use crate::model::addon::{AddonMove, EarlierQuestion};
+use crate::model::addon::{AddonMove, AddonSteps, EarlierQuestion};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::live::Probe;
 use crate::model::manifest::ManifestsMove;
@@ -33,7 +33,10 @@ pub(super) fn objects_back(hand: &Hand<'_>, mv: &AddonMove, back: &GoingBack, tu
         Err(why) => return went_back(hand, back, turn, format!("it did not go back: {why}")),
     };
     let before = hand.record.addon_objects.get(&mv.name);
-    let turn = turn.probe(addon.probe(hand.live, before, &mv.kubernetes), LOOK_AGAIN);
+    let turn = turn.probe(
+        addon.probe(hand.live, before, (&mv.kubernetes, &AddonSteps::Planned(Vec::new()))),
+        LOOK_AGAIN,
+    );
     let read = hand.live.manifests_of(&mv.name, &asked.digest).filter(|read| is_recent(hand, read));
     let Some(read) = read else { return comparing(hand, turn) };
     if let Some(reason) = objection(hand, read) {

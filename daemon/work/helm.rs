@@ -196,6 +196,7 @@ fn takes_over(read: &ManifestsRead, release: &ReleaseRead) -> bool {
 fn call(mv: &AddonMove, (read, release): (&ManifestsRead, &ReleaseRead), act: HelmAct) -> Option<HelmCall> {
     Some(HelmCall {
         asked: read.question.release.clone()?,
+        version: mv.to.clone(),
         act,
         newest: release.newest().map_or(0, |newest| newest.number),
         timeout_seconds: mv.timeout_seconds,
@@ -224,7 +225,7 @@ fn take_back(
     }
     let goes_back = hand.progress.goes_back.as_ref();
     let to = match goes_back {
-        Some(_) => of.revision,
+        Some(_) => way_back(of, release),
         None => release.deployed().map(|deployed| deployed.number),
     };
     let act = match to {
@@ -243,6 +244,14 @@ fn take_back(
     waits(hand, turn, text)
 }
 
+/// The revision to which the step goes back. What a step before it in the plan leaves has no number yet when the plan is made.
+fn way_back(of: &HelmMove, release: &ReleaseRead) -> Option<u64> {
+    if of.follows {
+        return release.before(&of.objects.digest).map(|before| before.number);
+    }
+    of.revision
+}
+
 /// Lets helm go back to the revision before the step, and watches its workloads.
 fn release_back(
     hand: &Hand<'_>,
@@ -251,8 +260,9 @@ fn release_back(
     back: &GoingBack,
     turn: Turn,
 ) -> Turn {
-    let Some((newest, to)) = release.newest().zip(of.revision) else {
-        return went_back(hand, back, turn, format!("{} is not there any more", of.release));
+    let Some((newest, to)) = release.newest().zip(way_back(of, release)) else {
+        let text = format!("it did not go back: {} has no revision of before any more", of.release);
+        return went_back(hand, back, turn, text);
     };
     let said = format!("Rollback to {to}");
     let on_its_way = newest.is_pending() && newest.description.as_ref() == Some(&said);

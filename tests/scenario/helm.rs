@@ -101,7 +101,8 @@ pub fn revisions(world: &World) -> Vec<String> {
     all
 }
 
-fn images(world: &World) -> Vec<String> {
+/// The images of the pods, each once.
+pub fn images(world: &World) -> Vec<String> {
     let pods = world.list("/api/v1/namespaces/default/pods");
     let mut all: Vec<String> =
         pods.iter().map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()).collect();

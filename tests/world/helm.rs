@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
@@ -20,8 +21,12 @@ pub const TAKES: SignedDuration = SignedDuration::from_secs(3);
 pub struct FakeHelm {
     server: sim::Server,
     clock: Clock,
-    /// Every run that could change something, by its first two arguments.
+    /// Every run that could change something, by its first three arguments.
     pub runs: Mutex<Vec<String>>,
+    /// Every run that changes nothing: what it looks at, and for which Kubernetes.
+    pub looks: Mutex<Vec<String>>,
+    /// What a chart repository has: the files of the chart `web` by its version.
+    charts: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
 }
 
 fn said(succeeded: bool, text: impl Into<String>) -> HelmOutput {
@@ -36,26 +41,52 @@ fn option<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
     arguments.get(at + 1).map(String::as_str)
 }
 
+/// The files of a chart: a folder of the run, or an archive, which here is JSON.
+fn chart_files(folder: &Path, chart: &str) -> BTreeMap<String, String> {
+    if Path::new(chart).is_file() {
+        return serde_json::from_slice(&std::fs::read(chart).unwrap()).unwrap();
+    }
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let templates = std::fs::read_dir(folder.join(chart).join("templates")).unwrap();
+    let templates = templates.map(|entry| entry.unwrap().path());
+    let name = |path: &Path| format!("templates/{}", path.file_name().unwrap().display());
+    let about = ("Chart.yaml".to_owned(), read(&folder.join(chart).join("Chart.yaml")));
+    templates.map(|path| (name(&path), read(&path))).chain([about]).collect()
+}
+
+/// `chart`, `web-1.2.0.tgz`.
+fn chart_name(chart: &str) -> &str {
+    chart.rsplit('/').next().unwrap()
+}
+
+fn chart_version(files: &BTreeMap<String, String>) -> String {
+    let about = &files["Chart.yaml"];
+    about.lines().find_map(|line| line.strip_prefix("version: ")).unwrap().trim().to_owned()
+}
+
 /// The objects of a chart: each template with its values set in.
-fn rendered(folder: &Path, release: &str, values: Option<&str>) -> String {
+fn rendered(
+    files: &BTreeMap<String, String>,
+    folder: &Path,
+    release: &str,
+    values: Option<&str>,
+    kubernetes: &str,
+) -> String {
     let values = values.map(|path| std::fs::read_to_string(folder.join(path)).unwrap()).unwrap_or_default();
     let values: BTreeMap<&str, &str> = values
         .lines()
         .filter_map(|line| line.split_once(": "))
         .map(|(key, value)| (key, value.trim()))
         .collect();
-    let templates = folder.join("chart/templates");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(templates).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let text = |path: &std::path::PathBuf| {
-        let mut text = std::fs::read_to_string(path).unwrap().replace("{{ .Release.Name }}", release);
+    let text = |(path, text): (&String, &String)| {
+        let mut text = text.replace("{{ .Release.Name }}", release);
+        text = text.replace("{{ .Capabilities.KubeVersion.Version }}", kubernetes);
         for (key, value) in &values {
             text = text.replace(&format!("{{{{ .Values.{key} }}}}"), value);
         }
-        format!("---\n# Source: web/templates/{}\n{text}", path.file_name().unwrap().display())
+        format!("---\n# Source: web/{path}\n{text}")
     };
-    paths.iter().map(text).collect()
+    files.iter().filter(|(path, _)| *path != "Chart.yaml").map(text).collect()
 }
 
 fn objects(text: &str) -> Vec<Value> {
@@ -65,7 +96,59 @@ fn objects(text: &str) -> Vec<Value> {
 
 impl FakeHelm {
     pub fn new(server: sim::Server, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { server, clock, runs: Mutex::default() })
+        Arc::new(Self {
+            server,
+            clock,
+            runs: Mutex::default(),
+            looks: Mutex::default(),
+            charts: Mutex::default(),
+        })
+    }
+
+    /// Puts a version of the chart `web` into the chart repository, with these templates.
+    pub fn publish(&self, version: &str, templates: &[(&str, &str)]) {
+        let about = format!("apiVersion: v2\nname: web\nversion: {version}\n");
+        let templates =
+            templates.iter().map(|(name, text)| (format!("templates/{name}"), (*text).to_owned()));
+        let files = templates.chain([("Chart.yaml".to_owned(), about)]).collect();
+        self.charts.lock().unwrap().insert(version.to_owned(), files);
+    }
+
+    /// The same of a chart that supports only the versions of Kubernetes that begin so.
+    pub fn publish_for(&self, version: &str, kubernetes: &str, templates: &[(&str, &str)]) {
+        self.publish(version, templates);
+        let mut charts = self.charts.lock().unwrap();
+        let about = charts.get_mut(version).unwrap().get_mut("Chart.yaml").unwrap();
+        *about = format!("{about}kubeVersion: {kubernetes}\n");
+    }
+
+    /// What a person does by hand.
+    pub async fn by_hand(&self, arguments: &[&str]) -> HelmOutput {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let run = HelmRun { arguments, folder: Path::new("."), limit: Duration::from_mins(1) };
+        self.run(run).await.unwrap()
+    }
+
+    fn pull(&self, arguments: &[String], folder: &Path) -> HelmOutput {
+        let (chart, version) = (&arguments[1], option(arguments, "--version").unwrap());
+        let charts = self.charts.lock().unwrap();
+        let Some(files) = charts.get(version).filter(|_| chart == "web") else {
+            let from = option(arguments, "--repo").unwrap_or_default();
+            return said(
+                false,
+                format!("chart \"{chart}\" version \"{version}\" not found in {from} repository"),
+            );
+        };
+        let path =
+            folder.join(option(arguments, "--destination").unwrap()).join(format!("web-{version}.tgz"));
+        std::fs::write(path, serde_json::to_vec(files).unwrap()).unwrap();
+        said(true, "")
+    }
+
+    /// As helm renders for an upgrade: for the version that the API server runs.
+    async fn server_version(&self) -> String {
+        let client = Client::new(self.server.router(), "default");
+        client.apiserver_version().await.unwrap().git_version
     }
 
     fn revisions(&self, namespace: &str, release: &str) -> Vec<Value> {
@@ -148,10 +231,10 @@ impl FakeHelm {
                 "UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress",
             );
         }
-        let text = rendered(folder, release, option(arguments, "--values"));
-        let chart = std::fs::read_to_string(folder.join("chart/Chart.yaml")).unwrap();
-        let version =
-            chart.lines().find_map(|line| line.strip_prefix("version: ")).unwrap().trim().to_owned();
+        let chart = chart_files(folder, &arguments[2]);
+        let version = chart_version(&chart);
+        let kubernetes = self.server_version().await;
+        let text = rendered(&chart, folder, release, option(arguments, "--values"), &kubernetes);
         let revision = before.last().map_or(0, number) + 1;
         let pending = if before.is_empty() { "pending-install" } else { "pending-upgrade" };
         let mut labels = json!({"status": pending});
@@ -253,6 +336,12 @@ impl HelmProgram for FakeHelm {
         Box::pin(async move {
             let arguments = run.arguments.as_slice();
             let namespace = option(arguments, "--namespace").unwrap_or_default();
+            if !matches!(arguments[0].as_str(), "upgrade" | "rollback") {
+                let of = arguments.get(2).map_or("", |chart| chart_name(chart));
+                let kubernetes = option(arguments, "--kube-version");
+                let kubernetes = kubernetes.map_or_else(String::new, |version| format!(" for {version}"));
+                self.looks.lock().unwrap().push(format!("{} {of}{kubernetes}", arguments[0]));
+            }
             Ok(match arguments[0].as_str() {
                 "version" => said(true, "v3.22.0"),
                 "history" => said(true, self.history(namespace, &arguments[1])),
@@ -262,9 +351,28 @@ impl HelmProgram for FakeHelm {
                     let found = all.iter().find(|secret| number(secret).to_string() == revision).unwrap();
                     said(true, found["data"]["manifest"].as_str().unwrap())
                 }
-                "template" => said(true, rendered(run.folder, &arguments[1], option(arguments, "--values"))),
+                "pull" => self.pull(arguments, run.folder),
+                "show" => said(true, chart_files(run.folder, &arguments[2])["Chart.yaml"].as_str()),
+                "template" => {
+                    let (chart, values) =
+                        (chart_files(run.folder, &arguments[2]), option(arguments, "--values"));
+                    let kubernetes = option(arguments, "--kube-version").unwrap();
+                    let supported =
+                        chart["Chart.yaml"].lines().find_map(|line| line.strip_prefix("kubeVersion: "));
+                    if let Some(supported) = supported.filter(|supported| !kubernetes.starts_with(supported))
+                    {
+                        return Ok(said(
+                            false,
+                            format!(
+                                "chart requires kubeVersion: {supported} which is incompatible with Kubernetes {kubernetes}"
+                            ),
+                        ));
+                    }
+                    said(true, rendered(&chart, run.folder, &arguments[1], values, kubernetes))
+                }
                 command @ ("upgrade" | "rollback") => {
-                    self.runs.lock().unwrap().push(arguments[..3].join(" "));
+                    let of = format!("{command} {} {}", arguments[1], chart_name(&arguments[2]));
+                    self.runs.lock().unwrap().push(of);
                     if command == "upgrade" {
                         self.upgrade(arguments, run.folder).await
                     } else {

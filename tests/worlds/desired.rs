@@ -15,6 +15,8 @@ use windlass::model::desired::{
 use windlass::model::installed::SkippedPhase;
 use windlass::model::version::Version;
 
+use super::charts;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Wish {
@@ -45,8 +47,9 @@ pub struct Wish {
 struct AddonWish {
     name: String,
     version: String,
-    /// `daemonset/kube-system/cilium`.
-    workload: String,
+    /// `daemonset/kube-system/cilium`; the addon is a chart where there is none.
+    #[serde(default)]
+    workload: Option<String>,
     /// The name of the addon, if nothing is said.
     #[serde(default)]
     container: Option<String>,
@@ -129,17 +132,22 @@ impl Wish {
 
 impl AddonWish {
     fn addon(&self) -> Addon {
-        let container = self.container.clone().unwrap_or_else(|| self.name.clone());
-        let workload = workload_ref(&self.workload);
+        let image = |workload: &String| AddonImage {
+            workload: workload_ref(workload),
+            container: self.container.clone().unwrap_or_else(|| self.name.clone()),
+            repository: self.repository.clone(),
+        };
+        let via: Vec<AddonVia> = self.via.iter().map(|via| between(via)).collect();
+        let versions = via.iter().map(|via| via.version.as_str()).chain([self.version.as_str()]);
+        let source = match &self.workload {
+            Some(workload) => AddonSource::Image(image(workload)),
+            None => AddonSource::Helm(charts::asked(&self.name, versions)),
+        };
         Addon {
             name: self.name.clone(),
             version: self.version.clone(),
-            via: self.via.iter().map(|via| between(via)).collect(),
-            source: AddonSource::Image(AddonImage {
-                workload,
-                container,
-                repository: self.repository.clone(),
-            }),
+            via: via.clone(),
+            source,
             when: self.when,
             after: self.after.clone(),
             requires: self.requires.clone(),

@@ -12,6 +12,7 @@ use windlass::model::live::{
 };
 use windlass::model::version::Version;
 
+use super::charts;
 use super::desired::{selector, workload_ref};
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Sight {
     pub budgets: BTreeMap<String, String>,
     /// The workloads of addons: containers with their images, and words; see [`workload`].
     pub addons: BTreeMap<String, String>,
+    /// The releases of addons; see [`charts::put`].
+    pub charts: BTreeMap<String, String>,
     pub incomplete: bool,
 }
 
@@ -61,6 +64,9 @@ impl Sight {
         }
         for (name, words) in &self.addons {
             live.addon_workloads.insert(workload_ref(name), workload(words));
+        }
+        for (name, words) in &self.charts {
+            charts::put(&mut live, name, words);
         }
         live.complete = !self.incomplete;
         (live, marks)

@@ -6,7 +6,7 @@ use crate::model::addon::{
     Addon, AddonManifests, AddonSource, AddonWork, ImageMove, numbers, repository, requirement,
 };
 use crate::model::decision::Key;
-use crate::model::helm::{AddonHelm, HelmMove};
+use crate::model::helm::{AddonHelm, HelmMove, ReleaseRead};
 use crate::model::manifest::{GoneObject, ManifestsMove, ObjectStanding};
 use crate::model::plan::{AddonMove, Scope, Stage, StageKind, Step, Work};
 use crate::model::version::Version;
@@ -135,18 +135,31 @@ impl<'a> PlanCheck<'a> {
 
     /// Helm is given the chart and the values of the file, and the archive that was rendered.
     fn release(&mut self, step: &Step, (mv, change): (&AddonMove, &HelmMove), asked: &AddonHelm) {
-        let read = self.live.manifests_of(&mv.name, &asked.digest);
+        let read = self.live.addon_manifests.get(&mv.name);
         let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
             return self.note(step, "moves a release that was not read");
         };
         self.require(change.release == asked.release, step, "moves another release than the file has");
-        self.require(change.objects.digest == asked.digest, step, "has another content than the file");
+        let digest = asked.digests.get(&mv.to);
+        self.require(digest == Some(&change.objects.digest), step, "has another content than the file");
         self.require(
             change.objects.folder == asked.chart.to_string(),
             step,
             "has another chart than the file",
         );
+        let steps: Vec<&AddonMove> =
+            self.plan.steps().filter_map(|step| step.work.addon()).filter(|of| of.name == mv.name).collect();
+        let place = steps.iter().position(|of| of.to == mv.to).unwrap_or_default();
+        let later = steps.iter().skip(place + 1).filter_map(|of| asked.digests.get(&of.to));
+        self.require(later.eq(&change.later), step, "has other contents as its own than its later steps");
+        if place > 0 {
+            return self.later_release(step, (mv, change), (place, &steps), release);
+        }
         let rendering = release.rendering.as_ref();
+        let of_step = rendering.is_some_and(|rendering| digest == Some(&rendering.asked.digest));
+        self.require(of_step && !change.follows, step, "begins with another version than was compared");
+        let from = rendering.is_some_and(|rendering| rendering.installed == mv.from);
+        self.require(from, step, "starts from another version than is installed");
         let archive = rendering.and_then(|rendering| rendering.archive.as_ref());
         self.require(change.archive.as_ref() == archive, step, "has another archive than was rendered");
         let deployed = release.revisions.iter().rev().find(|revision| revision.status == "deployed");
@@ -157,9 +170,36 @@ impl<'a> PlanCheck<'a> {
             "would go back to another revision than the deployed one",
         );
         let newest = release.revisions.last();
-        let as_asked = newest.is_some_and(|newest| newest.is_deployed() && newest.has(&asked.digest));
+        let as_asked =
+            newest.is_some_and(|newest| newest.is_deployed() && newest.has(&change.objects.digest));
         self.require(!as_asked, step, "changes nothing");
         let objects = read.question.objects.iter().map(|manifest| &manifest.object);
+        self.require(objects.eq(&change.objects.objects), step, "has other objects than were rendered");
+    }
+
+    /// A version after the first one: it starts where the step before it ends, and has the archive and the objects that were rendered.
+    fn later_release(
+        &mut self,
+        step: &Step,
+        (mv, change): (&AddonMove, &HelmMove),
+        (place, steps): (usize, &[&AddonMove]),
+        release: &ReleaseRead,
+    ) {
+        let before = place.checked_sub(1).and_then(|before| steps.get(before));
+        let joined = before.is_some_and(|before| before.to == mv.from);
+        self.require(joined, step, "starts from another version than the step before it leaves");
+        self.require(
+            change.follows && change.revision.is_none(),
+            step,
+            "would go back to another revision than the step before it leaves",
+        );
+        let rendering = release.rendering.as_ref();
+        let rendered = rendering.and_then(|rendering| rendering.later.get(place.checked_sub(1)?));
+        let Some(rendered) = rendered.filter(|of| of.asked.digest == change.objects.digest) else {
+            return self.note(step, "has a version that was not rendered");
+        };
+        self.require(change.archive == rendered.archive, step, "has another archive than was rendered");
+        let objects = rendered.objects.iter().map(|manifest| &manifest.object);
         self.require(objects.eq(&change.objects.objects), step, "has other objects than were rendered");
     }
 

@@ -95,8 +95,9 @@ impl<'a> ClusterModel<'a> {
                 let given = self.images.get(&(workload, container.as_str()));
                 Truth::of(Some(given.is_some_and(|given| images.contains(given))))
             }
-            Fact::Applied(addon, digest) | Fact::AppliedAndReady(addon, digest) => {
-                Truth::of(Some(self.manifests.get(addon.as_str()) == Some(&digest.as_str())))
+            Fact::Applied(addon, contents) | Fact::AppliedAndReady(addon, contents) => {
+                let given = self.manifests.get(addon.as_str());
+                Truth::of(Some(given.is_some_and(|given| contents.contains(given))))
             }
             Fact::Removed(addon, _) => Truth::of(Some(self.manifests.contains_key(addon.as_str()))),
             Fact::HasVersion(workload, _, version) => {

@@ -7,6 +7,7 @@ use crate::model::installed::InstalledAddon;
 use crate::model::manifest::ObjectRef;
 use crate::model::plan::{Component, Fact, NodeMove, Step, Truth, Work};
 use crate::model::version::Version;
+use crate::model::work::OrLater;
 use crate::provider::installed_at_least;
 
 impl<'a> PlanCheck<'a> {
@@ -72,10 +73,10 @@ impl<'a> PlanCheck<'a> {
             Work::Kubelet(mv) => self.achieves_node(step, mv, Component::Kubelet),
             Work::Addon(mv) => {
                 let (name, achieves) = (&mv.name, &step.achieves);
-                let of = match &mv.change {
-                    AddonWork::Manifests(of) => Some(of),
-                    AddonWork::Helm(of) => Some(&of.objects),
-                    AddonWork::Image(_) => None,
+                let (of, later) = match &mv.change {
+                    AddonWork::Manifests(of) => (Some(of), Vec::new()),
+                    AddonWork::Helm(of) => (Some(&of.objects), of.later.clone()),
+                    AddonWork::Image(_) => (None, Vec::new()),
                 };
                 match (&mv.change, of) {
                     (AddonWork::Image(of), _) => {
@@ -86,8 +87,9 @@ impl<'a> PlanCheck<'a> {
                         let removed = |object: &ObjectRef| {
                             achieves.contains(&Fact::Removed(name.clone(), object.clone()))
                         };
-                        achieves.contains(&Fact::Applied(name.clone(), of.digest.clone()))
-                            && achieves.contains(&Fact::AppliedAndReady(name.clone(), of.digest.clone()))
+                        let contents = OrLater { first: of.digest.clone(), later };
+                        achieves.contains(&Fact::Applied(name.clone(), contents.clone()))
+                            && achieves.contains(&Fact::AppliedAndReady(name.clone(), contents))
                             && of.removed.iter().all(removed)
                             && achieves.len() == of.removed.len() + 2
                     }

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 
 use super::Check;
-use crate::model::addon::{AddonManifests, AddonWork, ImageMove, WorkloadRead};
+use crate::model::addon::{AddonManifests, AddonWork, ImageMove, WorkloadRead, numbers};
 use crate::model::effect::Effect;
 use crate::model::entry::StepPhase;
-use crate::model::helm::{HelmAct, ReleaseRevision};
+use crate::model::helm::{HelmAct, HelmMove, ReleaseRead, ReleaseRevision};
 use crate::model::live::Probe;
-use crate::model::manifest::{GoneObject, ObjectRef, ObjectStanding};
+use crate::model::manifest::{GoneObject, ManifestsRead, ObjectRef, ObjectStanding};
 use crate::model::time::later;
 use crate::model::work::{AddonMove, StepId};
 use crate::record::{GoingBack, Run, StepRecord};
@@ -160,10 +160,11 @@ impl<'a> Check<'a> {
             source.is_some_and(|of| {
                 of.chart == call.asked.chart
                     && of.files == call.asked.files
-                    && addon.version == call.asked.version
+                    && addon.has_version(&call.version)
             })
         });
         self.require(same, &name, "its file asks for another chart or for other values");
+        self.require(call.version == mv.to, &name, "it gets another version than its step has");
         let read = self.live().manifests_of(&mv.name, &of.objects.digest);
         let Some((read, release)) = read.and_then(|read| Some((read, read.release.as_ref()?))) else {
             return self.note(name, "it is changed, and it was not read");
@@ -184,12 +185,14 @@ impl<'a> Check<'a> {
         match &call.act {
             HelmAct::Upgrade { archive, mark, .. } => {
                 self.require(!pending, &name, "it is upgraded while a revision of it is pending");
-                self.require(*archive == of.archive, &name, "it gets another archive than its plan has");
                 let marked = of.objects.digest.contains(&mark.content) && mark.addon == read.question.label;
                 self.require(marked, &name, "it is marked as another addon or content");
+                self.require(*archive == of.archive, &name, "it gets another archive than its plan has");
+                self.require(!beyond(read, (mv, of)), &name, "it would skip a version, or be taken back");
             }
             HelmAct::Rollback { to } if back.is_some() => {
-                let before = of.revision == Some(*to);
+                let before = if of.follows { left_before(release, of) } else { of.revision };
+                let before = before == Some(*to);
                 self.require(before, &name, "it goes back to another revision than the one before its step");
             }
             HelmAct::Rollback { to } => {
@@ -211,7 +214,7 @@ impl<'a> Check<'a> {
         match &mv.change {
             AddonWork::Image(_) => true,
             AddonWork::Manifests(_) => self.record().addon_applied.contains_key(&mv.name),
-            AddonWork::Helm(of) => of.revision.is_some(),
+            AddonWork::Helm(of) => of.follows || of.revision.is_some(),
         }
     }
 
@@ -305,4 +308,25 @@ impl<'a> Check<'a> {
             }
         }
     }
+}
+
+/// True if the release has a version that lies on neither side of the step, nor between: the step would skip a version, or take the
+/// release back.
+fn beyond(read: &ManifestsRead, (mv, of): (&AddonMove, &HelmMove)) -> bool {
+    let runs = read.rendering().and_then(|rendering| numbers(&rendering.installed));
+    let ends = numbers(&mv.from).zip(numbers(&mv.to));
+    let several = of.follows || !of.later.is_empty();
+    several
+        && runs
+            .zip(ends)
+            .is_some_and(|(runs, (from, to))| runs > from.clone().max(to.clone()) || runs < from.min(to))
+}
+
+/// The last revision with another content that was deployed before the last one of the step.
+fn left_before(release: &ReleaseRead, of: &HelmMove) -> Option<u64> {
+    let made = release.revisions.iter().rposition(|revision| revision.has(&of.objects.digest))?;
+    let left = release.revisions.iter().take(made).rev().find(|revision| {
+        matches!(revision.status.as_str(), "deployed" | "superseded") && !revision.has(&of.objects.digest)
+    });
+    left.map(|left| left.number)
 }

@@ -182,6 +182,7 @@ run() {
 	taken_over
 	drifted
 	at_rest
+	went_back
 	summary
 }
 
@@ -258,6 +259,41 @@ drifted() {
 	check "what somebody changed by hand stays" same mine "$(data mode)"
 	plan_of >"$work/plan"
 	check "the plan tells who changed it" grep -q 'configmap/gadget/settings is not as applied: changed by kubectl-patch at' "$work/plan"
+	check "the status tells it too" grep -q 'object: configmap/gadget/settings' <(record real/status.yaml)
+}
+
+record() { git_alone -C "$work/repository.git" show "windlass/status:$1"; }
+
+# A version that does not start goes back to what the commit before asked for, without what people changed by hand.
+went_back() {
+	local code=0 point
+	cluster 3 ', takeOver: [other, kubectl-patch], timeout: 1m, onFailure: rollback'
+	objects 3 fast >"$state/addons/gadget/all.yaml"
+	# No node has such a label, so the new pods stay Pending.
+	sed -i 's/containers: \[/nodeSelector: {none: such}\n      containers: [/' "$state/addons/gadget/all.yaml"
+	extra >"$state/addons/gadget/extra.yaml"
+	commit_desired "$work" "real: gadget 3, which does not start"
+	daemon "$windlass"
+	within 240 gone "$process" || kill "$process"
+	wait "$process" || code=$?
+	check "an addon that does not roll out halts" same 4 "$code"
+	check "it went back to the version before" grep -q 'it went back to 2' "$work/daemon.log"
+	check "the deployment has the image of before" same "example.com/gadget:2" "$(image)"
+	check "the object of its own kind is as before" same 2 "$(kubectl -n gadget get gadgets.example.com first -o jsonpath='{.spec.size}')"
+	check "the field is as the commit before asks" same slow "$(data mode)"
+	check "what only the new version had is gone" same "" "$(kubectl -n gadget get configmap extra --ignore-not-found -o name)"
+	point=$(git_alone -C "$work/repository.git" ls-tree -r --name-only windlass/status | grep 'rollback-points/.*/addons/gadget/objects.yaml' | tail -1)
+	check "the rollback point has what somebody changed by hand" grep -q 'mode: mine' <(record "$point")
+	check "it has no Secret, and names it" grep -q '^# secret/gadget/token: left out' <(record "$point")
+	check "no secret is in the record" test -z "$(git_alone -C "$work/repository.git" grep -l "anybody's eyes" windlass/status | head -1)"
+}
+
+extra() {
+	cat <<-YAML
+		apiVersion: v1
+		kind: ConfigMap
+		metadata: {name: extra, namespace: gadget}
+	YAML
 }
 
 finished() { false; }

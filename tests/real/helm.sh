@@ -98,7 +98,7 @@ workers() {
 }
 
 # The control plane is somebody else's, and everything has its version: only the addon moves.
-cluster() { # VERSION HELM
+cluster() { # VERSION HELM [MORE]
 	mkdir -p "$state"
 	cat >"$state/cluster.yaml" <<-YAML
 		apiVersion: windlass.dev/v1alpha1
@@ -111,7 +111,7 @@ cluster() { # VERSION HELM
 		  nodePools:
 		    - {name: general, selector: {matchLabels: {pool: general}}, provider: external}
 		  addons:
-		    - {name: web, version: "$1", helm: {$2, namespace: shop}, timeout: 1m}
+		    - {name: web, version: "$1", helm: {$2, namespace: shop}, timeout: 1m${3:-}}
 	YAML
 }
 
@@ -199,6 +199,7 @@ run() {
 	installed
 	upgraded
 	pulled
+	through
 	refused
 	failed_hook
 	interrupted
@@ -261,12 +262,18 @@ upgraded() {
 	check "the chart was rendered for this Kubernetes" same "$VERSION true" "$(data kubernetes) $(data policy)"
 }
 
+packaged() { # VERSION [EXTRA]
+	chart "$@"
+	"$program" package "$state/addons/web/chart" --destination "$work/charts" >/dev/null
+}
+
 # The same chart from a chart repository. What was pulled has to be what was planned.
 pulled() {
 	local port
-	chart 1.2.0
 	mkdir -p "$work/charts"
-	"$program" package "$state/addons/web/chart" --destination "$work/charts" >/dev/null
+	packaged 1.2.0
+	packaged 1.2.1 between
+	packaged 1.2.2
 	"$program" repo index "$work/charts" >/dev/null
 	port=$(free_ports 1)
 	setsid python3 -m http.server --bind 127.0.0.1 --directory "$work/charts" "$port" >"$work/log/charts" 2>&1 </dev/null &
@@ -280,6 +287,22 @@ pulled() {
 	check "the release is upgraded from a repository" same "deployed web-1.2.0" "$(newest)"
 	check "the frozen plan has the archive's digest" same "sha256:$(sha256sum "$work/charts/web-1.2.0.tgz" | cut -d' ' -f1)" \
 		"$(git_alone -C "$work/repository.git" grep -h 'archive: sha256' windlass/status -- '*/plan.yaml' | sed 's/.*archive: //')"
+}
+
+# Two versions in one run, each a revision of its own.
+through() {
+	cluster 1.2.2 "$repository" ', via: ["1.2.1"]'
+	commit_desired "$work" "real: web 1.2.2 by way of 1.2.1"
+	plan_of >"$work/plan"
+	check "the plan shows what the version between adds" grep -q 'configmap/shop/between is added' "$work/plan"
+	check "the plan shows what the version after it deletes" grep -q 'configmap/shop/between is deleted' "$work/plan"
+	until_idle "$windlass" "${kill9[@]}"
+	check "the release went through the version between" same "superseded web-1.2.1 deployed web-1.2.2" \
+		"$(history | jq -r '[.[-2:][] | [.status, .chart] | join(" ")] | join(" ")')"
+	check "what only the version between had is gone" same "" "$(kubectl -n shop get configmap between --ignore-not-found -o name)"
+	check "the frozen plan has the digest of each archive" same 2 \
+		"$(git_alone -C "$work/repository.git" grep -h 'archive: sha256' windlass/status -- '*/plan.yaml' | sort -u |
+			grep -c -e "$(sha256sum "$work/charts/web-1.2.1.tgz" | cut -d' ' -f1)" -e "$(sha256sum "$work/charts/web-1.2.2.tgz" | cut -d' ' -f1)")"
 }
 
 # What the API server does not take is told before helm is started.
@@ -299,7 +322,7 @@ failed_hook() {
 	commit_desired "$work" "real: web 1.3.0 with a hook that hangs"
 	needs_a_person "a hook that fails" 'helm failed: .*hooks failed.*addonNotRolledOut'
 	check "the failed revision is in helm's history" same "failed web-1.3.0" "$(newest)"
-	check "the deployment is as before" same "example.com/web:1.2.0" "$(image)"
+	check "the deployment is as before" same "example.com/web:1.2.2" "$(image)"
 	values 3 ''
 	commit_desired "$work" "real: web 1.3.0 without the hook"
 	until_idle "$windlass" "${kill9[@]}"
@@ -353,6 +376,9 @@ finished() { false; }
 at_rest() {
 	local writes tip code=0
 	kubectl -n shop patch configmap web --type merge --patch '{"data": {"mode": "mine"}}' >/dev/null
+	until_idle "$windlass" "${kill9[@]}"
+	check "the status tells what somebody changed" grep -q 'object: configmap/shop/web' \
+		<(git_alone -C "$work/repository.git" show windlass/status:real/status.yaml)
 	writes=$(accepted | wc -l)
 	tip=$(git_alone -C "$work/repository.git" rev-parse windlass/status)
 	daemon "$windlass"

@@ -7,7 +7,7 @@ use windlass::model::decision::Key;
 use windlass::model::state::RunState;
 use windlass::record;
 use windlass::serve::End;
-use windlass::sim::{self, Kind};
+use windlass::sim::{self, How, Kind, When};
 
 use crate::world::process::{HOUR, MINUTE};
 use crate::world::{ALWAYS, World, cluster_yaml, rules};
@@ -162,4 +162,18 @@ async fn what_kubeadm_leaves_out_is_not_waited_for() {
     let asked = [("control-plane".to_owned(), true), ("kubelet".to_owned(), false)];
     assert_eq!(scripts, BTreeSet::from(asked));
     assert!(!told(&world).iter().any(|line| line.contains("the check of")), "{:#?}", told(&world));
+}
+
+/// Otherwise it would show after the control plane has moved, when nothing can be taken back.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_may_not_read_is_told_before_the_run_begins() {
+    let mut world = world().await;
+    let message = "daemonsets.apps \"kube-proxy\" is forbidden: User \"windlass\" cannot get resource";
+    let how = How::Status { code: 403, reason: "Forbidden", message: message.to_owned() };
+    let when = When { verb: "get", resource: "daemonsets", name: "kube-proxy".to_owned(), ..When::default() };
+    world.faults(|faults, _| faults.on(when, 0, 1_000, how));
+    world.desire_within(ALWAYS, &cluster_yaml("v1.36.3", ""));
+    assert_eq!(world.run().await, End::Idle(RunState::NeedsAPerson), "{:#?}", world.log());
+    world.assert_waits(Key::RightMissing, "daemonset/kube-system/kube-proxy", "could not be looked at");
+    assert!(world.record().run.is_none());
 }

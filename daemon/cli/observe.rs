@@ -102,7 +102,7 @@ pub async fn observe(
         ask(cluster, probe, &mut folder, clock).await;
     }
     if let Some(asked) = addons {
-        look_at_addons(cluster, asked, &mut folder, clock).await;
+        Box::pin(look_at_addons(cluster, asked, &mut folder, clock)).await;
     }
     // A command looks once. Unless a daemon waits for the answers to agree, as its lease says, the one answer stands for
     // every API server behind the endpoint.

@@ -9,7 +9,6 @@ use super::compatible::AddonVersion;
 use crate::model::addon::{Addon, AddonSource};
 use crate::model::decision::{Key, Reason};
 use crate::model::installed::{InstalledAddon, InstalledCheck};
-use crate::model::live::CallFailure;
 use crate::model::plan::{Fact, Scope, Stage, StageKind, Step, Work};
 use crate::model::text::list;
 use crate::model::version::Version;
@@ -98,16 +97,23 @@ pub(super) fn phases_not_skippable(inventory: &Inventory, stages: &[Stage]) -> O
     })
 }
 
-/// The checks that could not be made, because our user may not read what they are about.
+/// The checks that could not be made: it is not known yet whether our user may read what they are about, or it may not.
 pub(super) fn not_readable(inventory: &Inventory, stages: &[Stage]) -> BTreeSet<Reason> {
+    let live = inventory.live;
     let checked = stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| step.work.check());
-    let unread = checked.filter_map(|of| Some((of, inventory.live.addons_unread.get(&of.workload)?)));
-    let refused = unread.filter(|(_, why)| why.is_missing_right());
-    let reason = |(of, why): (&InstalledCheck, &CallFailure)| {
-        let text = format!("{} could not be looked at after the hop: {}", of.workload, why.words());
-        Reason::new(Key::RightMissing, of.workload.to_string(), text)
+    let reason = |of: &InstalledCheck| {
+        let of = &of.workload;
+        let (key, text) = match (live.addons_unread.get(of), live.addon_workloads.get(of)) {
+            (Some(why), _) if why.is_missing_right() => {
+                (Key::RightMissing, format!("{of} could not be looked at after the hop: {}", why.words()))
+            }
+            (Some(why), None) => (Key::VersionUnknown, format!("{of} cannot be read: {}", why.words())),
+            (None, None) => (Key::VersionUnknown, format!("{of} has not been read yet")),
+            (Some(_) | None, Some(_)) => return None,
+        };
+        Some(Reason::new(key, of.to_string(), text))
     };
-    refused.map(reason).collect()
+    checked.filter_map(reason).collect()
 }
 
 /// The addons that kubeadm leaves out, and that no addon of the file moves either.

@@ -31,6 +31,14 @@ fn checked() -> StepId {
     Step::new(Scope::Check(of.name().into()), Work::Check(check), Vec::new(), Vec::new()).id
 }
 
+fn drifted() -> DriftedObject {
+    DriftedObject {
+        addon: "web".into(),
+        object: "configmap/web/app".into(),
+        text: "is not as applied: changed by kubectl-edit (Update) at 2026-11-25T21:00:00Z".into(),
+    }
+}
+
 fn every_kind() -> Vec<What> {
     let why = || vec![reason(Key::NodeNotReady, "node/w1", "it is not Ready")];
     let phases = [
@@ -60,13 +68,7 @@ fn every_kind() -> Vec<What> {
         What::Cluster(ClusterEvent::Waiting { answers: Vec::new() }),
         What::Cluster(ClusterEvent::Waiting { answers: vec![closed.clone()] }),
         What::Cluster(ClusterEvent::Waiting { answers: vec![closed; 5] }),
-        What::Cluster(ClusterEvent::Drifted {
-            objects: vec![DriftedObject {
-                addon: "web".into(),
-                object: "configmap/web/app".into(),
-                text: "is not as applied: changed by kubectl-edit (Update) at 2026-11-25T21:00:00Z".into(),
-            }],
-        }),
+        What::Cluster(ClusterEvent::Drifted { objects: vec![drifted()] }),
         What::Cluster(ClusterEvent::Drifted { objects: Vec::new() }),
         What::Run(RunEvent::Started {
             commit: commit(NEW),

@@ -168,7 +168,8 @@ async fn what_kubeadm_leaves_out_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_check_that_may_not_read_is_told_before_the_run_begins() {
     let mut world = world().await;
-    let message = "daemonsets.apps \"kube-proxy\" is forbidden: User \"windlass\" cannot get resource";
+    let message = "daemonsets.apps \"kube-proxy\" is forbidden: User \"windlass\" cannot get resource \"daemonsets\" in \
+                   API group \"apps\" in the namespace \"kube-system\"";
     let how = How::Status { code: 403, reason: "Forbidden", message: message.to_owned() };
     let when = When { verb: "get", resource: "daemonsets", name: "kube-proxy".to_owned(), ..When::default() };
     world.faults(|faults, _| faults.on(when, 0, 1_000, how));

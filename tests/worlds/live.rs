@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use windlass::model::addon::{ContainerImage, WorkloadRead};
+use windlass::model::installed::InstalledAddon;
 use windlass::model::live::{
     Allocatable, Budget, Id, Labels, Live, Node, NodeTaint, Owner, OwnerKind, Phase, Pod, Progress, Ready,
     Requests, Rollout, Seconds, Seldom, Server, Strategy, Workload,
@@ -64,6 +65,14 @@ impl Sight {
         }
         for (name, words) in &self.addons {
             live.addon_workloads.insert(workload_ref(name), workload(words));
+        }
+        // What kubeadm moves is read before every plan that would check it.
+        for addon in InstalledAddon::ALL {
+            let of = addon.workload();
+            if live.workload_of(&of).is_some() {
+                let read = || workload(&format!("{}=registry.k8s.io/{}:v1", addon.name(), addon.name()));
+                live.addon_workloads.entry(of).or_insert_with(read);
+            }
         }
         for (name, words) in &self.charts {
             charts::put(&mut live, name, words);

@@ -52,44 +52,52 @@ async fn addons() -> World {
     world
 }
 
-#[test]
-fn addons_go_on_after_being_killed_before_and_after_any_effect() {
+/// Kills a run before and after each of its effects, each time in a new world, and starts it again. `scene` makes the world and what
+/// `check` wants to know of it; the run has at least so many effects.
+fn killed_at_every_effect<T>(
+    least: u64,
+    ends: RunState,
+    scene: impl AsyncFn() -> (World, T),
+    check: impl Fn(&World, &T, &str),
+) {
     for when in [When::Before, When::After] {
         for index in 0.. {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+            let title = format!("{when:?} effect {index}");
             let fenced = runtime.block_on(async {
-                let mut world = addons().await;
+                let (mut world, known) = scene().await;
                 let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
                 if fenced {
                     let end = world.run().await;
-                    assert_eq!(
-                        end,
-                        End::Idle(RunState::AsDesired),
-                        "{when:?} effect {index}: {:#?}",
-                        world.log()
-                    );
+                    assert_eq!(end, End::Idle(ends), "{title}: {:#?}", world.log());
                 }
-                let writes = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
-                let moves = writes
-                    .iter()
-                    .filter(|write| write.contains(" patch ") && write.contains("/deployments/"));
-                let moves: Vec<&str> = moves.filter_map(|write| write.rsplit('/').next()).collect();
-                assert_eq!(
-                    moves,
-                    ["first", "first", "second"],
-                    "each once, in order, {when:?} effect {index}"
-                );
-                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
-                assert_eq!(outcomes, [RunOutcome::Converged], "{when:?} effect {index}");
+                check(&world, &known, &title);
                 fenced
             });
             if !fenced {
-                assert!(index > 8, "a run of addons has several effects, not {index}");
+                assert!(index > least, "the run has several effects, not {index}");
                 break;
             }
         }
     }
+}
+
+fn outcomes(world: &World) -> Vec<RunOutcome> {
+    world.record().ended.iter().map(|run| run.outcome).collect()
+}
+
+#[test]
+fn addons_go_on_after_being_killed_before_and_after_any_effect() {
+    let scene = async || (addons().await, ());
+    killed_at_every_effect(8, RunState::AsDesired, scene, |world, (), title| {
+        let writes = world.writes_after("2026-01-01T00:00:00Z".parse().unwrap());
+        let moves =
+            writes.iter().filter(|write| write.contains(" patch ") && write.contains("/deployments/"));
+        let moves: Vec<&str> = moves.filter_map(|write| write.rsplit('/').next()).collect();
+        assert_eq!(moves, ["first", "first", "second"], "each once, in order, {title}");
+        assert_eq!(outcomes(world), [RunOutcome::Converged], "{title}");
+    });
 }
 
 /// Commits an addon of two objects, or of one, with this text in the first.
@@ -116,99 +124,52 @@ fn desire_manifests(world: &World, text: &str, more: bool) {
 
 #[test]
 fn manifests_go_on_after_being_killed_before_and_after_any_effect() {
-    for when in [When::Before, When::After] {
-        for index in 0.. {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-            let fenced = runtime.block_on(async {
-                let mut world = World::new();
-                world.control_plane(1).workers("w", 1);
-                world.pass(SignedDuration::from_secs(30)).await;
-                desire_manifests(&world, "old", true);
-                assert_eq!(world.run().await, End::Idle(RunState::AsDesired), "{:#?}", world.log());
-                let installed = world.clock.now();
-                world.pass(SignedDuration::from_secs(1)).await;
-                desire_manifests(&world, "new", false);
-                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
-                if fenced {
-                    let end = world.run().await;
-                    let log = world.log();
-                    assert_eq!(end, End::Idle(RunState::AsDesired), "{when:?} effect {index}: {log:#?}");
-                }
-                let writes = world.writes_after(installed);
-                let writes: Vec<String> = writes
-                    .into_iter()
-                    .filter(|write| write.contains("/default/configmaps/"))
-                    .map(|write| write.split_once(' ').unwrap().1.to_owned())
-                    .collect();
-                let place = "/api/v1/namespaces/default/configmaps";
-                let expected = [format!("patch {place}/first"), format!("delete {place}/second")];
-                assert_eq!(writes, expected, "each once, in order, {when:?} effect {index}");
-                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
-                assert_eq!(outcomes, [RunOutcome::Converged; 2], "{when:?} effect {index}");
-                fenced
-            });
-            if !fenced {
-                assert!(index > 6, "a run of manifests has several effects, not {index}");
-                break;
-            }
-        }
-    }
+    let scene = async || {
+        let mut world = World::new();
+        world.control_plane(1).workers("w", 1);
+        world.pass(SignedDuration::from_secs(30)).await;
+        desire_manifests(&world, "old", true);
+        assert_eq!(world.run().await, End::Idle(RunState::AsDesired), "{:#?}", world.log());
+        let installed = world.clock.now();
+        world.pass(SignedDuration::from_secs(1)).await;
+        desire_manifests(&world, "new", false);
+        (world, installed)
+    };
+    killed_at_every_effect(6, RunState::AsDesired, scene, |world, installed, title| {
+        let writes = world.writes_after(*installed);
+        let writes: Vec<String> = writes
+            .into_iter()
+            .filter(|write| write.contains("/default/configmaps/"))
+            .map(|write| write.split_once(' ').unwrap().1.to_owned())
+            .collect();
+        let place = "/api/v1/namespaces/default/configmaps";
+        let expected = [format!("patch {place}/first"), format!("delete {place}/second")];
+        assert_eq!(writes, expected, "each once, in order, {title}");
+        assert_eq!(outcomes(world), [RunOutcome::Converged; 2], "{title}");
+    });
 }
 
 #[test]
 fn a_chart_goes_on_after_being_killed_before_and_after_any_effect() {
-    for when in [When::Before, When::After] {
-        for index in 0.. {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-            let fenced = runtime.block_on(async {
-                let mut world = helm::installed().await;
-                helm::desire(&world, "v1.35.4", "1.1.0", ("v2", "works"), false);
-                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
-                if fenced {
-                    let end = world.run().await;
-                    let log = world.log();
-                    assert_eq!(end, End::Idle(RunState::AsDesired), "{when:?} effect {index}: {log:#?}");
-                }
-                let expected = ["1 superseded", "2 deployed"];
-                assert_eq!(helm::revisions(&world), expected, "once, {when:?} effect {index}");
-                let outcomes: Vec<_> = world.record().ended.iter().map(|run| run.outcome).collect();
-                assert_eq!(outcomes, [RunOutcome::Converged; 2], "{when:?} effect {index}");
-                fenced
-            });
-            if !fenced {
-                assert!(index > 4, "a run of a chart has several effects, not {index}");
-                break;
-            }
-        }
-    }
+    let scene = async || {
+        let world = helm::installed().await;
+        helm::desire(&world, "v1.35.4", "1.1.0", ("v2", "works"), false);
+        (world, ())
+    };
+    killed_at_every_effect(4, RunState::AsDesired, scene, |world, (), title| {
+        assert_eq!(helm::revisions(world), ["1 superseded", "2 deployed"], "once, {title}");
+        assert_eq!(outcomes(world), [RunOutcome::Converged; 2], "{title}");
+    });
 }
 
 #[test]
 fn manifests_go_back_although_they_are_killed_before_and_after_any_effect() {
-    for when in [When::Before, When::After] {
-        for index in 0.. {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-            let fenced = runtime.block_on(async {
-                let mut world = manifests::installed().await;
-                manifests::desire_broken(&world, "v1.35.4");
-                let fenced = world.run_fenced(Arc::new(CrashAt { index, when })).await == End::Fenced;
-                if fenced {
-                    let end = world.run().await;
-                    let log = world.log();
-                    assert_eq!(end, End::Idle(RunState::Halted), "{when:?} effect {index}: {log:#?}");
-                }
-                manifests::assert_is_back(&world);
-                fenced
-            });
-            if !fenced {
-                assert!(index > 12, "a run that goes back has many effects, not {index}");
-                break;
-            }
-        }
-    }
+    let scene = async || {
+        let world = manifests::installed().await;
+        manifests::desire_broken(&world, "v1.35.4");
+        (world, ())
+    };
+    killed_at_every_effect(12, RunState::Halted, scene, |world, (), _| manifests::assert_is_back(world));
 }
 
 async fn crashed_at(index: u64, when: When) -> bool {

@@ -24,6 +24,8 @@ pub(super) struct RenderedChart {
     pub(super) archive: Option<String>,
     /// For which version of Kubernetes it was rendered.
     pub(super) kubernetes: String,
+    /// Why it was not rendered for the version that was asked for.
+    pub(super) refused: Option<String>,
 }
 
 /// How helm says that a chart does not support a version of Kubernetes (`kubeVersion`).
@@ -46,7 +48,11 @@ impl ClusterApi {
             for other in &version.others {
                 let tried = self.render_for(other, (asked, &chart), of_run, with, places).await;
                 if !unsupported(&tried) {
-                    return tried;
+                    let refused = first.err().and_then(|objection| match objection {
+                        ReleaseObjection::Refused(words) => Some(words),
+                        _ => None,
+                    });
+                    return tried.map(|rendered| RenderedChart { refused, ..rendered });
                 }
             }
         }
@@ -96,6 +102,7 @@ impl ClusterApi {
             again,
             archive: archive.clone(),
             kubernetes: kubernetes.to_owned(),
+            refused: None,
         })
     }
 

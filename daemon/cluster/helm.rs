@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::chart::RenderedChart;
 use super::helm_run::{asked_folder, words};
-use super::manifest::{Versions, address};
+use super::manifest::{NoAddress, Versions, address};
 use super::rendering::{Places, Rendered, manifests_of, objects_of};
 use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectsAnswer, ReleaseAnswer};
@@ -61,7 +61,7 @@ impl ClusterApi {
         }
         match self.foreign(&asked.release, &rendering).await {
             Ok(foreign) => answer.foreign = foreign,
-            Err(error) => return unread(answer, ReleaseObjection::Unread(error.failure())),
+            Err(why) => return unread(answer, ReleaseObjection::Unread(why)),
         }
         let same = asked.rendering.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rendering));
         let mut all = AllManifests::default();
@@ -90,7 +90,7 @@ impl ClusterApi {
         &self,
         release: &ReleaseRef,
         rendering: &Rendering,
-    ) -> Result<Vec<ObjectRef>, CallError> {
+    ) -> Result<Vec<ObjectRef>, CallFailure> {
         let known = |object: &ObjectRef| {
             rendering.last.contains_key(object)
                 || rendering.objects.iter().any(|manifest| manifest.object == *object)
@@ -103,9 +103,15 @@ impl ClusterApi {
         let served = self.served(added.iter().map(|object| &object.api_version)).await;
         let mut foreign = Vec::new();
         for object in added {
-            // What has no place is not there.
-            let Ok(address) = address(object, &served, Versions::Own) else { continue };
-            let found = call(self.api_of(object, &address).get_metadata_opt(&object.name)).await?;
+            let address = match address(object, &served, Versions::Own) {
+                Ok(address) => address,
+                // What has no place is not there.
+                Err(NoAddress::NoKind(_)) => continue,
+                Err(NoAddress::Wrong(words)) => return Err(CallFailure::Other(words)),
+                Err(NoAddress::Unknown(why)) => return Err(why),
+            };
+            let found = call(self.api_of(object, &address).get_metadata_opt(&object.name)).await;
+            let found = found.map_err(|error| error.failure())?;
             let is = |key: &str, value: &str| {
                 found
                     .as_ref()
@@ -200,20 +206,20 @@ impl ClusterApi {
         let rendered = if as_asked {
             let objects = manifests_of(&last, asked);
             let (kubernetes, again) = (first.kubernetes.clone(), BTreeMap::new());
-            RenderedChart { objects, first: BTreeSet::new(), again, archive: None, kubernetes }
+            RenderedChart { objects, first: BTreeSet::new(), again, archive: None, kubernetes, refused: None }
         } else {
             self.render((asked, first), of_run, (!revisions.is_empty(), &apis), &places).await?
         };
         let mut after = Vec::new();
         for version in later {
             let rendered = self.render((asked, version), of_run, (true, &apis), &places).await;
-            let RenderedChart { objects, first, again, archive, kubernetes } =
+            let RenderedChart { objects, first, again, archive, kubernetes, refused } =
                 rendered.map_err(|objection| objection.of_version(&version.version))?;
-            let asked = version.rendered_for(&kubernetes);
+            let asked = version.rendered_for(&kubernetes, refused);
             after.push(LaterRendering { asked, archive, objects, first, again });
         }
         Ok(Arc::new(Rendering {
-            asked: first.rendered_for(&rendered.kubernetes),
+            asked: first.rendered_for(&rendered.kubernetes, rendered.refused),
             as_asked,
             archive: rendered.archive,
             objects: rendered.objects,

@@ -11,7 +11,7 @@ use super::{quantity, shared::Shared};
 use crate::model::claim::Claim;
 use crate::model::live::{
     ClaimState, Ending, Id, Job, JobState, Labels, Node, NodeTaint, Note, Owner, OwnerKind, Phase, Pod,
-    Ready, Seconds, Seldom, Server, Uid,
+    Ready, Restart, Seconds, Seldom, Server, Uid,
 };
 use crate::model::names::{self, CLAIM, HOLD, SCALE_DOWN_DISABLED};
 use crate::model::servers;
@@ -78,7 +78,8 @@ pub(super) fn node(object: &v1::Node, shared: &mut Shared, now: Timestamp) -> Op
         scale_down_disabled: annotation(SCALE_DOWN_DISABLED) == Some("true"),
         network_unavailable: condition("NetworkUnavailable")
             .filter(|condition| condition.status == "True")
-            .map(|condition| condition.last_transition_time.as_ref().map_or(now, |time| time.0)),
+            .map(|condition| condition.last_transition_time.as_ref().map_or(now, |time| time.0.min(now))),
+        joined: meta.creation_timestamp.as_ref().map_or(now, |time| time.0),
         virtual_kubelet,
     })
 }
@@ -174,7 +175,7 @@ pub(super) fn pod(object: &KubePod, shared: &mut Shared, now: Timestamp) -> Opti
             claims: claims(name, spec, shared),
             ending: ending(meta, status),
             server: component.and_then(|component| server(object, component, shared)),
-            restarted: restarted(status),
+            restarted: restarted(status, now),
         }
         .kept(),
     })
@@ -243,15 +244,14 @@ fn containers_gone(status: Option<&v1::PodStatus>) -> bool {
             .all(|container| container.state.as_ref().is_some_and(|state| state.terminated.is_some()))
 }
 
-/// When a container that had ended was started again last. It counts as such while it runs.
-fn restarted(status: Option<&v1::PodStatus>) -> Option<Timestamp> {
-    let containers =
-        status?.container_statuses.iter().flatten().filter(|container| container.restart_count > 0);
-    let started = containers.filter_map(|container| {
+/// That a container which had ended was started again; it counts as such while it runs. The fold knows when it was first seen.
+fn restarted(status: Option<&v1::PodStatus>, now: Timestamp) -> Option<Restart> {
+    let containers = status?.container_statuses.iter().flatten();
+    let started = containers.filter(|container| container.restart_count > 0).filter_map(|container| {
         let running = container.state.as_ref()?.running.as_ref()?;
         Some(running.started_at.as_ref()?.0)
     });
-    started.max()
+    started.max().map(|started| Restart { started, seen: started.min(now) })
 }
 
 fn ending(meta: &ObjectMeta, status: Option<&v1::PodStatus>) -> Option<Ending> {

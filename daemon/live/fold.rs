@@ -67,6 +67,9 @@ impl Folder {
             if older && self.listings.nodes.is_none() {
                 return;
             }
+            if node.network_unavailable.is_some() {
+                node.network_unavailable = before.network_unavailable.or(Some(now));
+            }
             if before.kubelet == node.kubelet {
                 node.kubelet_since = before.kubelet_since;
             }
@@ -116,6 +119,11 @@ impl Folder {
             }
             if before.node == pod.node {
                 pod.arrived = before.arrived;
+            }
+            let known = before.seldom.as_ref().and_then(|seldom| seldom.restarted);
+            if let Some(restart) = pod.seldom.as_mut().and_then(|seldom| seldom.restarted.as_mut()) {
+                let same = known.filter(|known| known.started == restart.started);
+                restart.seen = same.map_or(now, |known| known.seen);
             }
         }
         let server_moved = server_of(before) != server_of(Some(&pod));

@@ -130,7 +130,10 @@ impl Folder {
         now: Timestamp,
     ) {
         let same = before.filter(|before| before.question == *question);
-        let deployed = release.as_ref().is_none_or(|release| release.has(&question.digest));
+        // Without an answer about the objects nothing is known of them.
+        let deployed = release
+            .as_ref()
+            .is_none_or(|release| release.objection.is_none() && release.has(&question.digest));
         let of_release = release.is_some();
         let complete = deployed
             && objects.iter().all(|(object, read)| {

@@ -233,7 +233,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::helm::{AskedVersion, LaterRendering};
+    use crate::live::{Folder, ObjectsAnswer, ProbeAnswer, Seen};
+    use crate::model::helm::{AskedVersion, Chart, LaterRendering, ReleaseMark, ReleaseRef};
+    use crate::model::live::Probe;
 
     fn manifest(name: &str, data: &Value) -> Manifest {
         let object = ObjectRef {
@@ -284,6 +286,7 @@ mod tests {
                 digest: "sha256:2".to_owned(),
                 kubernetes: "v1.36.3".to_owned(),
                 others: Vec::new(),
+                refused: None,
             },
             archive: None,
             first: ["crd", "new-crd"].map(|name| manifest(name, &new).object).into(),
@@ -301,5 +304,63 @@ mod tests {
             of.and_then(|(_, fields)| fields.first()?.to.clone())
         };
         assert_eq!((to("changed").as_deref(), to("drawn").as_deref()), (Some("2"), Some("(drawn anew)")));
+    }
+
+    /// Helm has ended, and the look after it could not read the objects: nothing is known of their rollouts.
+    #[test]
+    fn a_release_whose_objects_could_not_be_read_is_not_complete() {
+        let complete = |objection: Option<ReleaseObjection>| {
+            let asked = ReleaseAsked {
+                release: ReleaseRef { namespace: "shop".to_owned(), name: "web".to_owned() },
+                chart: Chart::Folder("addons/web/chart".to_owned()),
+                versions: Vec::new(),
+                files: Arc::default(),
+                rendering: None,
+            };
+            let question = Arc::new(ManifestsQuestion {
+                addon: "web".to_owned(),
+                label: "prod.web".to_owned(),
+                digest: "sha256:1".to_owned(),
+                objects: [].into(),
+                all: Arc::default(),
+                take_over: [].into(),
+                before: Arc::default(),
+                known: Arc::default(),
+                release: Some(Arc::new(asked)),
+            });
+            let mark = ReleaseMark {
+                addon: "prod.web".to_owned(),
+                content: "1".to_owned(),
+                attempt: String::new(),
+                timeout_seconds: 60,
+            };
+            let revision = ReleaseRevision {
+                number: 1,
+                status: "deployed".to_owned(),
+                mark: Some(mark),
+                record: String::new(),
+                found: FoundObject { uid: String::new(), resource_version: String::new() },
+                chart: None,
+                description: None,
+            };
+            let release = ReleaseAnswer {
+                revisions: vec![revision],
+                rendering: None,
+                objection,
+                has_namespace: true,
+                foreign: Vec::new(),
+                question: Arc::clone(&question),
+            };
+            let answer = ObjectsAnswer { objects: Vec::new(), gone: Vec::new(), release: Some(release) };
+            let mut folder = Folder::default();
+            let now = Timestamp::UNIX_EPOCH;
+            let probe = Probe::Manifests(Arc::clone(&question));
+            let answer = ProbeAnswer::Manifests(answer);
+            folder.fold(Seen::Probed { probe, answer, asked: now }, now);
+            folder.live.addon_manifests["web"].complete_since
+        };
+        assert!(complete(None).is_some());
+        let why = CallFailure::Other("it was silent".to_owned());
+        assert_eq!(complete(Some(ReleaseObjection::Unread(why))), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::addon::{Addon, AddonMove, AddonSource, AddonWhen, is_as};
-use super::helm::{AddonHelm, AskedVersion, ReleaseAsked};
+use super::helm::{AddonHelm, AskedVersion, ReleaseAsked, Rendering};
 use super::live::{Live, Probe};
 use super::manifest::{ManifestsQuestion, ManifestsRead, ObjectRef};
 use super::version::Version;
@@ -59,6 +59,7 @@ impl Addon {
                     versions: self.asked_versions(
                         of,
                         (self.meets(live, target), &passed(live, target)),
+                        read.and_then(ManifestsRead::rendering).map(|rendering| &**rendering),
                         steps,
                     ),
                     files: Arc::clone(&of.files),
@@ -93,6 +94,7 @@ impl Addon {
         &self,
         of: &AddonHelm,
         (meets, passed): (&Version, &[String]),
+        rendering: Option<&Rendering>,
         steps: &AddonSteps<'_>,
     ) -> Vec<AskedVersion> {
         let asked = |version: &String, kubernetes: &Version, others: Vec<String>| AskedVersion {
@@ -100,6 +102,7 @@ impl Addon {
             digest: of.digests.get(version).cloned().unwrap_or_default(),
             kubernetes: kubernetes.to_string(),
             others,
+            refused: None,
         };
         let planned: &[&AddonMove] = match steps {
             AddonSteps::Begun(mv) if mv.helm().is_some_and(|step| step.follows_from_chart(of, &mv.to)) => {
@@ -110,7 +113,15 @@ impl Addon {
         };
         let versions = self.via.iter().map(|via| &via.version).chain([&self.version]);
         let step = |version: &String| planned.iter().find(|mv| mv.to == *version);
+        // What its chart does not support stays so: it is not rendered again and again.
+        let refused = |mv: &AddonMove| {
+            let mut known = rendering.into_iter().flat_map(Rendering::asked_versions);
+            let of_version =
+                known.find(|known| known.version == mv.to).and_then(|known| known.refused.as_ref());
+            of_version.is_some_and(|(kubernetes, _)| *kubernetes == mv.kubernetes.to_string())
+        };
         let known = |version: &String| match step(version) {
+            Some(mv) if refused(mv) => asked(version, &mv.kubernetes, passed.to_vec()),
             Some(mv) => asked(version, &mv.kubernetes, Vec::new()),
             None => asked(version, meets, passed.to_vec()),
         };

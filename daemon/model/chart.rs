@@ -60,6 +60,8 @@ pub struct AskedVersion {
     pub kubernetes: String,
     /// Those for which it is rendered if it does not support that one. None once a plan says which one it meets.
     pub others: Vec<String>,
+    /// Of a version that was rendered for one of the others: for which it was not, and in which words helm said so.
+    pub refused: Option<(String, String)>,
 }
 
 impl AskedVersion {
@@ -69,10 +71,15 @@ impl AskedVersion {
         self.version == known.version && self.digest == known.digest && kubernetes
     }
 
-    /// The same, for the one version of Kubernetes for which it was rendered.
+    /// The same, for the one version of Kubernetes for which it was rendered, and why it was not for the one that is asked for.
     #[must_use]
-    pub fn rendered_for(&self, kubernetes: &str) -> Self {
-        Self { kubernetes: kubernetes.to_owned(), others: Vec::new(), ..self.clone() }
+    pub fn rendered_for(&self, kubernetes: &str, refused: Option<String>) -> Self {
+        Self {
+            kubernetes: kubernetes.to_owned(),
+            others: Vec::new(),
+            refused: refused.map(|words| (self.kubernetes.clone(), words)),
+            ..self.clone()
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub use super::jobs::Jobs;
 pub use super::labels::Labels;
 pub use super::nodes::Nodes;
 pub use super::overlay::{Backoff, LeftAhead, Looked, Overlay, Refusal, RefusalKind, Sent};
-pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Seldom, Server};
+pub use super::pod::{ByUid, Ending, Owner, OwnerKind, Phase, Pod, Pods, Restart, Seldom, Server};
 pub use super::rollout::{NoteState, Progress, Rollout, RolloutNote, Strategy};
 pub use super::room::{Allocatable, Requests};
 pub use super::seconds::Seconds;
@@ -141,7 +141,9 @@ pub struct Node {
     pub to_be_deleted: bool,
     /// True if the node has the annotation that keeps the autoscaler from removing it.
     pub scale_down_disabled: bool,
-    /// Since when the node says that it has no network, by the API server's clock; `None` if it does not say so.
+    /// When the node was made, by the API server's clock.
+    pub joined: Timestamp,
+    /// Since when the node says that it has no network: by our clock if we saw it; `None` if it does not say so.
     pub network_unavailable: Option<Timestamp>,
     /// True if no kubelet of Kubernetes runs it: a virtual kubelet stands for another system, and its version says
     /// nothing about skew. Its `kubelet` is `None`.

@@ -101,8 +101,7 @@ pub struct Seldom {
     pub claims: Box<[Id]>,
     pub ending: Option<Ending>,
     pub server: Option<Server>,
-    /// When a container of it that had ended was started again last, by its kubelet's clock.
-    pub restarted: Option<Timestamp>,
+    pub restarted: Option<Restart>,
 }
 
 impl Seldom {
@@ -110,6 +109,15 @@ impl Seldom {
     pub fn kept(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
     }
+}
+
+/// That a container which had ended was started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// By the kubelet's clock, which may differ from ours.
+    pub started: Timestamp,
+    /// When it was first seen, by our clock.
+    pub seen: Timestamp,
 }
 
 /// How the only container of a pod ended, or why it does not start.
@@ -152,9 +160,9 @@ impl Pod {
         self.seldom.as_ref()?.server.as_ref()
     }
 
-    /// When a container of it that had ended was started again last.
+    /// When a container of it that had ended was last seen to be started again, by our clock.
     pub fn restarted(&self) -> Option<Timestamp> {
-        self.seldom.as_ref()?.restarted
+        Some(self.seldom.as_ref()?.restarted?.seen)
     }
 
     pub fn finished(&self) -> bool {

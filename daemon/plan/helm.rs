@@ -110,7 +110,12 @@ pub(super) fn rendered_for_another<'a>(
     let mut steps = steps;
     steps.find_map(|(to, at)| {
         let asked = rendering.asked_versions().find(|asked| asked.version == to)?;
-        (asked.kubernetes != at.to_string()).then(|| {
+        let meets = at.to_string();
+        if let Some((_, words)) = asked.refused.as_ref().filter(|(refused, _)| *refused == meets) {
+            let text = format!("its step to {to} comes where the API servers run {at}: {words}");
+            return Some(Reason::new(Key::AddonRefused, format!("addon/{}", addon.name), text));
+        }
+        (asked.kubernetes != meets).then(|| {
             let text = format!(
                 "{to} was rendered for Kubernetes {}, and its step comes where the API servers run {at}: it is being rendered \
                  for that",

@@ -18,8 +18,8 @@ pub(super) fn record_drift(input: &Input<'_>, tick: &mut Tick) {
         return;
     }
     let Some(objects) = drifted(input) else { return };
-    let recorded = input.record.drifted.iter().map(|old| &old.value);
-    if recorded.eq(&objects) {
+    let recorded = input.record.drifted.iter().map(|old| subject(&old.value));
+    if recorded.eq(objects.iter().map(subject)) {
         return;
     }
     let due = input.record.drifted_at.map(|last| later(last, SPACING));
@@ -28,6 +28,12 @@ pub(super) fn record_drift(input: &Input<'_>, tick: &mut Tick) {
         Some(due) => tick.wake_at = earliest(tick.wake_at, Some(due)),
         None => tick.entries.push(What::Cluster(ClusterEvent::Drifted { objects })),
     }
+}
+
+/// What is said of an object, without the time: others write other fields of it all the time.
+fn subject(of: &DriftedObject) -> (&str, &str, &str) {
+    let text = of.text.rsplit_once(" at ").map_or(of.text.as_str(), |(text, _)| text);
+    (&of.addon, &of.object, text)
 }
 
 /// What is not as it was applied; `None` while that is not known.
@@ -41,7 +47,8 @@ fn drifted(input: &Input<'_>) -> Option<Vec<DriftedObject>> {
             AddonSource::Helm(of) => of.digests.get(&addon.version)?,
         };
         let read = input.live.manifests_of(&addon.name, digest)?;
-        if read.unread().is_some() {
+        let objected = read.release.as_ref().is_some_and(|release| release.objection.is_some());
+        if read.unread().is_some() || objected {
             return None;
         }
         all.extend(read.drifted().map(|(object, text)| DriftedObject {

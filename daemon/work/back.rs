@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::hand::Hand;
+use super::settled::unsettled;
 use super::turn::Turn;
 use crate::model::addon::{AddonMove, AddonWork, ContainerImage, ImageMove, OnFailure, WorkloadRead};
 use crate::model::decision::{Gate, Key, Reason};
@@ -102,7 +103,8 @@ pub(super) fn image_back(
         let text = format!("it did not go back: {by} gave it the image {}", runs.image);
         return went_back(hand, back, turn, text);
     }
-    if let Some(since) = read.complete_since {
+    let unsettled = unsettled(hand, [read]);
+    if let Some(since) = read.complete_since.filter(|_| unsettled.is_none()) {
         let well = later(since, STABLE);
         if well <= hand.now {
             return went_back(hand, back, turn, format!("it went back to {}", mv.from));
@@ -119,7 +121,7 @@ pub(super) fn image_back(
             format!("it went back to {}, and its rollout has not come further within its timeout", mv.from);
         return went_back(hand, back, turn, text);
     }
-    let text = format!("{} goes back to {}", of.workload, mv.from);
+    let text = unsettled.unwrap_or_else(|| format!("{} goes back to {}", of.workload, mv.from));
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }
 
@@ -130,7 +132,9 @@ pub(super) fn release_is_back(
     back: &GoingBack,
     turn: Turn,
 ) -> Turn {
-    let going = read.workloads().find(|(_, found)| found.progress != Progress::Complete);
+    let unsettled = unsettled(hand, read.workloads().map(|(_, found)| found));
+    let well = |found: &WorkloadRead| found.progress == Progress::Complete && unsettled.is_none();
+    let going = read.workloads().find(|(_, found)| !well(found));
     let Some((object, found)) = going else {
         let since = read.workloads().filter_map(|(_, found)| found.complete_since).max();
         let well = since.map(|since| later(since, STABLE)).filter(|well| *well > hand.now);
@@ -149,6 +153,6 @@ pub(super) fn release_is_back(
             format!("it went back to {}, and {object} has not come further within its timeout", mv.from);
         return went_back(hand, back, turn, text);
     }
-    let text = format!("{object} goes back to {}", mv.from);
+    let text = unsettled.unwrap_or_else(|| format!("{object} goes back to {}", mv.from));
     turn.moving().waits(Gate::Health, Reason::new(Key::AddonRolling, hand.object(), text))
 }

@@ -5,10 +5,10 @@ use super::back::went_back;
 use super::hand::Hand;
 use super::objects::{Carried, carry, comparing, is_recent, objection};
 use super::turn::{LOOK_AGAIN, Turn};
-use crate::model::addon::{AddonMove, AddonSteps, EarlierQuestion};
+use crate::model::addon::{AddonManifests, AddonMove, AddonSteps, EarlierQuestion};
 use crate::model::decision::{Gate, Key, Reason};
 use crate::model::live::Probe;
-use crate::model::manifest::ManifestsMove;
+use crate::model::manifest::{ManifestsMove, ObjectRef};
 use crate::record::GoingBack;
 
 pub(super) fn objects_back(hand: &Hand<'_>, mv: &AddonMove, back: &GoingBack, turn: Turn) -> Turn {
@@ -32,6 +32,17 @@ pub(super) fn objects_back(hand: &Hand<'_>, mv: &AddonMove, back: &GoingBack, tu
         }
         Err(why) => return went_back(hand, back, turn, format!("it did not go back: {why}")),
     };
+    if asked.digest != applied.digest {
+        let text = format!(
+            "it did not go back: commit {} has another content than was applied",
+            applied.commit.short()
+        );
+        return went_back(hand, back, turn, text);
+    }
+    if let Some((object, other)) = given_away(hand, mv, asked) {
+        let text = format!("it did not go back: {object} belongs to the addon {other} by now");
+        return went_back(hand, back, turn, text);
+    }
     let before = hand.record.addon_objects.get(&mv.name);
     let turn = turn.probe(
         addon.probe(hand.live, before, (&mv.kubernetes, &AddonSteps::Planned(Vec::new()))),
@@ -58,4 +69,14 @@ pub(super) fn objects_back(hand: &Hand<'_>, mv: &AddonMove, back: &GoingBack, tu
             went_back(hand, back, turn, format!("it goes back to {version}, and {why}"))
         }
     }
+}
+
+/// An object that another addon of the present commit has.
+fn given_away<'a>(hand: &Hand<'a>, mv: &AddonMove, asked: &AddonManifests) -> Option<(ObjectRef, &'a str)> {
+    let others = hand.live.addon_manifests.iter().filter(|(name, _)| **name != mv.name);
+    let mut theirs = others.flat_map(|(name, read)| {
+        read.question.objects.iter().map(move |manifest| (&manifest.object, name.as_str()))
+    });
+    let ours = |object: &ObjectRef| asked.objects.iter().any(|manifest| manifest.object.is_same_as(object));
+    theirs.find(|(object, _)| ours(object)).map(|(object, name)| (object.clone(), name))
 }

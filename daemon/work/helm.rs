@@ -270,6 +270,9 @@ fn release_back(
         return take_back(hand, (mv, of, release), newest, turn);
     }
     if newest.is_deployed() && newest.description.as_ref() == Some(&said) {
+        if let Some((_, text)) = release.told_objection(Key::ApiUnreachable) {
+            return waits(hand, turn, text);
+        }
         return release_is_back(hand, (mv, read), back, turn);
     }
     if !is_ours(newest, read) {
@@ -313,6 +316,9 @@ fn follow_release(
     if hand.progress.phase < StepPhase::Upgrading {
         return turn.reached(id, StepPhase::Upgrading);
     }
+    if let Some((_, text)) = release.told_objection(Key::ApiUnreachable) {
+        return unlooked(hand, (mv, read), turn, text);
+    }
     let unsettled = unsettled(hand, read.workloads().map(|(_, workload)| workload));
     if let Some(since) = read.complete_since.filter(|_| unsettled.is_none()) {
         return turn.done_once_well(id, &mv.to, since, hand.now);
@@ -326,6 +332,15 @@ fn follow_release(
     let (turn, expired) = expires(hand, (mv, read), turn);
     if expired {
         return fails(hand, mv, turn, format!("it has not come further within its timeout; {text}"));
+    }
+    waits(hand, turn, text)
+}
+
+/// Nothing is known of the objects: the step waits for another look, up to its timeout.
+fn unlooked(hand: &Hand<'_>, (mv, read): (&AddonMove, &ManifestsRead), turn: Turn, text: String) -> Turn {
+    let (turn, expired) = expires(hand, (mv, read), turn);
+    if expired {
+        return failed(hand, turn, format!("it could not be looked at within its timeout; {text}"));
     }
     waits(hand, turn, text)
 }

@@ -1,7 +1,7 @@
 //! Whether what a complete rollout has left behind is well: containers that end and start again, and nodes that have lost their
 //! network.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::hand::Hand;
 use crate::model::addon::WorkloadRead;
@@ -31,15 +31,14 @@ fn restarted(hand: &Hand<'_>, read: &WorkloadRead) -> Option<String> {
     Some(format!("a container of {} ended, and was started again at {}", pod.object(), second(at)))
 }
 
-/// A node that has lost its network since the step of a network plugin began.
+/// A node with a pod of a network plugin, or of another `DaemonSet` that nodes need, which has lost its network since the step began.
 fn without_network(hand: &Hand<'_>, read: &WorkloadRead) -> Option<String> {
-    let workload = hand.live.workloads.get(read.uid.as_str()).filter(|workload| workload.essential)?;
+    hand.live.workloads.get(read.uid.as_str()).filter(|workload| workload.essential)?;
     let began = hand.progress.started()?;
-    let lost = |since: &Timestamp| *since >= began;
-    let mut nodes = hand.live.nodes.values();
-    let node = nodes.find(|node| node.network_unavailable.as_ref().is_some_and(lost))?;
-    Some(format!(
-        "node/{} says that its network is unavailable since the pods of {} were replaced",
-        node.name, workload.name
-    ))
+    let uid = read.uid.as_str().into();
+    let names = hand.live.pods_under(&uid).filter_map(|pod| pod.node.as_ref());
+    // A new node has none until its first pods run.
+    let mut nodes = names.filter_map(|name| hand.live.nodes.get(name)).filter(|node| node.joined < began);
+    let node = nodes.find(|node| node.network_unavailable.is_some_and(|since| since >= began))?;
+    Some(format!("node/{} has lost its network since the step began (NetworkUnavailable)", node.name))
 }

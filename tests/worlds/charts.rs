@@ -158,6 +158,7 @@ fn asked_version(addon: &str, of: &Version) -> AskedVersion {
         digest: digest(addon, &of.name),
         kubernetes: of.kubernetes.clone(),
         others: Vec::new(),
+        refused: None,
     }
 }
 

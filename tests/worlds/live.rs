@@ -147,6 +147,7 @@ fn plain_node(name: &str) -> Node {
         allocatable: Allocatable { cpu: 400, memory: 4_000, pods: 110 },
         to_be_deleted: false,
         scale_down_disabled: false,
+        joined: Timestamp::UNIX_EPOCH,
         network_unavailable: None,
         virtual_kubelet: false,
     }

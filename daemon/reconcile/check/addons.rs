@@ -109,6 +109,11 @@ impl<'a> Check<'a> {
             &name,
             "its file has another content",
         );
+        let others = self.desired().into_iter().flat_map(|desired| &desired.cluster.addons);
+        let mut others =
+            others.filter(|addon| addon.name != mv.name).filter_map(|addon| addon.source.manifests());
+        let theirs = others.any(|of| of.objects.iter().any(|manifest| manifest.object.is_same_as(object)));
+        self.require(!theirs, &name, "another addon of the file has it");
         let read = asked.and_then(|asked| self.live().manifests_of(&mv.name, &asked.digest));
         let read = read.and_then(|read| read.objects.get(object));
         let same = read.is_some_and(|read| read.found == *found && read.address.as_ref() == Some(address));
@@ -230,7 +235,7 @@ impl<'a> Check<'a> {
             let applied = self.record().addon_applied.get(&mv.name)?;
             let earlier = self.live().earlier_addons.get(&mv.name)?;
             let found = earlier.found.as_ref().ok().filter(|_| earlier.commit == applied.commit);
-            return found?.source.manifests();
+            return found?.source.manifests().filter(|asked| asked.digest == applied.digest);
         }
         let addons = &self.desired()?.cluster.addons;
         addons.iter().find(|addon| addon.name == mv.name)?.source.manifests()

@@ -112,6 +112,7 @@ fn control_plane_node(name: &Id) -> Node {
         allocatable: Allocatable::default(),
         to_be_deleted: false,
         scale_down_disabled: false,
+        joined: jiff::Timestamp::UNIX_EPOCH,
         network_unavailable: None,
         virtual_kubelet: false,
     }

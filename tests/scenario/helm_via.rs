@@ -245,6 +245,23 @@ async fn a_version_between_may_support_the_minor_alone_that_is_passed() {
     assert_eq!(runs(&world), ["upgrade web web-2.0.0.tgz", "upgrade web web-3.0.0.tgz"]);
 }
 
+/// The plan is made from what the chart makes for another minor; which one its step meets shows only then.
+#[tokio::test(start_paused = true)]
+async fn a_chart_that_does_not_support_the_minor_of_its_step_is_told_and_not_tried_again_and_again() {
+    let mut world = installed().await;
+    let carrier = CARRIER.replace("IMAGE", "registry.example.com/web:v3");
+    world.helm.publish_for("3.0.0", "v1.34.", &[("carrier.yaml", carrier.as_str())]);
+    world.desire_with("v1.35.4", &web("3.0.0", ""));
+    let process = world.daemon();
+    world.pass(MINUTE * 10).await;
+    world.assert_waits(Key::AddonRefused, "addon/web", "incompatible with Kubernetes");
+    let entries = world.record().next_seq;
+    world.pass(HOUR * 2).await;
+    assert_eq!(world.record().next_seq, entries, "{:#?}", world.log());
+    assert!(world.record().run.is_none());
+    process.end().await;
+}
+
 /// Helm would refuse it in the middle of the run.
 #[tokio::test(start_paused = true)]
 async fn an_object_of_somebody_else_that_a_later_version_adds_keeps_the_run_from_beginning() {

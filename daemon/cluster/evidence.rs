@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::manifest::{AT_ONCE, NoAddress, ServedVersions, Versions, address};
+use super::manifest::{AT_ONCE, ServedVersions, Versions, address_if_served};
 use super::{ClusterApi, call};
 use crate::live::ObjectsBefore;
 use crate::model::evidence::EvidenceQuestion;
@@ -29,12 +29,7 @@ impl ClusterApi {
         object: &ObjectRef,
         served: &ServedVersions,
     ) -> Result<Option<Value>, CallFailure> {
-        let address = match address(object, served, Versions::OfGroup) {
-            Ok(address) => address,
-            Err(NoAddress::NoKind(_)) => return Ok(None),
-            Err(NoAddress::Wrong(words)) => return Err(CallFailure::Other(words)),
-            Err(NoAddress::Unknown(why)) => return Err(why),
-        };
+        let Some(address) = address_if_served(object, served, Versions::OfGroup)? else { return Ok(None) };
         let found = call(self.api_of(object, &address).get_opt(&object.name)).await;
         found.map(|found| found.map(|found| json!(found))).map_err(|error| error.failure())
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::chart::RenderedChart;
 use super::helm_run::{asked_folder, words};
-use super::manifest::{NoAddress, Versions, address};
+use super::manifest::{Versions, address_if_served};
 use super::rendering::{Places, Rendered, manifests_of, objects_of};
 use super::{CallError, ClusterApi, call};
 use crate::live::{ObjectsAnswer, ReleaseAnswer};
@@ -103,13 +103,8 @@ impl ClusterApi {
         let served = self.served(added.iter().map(|object| &object.api_version)).await;
         let mut foreign = Vec::new();
         for object in added {
-            let address = match address(object, &served, Versions::Own) {
-                Ok(address) => address,
-                // What has no place is not there.
-                Err(NoAddress::NoKind(_)) => continue,
-                Err(NoAddress::Wrong(words)) => return Err(CallFailure::Other(words)),
-                Err(NoAddress::Unknown(why)) => return Err(why),
-            };
+            // What has no place is not there.
+            let Some(address) = address_if_served(object, &served, Versions::Own)? else { continue };
             let found = call(self.api_of(object, &address).get_metadata_opt(&object.name)).await;
             let found = found.map_err(|error| error.failure())?;
             let is = |key: &str, value: &str| {

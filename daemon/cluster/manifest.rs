@@ -26,7 +26,7 @@ pub(super) type Served = BTreeMap<String, (String, bool)>;
 pub(super) type ServedVersions = BTreeMap<String, Result<Served, CallError>>;
 
 /// Why there is no address for an object.
-pub(super) enum NoAddress {
+enum NoAddress {
     /// The API server does not serve its kind.
     NoKind(String),
     /// Its manifest is wrong.
@@ -146,13 +146,8 @@ impl ClusterApi {
         question: &ManifestsQuestion,
         served: &ServedVersions,
     ) -> Result<Option<There>, CallFailure> {
-        let address = match address(object, served, Versions::OfGroup) {
-            Ok(address) => address,
-            // Its kind is gone, and all objects of it with it.
-            Err(NoAddress::NoKind(_)) => return Ok(None),
-            Err(NoAddress::Wrong(words)) => return Err(CallFailure::Other(words)),
-            Err(NoAddress::Unknown(why)) => return Err(why),
-        };
+        // Its kind may be gone, and all objects of it with it.
+        let Some(address) = address_if_served(object, served, Versions::OfGroup)? else { return Ok(None) };
         let api = self.api_of(object, &address);
         let found = call(api.get_opt(&object.name)).await.map_err(|error| untold(object, &error))?;
         let Some(found) = found else { return Ok(None) };
@@ -303,7 +298,21 @@ pub(super) enum Versions {
     OfGroup,
 }
 
-pub(super) fn address(
+/// The address of an object; `None` if the API server does not serve its kind, so that there is no such object.
+pub(super) fn address_if_served(
+    object: &ObjectRef,
+    served: &ServedVersions,
+    versions: Versions,
+) -> Result<Option<ObjectAddress>, CallFailure> {
+    match address(object, served, versions) {
+        Ok(address) => Ok(Some(address)),
+        Err(NoAddress::NoKind(_)) => Ok(None),
+        Err(NoAddress::Wrong(words)) => Err(CallFailure::Other(words)),
+        Err(NoAddress::Unknown(why)) => Err(why),
+    }
+}
+
+fn address(
     object: &ObjectRef,
     served: &ServedVersions,
     versions: Versions,

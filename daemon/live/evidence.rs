@@ -45,7 +45,7 @@ impl Folder {
     }
 }
 
-/// What only the API server and controllers write. With it nobody could apply the object again.
+/// The keys of `metadata` that the API server sets. It refuses an apply of an object that has some of them.
 const BULK: [&str; 6] =
     ["managedFields", "uid", "resourceVersion", "generation", "creationTimestamp", "selfLink"];
 /// A second copy of the object, which kubectl keeps.

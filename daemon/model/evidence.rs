@@ -37,7 +37,7 @@ pub enum ObjectBefore {
     Unread(String),
 }
 
-/// What is asked about the addons that a plan moves, each once, in the order of their names.
+/// The questions about the addons that a plan moves: one for each addon, in the order of their names.
 pub fn evidence_of(plan: &Plan) -> Vec<Arc<EvidenceQuestion>> {
     let mut objects: BTreeMap<&str, BTreeSet<ObjectRef>> = BTreeMap::new();
     for mv in plan.steps().filter_map(|step| step.work.addon()) {

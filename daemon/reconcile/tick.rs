@@ -102,7 +102,7 @@ fn goes_back(input: &Input<'_>, addon: &str) -> bool {
         .any(|(id, progress)| progress.goes_back.is_some() && id.scope == Scope::Addon(addon.to_owned()))
 }
 
-/// The steps of an addon that decide what is asked about it: of the run in progress, else of the present plan.
+/// The steps of an addon in the run in progress, or without a run in the present plan. They decide what is asked about the addon.
 pub fn addon_steps<'a>(run: Option<&'a Run>, fresh: Option<&'a Plan>, addon: &str) -> AddonSteps<'a> {
     let of_addon = |step: &&'a Step| step.work.addon().is_some_and(|mv| mv.name == addon);
     let Some(run) = run else {

@@ -7,7 +7,7 @@ use super::text::{one_line, second};
 use super::{Run, layout, yaml};
 use crate::model::evidence::{Evidence, ObjectBefore};
 
-/// The largest file, in bytes. Git hosts refuse far larger ones, and nobody reads them.
+/// The largest file, in bytes.
 const MOST_BYTES: usize = 1 << 20;
 
 /// The path and content of the file about one addon.
